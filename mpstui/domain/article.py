@@ -1,0 +1,125 @@
+"""The 2022 article: its measured rows and the lines its scripts print.
+
+The lines are those of PyTorch's examples ``mnist/main.py`` and ``vae/main.py``, with the
+``time_cost`` line that the article added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from .config import RunConfig
+from .events import (
+    AnyEvent,
+    DivergenceDetected,
+    EpochCompleted,
+    EvaluationCompleted,
+    PreparationAdvanced,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+    SampleSaved,
+    StepsCompleted,
+)
+from .workloads import EPOCH_SAMPLES
+
+
+class ArticleRow(NamedTuple):
+    """A row of the article's table: MNIST CNN, batch 64, seconds an epoch."""
+
+    machine: str
+    memory: str
+    device: str
+    epoch_seconds: float
+    speed_up: float
+
+
+ROWS = (
+    ArticleRow("M1 (the article, 2022)", "16 GB", "cpu", 33.4, 1.0),
+    ArticleRow("M1 (the article, 2022)", "16 GB", "mps", 19.6, 1.70),
+    ArticleRow("P100 server (the article, 2022)", "256 GB", "cpu", 34.2, 1.0),
+    ArticleRow("P100 server (the article, 2022)", "256 GB", "cuda", 20.4, 1.67),
+)
+
+
+class ArticleLog:
+    """Turns a run's events into the lines that the article's scripts print."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+
+    def lines(self, event: AnyEvent) -> Iterator[str]:
+        """The lines of one event; often none."""
+        match event:
+            case PreparationAdvanced(stage=stage, fraction=fraction):
+                yield stage if fraction is None else f"{stage} {fraction:.0%}"
+            case RunStarted():
+                yield f"{event.workload} on {event.device} ({event.device_name})"
+                yield f"data: {event.dataset}"
+                yield from event.notes
+            case StepsCompleted():
+                yield from self._steps(event)
+            case EpochCompleted():
+                yield from self._epoch(event)
+            case EvaluationCompleted():
+                yield from self._test(event)
+            case SampleSaved(path=path):
+                yield f"saved {path}"
+            case DivergenceDetected():
+                last = "none before it"
+                if event.last_finite is not None:
+                    last = f"last finite {event.last_finite:.6g}"
+                yield f"DIVERGED: first {event.value} at step {event.step} ({last})"
+            case RunPaused(step=step):
+                yield f"paused after step {step}"
+            case RunResumed(step=step):
+                yield f"resumed after step {step}"
+            case RunFinished():
+                yield "finished"
+            case RunStopped(step=step, reason=reason):
+                yield f"stopped after step {step}: {reason}"
+            case RunFailed(step=step, error=error):
+                yield f"failed after step {step}: {error}"
+
+    def _steps(self, event: StepsCompleted) -> Iterator[str]:
+        config = self._config
+        losses = np.frombuffer(event.losses, "<f4")
+        for offset, loss in enumerate(losses):
+            # The scripts count batches of an epoch from 0 and print the samples before this one.
+            batch = (event.first_step + offset - 1) % config.steps_per_epoch
+            if batch % config.log_interval == 0:
+                done = batch * config.batch_size
+                percent = 100.0 * batch / config.steps_per_epoch
+                yield (
+                    f"Train Epoch: {event.epoch} [{done}/{EPOCH_SAMPLES} ({percent:.0f}%)]"
+                    f"\tLoss: {loss:.6f}"
+                )
+
+    def _epoch(self, event: EpochCompleted) -> Iterator[str]:
+        if not self._config.info.has_accuracy:
+            yield f"====> Epoch: {event.epoch} Average loss: {_number(event.mean_loss)}"
+        if event.timed_samples:
+            seconds = event.timed_seconds * EPOCH_SAMPLES / event.timed_samples
+            yield f"time_cost: {seconds:.3f} s an epoch of {EPOCH_SAMPLES} samples"
+        else:
+            yield "time_cost: — (every step was warm-up)"
+
+    def _test(self, event: EvaluationCompleted) -> Iterator[str]:
+        if event.correct is None:
+            yield f"====> Test set loss: {_number(event.loss)}"
+            return
+        percent = 100.0 * event.correct / event.samples
+        yield (
+            f"Test set: Average loss: {_number(event.loss)}, "
+            f"Accuracy: {event.correct}/{event.samples} ({percent:.1f}%)"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"

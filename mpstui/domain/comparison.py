@@ -1,0 +1,114 @@
+"""Runs side by side: the rows of the results table, with the article's own under them.
+
+A comparison is one config on several device specs, with the same initial weights, the same batch
+order and the same seeds. Speed-up is against the first device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from . import article
+from .summary import Measured, RunSummary
+from .units import DASH, gibibytes, number, seconds
+
+HEADINGS = (
+    "machine",
+    "memory",
+    "device",
+    "epoch, median ± spread",
+    "samples/s",
+    "speed-up",
+    "test loss",
+    "accuracy",
+    "status",
+)
+
+
+class Row(NamedTuple):
+    """A row of the table, as text."""
+
+    machine: str
+    memory: str
+    device: str
+    epoch: str
+    rate: str
+    speed_up: str
+    test_loss: str
+    accuracy: str
+    status: str
+
+
+def speed_up(run: RunSummary, first: RunSummary) -> float | None:
+    """How many times faster than the first run's an epoch of this run is."""
+    if run.epoch_seconds is None or first.epoch_seconds is None:
+        return None
+    return first.epoch_seconds.median / run.epoch_seconds.median
+
+
+def rows(runs: Sequence[RunSummary]) -> list[Row]:
+    """The measured rows, in the order in which the devices were asked for."""
+    return [_row(run, runs[0]) for run in runs]
+
+
+def article_rows() -> list[Row]:
+    """The article's rows, of MNIST at batch 64, marked as the article's."""
+    return [
+        Row(
+            machine=row.machine,
+            memory=row.memory,
+            device=row.device,
+            epoch=f"{row.epoch_seconds:.1f} s",
+            rate=DASH,
+            speed_up=f"{row.speed_up:.2f}×",
+            test_loss=DASH,
+            accuracy=DASH,
+            status="as published",
+        )
+        for row in article.ROWS
+    ]
+
+
+def notes(runs: Sequence[RunSummary]) -> list[str]:
+    """What a reader of the table has to know, each once."""
+    found: list[str] = []
+    if any(run.epoch_seconds and run.epoch_seconds.spread is None for run in runs):
+        found.append("a single epoch has no spread; samples/s has one, over the log's windows")
+    if any(run.mode == "together" for run in runs):
+        found.append("ran together: not for timing")
+    for run in runs:
+        found += [f"{run.device}: {note}" for note in run.notes]
+        if run.diverged_at is not None:
+            found.append(f"{run.device}: loss not finite from step {run.diverged_at}")
+        if run.message:
+            found.append(f"{run.device}: {run.status}: {run.message}")
+    found += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]
+    return list(dict.fromkeys(found))
+
+
+def _row(run: RunSummary, first: RunSummary) -> Row:
+    faster = speed_up(run, first)
+    return Row(
+        machine=run.machine,
+        memory=gibibytes(run.memory_bytes),
+        device=run.device,
+        epoch=_measured(run.epoch_seconds, "s"),
+        rate=_measured(run.samples_per_second, ""),
+        speed_up=DASH if faster is None else f"{faster:.2f}×",
+        test_loss=number(run.test_loss),
+        accuracy=DASH if run.accuracy is None else f"{run.accuracy:.2%}",
+        status="diverged" if run.diverged_at is not None else run.status,
+    )
+
+
+def _measured(value: Measured | None, unit: str) -> str:
+    if value is None:
+        return DASH
+    show = seconds if unit == "s" else _rate
+    spread = "" if value.spread is None else f" ± {show(value.spread)}"
+    return f"{show(value.median)}{spread}{' ' if unit else ''}{unit}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}"

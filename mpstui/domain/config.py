@@ -1,0 +1,138 @@
+"""What is asked of a run, and the one table of fields that the CLI, the form and config.toml share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from .devices import PIPELINES, PRECISIONS, DeviceSpec, parse_device
+from .errors import FieldError
+from .fields import Choice, Field, Flag, Integer, Real, Text
+from .workloads import EPOCH_SAMPLES, WORKLOADS, WorkloadInfo
+
+MODES = ("turns", "together")
+DATASETS = ("auto", "mnist", "embedded")
+
+FIELDS: tuple[Field, ...] = (
+    Choice("workload", "Workload", "the model that is trained", tuple(WORKLOADS)),
+    Choice("dataset", "Dataset", "auto: full MNIST if it can be had, else embedded", DATASETS),
+    Text("data_dir", "Data folder", "where full MNIST is kept; empty: the program's own"),
+    Integer("batch_size", "Batch size", "samples a training step", 1, EPOCH_SAMPLES),
+    Integer("test_batch_size", "Test batch size", "samples a test step", 1, EPOCH_SAMPLES),
+    Integer("epochs", "Epochs", "passes of 60,000 samples", 1, 100_000),
+    Integer("steps", "Steps", "stop after so many steps; empty: all", 1, 10**9, optional=True),
+    Real("lr", "Learning rate", "the optimizer's step size", 0.0, 1e6, above=True),
+    Real("gamma", "Gamma", "learning rate × gamma after each epoch", 0.0, 1.0, above=True),
+    Integer("seed", "Seed", "weights, batch order and draws", 0, 2**63 - 1),
+    Integer("log_interval", "Log interval", "steps between lines of the log", 1, 10**9),
+    Flag("dry_run", "Dry run", "one training step and one test step only"),
+    Flag("save_model", "Save model", "keep the trained weights in the run's folder"),
+    Choice("pipeline", "Pipeline", "resident: data on the device; reference: DataLoader", PIPELINES),
+    Choice("precision", "Precision", "tf32 on cuda only; bf16 is autocast", PRECISIONS),
+    Choice("mode", "Comparison", "turns: one at a time; together: not for timing", MODES),
+)
+
+BY_NAME = {field.name: field for field in FIELDS}
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run, complete. Written to config.toml; each value has passed its field's check."""
+
+    workload: str
+    device: str = "cpu"
+    """A device spec, in its one spelling."""
+    dataset: str = "auto"
+    data_dir: str = ""
+    batch_size: int
+    test_batch_size: int
+    epochs: int
+    steps: int | None = None
+    lr: float
+    gamma: float
+    seed: int = 1
+    log_interval: int
+    dry_run: bool = False
+    save_model: bool = False
+    pipeline: str = "resident"
+    precision: str = "float32"
+    mode: str = "turns"
+    comparison: str = ""
+    """The id that the runs of one comparison share; empty for a single run."""
+
+    @property
+    def spec(self) -> DeviceSpec:
+        """The parsed device spec."""
+        return parse_device(self.device)
+
+    @property
+    def info(self) -> WorkloadInfo:
+        """What is known of the workload."""
+        return WORKLOADS[self.workload]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that one epoch of 60,000 samples takes; the last may be smaller."""
+        return -(-EPOCH_SAMPLES // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        if self.dry_run:
+            return 1
+        steps = self.steps_per_epoch * self.epochs
+        return steps if self.steps is None else min(steps, self.steps)
+
+    def on(self, spec: DeviceSpec, comparison: str = "") -> RunConfig:
+        """This run on a device: the spec's options win over the config's fields.
+
+        Raises:
+            FieldError: When the precision is not to be had on that device type.
+        """
+        config = msgspec.structs.replace(
+            self,
+            device=str(spec),
+            comparison=comparison,
+            pipeline=spec.option("pipeline") or self.pipeline,
+            precision=spec.option("precision") or self.precision,
+        )
+        if config.precision == "tf32" and spec.type != "cuda":
+            raise FieldError("precision", f"{spec.type} has no TF32", "float32, bf16")
+        return config
+
+
+def default_config(workload: str = "mnist") -> RunConfig:
+    """The article's settings for a workload.
+
+    Raises:
+        FieldError: When there is no workload of that name.
+    """
+    info = WORKLOADS[BY_NAME["workload"].check(workload)]
+    return RunConfig(
+        workload=info.name,
+        batch_size=info.batch_size,
+        test_batch_size=info.test_batch_size,
+        epochs=info.epochs,
+        lr=info.lr,
+        gamma=info.gamma,
+        log_interval=info.log_interval,
+    )
+
+
+def make_config(values: Mapping[str, Any]) -> RunConfig:
+    """A config from typed values; what is left out takes the workload's default.
+
+    Raises:
+        FieldError: Naming the first field that is unknown or holds a value that is not allowed.
+    """
+    known = {*BY_NAME, "device", "comparison"}
+    stray = next((name for name in values if name not in known), None)
+    if stray is not None:
+        raise FieldError(stray, "there is no such field", ", ".join(sorted(known)))
+    checked = {
+        name: BY_NAME[name].check(value) if name in BY_NAME else str(value)
+        for name, value in values.items()
+    }
+    config = msgspec.structs.replace(default_config(checked.get("workload", "mnist")), **checked)
+    return config.on(config.spec, config.comparison)

@@ -1,0 +1,115 @@
+"""Device specs: a device and its options, as a person writes them.
+
+Grammar: ``TYPE[:INDEX][@OPTION=VALUE]…``, for example ``cpu``, ``cuda:1``, ``cpu@threads=1`` or
+``cuda@precision=tf32@pipeline=reference``. A list of specs is separated by commas. Two specs make a
+comparison even on a machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from .errors import FieldError
+
+TYPES = ("cpu", "mps", "cuda", "xpu")
+"""Device types that a run can be started on."""
+
+INDEXED = ("cuda", "xpu")
+"""Types of which a machine may hold several."""
+
+PRECISIONS = ("float32", "tf32", "bf16")
+PIPELINES = ("resident", "reference")
+
+_FORM = re.compile(r"(?P<type>[a-z]+)(?::(?P<index>[0-9]+))?(?P<options>(?:@[^@]*)*)")
+
+
+def _threads(text: str) -> str:
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= 1024:
+        raise FieldError("device", f"threads={text} is not a thread count", "threads=1 to 1024")
+    return str(int(text))
+
+
+def _one_of(name: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in allowed:
+            raise FieldError("device", f"{name}={text} is unknown", ", ".join(allowed))
+        return text
+
+    return check
+
+
+OPTIONS: dict[str, Callable[[str], str]] = {
+    "threads": _threads,
+    "precision": _one_of("precision", PRECISIONS),
+    "pipeline": _one_of("pipeline", PIPELINES),
+}
+"""Every option with its check, which returns the value in its one spelling."""
+
+
+class DeviceSpec(msgspec.Struct, frozen=True):
+    """A parsed device spec; ``str()`` gives its one spelling back."""
+
+    type: str
+    index: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return self.device + "".join(f"@{name}={value}" for name, value in self.options)
+
+    @property
+    def device(self) -> str:
+        """The device as torch names it, without the options."""
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def option(self, name: str) -> str | None:
+        """The value of an option, or None when it was not given."""
+        return dict(self.options).get(name)
+
+
+def parse_device(text: str) -> DeviceSpec:
+    """Parse one spec.
+
+    Raises:
+        FieldError: Naming the part that is wrong and what is allowed.
+    """
+    match = _FORM.fullmatch(text.strip())
+    if match is None or match["type"] not in TYPES:
+        raise FieldError(
+            "device", f"{text.strip()!r} names no device", f"{', '.join(TYPES)}, cuda:1, cpu@threads=1"
+        )
+    kind, index = match["type"], match["index"]
+    if index is not None and kind not in INDEXED:
+        raise FieldError("device", f"{kind} takes no index", kind)
+    options: dict[str, str] = {}
+    for part in match["options"].split("@")[1:]:
+        name, _, value = part.partition("=")
+        if name not in OPTIONS:
+            allowed = ", ".join(f"@{known}=" for known in OPTIONS)
+            raise FieldError("device", f"option {name!r} is unknown", allowed)
+        if name in options:
+            raise FieldError("device", f"{name} is given twice", "each option once")
+        options[name] = OPTIONS[name](value)
+    if kind != "cpu" and "threads" in options:
+        raise FieldError("device", f"threads does nothing on {kind}", "cpu@threads=N")
+    if options.get("precision") == "tf32" and kind != "cuda":
+        raise FieldError("device", f"{kind} has no TF32", "cuda@precision=tf32")
+    return DeviceSpec(kind, None if index is None else int(index), tuple(options.items()))
+
+
+def parse_devices(text: str) -> tuple[DeviceSpec, ...]:
+    """Parse a comma-separated list of specs.
+
+    Raises:
+        FieldError: When it is empty, one of them is wrong, or one stands there twice.
+    """
+    parts = [part for part in text.split(",") if part.strip()]
+    if not parts:
+        raise FieldError("devices", "none is named", "one or more specs, separated by commas")
+    specs = tuple(parse_device(part) for part in parts)
+    twice = next((spec for spec in specs if specs.count(spec) > 1), None)
+    if twice is not None:
+        raise FieldError("devices", f"{twice} stands there twice", "each spec once")
+    return specs

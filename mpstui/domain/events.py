@@ -1,0 +1,207 @@
+"""The closed set of facts that a run's log holds, one JSON object a line.
+
+Whoever trains appends them, whoever looks reads them; consumers ``match`` on the type and end in
+``assert_never``. ``at`` is wall-clock Unix time in seconds; durations come from ``perf_counter``.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+SCHEMA = 1
+"""Version of this format, written into each ``RunStarted``. Fields are only ever added."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """A fact, and when it became one."""
+
+    at: float
+
+
+class PreparationAdvanced(Event, frozen=True, kw_only=True, tag=True):
+    """Something that comes before the first step is under way."""
+
+    stage: str
+    """In words: ``downloading MNIST``, ``importing torch``."""
+    fraction: float | None = None
+    """How much of it is done, 0 to 1; None where that is unknown."""
+
+
+class RunStarted(Event, frozen=True, kw_only=True, tag=True):
+    """Model and data stand on the device; the first step is next."""
+
+    schema: int = SCHEMA
+    workload: str
+    device: str
+    """The device spec."""
+    device_name: str
+    torch: str
+    dataset: str
+    """What is trained on, in words, with the reason where it is not what was asked first."""
+    train_samples: int
+    test_samples: int
+    parameters: int
+    steps_per_epoch: int
+    total_steps: int
+    threads: int
+    """CPU threads of torch's own pool."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know: a simulated fault, a lower precision, a missing feature."""
+
+
+class WarmupFinished(Event, frozen=True, kw_only=True, tag=True):
+    """The first steps, which trained but stand outside the clock, are over."""
+
+    steps: int
+    seconds: float
+
+
+class StepsCompleted(Event, frozen=True, kw_only=True, tag=True):
+    """A batch of steps, read from the device at once."""
+
+    epoch: int
+    """Counted from 1."""
+    first_step: int
+    """The first of these steps, counted from 1 over the whole run."""
+    losses: bytes
+    """Little-endian float32, one a step; NaN and ±inf survive."""
+    samples: int
+    """Samples in these steps."""
+    epoch_samples: int
+    """Samples of this epoch that are done, these included."""
+    seconds: float
+    """Wall time of these steps, synchronised at both edges."""
+    timed: bool
+    """Whether the clock counts them: not during warm-up or the first steps of a turn."""
+    lr: float
+    device_bytes: int | None = None
+    """Memory that torch's allocator holds on the device; None where it does not say."""
+
+
+class EpochCompleted(Event, frozen=True, kw_only=True, tag=True):
+    """An epoch's training is done, its evaluation not yet."""
+
+    epoch: int
+    mean_loss: float | None
+    """Over the epoch's samples; None where it was not finite."""
+    samples: int
+    timed_samples: int
+    timed_seconds: float
+    wall_seconds: float
+    """First step to last, with pauses and other runs' turns in it."""
+
+
+class EvaluationCompleted(Event, frozen=True, kw_only=True, tag=True):
+    """The test set was gone through."""
+
+    epoch: int
+    step: int
+    loss: float | None
+    """Mean over the test samples; None where it was not finite."""
+    samples: int
+    correct: int | None
+    """Right answers; None for a workload without any."""
+    seconds: float
+
+
+class SampleSaved(Event, frozen=True, kw_only=True, tag=True):
+    """A picture lies in the run's folder."""
+
+    epoch: int
+    kind: str
+    """``reconstruction`` or ``sample``."""
+    path: str
+    """Relative to the run's folder."""
+
+
+class SystemSampled(Event, frozen=True, kw_only=True, tag=True):
+    """What psutil said of the machine and of the worker."""
+
+    cores: tuple[float, ...]
+    """Percent, one a logical core."""
+    memory_used: int
+    memory_total: int
+    swap_used: int
+    process_cpu: float | None
+    """Percent of one core, so it may pass 100."""
+    process_rss: int | None
+
+
+class DivergenceDetected(Event, frozen=True, kw_only=True, tag=True):
+    """The first loss that is not finite."""
+
+    step: int
+    value: str
+    """``nan``, ``inf`` or ``-inf``."""
+    last_finite: float | None
+
+
+class RunPaused(Event, frozen=True, kw_only=True, tag=True):
+    """A person asked for it; the device is idle."""
+
+    step: int
+
+
+class RunResumed(Event, frozen=True, kw_only=True, tag=True):
+    """Training goes on."""
+
+    step: int
+
+
+class RunFinished(Event, frozen=True, kw_only=True, tag=True):
+    """Everything that was asked was done."""
+
+    step: int
+
+
+class RunStopped(Event, frozen=True, kw_only=True, tag=True):
+    """It ended early and safely: between two steps, with a summary."""
+
+    step: int
+    reason: str
+
+
+class RunFailed(Event, frozen=True, kw_only=True, tag=True):
+    """It raised an error."""
+
+    step: int
+    error: str
+    """One line: the error's type and message."""
+
+
+AnyEvent = Union[
+    PreparationAdvanced,
+    RunStarted,
+    WarmupFinished,
+    StepsCompleted,
+    EpochCompleted,
+    EvaluationCompleted,
+    SampleSaved,
+    SystemSampled,
+    DivergenceDetected,
+    RunPaused,
+    RunResumed,
+    RunFinished,
+    RunStopped,
+    RunFailed,
+]
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(event: AnyEvent) -> bytes:
+    """One line of the log, its newline included."""
+    return _ENCODER.encode(event) + b"\n"
+
+
+def decode(line: bytes) -> AnyEvent:
+    """The event of one line.
+
+    Raises:
+        msgspec.DecodeError: When the line is no event of this version; msgspec.ValidationError is
+            one of these.
+    """
+    return _DECODER.decode(line)

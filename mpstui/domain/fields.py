@@ -1,0 +1,160 @@
+"""Fields: a name, a label, a help line, and the check that both typed and stored values pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import FieldError
+
+
+@dataclass(frozen=True)
+class Field:
+    """A setting of a run.
+
+    ``parse`` reads what a person typed; ``check`` looks at a value that already has a type (from
+    config.toml or from code). Both raise :class:`FieldError` naming the field and what is allowed.
+    """
+
+    name: str
+    label: str
+    help: str
+
+    @property
+    def allowed(self) -> str:
+        """What a right value is, in words."""
+        raise NotImplementedError
+
+    def parse(self, text: str) -> Any:
+        """The value that a text stands for."""
+        raise NotImplementedError
+
+    def check(self, value: Any) -> Any:
+        """The value itself, once it is known to be allowed."""
+        raise NotImplementedError
+
+    def _refuse(self, value: object, problem: str) -> FieldError:
+        return FieldError(self.name, f"{value} {problem}" if value != "" else problem, self.allowed)
+
+
+@dataclass(frozen=True)
+class Text(Field):
+    """Free text."""
+
+    @property
+    def allowed(self) -> str:
+        return "text"
+
+    def parse(self, text: str) -> str:
+        return text.strip()
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise self._refuse(repr(value), "is not text")
+        return value
+
+
+@dataclass(frozen=True)
+class Choice(Field):
+    """One of a few names."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        return ", ".join(self.choices)
+
+    def parse(self, text: str) -> str:
+        return self.check(text.strip())
+
+    def check(self, value: Any) -> str:
+        if value not in self.choices:
+            raise self._refuse(repr(value), "is not a choice")
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Flag(Field):
+    """Yes or no."""
+
+    @property
+    def allowed(self) -> str:
+        return "true, false"
+
+    def parse(self, text: str) -> bool:
+        if text.strip().lower() not in ("true", "false"):
+            raise self._refuse(repr(text), "is neither")
+        return text.strip().lower() == "true"
+
+    def check(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self._refuse(repr(value), "is neither")
+        return value
+
+
+@dataclass(frozen=True)
+class Integer(Field):
+    """A whole number within bounds, both included; ``optional`` lets the empty text mean None."""
+
+    low: int
+    high: int
+    optional: bool = False
+
+    @property
+    def allowed(self) -> str:
+        empty = ", or empty" if self.optional else ""
+        return f"whole numbers from {self.low:,} to {self.high:,}{empty}"
+
+    def parse(self, text: str) -> int | None:
+        text = text.strip()
+        if self.optional and not text:
+            return None
+        try:
+            value = int(text.replace(",", "").replace("_", ""))
+        except ValueError:
+            problem = f"{text!r} is not a whole number" if text else "a number is needed"
+            raise self._refuse("", problem) from None
+        return self.check(value)
+
+    def check(self, value: Any) -> int | None:
+        if value is None and self.optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._refuse(repr(value), "is not a whole number")
+        if not self.low <= value <= self.high:
+            raise self._refuse(value, "is too small" if value < self.low else "is too large")
+        return value
+
+
+@dataclass(frozen=True)
+class Real(Field):
+    """A finite number within bounds; ``above`` leaves the lower bound itself out."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    @property
+    def allowed(self) -> str:
+        start = f"above {self.low:g}" if self.above else f"from {self.low:g}"
+        return f"numbers {start}, up to {self.high:g}"
+
+    def parse(self, text: str) -> float:
+        try:
+            value = float(text.strip())
+        except ValueError:
+            problem = f"{text.strip()!r} is not a number" if text.strip() else "a number is needed"
+            raise self._refuse("", problem) from None
+        return self.check(value)
+
+    def check(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self._refuse(repr(value), "is not a number")
+        if not math.isfinite(value):
+            raise self._refuse(value, "is not finite")
+        if value < self.low or (self.above and value == self.low):
+            raise self._refuse(f"{value:g}", "is too small")
+        if value > self.high:
+            raise self._refuse(f"{value:g}", "is too large")
+        return float(value)

@@ -1,0 +1,225 @@
+"""The one reducer: events in, everything that a screen, a line of text or a report shows out."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+from typing_extensions import assert_never
+
+from .events import (
+    AnyEvent,
+    DivergenceDetected,
+    EpochCompleted,
+    EvaluationCompleted,
+    PreparationAdvanced,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+    SampleSaved,
+    StepsCompleted,
+    SystemSampled,
+    WarmupFinished,
+)
+from .series import Series
+from .summary import Measured, measure
+from .workloads import EPOCH_SAMPLES
+
+WINDOWS = 4096
+"""Timed windows kept for the throughput's median; beyond, neighbours are merged."""
+
+
+class Status(str, Enum):
+    """Where a run stands."""
+
+    STARTING = "starting"
+    WARMING_UP = "warming up"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    KILLED = "killed"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self in (
+            Status.FINISHED,
+            Status.STOPPED,
+            Status.FAILED,
+            Status.CRASHED,
+            Status.KILLED,
+        )
+
+
+class Window(NamedTuple):
+    """A stretch of timed steps."""
+
+    samples: int
+    seconds: float
+
+
+class RunHistory:
+    """A run as its log tells it so far. ``apply`` is the only way in."""
+
+    def __init__(self) -> None:
+        self.status = Status.STARTING
+        self.message = ""
+        """What is being prepared, or why the run ended."""
+        self.fraction: float | None = None
+        """How much of the preparation is done."""
+        self.started: RunStarted | None = None
+        self.epoch = 0
+        self.step = 0
+        self.epoch_samples = 0
+        self.samples = 0
+        self.lr: float | None = None
+        self.loss: float | None = None
+        """The newest loss, NaN and ±inf included."""
+        self.device_bytes: int | None = None
+        self.losses = Series()
+        self.rates = Series()
+        """Samples per second over steps, timed windows only."""
+        self.epochs: list[EpochCompleted] = []
+        self.evaluations: list[EvaluationCompleted] = []
+        self.pictures: list[SampleSaved] = []
+        self.system: SystemSampled | None = None
+        self.diverged: DivergenceDetected | None = None
+        self.first_at: float | None = None
+        self.last_at: float | None = None
+        self.revision = 0
+        """Grows with every event, so that a screen knows whether to draw."""
+        self._windows: list[Window] = []
+        self._resumed_at = 0.0
+        self._training_seconds = 0.0  # wall time since the first step, pauses left out
+
+    def apply(self, event: AnyEvent) -> None:
+        """Take one fact in."""
+        self.revision += 1
+        self.first_at = event.at if self.first_at is None else self.first_at
+        self.last_at = event.at
+        match event:
+            case PreparationAdvanced():
+                self.message, self.fraction = event.stage, event.fraction
+            case RunStarted():
+                self.started = event
+                self.status, self.message, self.fraction = Status.WARMING_UP, "", None
+                self._resumed_at = event.at
+            case WarmupFinished():
+                self.status = Status.TRAINING
+            case StepsCompleted():
+                self._take_steps(event)
+            case EpochCompleted():
+                self.epochs.append(event)
+                self.status = Status.EVALUATING
+            case EvaluationCompleted():
+                self.evaluations.append(event)
+                self.status = Status.TRAINING
+            case SampleSaved():
+                self.pictures.append(event)
+            case SystemSampled():
+                self.system = event
+            case DivergenceDetected():
+                self.diverged = event
+            case RunPaused():
+                self._training_seconds += event.at - self._resumed_at
+                self.status = Status.PAUSED
+            case RunResumed():
+                self._resumed_at = event.at
+                self.status = Status.TRAINING
+            case RunFinished():
+                self.end(Status.FINISHED, "")
+            case RunStopped():
+                self.end(Status.STOPPED, event.reason)
+            case RunFailed():
+                self.end(Status.FAILED, event.error)
+            case _:
+                assert_never(event)
+
+    def end(self, status: Status, message: str) -> None:
+        """The run is over; also said by a reader who finds the worker gone."""
+        self.status, self.message = status, message
+        self.revision += 1
+
+    def _take_steps(self, event: StepsCompleted) -> None:
+        losses = np.frombuffer(event.losses, "<f4")
+        steps = np.arange(event.first_step, event.first_step + len(losses))
+        self.losses.append(steps, losses)
+        if self.status is not Status.WARMING_UP:
+            self.status = Status.TRAINING
+        self.epoch, self.step = event.epoch, int(steps[-1])
+        self.samples += event.samples
+        self.epoch_samples = event.epoch_samples
+        self.lr, self.loss, self.device_bytes = event.lr, float(losses[-1]), event.device_bytes
+        if event.timed and event.seconds > 0:
+            self.rates.append([self.step], [event.samples / event.seconds])
+            self._windows.append(Window(event.samples, event.seconds))
+            if len(self._windows) > WINDOWS:
+                pairs = zip(self._windows[::2], self._windows[1::2], strict=False)
+                self._windows = [
+                    Window(a.samples + b.samples, a.seconds + b.seconds) for a, b in pairs
+                ]
+
+    @property
+    def progress(self) -> float:
+        """Steps done of the steps asked, 0 to 1."""
+        return self.step / self.started.total_steps if self.started else 0.0
+
+    def eta(self, now: float) -> float | None:
+        """Seconds until the end at the pace so far, other runs' turns included; None if unknown.
+
+        Args:
+            now: Wall-clock Unix time in seconds.
+        """
+        if self.started is None or self.step == 0 or self.status.over:
+            return None
+        running = 0.0 if self.status is Status.PAUSED else max(now - self._resumed_at, 0.0)
+        return (self._training_seconds + running) * (self.started.total_steps / self.step - 1)
+
+    def rate_now(self, seconds: float = 3.0) -> float | None:
+        """Samples per second over the last timed windows that add up to about so many seconds."""
+        samples, time = 0, 0.0
+        for window in reversed(self._windows):
+            samples, time = samples + window.samples, time + window.seconds
+            if time >= seconds:
+                break
+        return samples / time if time else None
+
+    def rate(self) -> Measured | None:
+        """Median samples per second over all timed windows."""
+        return measure([window.samples / window.seconds for window in self._windows])
+
+    def epoch_seconds(self) -> Measured | None:
+        """Median seconds for 60,000 samples, over the epochs; a part of an epoch is scaled."""
+        timed = [
+            epoch.timed_seconds * EPOCH_SAMPLES / epoch.timed_samples
+            for epoch in self.epochs
+            if epoch.timed_samples
+        ]
+        return measure(timed)
+
+    @property
+    def evaluation(self) -> EvaluationCompleted | None:
+        """The newest evaluation."""
+        return self.evaluations[-1] if self.evaluations else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Right answers in the newest evaluation, 0 to 1."""
+        newest = self.evaluation
+        if newest is None or newest.correct is None:
+            return None
+        return newest.correct / newest.samples
+
+    @property
+    def finite_loss(self) -> float | None:
+        """The newest loss if it is finite."""
+        return self.loss if self.loss is not None and math.isfinite(self.loss) else None

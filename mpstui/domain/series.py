@@ -1,0 +1,148 @@
+"""A bounded series: a redraw costs the same after ten points and after ten million.
+
+Points fall into buckets that keep the least, the greatest and the last finite value. When the
+buckets are full, neighbours are merged and each holds twice as many points. Values that are not
+finite are kept apart, by their exact x, so that none is ever lost in a bucket.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+CAPACITY = 2048
+"""Buckets: more than twice the columns of any terminal."""
+
+MARKS = 1000
+"""Stretches of non-finite values kept one by one; more are only counted."""
+
+
+class NonFinite(NamedTuple):
+    """A stretch of consecutive points with the same non-finite value."""
+
+    first: float
+    """x of the first point."""
+    last: float
+    kind: str
+    """``nan``, ``inf`` or ``-inf``."""
+
+
+class Series:
+    """Values over a growing x, bounded in memory by min/max/last buckets."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        """Start empty.
+
+        Args:
+            capacity: Number of buckets; even.
+        """
+        self.count = 0
+        """Points appended so far."""
+        self.stride = 1
+        """Points in a full bucket."""
+        self.non_finite: list[NonFinite] = []
+        self.marks_dropped = 0
+        """Stretches beyond the ones that are kept."""
+        self._x = np.full((2, capacity), np.nan)  # first and last x
+        self._low = np.full(capacity, np.inf)
+        self._high = np.full(capacity, -np.inf)
+        self._last = np.full(capacity, np.nan)
+        self._ended_with = ""  # kind of the very last point, to join stretches over appends
+
+    @property
+    def buckets(self) -> int:
+        """Buckets that hold a point."""
+        return -(-self.count // self.stride)
+
+    def append(self, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
+        """Add points.
+
+        Args:
+            x: Shape (n,), growing, and growing over the x of earlier calls.
+            y: Shape (n,).
+        """
+        xs, ys = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
+        if not len(xs):
+            return
+        while self.count + len(xs) > self.stride * len(self._low):
+            self._merge()
+        bucket = (self.count + np.arange(len(xs))) // self.stride
+        finite = np.isfinite(ys)
+        np.fmin.at(self._x[0], bucket, xs)
+        self._x[1][bucket] = xs  # of repeated indices the last wins
+        np.minimum.at(self._low, bucket[finite], ys[finite])
+        np.maximum.at(self._high, bucket[finite], ys[finite])
+        self._last[bucket[finite]] = ys[finite]
+        self.count += len(xs)
+        self._note(xs, ys, finite)
+
+    def points(self, columns: int, start: float = -np.inf, end: float = np.inf) -> tuple[Floats, Floats]:
+        """At most two points a column, least and greatest, ready to be joined by a line.
+
+        Args:
+            columns: Width of the chart, in cells or in dots.
+            start: Least x wanted.
+            end: Greatest x wanted.
+
+        Returns:
+            x and y, each of shape (m,) with m ≤ 2·columns.
+        """
+        x = self._x[1][: self.buckets]
+        chosen = np.flatnonzero((x >= start) & (x <= end) & (self._low[: self.buckets] < np.inf))
+        if not len(chosen):
+            return np.empty(0), np.empty(0)
+        x, low, high = x[chosen], self._low[chosen], self._high[chosen]
+        if len(x) > columns:
+            span = max(x[-1] - x[0], 1e-300)
+            column = np.minimum(((x - x[0]) / span * columns).astype(int), columns - 1)
+            first = np.flatnonzero(np.diff(column, prepend=-1))
+            x = x[np.append(first[1:], len(x)) - 1]
+            low, high = np.minimum.reduceat(low, first), np.maximum.reduceat(high, first)
+        both = low != high
+        repeat = 1 + both.astype(int)
+        y = np.repeat(low, repeat)
+        y[np.cumsum(repeat)[both] - 1] = high[both]
+        return np.repeat(x, repeat), y
+
+    def last(self) -> float | None:
+        """The newest finite value."""
+        held = self._last[: self.buckets]
+        finite = np.flatnonzero(np.isfinite(held))
+        return float(held[finite[-1]]) if len(finite) else None
+
+    def _merge(self) -> None:
+        half = len(self._low) // 2
+        pairs = (half, 2)
+        self._x[0, :half] = np.fmin.reduce(self._x[0].reshape(pairs), axis=1)
+        self._x[1, :half] = np.fmax.reduce(self._x[1].reshape(pairs), axis=1)
+        self._low[:half] = self._low.reshape(pairs).min(axis=1)
+        self._high[:half] = self._high.reshape(pairs).max(axis=1)
+        last = self._last.reshape(pairs)
+        self._last[:half] = np.where(np.isfinite(last[:, 1]), last[:, 1], last[:, 0])
+        self._x[:, half:], self._last[half:] = np.nan, np.nan
+        self._low[half:], self._high[half:] = np.inf, -np.inf
+        self.stride *= 2
+
+    def _note(self, xs: Floats, ys: Floats, finite: npt.NDArray[np.bool_]) -> None:
+        if finite.all():
+            self._ended_with = ""
+            return
+        code = np.where(finite, 0, np.where(np.isnan(ys), 1, np.where(ys > 0, 2, 3)))
+        starts = np.flatnonzero(np.diff(code, prepend=-1))
+        ends = np.append(starts[1:], len(code))
+        for start, end in zip(starts, ends, strict=True):
+            kind = ("", "nan", "inf", "-inf")[code[start]]
+            if not kind:
+                continue
+            if start == 0 and self._ended_with == kind and self.non_finite:
+                if not self.marks_dropped:
+                    self.non_finite[-1] = self.non_finite[-1]._replace(last=float(xs[end - 1]))
+            elif len(self.non_finite) < MARKS:
+                self.non_finite.append(NonFinite(float(xs[start]), float(xs[end - 1]), kind))
+            else:
+                self.marks_dropped += 1
+        self._ended_with = ("", "nan", "inf", "-inf")[code[-1]]

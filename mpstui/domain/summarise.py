@@ -1,0 +1,44 @@
+"""From a run's history to its row in the results."""
+
+from __future__ import annotations
+
+from .config import RunConfig
+from .history import RunHistory
+from .machine import Machine
+from .summary import RunSummary
+
+
+def summarise(
+    run_id: str, config: RunConfig, machine: Machine | None, history: RunHistory
+) -> RunSummary:
+    """The numbers of a run as far as its log goes; most useful when it is over."""
+    started = history.started
+    newest = history.evaluation
+    return RunSummary(
+        run_id=run_id,
+        workload=config.workload,
+        device=config.device,
+        device_name=started.device_name if started else "",
+        machine=machine.name if machine else "unknown machine",
+        memory_bytes=machine.memory_bytes if machine else 0,
+        torch=started.torch if started else "",
+        dataset=started.dataset if started else "",
+        pipeline=config.pipeline,
+        precision=config.precision,
+        mode=config.mode if config.comparison else "alone",
+        comparison=config.comparison,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        status=history.status.value,
+        message=history.message,
+        started_at=history.first_at or 0.0,
+        ended_at=history.last_at if history.status.over else None,
+        steps=history.step,
+        epoch_seconds=history.epoch_seconds(),
+        samples_per_second=history.rate(),
+        train_loss=history.finite_loss,
+        test_loss=newest.loss if newest else None,
+        accuracy=history.accuracy,
+        diverged_at=history.diverged.step if history.diverged else None,
+        notes=started.notes if started else (),
+    )

@@ -1,0 +1,69 @@
+"""What remains of a run when it is over: the numbers of the results table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """A median with its spread."""
+
+    median: float
+    spread: float | None
+    """Half the distance between the quartiles; of two or three values half their range. None for
+    a single value, which has no spread."""
+    count: int
+
+
+def measure(values: Sequence[float]) -> Measured | None:
+    """Median and spread of some values; None of none."""
+    if not values:
+        return None
+    spread: float | None = None
+    if len(values) >= 4:
+        low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+        spread = (high - low) / 2
+    elif len(values) > 1:
+        spread = (max(values) - min(values)) / 2
+    return Measured(median=statistics.median(values), spread=spread, count=len(values))
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in a row of a table. None is unknown or not reached."""
+
+    run_id: str
+    workload: str
+    device: str
+    """The device spec."""
+    device_name: str
+    machine: str
+    memory_bytes: int
+    torch: str
+    dataset: str
+    pipeline: str
+    precision: str
+    mode: str
+    """``turns``, ``together``; ``alone`` for a single run."""
+    comparison: str
+    batch_size: int
+    seed: int
+    status: str
+    """``finished``, ``stopped``, ``failed``, ``crashed``, ``killed``."""
+    message: str
+    started_at: float
+    ended_at: float | None
+    steps: int
+    epoch_seconds: Measured | None
+    """Seconds for 60,000 training samples, evaluation and warm-up left out."""
+    samples_per_second: Measured | None
+    """Over the timed windows of the log."""
+    train_loss: float | None
+    test_loss: float | None
+    accuracy: float | None
+    """0 to 1."""
+    diverged_at: int | None
+    """Step of the first non-finite loss."""
+    notes: tuple[str, ...]

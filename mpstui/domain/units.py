@@ -1,0 +1,50 @@
+"""Numbers as text: aligned, with units, and a dash for what is not known."""
+
+from __future__ import annotations
+
+import math
+
+DASH = "—"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A loss or a similar value: fixed digits while it is of ordinary size, else scientific."""
+    if value is None:
+        return DASH
+    if not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if value and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.2e}"
+    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def rate(value: float | None) -> str:
+    """Samples per second."""
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def seconds(value: float) -> str:
+    """Seconds with three figures that matter."""
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
+
+
+def duration(value: float | None) -> str:
+    """A time span for a person: ``0:42``, ``1:02:03``; whole seconds."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def gibibytes(value: int | None) -> str:
+    """Memory of a machine: ``16 GB``, counted in 2³⁰ bytes as the makers do."""
+    return DASH if value is None else f"{value / 2**30:.0f} GB"
+
+
+def memory(value: int | None) -> str:
+    """Memory in use: ``412 MB`` or ``1.9 GB``, counted in 2²⁰ and 2³⁰ bytes."""
+    if value is None:
+        return DASH
+    mebibytes = value / 2**20
+    return f"{mebibytes:.0f} MB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GB"

@@ -1,0 +1,160 @@
+"""One run's directory: its files, and whether somebody is still at work on it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from mpstui.domain.config import RunConfig, make_config
+from mpstui.domain.errors import FieldError, LogError
+from mpstui.domain.machine import Machine
+from mpstui.domain.summary import RunSummary
+
+from .control import Control, Wish
+from .files import read_json, replace, write_json
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Keeper(msgspec.Struct, frozen=True, kw_only=True):
+    """keeper.json: the process that looks after the run's worker."""
+
+    pid: int
+    created: float
+    """Its start, Unix time in seconds: a reused pid is told apart by it."""
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """exit.json: how the worker ended, as its keeper saw it."""
+
+    code: int
+    """The exit status; −n when signal n ended it."""
+    killed: bool = False
+    """A person asked for it."""
+
+
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    """dataset.json: which data was decided on before the workers started."""
+
+    source: str
+    """``mnist`` or ``embedded``."""
+    reason: str = ""
+    error: str = ""
+    """Why there is no data at all, when there is none."""
+
+
+class RunDir:
+    """Paths and contents of a run's directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        """The run's id: its directory's name."""
+        return self.path.name
+
+    @property
+    def events(self) -> Path:
+        """The log."""
+        return self.path / "events.jsonl"
+
+    @property
+    def worker_log(self) -> Path:
+        """What the worker wrote to stderr."""
+        return self.path / "worker.log"
+
+    def config(self) -> RunConfig:
+        """What was asked.
+
+        Raises:
+            LogError: When config.toml is missing or not one of ours; the message names it.
+        """
+        path = self.path / "config.toml"
+        try:
+            return make_config(tomllib.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise LogError(f"{path}: missing; allowed: a run's directory") from None
+        except (tomllib.TOMLDecodeError, FieldError, UnicodeDecodeError) as error:
+            raise LogError(f"{path}: {error}") from error
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write config.toml."""
+        replace(self.path / "config.toml", config_toml(config))
+
+    def machine(self) -> Machine | None:
+        """Where it ran."""
+        return read_json(self.path / "machine.json", Machine)
+
+    def write_machine(self, machine: Machine) -> None:
+        """Write machine.json."""
+        write_json(self.path / "machine.json", machine)
+
+    def wish(self) -> Wish:
+        """What a person asks for now."""
+        return (read_json(self.path / "control.json", Control) or Control()).wish
+
+    def ask(self, wish: Wish) -> None:
+        """Ask for something: the worker obeys within a tenth of a second or a step."""
+        write_json(self.path / "control.json", Control(wish=wish))
+
+    def summary(self) -> RunSummary | None:
+        """The end's numbers, once there is an end."""
+        return read_json(self.path / "summary.json", RunSummary)
+
+    def write_summary(self, summary: RunSummary) -> None:
+        """Write summary.json."""
+        write_json(self.path / "summary.json", summary)
+
+    def dataset(self) -> Dataset | None:
+        """Which data was decided on."""
+        return read_json(self.path / "dataset.json", Dataset)
+
+    def write_dataset(self, dataset: Dataset) -> None:
+        """Write dataset.json."""
+        write_json(self.path / "dataset.json", dataset)
+
+    def exit(self) -> Exit | None:
+        """How the worker ended."""
+        return read_json(self.path / "exit.json", Exit)
+
+    def write_exit(self, exit: Exit) -> None:
+        """Write exit.json."""
+        write_json(self.path / "exit.json", exit)
+
+    def keep(self, pid: int) -> None:
+        """Write down which process looks after this run."""
+        keeper = Keeper(pid=pid, created=psutil.Process(pid).create_time())
+        write_json(self.path / "keeper.json", keeper)
+
+    def kept(self) -> bool:
+        """Whether that process is alive."""
+        keeper = read_json(self.path / "keeper.json", Keeper)
+        if keeper is None:
+            return False
+        try:
+            return abs(psutil.Process(keeper.pid).create_time() - keeper.created) < 1.0
+        except psutil.NoSuchProcess:
+            return False
+
+    def last_words(self, lines: int = 5) -> str:
+        """The end of worker.log."""
+        try:
+            text = self.worker_log.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+def config_toml(config: RunConfig) -> bytes:
+    """A config as TOML; fields that are not set are left out."""
+    import tomli_w
+
+    values = {name: value for name, value in msgspec.structs.asdict(config).items() if value is not None}
+    return tomli_w.dumps(values).encode()

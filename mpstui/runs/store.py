@@ -1,0 +1,68 @@
+"""The folder of all runs: create, list, find."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from mpstui.domain.config import RunConfig
+from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.errors import RunNotFound
+from mpstui.domain.machine import Machine
+
+from .rundir import RunDir
+
+
+class RunStore:
+    """Runs below one folder, each in a directory of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(
+        self, config: RunConfig, specs: Sequence[DeviceSpec], machine: Machine, now: datetime
+    ) -> list[RunDir]:
+        """Make the directories of a run, or of a comparison's runs, in the order of the specs.
+
+        Raises:
+            FieldError: When the config does not go with one of the specs; nothing was made then.
+        """
+        group = f"{now:%Y%m%d-%H%M%S}-{config.workload}-{secrets.token_hex(2)}"
+        configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
+        made = []
+        for one in configs:
+            slug = re.sub("[^a-z0-9]+", "-", one.device)
+            run = RunDir(self.root / f"{group}-{slug}")
+            run.path.mkdir(parents=True)
+            run.write_config(one)
+            run.write_machine(machine)
+            made.append(run)
+        return made
+
+    def list(self) -> list[RunDir]:
+        """Every run, the newest first."""
+        if not self.root.is_dir():
+            return []
+        found = [path for path in self.root.iterdir() if (path / "config.toml").is_file()]
+        return [RunDir(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
+
+    def find(self, text: str) -> RunDir:
+        """The run whose id is this, or the only one that holds it.
+
+        Raises:
+            RunNotFound: When none or several do; the message names them.
+        """
+        runs = self.list()
+        for run in runs:
+            if run.id == text:
+                return run
+        matches = [run for run in runs if text in run.id]
+        if len(matches) == 1:
+            return matches[0]
+        if not matches:
+            raise RunNotFound(f"no run in {self.root} is called {text!r}; `mpstui runs` lists them")
+        several = ", ".join(run.id for run in matches[:5])
+        raise RunNotFound(f"{len(matches)} runs hold {text!r}: {several}; give more of the id")
