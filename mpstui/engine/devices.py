@@ -1,0 +1,139 @@
+"""What differs between devices, in one place. Everything else of the engine is the same code.
+
+MPS facts are from torch's own ``torch/mps`` and from known threads: no float64, no pinned memory,
+one Python thread per process, and allocator counters of its own (``torch.accelerator``'s answer an
+empty table there, which would read as zero bytes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.errors import DeviceUnavailable
+
+
+class Backend:
+    """A device that can be trained on; this base is the CPU."""
+
+    loader_options: dict[str, Any] = {}
+    """What the article's script gives its DataLoader on this device."""
+
+    def __init__(self, spec: DeviceSpec) -> None:
+        self.spec = spec
+        self.device = torch.device(spec.device)
+
+    def name(self) -> str:
+        """The hardware's own name."""
+        return f"CPU, {torch.backends.cpu.get_cpu_capability()}"
+
+    def synchronize(self) -> None:
+        """Wait until everything that was launched is done. The CPU is always done."""
+
+    def allocated(self) -> int | None:
+        """Bytes of tensors that the device's allocator holds; None where it does not count."""
+        return None
+
+    def check(self) -> None:
+        """Touch the device.
+
+        Raises:
+            DeviceUnavailable: When it is not there; the message says why, in torch's words.
+        """
+
+    def set_precision(self, precision: str) -> tuple[str, ...]:
+        """Make ``float32`` mean float32: TF32 stays off unless it was asked for.
+
+        By default torch lets cuDNN's convolutions use TF32.
+
+        Returns:
+            Notes for the reader of the results.
+        """
+        if precision == "bf16":
+            return ("bf16 autocast: a lower precision than the article's float32",)
+        return ()
+
+    def autocast(self, precision: str) -> AbstractContextManager[Any]:
+        """The context that a forward pass runs in."""
+        if precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+class Accelerator(Backend):
+    """CUDA (and XPU): a device behind ``torch.accelerator``."""
+
+    def name(self) -> str:
+        return str(torch.get_device_module(self.device).get_device_name(self.device))
+
+    def synchronize(self) -> None:
+        torch.accelerator.synchronize(self.device)
+
+    def allocated(self) -> int | None:
+        return torch.accelerator.memory_allocated(self.device)
+
+    def check(self) -> None:
+        try:
+            torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            why = str(error).splitlines()[0]
+            raise DeviceUnavailable(f"device: {self.spec.device}: {why}") from error
+        if self.spec.index is not None:
+            torch.accelerator.set_device_index(self.spec.index)
+
+
+class Cuda(Accelerator):
+    """NVIDIA's, or AMD's under the same name."""
+
+    loader_options = {"num_workers": 1, "pin_memory": True}
+
+    def set_precision(self, precision: str) -> tuple[str, ...]:
+        wanted = "tf32" if precision == "tf32" else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = wanted
+        torch.backends.cudnn.conv.fp32_precision = wanted  # type: ignore[attr-defined,unused-ignore]
+        torch.backends.cudnn.rnn.fp32_precision = wanted  # type: ignore[attr-defined,unused-ignore]
+        if precision == "tf32":
+            return ("TF32: products of float32 with 10 bits of mantissa",)
+        return super().set_precision(precision)
+
+
+class Mps(Accelerator):
+    """Apple's Metal Performance Shaders."""
+
+    def name(self) -> str:
+        # get_name() came with torch 2.9 or so; the chip's name says the same.
+        get_name = getattr(torch.backends.mps, "get_name", platform.processor)
+        return str(get_name())
+
+    def synchronize(self) -> None:
+        torch.mps.synchronize()
+
+    def allocated(self) -> int | None:
+        return torch.mps.current_allocated_memory()
+
+
+_BACKENDS: dict[str, type[Backend]] = {
+    "cpu": Backend,
+    "cuda": Cuda,
+    "xpu": Accelerator,
+    "mps": Mps,
+}
+
+
+def open_backend(spec: DeviceSpec) -> Backend:
+    """The backend of a device spec, with the spec's thread count set.
+
+    Raises:
+        DeviceUnavailable: When torch cannot put a tensor there.
+    """
+    threads = spec.option("threads")
+    if threads is not None:
+        torch.set_num_threads(int(threads))
+    backend = _BACKENDS[spec.type](spec)
+    backend.check()
+    return backend

@@ -1,0 +1,92 @@
+"""The clock and the losses: windows of steps, read from the device at once.
+
+Rules of the clock: the first steps stand outside it, evaluation stands outside it, the device is
+synchronised at both edges, and time comes from ``perf_counter``. Reading the losses waits for the
+device, so that a window's end is an edge by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .devices import Backend
+
+WARMUP_STEPS = 10
+"""First steps of a run that train but are not timed: kernels load, caches fill."""
+
+SETTLE_STEPS = 3
+"""First steps of each later turn that are not timed: the other run had the caches."""
+
+FLUSH_SECONDS = 0.15
+FLUSH_STEPS = 250
+
+
+class Window(NamedTuple):
+    """Some steps, read at once."""
+
+    losses: npt.NDArray[np.float32]
+    """Shape (steps,), as the workload reports them."""
+    samples: int
+    seconds: float
+    timed: bool
+
+
+class Meter:
+    """Collects losses on the device and time on the host."""
+
+    def __init__(
+        self, backend: Backend, per_sample: bool, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """Start with the clock shut; ``open`` it before the first step.
+
+        Args:
+            backend: Where the losses are.
+            per_sample: Whether objectives are sums over a batch, to be divided by its size.
+            clock: Seconds, monotonic.
+        """
+        self._backend = backend
+        self._per_sample = per_sample
+        self._clock = clock
+        self._losses: list[torch.Tensor] = []
+        self._sizes: list[int] = []
+        self._mark = 0.0
+        self._settle = 0
+
+    def open(self, settle: int) -> None:
+        """Begin to measure, with so many steps outside the clock first."""
+        self._backend.synchronize()
+        self._mark = self._clock()
+        self._settle = settle
+
+    def add(self, objective: torch.Tensor, samples: int) -> None:
+        """Take in a step's objective, a 0-d tensor that stays on the device."""
+        self._losses.append(objective.detach())
+        self._sizes.append(samples)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to read: the settling is over, or the window is long enough."""
+        steps = len(self._losses)
+        if self._settle:
+            return steps >= self._settle
+        return steps >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
+
+    def flush(self) -> Window | None:
+        """Read what there is; None when there is nothing."""
+        if not self._losses:
+            return None
+        losses = torch.stack(self._losses).float().cpu().numpy()
+        end = self._clock()
+        sizes = np.asarray(self._sizes)
+        if self._per_sample:
+            losses = losses / sizes.astype(np.float32)
+        window = Window(losses, int(sizes.sum()), end - self._mark, timed=self._settle == 0)
+        self._settle = max(self._settle - len(losses), 0)
+        self._losses, self._sizes, self._mark = [], [], end
+        return window

@@ -1,0 +1,30 @@
+"""Pictures of digits, saved as PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+GAP = 2
+"""Black pixels around each digit, as in torchvision's ``save_image``."""
+
+
+def save_grid(pictures: torch.Tensor, path: Path) -> None:
+    """Save a grid of grey pictures as one PNG.
+
+    Args:
+        pictures: Shape (rows, columns, height, width), values in 0 to 1; others are clipped, and
+            NaN is drawn black.
+        path: The file; its folder is made.
+    """
+    rows, columns, height, width = pictures.shape
+    grid = torch.zeros(rows * (height + GAP) + GAP, columns * (width + GAP) + GAP)
+    clean = pictures.detach().float().cpu().nan_to_num(0.0).clamp(0, 1)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
+            grid[top : top + height, left : left + width] = clean[row, column]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((grid * 255).round().to(torch.uint8).numpy()).save(path)

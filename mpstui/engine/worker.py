@@ -1,0 +1,114 @@
+"""The worker: ``python -m mpstui.engine.worker RUN_DIR``. One process for each run.
+
+A training thread does everything of the run that touches torch (two threads would open two OpenMP
+pools, and two threads on MPS crash); the main thread obeys control.json and samples psutil. A
+process, because a Metal assertion aborts it and cannot be caught.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from mpstui.domain.errors import MpstuiError
+from mpstui.domain.events import PreparationAdvanced, RunFailed, SystemSampled
+from mpstui.domain.history import RunHistory
+from mpstui.domain.summarise import summarise
+from mpstui.runs.log import LogWriter
+from mpstui.runs.rundir import Dataset, RunDir
+from mpstui.telemetry.system import SystemSampler
+
+from .gate import Gate
+
+POLL_SECONDS = 0.1
+SAMPLE_SECONDS = 1.0
+
+
+def train_run(run: RunDir, gate: Gate, log: LogWriter) -> None:
+    """Train a run from its directory, in the calling thread, to its end; never raises an error.
+
+    What goes wrong becomes a ``RunFailed`` event, with the traceback on stderr.
+    """
+    history, step = RunHistory(), 0
+    config = run.config()
+    try:
+        log.append(PreparationAdvanced(at=time.time(), stage="importing torch"))
+        from .loop import Loop
+        from .setup import set_up
+
+        log.append(PreparationAdvanced(at=time.time(), stage="building model and data"))
+        setup = set_up(config, run.dataset() or Dataset(source="embedded"), run.path)
+        loop = Loop(setup, gate)
+        for event in loop.events():
+            history.apply(event)
+            log.append(event)
+            step = loop.step
+    except Exception as error:  # noqa: BLE001 - whatever it was, the log has to say so
+        traceback.print_exc()
+        line = str(error).splitlines()[0] if str(error) else ""
+        shown = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
+        failed = RunFailed(at=time.time(), step=step, error=shown)
+        history.apply(failed)
+        log.append(failed)
+    run.write_summary(summarise(run.id, config, run.machine(), history))
+
+
+def main(path: Path) -> None:
+    """Be a worker under a keeper."""
+    # Words to the keeper go to the real stdout; what libraries print must not mix with them.
+    words = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    run = RunDir(path)
+    gate = Gate(say=_teller(words), refereed=True)
+    threading.Thread(target=_hear, args=(sys.stdin, gate), daemon=True).start()
+    with LogWriter(run.events) as log:
+        training = threading.Thread(target=train_run, args=(run, gate, log), name="training")
+        training.start()
+        _attend(run, gate, log, training)
+
+
+def _teller(words: TextIO) -> Callable[[str], None]:
+    def say(word: str) -> None:
+        words.write(f"{word}\n")
+        words.flush()
+
+    return say
+
+
+def _hear(keeper: TextIO, gate: Gate) -> None:
+    for line in keeper:
+        gate.turn(line.strip() == "go")
+    gate.stop("the keeper is gone")
+
+
+def _attend(run: RunDir, gate: Gate, log: LogWriter, training: threading.Thread) -> None:
+    sampler = SystemSampler(os.getpid())
+    sampler.sample()  # the first reading of psutil has no interval to speak of
+    next_sample = time.monotonic() + SAMPLE_SECONDS
+    while training.is_alive():
+        gate.wish(run.wish())
+        if time.monotonic() >= next_sample:
+            next_sample = time.monotonic() + SAMPLE_SECONDS
+            reading = sampler.sample()
+            log.append(
+                SystemSampled(
+                    at=time.time(),
+                    cores=reading.cores,
+                    memory_used=reading.memory_used,
+                    memory_total=reading.memory_total,
+                    swap_used=reading.swap_used,
+                    process_cpu=reading.process_cpu,
+                    process_rss=reading.process_rss,
+                )
+            )
+        training.join(POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
