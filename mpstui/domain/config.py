@@ -1,4 +1,4 @@
-"""What is asked of a run, and the one table of fields that the CLI, the form and config.toml share."""
+"""What is asked of a run, and the one table of fields that CLI, form and config.toml share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIELDS: tuple[Field, ...] = (
     Integer("log_interval", "Log interval", "steps between lines of the log", 1, 10**9),
     Flag("dry_run", "Dry run", "one training step and one test step only"),
     Flag("save_model", "Save model", "keep the trained weights in the run's folder"),
-    Choice("pipeline", "Pipeline", "resident: data on the device; reference: DataLoader", PIPELINES),
+    Choice("pipeline", "Pipeline", "resident: data on device; reference: DataLoader", PIPELINES),
     Choice("precision", "Precision", "tf32 on cuda only; bf16 is autocast", PRECISIONS),
     Choice("mode", "Comparison", "turns: one at a time; together: not for timing", MODES),
 )

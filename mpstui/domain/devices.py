@@ -78,7 +78,9 @@ def parse_device(text: str) -> DeviceSpec:
     match = _FORM.fullmatch(text.strip())
     if match is None or match["type"] not in TYPES:
         raise FieldError(
-            "device", f"{text.strip()!r} names no device", f"{', '.join(TYPES)}, cuda:1, cpu@threads=1"
+            "device",
+            f"{text.strip()!r} names no device",
+            f"{', '.join(TYPES)}, cuda:1, cpu@threads=1",
         )
     kind, index = match["type"], match["index"]
     if index is not None and kind not in INDEXED:

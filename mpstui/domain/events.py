@@ -6,8 +6,6 @@ Whoever trains appends them, whoever looks reads them; consumers ``match`` on th
 
 from __future__ import annotations
 
-from typing import Union
-
 import msgspec
 
 SCHEMA = 1
@@ -171,22 +169,22 @@ class RunFailed(Event, frozen=True, kw_only=True, tag=True):
     """One line: the error's type and message."""
 
 
-AnyEvent = Union[
-    PreparationAdvanced,
-    RunStarted,
-    WarmupFinished,
-    StepsCompleted,
-    EpochCompleted,
-    EvaluationCompleted,
-    SampleSaved,
-    SystemSampled,
-    DivergenceDetected,
-    RunPaused,
-    RunResumed,
-    RunFinished,
-    RunStopped,
-    RunFailed,
-]
+AnyEvent = (
+    PreparationAdvanced
+    | RunStarted
+    | WarmupFinished
+    | StepsCompleted
+    | EpochCompleted
+    | EvaluationCompleted
+    | SampleSaved
+    | SystemSampled
+    | DivergenceDetected
+    | RunPaused
+    | RunResumed
+    | RunFinished
+    | RunStopped
+    | RunFailed
+)
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from .errors import FieldError
 
 
@@ -43,12 +45,15 @@ class Text(Field):
     """Free text."""
 
     @property
+    @override
     def allowed(self) -> str:
         return "text"
 
+    @override
     def parse(self, text: str) -> str:
         return text.strip()
 
+    @override
     def check(self, value: Any) -> str:
         if not isinstance(value, str):
             raise self._refuse(repr(value), "is not text")
@@ -62,12 +67,15 @@ class Choice(Field):
     choices: tuple[str, ...]
 
     @property
+    @override
     def allowed(self) -> str:
         return ", ".join(self.choices)
 
+    @override
     def parse(self, text: str) -> str:
         return self.check(text.strip())
 
+    @override
     def check(self, value: Any) -> str:
         if value not in self.choices:
             raise self._refuse(repr(value), "is not a choice")
@@ -79,14 +87,17 @@ class Flag(Field):
     """Yes or no."""
 
     @property
+    @override
     def allowed(self) -> str:
         return "true, false"
 
+    @override
     def parse(self, text: str) -> bool:
         if text.strip().lower() not in ("true", "false"):
             raise self._refuse(repr(text), "is neither")
         return text.strip().lower() == "true"
 
+    @override
     def check(self, value: Any) -> bool:
         if not isinstance(value, bool):
             raise self._refuse(repr(value), "is neither")
@@ -102,10 +113,12 @@ class Integer(Field):
     optional: bool = False
 
     @property
+    @override
     def allowed(self) -> str:
         empty = ", or empty" if self.optional else ""
         return f"whole numbers from {self.low:,} to {self.high:,}{empty}"
 
+    @override
     def parse(self, text: str) -> int | None:
         text = text.strip()
         if self.optional and not text:
@@ -117,6 +130,7 @@ class Integer(Field):
             raise self._refuse("", problem) from None
         return self.check(value)
 
+    @override
     def check(self, value: Any) -> int | None:
         if value is None and self.optional:
             return None
@@ -136,10 +150,12 @@ class Real(Field):
     above: bool = False
 
     @property
+    @override
     def allowed(self) -> str:
         start = f"above {self.low:g}" if self.above else f"from {self.low:g}"
         return f"numbers {start}, up to {self.high:g}"
 
+    @override
     def parse(self, text: str) -> float:
         try:
             value = float(text.strip())
@@ -148,6 +164,7 @@ class Real(Field):
             raise self._refuse("", problem) from None
         return self.check(value)
 
+    @override
     def check(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._refuse(repr(value), "is not a number")

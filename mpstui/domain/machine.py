@@ -1,4 +1,4 @@
-"""Facts about a machine, as the probes found them. ``None`` means unknown; a reason stands beside it."""
+"""Facts about a machine, as the probes found them. ``None`` is unknown, with a reason beside it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def platform(self) -> str:
-        """The kind of system and the architecture in two words: ``Linux x86_64``, ``macOS arm64``."""
+        """The kind of system and its architecture, in two words: ``Linux x86_64``."""
         word = self.system.partition(" ")[0]
         kind = word if word in ("macOS", "Windows") or word.endswith("BSD") else "Linux"
         return f"{kind} {self.arch}"

@@ -80,7 +80,9 @@ class Series:
         self.count += len(xs)
         self._note(xs, ys, finite)
 
-    def points(self, columns: int, start: float = -np.inf, end: float = np.inf) -> tuple[Floats, Floats]:
+    def points(
+        self, columns: int, start: float = -np.inf, end: float = np.inf
+    ) -> tuple[Floats, Floats]:
         """At most two points a column, least and greatest, ready to be joined by a line.
 
         Args:
@@ -107,6 +109,12 @@ class Series:
         y = np.repeat(low, repeat)
         y[np.cumsum(repeat)[both] - 1] = high[both]
         return np.repeat(x, repeat), y
+
+    def span(self) -> tuple[float, float] | None:
+        """Least and greatest finite value; None while there is none."""
+        low = float(self._low[: self.buckets].min(initial=np.inf))
+        high = float(self._high[: self.buckets].max(initial=-np.inf))
+        return (low, high) if low <= high else None
 
     def last(self) -> float | None:
         """The newest finite value."""

@@ -8,7 +8,6 @@ does not pay for the attempt at each run.
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from mpstui.domain.config import RunConfig
 from mpstui.domain.events import PreparationAdvanced
 
+from .child import environment, module_command
 from .files import read_json, write_json
 from .log import LogWriter
 from .paths import full_mnist
@@ -93,8 +93,10 @@ def settle_dataset(runs: Sequence[RunDir]) -> None:
 def _fetch_in_process(folder: Path, tell: Callable[[str, float | None], None]) -> str:
     """Torchvision downloads in a process of its own: this one never imports torch."""
     tell("looking for MNIST on the network", None)
-    command = [sys.executable, "-m", "mpstui.engine.fetch", str(folder)]
-    fetching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    command = module_command("mpstui.engine.fetch", str(folder))
+    fetching = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(), text=True
+    )
     assert fetching.stdout is not None
     why = "the download ended without a word"
     for line in fetching.stdout:

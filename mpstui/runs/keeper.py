@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .child import environment, module_command
 from .dataset import settle_dataset
 from .rundir import Exit, RunDir
 
@@ -34,12 +35,13 @@ class Worker:
         self._killed = False
         with run.worker_log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mpstui.engine.worker", str(run.path)],
+                module_command("mpstui.engine.worker", str(run.path)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 bufsize=1,
+                env=environment(),
             )
         threading.Thread(target=self._listen, args=(said,), daemon=True).start()
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 
+from .child import environment, module_command
 from .rundir import RunDir
 
 
 def launch(runs: Sequence[RunDir]) -> subprocess.Popen[bytes]:
     """Start the keeper of some runs, in a session of its own, and write down its pid in each."""
-    command = [sys.executable, "-m", "mpstui.runs.keeper", *(str(run.path) for run in runs)]
+    command = module_command("mpstui.runs.keeper", *(str(run.path) for run in runs))
     detached = (
         {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
         if os.name == "nt"
@@ -23,7 +23,7 @@ def launch(runs: Sequence[RunDir]) -> subprocess.Popen[bytes]:
     )
     with (runs[0].path / "keeper.log").open("ab") as log:
         keeper = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), **detached
         )
     for run in runs:
         run.keep(keeper.pid)

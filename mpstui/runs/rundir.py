@@ -156,5 +156,7 @@ def config_toml(config: RunConfig) -> bytes:
     """A config as TOML; fields that are not set are left out."""
     import tomli_w
 
-    values = {name: value for name, value in msgspec.structs.asdict(config).items() if value is not None}
+    values = {
+        name: value for name, value in msgspec.structs.asdict(config).items() if value is not None
+    }
     return tomli_w.dumps(values).encode()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
-from mpstui.domain.errors import RunNotFound
+from mpstui.domain.errors import LogError, RunNotFound
 from mpstui.domain.machine import Machine
 
 from .rundir import RunDir
@@ -33,21 +33,41 @@ class RunStore:
         group = f"{now:%Y%m%d-%H%M%S}-{config.workload}-{secrets.token_hex(2)}"
         configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
         made = []
-        for one in configs:
+        for place, one in enumerate(configs, 1):
             slug = re.sub("[^a-z0-9]+", "-", one.device)
-            run = RunDir(self.root / f"{group}-{slug}")
+            # The place keeps a comparison's runs in the order in which they were asked for.
+            run = RunDir(
+                self.root
+                / (f"{group}-{place}-{slug}" if group == one.comparison else f"{group}-{slug}")
+            )
             run.path.mkdir(parents=True)
             run.write_config(one)
             run.write_machine(machine)
             made.append(run)
         return made
 
-    def list(self) -> list[RunDir]:
+    def all(self) -> list[RunDir]:
         """Every run, the newest first."""
         if not self.root.is_dir():
             return []
         found = [path for path in self.root.iterdir() if (path / "config.toml").is_file()]
         return [RunDir(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
+
+    def newest_group(self) -> list[RunDir]:
+        """The newest run, or all runs of the newest comparison, in their order.
+
+        Runs whose config cannot be read are passed over; ``RunView`` tells what is wrong with them.
+        """
+        runs = self.all()
+        if not runs:
+            return []
+        try:
+            group = runs[0].config().comparison
+        except LogError:
+            return []
+        if not group:
+            return runs[:1]
+        return [run for run in reversed(runs) if run.id.startswith(f"{group}-")]
 
     def find(self, text: str) -> RunDir:
         """The run whose id is this, or the only one that holds it.
@@ -55,7 +75,7 @@ class RunStore:
         Raises:
             RunNotFound: When none or several do; the message names them.
         """
-        runs = self.list()
+        runs = self.all()
         for run in runs:
             if run.id == text:
                 return run

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-
 from mpstui.domain.events import AnyEvent
 from mpstui.domain.history import RunHistory, Status
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import RunSummary
 
+from .child import ending
 from .log import LogReader
 from .rundir import RunDir
 
@@ -52,7 +51,7 @@ class RunView:
         if exit is not None and exit.killed:
             self.history.end(Status.KILLED, f"killed by request after step {step}")
         else:
-            how = "vanished" if exit is None else _how(exit.code)
+            how = "vanished" if exit is None else ending(exit.code)
             words = self.run.last_words()
             self.history.end(
                 Status.CRASHED, f"crashed ({how}) at step {step}" + (f"\n{words}" if words else "")
@@ -72,12 +71,3 @@ class RunView:
         if written is not None:
             return written
         return summarise(self.run.id, self.config, self.machine, self.history)
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

@@ -1,0 +1,85 @@
+"""Results as text: an aligned table, Markdown, CSV or one JSON document."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from .comparison import HEADINGS, article_rows, notes, rows, speed_up
+from .summary import RunSummary
+from .units import DASH, number
+
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+def comparison_table(runs: Sequence[RunSummary], format: str) -> str:
+    """The results of some runs, the first being the one to measure against.
+
+    Args:
+        runs: One or more.
+        format: One of ``FORMATS``.
+    """
+    measured = [list(row) for row in rows(runs)]
+    published = [list(row) for row in article_rows()] if runs[0].workload == "mnist" else []
+    if format == "json":
+        return as_json(
+            {
+                "runs": runs,
+                "speed_up": {run.device: speed_up(run, runs[0]) for run in runs},
+                "article": [row._asdict() for row in article_rows()] if published else [],
+                "notes": notes(runs),
+            }
+        )
+    table = [list(HEADINGS), *measured, *published]
+    if format == "csv":
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows(table)
+        return out.getvalue().rstrip()
+    if format == "markdown":
+        lines = [_bar(table[0]), _bar(["---"] * len(HEADINGS)), *(_bar(row) for row in table[1:])]
+        return "\n".join([*lines, "", *(f"- {note}" for note in notes(runs))]).rstrip()
+    return "\n".join([aligned(table, right=(3, 4, 5, 6, 7)), *notes(runs)])
+
+
+def runs_table(runs: Sequence[RunSummary]) -> str:
+    """Runs, one a line."""
+    table = [["id", "started", "workload", "device", "status", "steps", "test loss", "accuracy"]]
+    table += [
+        [
+            run.run_id,
+            datetime.fromtimestamp(run.started_at).strftime("%Y-%m-%d %H:%M"),
+            run.workload,
+            run.device,
+            run.status,
+            f"{run.steps:,}",
+            number(run.test_loss),
+            DASH if run.accuracy is None else f"{run.accuracy:.2%}",
+        ]
+        for run in runs
+    ]
+    return aligned(table, right=(5, 6, 7))
+
+
+def aligned(table: Sequence[Sequence[str]], right: Sequence[int]) -> str:
+    """Columns of equal width, two spaces apart; the named ones flush right."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    )
+
+
+def as_json(value: object) -> str:
+    """A JSON document, indented."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _bar(row: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in row) + " |"

@@ -1,0 +1,1 @@
+"""Readings of the machine: what it is, and how busy it is. Nothing here imports torch."""

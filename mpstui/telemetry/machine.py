@@ -1,0 +1,231 @@
+"""What the machine is, read in well under 100 ms and without importing torch.
+
+Everything comes through a :class:`Source`, so that recorded machines can be read like this one.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import sysconfig
+from typing import Protocol
+
+import msgspec
+import psutil
+
+from mpstui.domain.machine import Machine
+
+_SYSCTL = "/usr/sbin/sysctl"
+_CPU_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+_ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "aarch64": "arm64", "win32": "x86"}
+_WINDOWS_11_BUILD = 22000
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """What Python and psutil say without starting a process."""
+
+    system: str
+    """``Darwin``, ``Linux``, ``Windows``, as ``platform.system`` has it."""
+    release: str
+    version: str
+    machine: str
+    """The architecture that this process sees; under Rosetta not the machine's own."""
+    processor: str
+    python: str
+    python_platform: str
+    """``sysconfig.get_platform()``, such as ``macosx-11.0-arm64``."""
+    mac_version: str = ""
+    linux_name: str = ""
+    """Distribution and version; empty where no os-release file is found."""
+    cores_physical: int | None
+    cores_logical: int | None
+    memory_bytes: int
+    torch: str | None
+    torchvision: str | None
+
+
+class Source(Protocol):
+    """Where the readings come from."""
+
+    def host(self) -> Host:
+        """What Python itself knows."""
+
+    def command(self, *args: str) -> str | None:
+        """A command's output, stripped; None when it fails, is missing or takes too long."""
+
+    def text(self, path: str) -> str | None:
+        """A system file's text; None when it cannot be read."""
+
+    def registry(self, key: str, value: str) -> str | None:
+        """A text under HKEY_LOCAL_MACHINE; None when there is none, or no registry."""
+
+
+def read_machine(source: Source | None = None) -> Machine:
+    """Read the machine that this process runs on.
+
+    Args:
+        source: Where to read from; this machine when left out.
+
+    Returns:
+        The machine, with None for what the system does not tell.
+    """
+    source = source or LocalSource()
+    host = source.host()
+    arch, translated = _architecture(source, host)
+    return Machine(
+        name=_name(source, host),
+        system=_system(source, host),
+        arch=arch,
+        python=host.python,
+        python_arch=_python_arch(host),
+        translated=translated,
+        cores_physical=host.cores_physical,
+        cores_logical=host.cores_logical,
+        cores_performance=_performance_cores(source, host),
+        memory_bytes=host.memory_bytes,
+        torch=host.torch,
+        torchvision=host.torchvision,
+    )
+
+
+def cpu_model(cpuinfo: str) -> str | None:
+    """The first ``model name`` of a /proc/cpuinfo text, with runs of blanks closed up."""
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return " ".join(value.split())
+    return None
+
+
+def _name(source: Source, host: Host) -> str:
+    found: str | None = None
+    if host.system == "Darwin":
+        found = source.command(_SYSCTL, "-n", "machdep.cpu.brand_string")
+    elif host.system == "Linux":
+        found = cpu_model(source.text("/proc/cpuinfo") or "")
+        if not found:  # arm64 kernels name no model there; boards name themselves here
+            found = (source.text("/proc/device-tree/model") or "").strip("\0 \n")
+    elif host.system == "Windows":
+        # platform.processor() says "Intel64 Family 6 Model 151", which nobody recognises.
+        found = source.registry(_CPU_KEY, "ProcessorNameString")
+    return (found or "").strip() or host.processor or host.machine
+
+
+def _system(source: Source, host: Host) -> str:
+    if host.system == "Darwin":
+        # A Python built with an old SDK is told 10.16 for every macOS from 11 on.
+        return f"macOS {source.command('/usr/bin/sw_vers', '-productVersion') or host.mac_version}"
+    if host.system == "Linux" and host.linux_name:
+        return host.linux_name
+    if host.system == "Windows":
+        return f"Windows {_windows_release(host)}"
+    return f"{host.system} {host.release}".strip()
+
+
+def _windows_release(host: Host) -> str:
+    # Windows 11 calls itself 10.0; older Pythons pass that on.
+    build = host.version.rpartition(".")[2]
+    eleven = host.release == "10" and build.isdigit() and int(build) >= _WINDOWS_11_BUILD
+    return "11" if eleven else host.release
+
+
+def _architecture(source: Source, host: Host) -> tuple[str, bool | None]:
+    """The machine's own architecture, and whether this process is translated."""
+    seen = _plain(host.machine)
+    if host.system != "Darwin":
+        return seen, None
+    if seen == "arm64":
+        return seen, False
+    asked = ("sysctl.proc_translated", "hw.optional.arm64")
+    if any(source.command(_SYSCTL, "-n", name) == "1" for name in asked):
+        return "arm64", True
+    return seen, None  # an Intel Mac, which has neither name
+
+
+def _python_arch(host: Host) -> str:
+    built_for = _plain(host.python_platform.rpartition("-")[2])
+    # A universal2 Python is what it runs as.
+    return _plain(host.machine) if built_for.startswith(("universal", "fat")) else built_for
+
+
+def _plain(arch: str) -> str:
+    return _ARCHITECTURES.get(arch.lower(), arch.lower())
+
+
+def _performance_cores(source: Source, host: Host) -> int | None:
+    if host.system != "Darwin":
+        return None
+    count = source.command(_SYSCTL, "-n", "hw.perflevel0.physicalcpu") or ""
+    return int(count) if count.isdigit() else None
+
+
+class LocalSource:
+    """This machine."""
+
+    def host(self) -> Host:
+        """What Python itself knows."""
+        return Host(
+            system=platform.system(),
+            release=platform.release(),
+            version=platform.version(),
+            machine=platform.machine(),
+            # On Linux it would start uname, which mostly answers "unknown".
+            processor="" if platform.system() == "Linux" else platform.processor(),
+            python=platform.python_version(),
+            python_platform=sysconfig.get_platform(),
+            mac_version=platform.mac_ver()[0],
+            linux_name=_linux_name(),
+            cores_physical=psutil.cpu_count(logical=False),
+            cores_logical=psutil.cpu_count(),
+            memory_bytes=psutil.virtual_memory().total,
+            torch=_package("torch"),
+            torchvision=_package("torchvision"),
+        )
+
+    def command(self, *args: str) -> str | None:
+        """A command's output, stripped; None when it fails, is missing or takes over 2 s."""
+        try:
+            done = subprocess.run(
+                args, capture_output=True, text=True, errors="replace", timeout=2, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def text(self, path: str) -> str | None:
+        """A system file's text; None when it cannot be read."""
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def registry(self, key: str, value: str) -> str | None:
+        """A text under HKEY_LOCAL_MACHINE; None when there is none, or no registry."""
+        if sys.platform != "win32":
+            return None
+        import winreg
+
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as opened:
+                return str(winreg.QueryValueEx(opened, value)[0])
+        except OSError:
+            return None
+
+
+def _linux_name() -> str:
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return ""
+    return f"{release.get('NAME', '')} {release.get('VERSION_ID', '')}".strip()
+
+
+def _package(name: str) -> str | None:
+    import importlib.metadata  # slow to import, and only needed here
+
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,116 @@
+"""How busy the machine and one process are, between one sample and the next.
+
+Processor load is a difference of counters over an interval, so the first sample has none to give.
+The arithmetic is done here and not by ``psutil.cpu_percent``, whose counters are shared by every
+caller in a thread: two samplers would then read each other's leftovers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+import psutil
+
+_SHORTEST = 0.1
+"""Seconds; the kernel counts in ticks of 10 ms, so a shorter interval reads as noise."""
+
+
+class SystemReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One sample. Memory in bytes, load in percent."""
+
+    cores: tuple[float, ...]
+    """Load of each logical core, 0 to 100; empty when no interval has passed yet."""
+    memory_used: int
+    """Total less what the system says is available without swapping."""
+    memory_total: int
+    swap_used: int
+    swap_total: int
+    process_cpu: float | None
+    """Percent of one core over all the process's threads; None before an interval has passed, and
+    for a process that is gone or may not be read."""
+    process_rss: int | None
+    """Resident memory; None for a process that is gone or may not be read."""
+
+
+class SystemSampler:
+    """Takes samples, each over the time since the last one.
+
+    Args:
+        pid: The process to watch; this one when left out.
+        clock: Seconds that only go up; for tests.
+    """
+
+    def __init__(self, pid: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._process: psutil.Process | None
+        try:
+            self._process = psutil.Process(pid)
+        except psutil.Error:
+            self._process = None
+        self._at: float | None = None
+        self._cores: list[tuple[float, float]] = []
+        self._process_seconds: float | None = None
+
+    def sample(self) -> SystemReading:
+        """Read the system now.
+
+        Returns:
+            The reading. Load is unknown (``()`` and None) in the first one, and in one taken less
+            than 0.1 s after the last that counted.
+        """
+        now = self._clock()
+        seconds, rss = self._read_process()
+        cores: tuple[float, ...] = ()
+        process_cpu: float | None = None
+        if self._at is None or now - self._at >= _SHORTEST:
+            counters = [_busy_and_total(core._asdict()) for core in psutil.cpu_times(percpu=True)]
+            if self._at is not None:
+                cores = _loads(self._cores, counters)
+                if seconds is not None and self._process_seconds is not None:
+                    spent = seconds - self._process_seconds
+                    process_cpu = max(0.0, 100 * spent / (now - self._at))
+            self._at, self._cores, self._process_seconds = now, counters, seconds
+        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+        return SystemReading(
+            cores=cores,
+            memory_used=memory.total - memory.available,
+            memory_total=memory.total,
+            swap_used=swap.used,
+            swap_total=swap.total,
+            process_cpu=process_cpu,
+            process_rss=rss,
+        )
+
+    def _read_process(self) -> tuple[float | None, int | None]:
+        """Processor seconds so far and resident bytes; None each for a process that is gone."""
+        if self._process is None:
+            return None, None
+        try:
+            if not self._process.is_running():  # the id may belong to another process by now
+                return None, None
+            times, memory = self._process.cpu_times(), self._process.memory_info()
+        except psutil.Error:
+            return None, None
+        return times.user + times.system, int(memory.rss)
+
+
+def _busy_and_total(times: Mapping[str, float]) -> tuple[float, float]:
+    # A guest's time is counted in user and nice already; waiting for a disk is not work.
+    total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)
+    return total - times["idle"] - times.get("iowait", 0.0), total
+
+
+def _loads(
+    before: list[tuple[float, float]], after: list[tuple[float, float]]
+) -> tuple[float, ...]:
+    if len(before) != len(after):  # a core went off line or came back: nothing to compare with
+        return ()
+    loads = []
+    for (busy_before, total_before), (busy_after, total_after) in zip(before, after, strict=True):
+        total = total_after - total_before
+        if total <= 0:  # counters that stood still, or were set back, tell nothing
+            return ()
+        loads.append(min(100.0, max(0.0, 100 * (busy_after - busy_before) / total)))
+    return tuple(loads)
