@@ -1,0 +1,121 @@
+"""``mpstui train`` and ``mpstui compare``: launch, follow the logs, print, and say how it ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from mpstui.doctor.probes import SystemProbes, gather, refuse_reason
+from mpstui.domain.article import ArticleLog
+from mpstui.domain.config import RunConfig
+from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
+from mpstui.domain.errors import DeviceUnavailable
+from mpstui.domain.machine import Facts
+from mpstui.domain.tables import as_json, comparison_table
+from mpstui.runs.launch import launch
+from mpstui.runs.paths import runs_dir as default_runs_dir
+from mpstui.runs.store import RunStore
+from mpstui.runs.view import RunView
+from mpstui.telemetry.machine import read_machine
+
+POLL_SECONDS = 0.1
+
+
+def train(config: RunConfig, device: str | None, json: bool, runs_dir: Path | None) -> int:
+    """Train on one device; its lines go to stdout, or to stderr when JSON is asked for."""
+    facts = _Facts()
+    specs = [parse_device(device or facts.get().trainable()[-1])]
+    views = _start(config, specs, facts, runs_dir)
+    lines = sys.stderr if json else sys.stdout
+    _follow(views, lambda view, line: _print(lines, line))
+    if json:
+        _print(sys.stdout, as_json(views[0].summary()))
+    else:
+        _print(lines, f"run {views[0].run.id} in {views[0].run.path}")
+    return _exit_code(views)
+
+
+def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path | None) -> int:
+    """Train on several devices; lines go to stderr, the table to stdout."""
+    facts = _Facts()
+    specs = parse_devices(devices or ",".join(facts.get().default_devices()))
+    if devices is None and len(specs) == 1:
+        _print(sys.stderr, "no accelerator on this machine: cpu alone; name two specs to compare")
+    views = _start(config, specs, facts, runs_dir)
+    width = max(len(str(spec)) for spec in specs)
+    _follow(views, lambda view, line: _print(sys.stderr, f"{view.config.device:<{width}}  {line}"))
+    _print(sys.stdout, comparison_table([view.summary() for view in views], format))
+    return _exit_code(views)
+
+
+class _Facts:
+    """The doctor's facts, probed only when a question needs them: an import of torch takes long."""
+
+    def __init__(self) -> None:
+        self._facts: Facts | None = None
+
+    def get(self) -> Facts:
+        if self._facts is None:
+            _print(sys.stderr, "asking torch which devices it has …")
+            self._facts = gather(SystemProbes(), use=False)
+        return self._facts
+
+
+def _start(
+    config: RunConfig, specs: Sequence[DeviceSpec], facts: _Facts, runs_dir: Path | None
+) -> list[RunView]:
+    for spec in specs:
+        config.on(spec)  # bad combinations are told before torch is asked
+    for spec in specs:
+        if spec.type == "cpu":
+            continue
+        reason = refuse_reason(facts.get(), spec.type, spec.index)
+        if reason is not None:
+            raise DeviceUnavailable(f"device: {reason}")
+    store = RunStore(runs_dir or default_runs_dir())
+    runs = store.create(config, specs, read_machine(), datetime.now())
+    launch(runs)
+    return [RunView(run) for run in runs]
+
+
+def _follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:
+    """Print each run's lines until all are over. Ctrl-C stops safely; a second one kills."""
+    logs = {view.run.id: ArticleLog(view.config) for view in views}
+    asked = "run"
+    while True:
+        try:
+            over = all([_print_new(view, logs[view.run.id], show) for view in views])
+            if over:
+                return
+            time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            asked = "stop" if asked == "run" else "kill"
+            _print(sys.stderr, "stopping safely …" if asked == "stop" else "killing …")
+            for view in views:
+                if not view.history.status.over:
+                    view.run.ask("stop" if asked == "stop" else "kill")
+
+
+def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], None]) -> bool:
+    was_over = view.history.status.over
+    for event in view.refresh():
+        for line in log.lines(event):
+            show(view, line)
+    status = view.history.status
+    if status.over and not was_over and status.value in ("crashed", "killed"):
+        show(view, view.history.message)  # no event of its own tells it
+    return status.over
+
+
+def _exit_code(views: Sequence[RunView]) -> int:
+    fine = ("finished", "stopped")
+    return 0 if all(view.history.status.value in fine for view in views) else 1
+
+
+def _print(to: TextIO, line: str) -> None:
+    to.write(f"{line}\n")
+    to.flush()
