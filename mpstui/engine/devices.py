@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import platform
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from typing_extensions import override
 
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import DeviceUnavailable
@@ -21,7 +22,7 @@ from mpstui.domain.errors import DeviceUnavailable
 class Backend:
     """A device that can be trained on; this base is the CPU."""
 
-    loader_options: dict[str, Any] = {}
+    loader_options: ClassVar[dict[str, Any]] = {}
     """What the article's script gives its DataLoader on this device."""
 
     def __init__(self, spec: DeviceSpec) -> None:
@@ -68,15 +69,19 @@ class Backend:
 class Accelerator(Backend):
     """CUDA (and XPU): a device behind ``torch.accelerator``."""
 
+    @override
     def name(self) -> str:
         return str(torch.get_device_module(self.device).get_device_name(self.device))
 
+    @override
     def synchronize(self) -> None:
         torch.accelerator.synchronize(self.device)
 
+    @override
     def allocated(self) -> int | None:
         return torch.accelerator.memory_allocated(self.device)
 
+    @override
     def check(self) -> None:
         try:
             torch.zeros(1, device=self.device)
@@ -90,8 +95,9 @@ class Accelerator(Backend):
 class Cuda(Accelerator):
     """NVIDIA's, or AMD's under the same name."""
 
-    loader_options = {"num_workers": 1, "pin_memory": True}
+    loader_options: ClassVar[dict[str, Any]] = {"num_workers": 1, "pin_memory": True}
 
+    @override
     def set_precision(self, precision: str) -> tuple[str, ...]:
         wanted = "tf32" if precision == "tf32" else "ieee"
         torch.backends.cuda.matmul.fp32_precision = wanted
@@ -105,14 +111,17 @@ class Cuda(Accelerator):
 class Mps(Accelerator):
     """Apple's Metal Performance Shaders."""
 
+    @override
     def name(self) -> str:
         # get_name() came with torch 2.9 or so; the chip's name says the same.
         get_name = getattr(torch.backends.mps, "get_name", platform.processor)
         return str(get_name())
 
+    @override
     def synchronize(self) -> None:
         torch.mps.synchronize()
 
+    @override
     def allocated(self) -> int | None:
         return torch.mps.current_allocated_memory()
 

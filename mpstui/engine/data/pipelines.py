@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
 
-from ..devices import Backend
+from mpstui.engine.devices import Backend
+
 from .mnist import Digits
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -39,7 +41,7 @@ class Pipeline(Protocol):
         """The first test images, for pictures."""
 
 
-class Resident:
+class Resident(Pipeline):
     """Everything on the device from the start."""
 
     def __init__(
@@ -52,20 +54,23 @@ class Resident:
         self._test_images = as_float(digits.test_images, normalise).to(device)
         self._test_labels = digits.test_labels.to(device)
 
+    @override
     def training(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
         for index in torch.split(order.to(self._images.device), batch_size):
             yield self._images.index_select(0, index), self._labels.index_select(0, index)
 
+    @override
     def test(self, batch_size: int) -> Iterator[Batch]:
         images = torch.split(self._test_images, batch_size)
         labels = torch.split(self._test_labels, batch_size)
         yield from zip(images, labels, strict=True)
 
+    @override
     def shown(self) -> torch.Tensor:
         return self._test_images[:SHOWN]
 
 
-class Reference:
+class Reference(Pipeline):
     """The article's DataLoader."""
 
     def __init__(
@@ -77,13 +82,16 @@ class Reference:
         self._train = PilDigits(digits.train_images, digits.train_labels, normalise)
         self._test = PilDigits(digits.test_images, digits.test_labels, normalise)
 
+    @override
     def training(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
         batches = [batch.tolist() for batch in torch.split(order, batch_size)]
         yield from self._load(self._train, {"batch_sampler": batches})
 
+    @override
     def test(self, batch_size: int) -> Iterator[Batch]:
         yield from self._load(self._test, {"batch_size": batch_size})
 
+    @override
     def shown(self) -> torch.Tensor:
         return torch.stack([self._test[index][0] for index in range(SHOWN)]).to(self._device)
 

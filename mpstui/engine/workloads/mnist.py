@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.optim import Adadelta, Optimizer
+from typing_extensions import override
 
 from mpstui.domain.config import RunConfig
 
-from .base import Score
+from .base import Score, Workload
 
 
 class Net(nn.Module):
@@ -35,28 +36,33 @@ class Net(nn.Module):
         return functional.log_softmax(self.fc2(self.dropout2(hidden)), dim=1)
 
 
-class Mnist:
+class Mnist(Workload):
     """Digits told apart."""
 
     normalise: tuple[float, float] | None = (0.1307, 0.3081)
     per_sample = False
 
+    @override
     def model(self) -> nn.Module:
         return Net()
 
+    @override
     def optimizer(self, model: nn.Module, config: RunConfig) -> Optimizer:
         return Adadelta(model.parameters(), lr=config.lr)
 
+    @override
     def objective(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         return functional.nll_loss(model(images), labels)
 
+    @override
     def score(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Score:
         output = model(images)
         loss = functional.nll_loss(output, labels, reduction="sum")
         return Score(loss, (output.argmax(dim=1) == labels).sum())
 
+    @override
     def pictures(
         self, model: nn.Module, images: torch.Tensor
     ) -> Iterable[tuple[str, torch.Tensor]]:

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
+from typing_extensions import override
 
 from mpstui.domain.config import RunConfig
 
-from .base import Score
+from .base import Score, Workload
 
 LATENT = 20
 GRID = 8
@@ -45,18 +46,21 @@ class Autoencoder(nn.Module):
         return self.decode(latent), mean, log_variance
 
 
-class Vae:
+class Vae(Workload):
     """Digits compressed to twenty numbers and drawn again."""
 
     normalise: tuple[float, float] | None = None
     per_sample = True
 
+    @override
     def model(self) -> nn.Module:
         return Autoencoder()
 
+    @override
     def optimizer(self, model: nn.Module, config: RunConfig) -> Optimizer:
         return Adam(model.parameters(), lr=config.lr)
 
+    @override
     def objective(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
@@ -70,9 +74,11 @@ class Vae:
             divergence = -0.5 * torch.sum(1 + log_variance - mean.pow(2) - log_variance.exp())
         return likelihood + divergence
 
+    @override
     def score(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Score:
         return Score(self.objective(model, images, labels), None)
 
+    @override
     def pictures(
         self, model: nn.Module, images: torch.Tensor
     ) -> Iterable[tuple[str, torch.Tensor]]:

@@ -1,0 +1,72 @@
+"""Every key, once: this table feeds the bindings, the footer, the help screen and the palette."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.binding import Binding
+
+
+class Action(NamedTuple):
+    """Something that a person can do."""
+
+    keys: str
+    """Textual's key names, separated by commas; the first one is shown."""
+    action: str
+    label: str
+    """For the footer: a word or two."""
+    help: str
+    """For the help screen and the palette: a sentence without a full stop."""
+    where: str = "app"
+    """``app`` for everywhere, else a screen's name."""
+    shown: bool = True
+    """Whether the footer shows it; the others are in help and palette."""
+
+
+ACTIONS = (
+    Action("1", "app.show_mode('doctor')", "Doctor", "What this machine can do", shown=False),
+    Action("2", "app.show_mode('configure')", "Configure", "Set up a run", shown=False),
+    Action("3", "app.show_mode('live')", "Live", "Watch the runs", shown=False),
+    Action("4", "app.show_mode('results')", "Results", "The table of results", shown=False),
+    Action("n", "app.show_mode('configure')", "new run", "Set up a run", "doctor"),
+    Action("r", "app.probe", "probe again", "Ask the machine again", "doctor"),
+    Action("y", "copy_remedy", "copy remedy", "Copy the finding's commands", "doctor"),
+    Action("ctrl+r,f5", "start", "start", "Start the run as it is set up", "configure"),
+    Action("ctrl+d", "defaults", "defaults", "Set the article's settings again", "configure"),
+    Action(
+        "escape", "leave_field", "leave field", "Leave the field: keys 1 to 4 work", "configure"
+    ),
+    Action("space", "app.pause", "pause/resume", "Pause all runs, or let them go on", "live"),
+    Action("s", "app.stop", "stop", "Stop safely: each run ends with a summary", "live"),
+    Action("k", "app.kill", "kill", "End the workers at once, after a question", "live"),
+    Action("v", "pictures", "pictures", "Look at the newest samples", "live"),
+    Action("n", "app.show_mode('configure')", "new run", "Set up a run", "live"),
+    Action("m", "copy_table", "copy Markdown", "Copy the table as Markdown", "results"),
+    Action("n", "app.show_mode('configure')", "new run", "Set up a run", "results"),
+    Action("question_mark,f1", "app.help", "help", "Every key, and how to read the screens"),
+    Action("q,ctrl+q", "app.leave", "quit", "Quit; runs can go on without the app"),
+)
+
+
+def bindings(where: str) -> list[Binding]:
+    """The bindings of the app, or of a screen."""
+    return [
+        Binding(
+            key,
+            action.action,
+            action.label,
+            show=action.shown and key == action.keys.split(",")[0],
+            key_display=key_name(action),
+            tooltip=action.help,
+            system=action.where == "app",
+        )
+        for action in ACTIONS
+        if action.where == where
+        for key in action.keys.split(",")
+    ]
+
+
+def key_name(action: Action) -> str:
+    """The first key as a person calls it."""
+    first = action.keys.split(",")[0]
+    return {"question_mark": "?", "escape": "esc"}.get(first, first.replace("ctrl+", "^"))

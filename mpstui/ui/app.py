@@ -1,0 +1,235 @@
+"""The app: four modes, one timer that follows the runs' logs, and nothing that trains.
+
+The app owns the state (facts, runs) and the screens show it. It never imports torch: facts come
+from probe processes, runs from their logs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from mpstui.doctor.probes import Probes, SystemProbes, gather
+from mpstui.domain.config import RunConfig
+from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.errors import MpstuiError
+from mpstui.domain.machine import Facts
+from mpstui.runs.launch import launch
+from mpstui.runs.paths import runs_dir as default_runs_dir
+from mpstui.runs.rundir import RunDir
+from mpstui.runs.store import RunStore
+
+from .actions import ACTIONS, bindings
+from .session import Session
+
+FOLLOW_SECONDS = 0.25
+
+
+def _doctor() -> Screen[None]:
+    from .screens.doctor import DoctorScreen
+
+    return DoctorScreen()
+
+
+def _configure() -> Screen[None]:
+    from .screens.configure import ConfigureScreen
+
+    return ConfigureScreen()
+
+
+def _live() -> Screen[None]:
+    from .screens.live import LiveScreen
+
+    return LiveScreen()
+
+
+def _results() -> Screen[None]:
+    from .screens.results import ResultsScreen
+
+    return ResultsScreen()
+
+
+class MpstuiApp(App[None]):
+    """The terminal app."""
+
+    TITLE = "mpstui"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
+    # Made when first shown: numpy, plotext and the charts stay out of the first frame.
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {
+        "doctor": _doctor,
+        "configure": _configure,
+        "live": _live,
+        "results": _results,
+    }
+    DEFAULT_MODE = "doctor"
+
+    facts: reactive[Facts | None] = reactive(None)
+    """What the doctor knows so far; None until the first probe has returned."""
+    pulse: reactive[int] = reactive(0)
+    """Grows when a run has something new to show, or the runs are others."""
+
+    def __init__(
+        self,
+        probes: Probes | None = None,
+        runs_dir: Path | None = None,
+        now: Callable[[], float] = time.time,
+        start: Callable[[Sequence[RunDir]], object] = launch,
+    ) -> None:
+        """Make the app.
+
+        Args:
+            probes: Where facts come from; the machine itself unless a test has recorded ones.
+            runs_dir: Where runs are kept.
+            now: Wall clock, Unix seconds.
+            start: Starts runs that were created.
+        """
+        super().__init__()
+        self._probes = probes or SystemProbes()
+        self._start = start
+        self.now = now
+        self.environment = dict(os.environ)
+        self.store = RunStore(runs_dir or default_runs_dir())
+        self.session: Session | None = None
+        """The runs on screen; None until one was started or looked up."""
+
+    def on_mount(self) -> None:
+        """Probe, and begin to follow."""
+        self.action_probe()
+        self.set_interval(FOLLOW_SECONDS, self.follow)
+        if any(run.kept() for run in self.store.newest_group()):
+            self.notify("A run is under way. Press 3 to watch it.")
+
+    @work(thread=True, exclusive=True, group="probe")
+    def action_probe(self) -> None:
+        """Ask the machine; facts fill in as the probes return."""
+        gather(self._probes, lambda facts: self.call_from_thread(self._learn, facts))
+
+    def _learn(self, facts: Facts) -> None:
+        self.facts = facts
+
+    def follow(self) -> None:
+        """Read the logs on."""
+        if self.session is not None and self.session.refresh():
+            self.pulse += 1
+
+    def start_runs(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
+        """Start a run, or a comparison, and watch it.
+
+        Raises:
+            FieldError: When the config does not go with a device.
+        """
+        if self.facts is None:
+            raise MpstuiError("the machine is still being looked at; try again in a moment")
+        created = datetime.fromtimestamp(self.now())
+        runs = self.store.create(config, specs, self.facts.machine, created)
+        self._start(runs)
+        self.watch_runs(runs)
+
+    def recall(self) -> None:
+        """Put the newest runs on the screen, if none are there: they may still be under way."""
+        if self.session is not None:
+            return
+        runs = self.store.newest_group()
+        if runs:
+            try:
+                self.session = Session(runs)
+            except MpstuiError as error:
+                self.notify(str(error), title=error.title, severity="warning")
+                return
+            self.session.refresh()
+            self.pulse += 1
+
+    def watch_runs(self, runs: Sequence[RunDir]) -> None:
+        """Put runs on the screen."""
+        self.session = Session(runs)
+        self.session.refresh()
+        self.pulse += 1
+        self.show("live")
+
+    def show(self, mode: str) -> None:
+        """Show a mode's screen."""
+        if self.current_mode != mode:
+            self.switch_mode(mode)
+
+    def action_show_mode(self, mode: str) -> None:
+        """Show a mode's screen, from a key or a click."""
+        self.show(mode)
+
+    def action_pause(self) -> None:
+        """Pause all runs, or let them go on when all are paused."""
+        if self._live("nothing to pause"):
+            self.session.pause_or_resume()  # type: ignore[union-attr]
+
+    def action_stop(self) -> None:
+        """Stop all runs safely."""
+        if self._live("nothing to stop"):
+            self.session.ask("stop")  # type: ignore[union-attr]
+            self.notify("Each run ends after its step, with a summary.", title="Stopping")
+
+    @work
+    async def action_kill(self) -> None:
+        """End the workers at once, after a question."""
+        from .screens.questions import KILL
+
+        session = self.session
+        if self._live("nothing to kill") and await self.push_screen_wait(KILL()) == "kill":
+            session.ask("kill")  # type: ignore[union-attr]
+
+    @work
+    async def action_leave(self) -> None:
+        """Quit, after a question if runs are under way."""
+        from .screens.questions import LEAVE
+
+        if self.session is None or not self.session.live:
+            self.exit()
+            return
+        answer = await self.push_screen_wait(LEAVE())
+        if answer == "stop":
+            self.session.ask("stop")
+        if answer in ("stop", "leave"):
+            paths = "\n".join(str(view.run.path) for view in self.session.views)
+            self.exit(message=f"{'Stopping' if answer == 'stop' else 'Still training'}:\n{paths}")
+
+    def action_help(self) -> None:
+        """Show every key."""
+        from .screens.help import HelpScreen
+
+        self.push_screen(HelpScreen())
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: Textual's own commands but the ones of the table by the same meaning."""
+        own = {"Quit", "Keys"}
+        for command in super().get_system_commands(screen):
+            if command.title not in own:
+                yield command
+        for action in ACTIONS:
+            if action.where in ("app", self.current_mode):
+                yield SystemCommand(action.help, action.label, self._runner(action.action, screen))
+
+    def _runner(self, action: str, screen: Screen[object]) -> Callable[[], object]:
+        return lambda: self.call_later(self.run_action, action, screen)
+
+    def _live(self, otherwise: str) -> bool:
+        if self.session is not None and self.session.live:
+            return True
+        self.notify(f"No run is under way: {otherwise}.", severity="warning")
+        return False
+
+
+def run_app(runs_dir: Path | None) -> int:
+    """Run the app in this terminal; returns an exit code."""
+    app = MpstuiApp(runs_dir=runs_dir)
+    app.run()
+    return app.return_code or 0

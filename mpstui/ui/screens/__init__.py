@@ -1,0 +1,1 @@
+"""The four screens and the questions that stand before them."""

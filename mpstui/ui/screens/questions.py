@@ -1,0 +1,93 @@
+"""Questions that stand before something cannot be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Label
+
+
+class Answer(NamedTuple):
+    """A button."""
+
+    id: str
+    label: str
+    variant: str = "default"
+
+
+class Question(ModalScreen[str]):
+    """Asks, and returns the id of the answer; escape is ``cancel``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "dismiss('cancel')", "cancel"),
+        ("left", "app.focus_previous", "previous"),
+        ("right", "app.focus_next", "next"),
+    ]
+    DEFAULT_CSS = """
+    Question {
+        align: center middle;
+    }
+    Question > Vertical {
+        width: 66;
+        max-width: 96%;
+        height: auto;
+        border: round $border;
+        border-title-style: bold;
+        background: $surface;
+        padding: 1 2;
+    }
+    Question Horizontal {
+        height: auto;
+        margin-top: 1;
+        align-horizontal: right;
+    }
+    Question Button {
+        margin-left: 1;
+    }
+    """
+
+    def __init__(self, title: str, text: str, answers: Sequence[Answer]) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._answers = answers
+
+    def compose(self) -> ComposeResult:
+        """The text and its buttons, the first of which has the focus."""
+        with Vertical() as box:
+            box.border_title = self._title
+            yield Label(self._text)
+            with Horizontal():
+                for answer in self._answers:
+                    yield Button(answer.label, id=answer.id, variant=answer.variant, compact=True)  # type: ignore[arg-type]
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answer."""
+        self.dismiss(event.button.id or "cancel")
+
+
+def _question(title: str, text: str, *answers: Answer) -> Callable[[], Question]:
+    return lambda: Question(title, text, answers)
+
+
+KILL = _question(
+    "Kill the runs?",
+    "The workers end at once, in the middle of a step: no summary is written and no model saved. "
+    "What was logged stays. `s` stops safely instead.",
+    Answer("cancel", " Go on "),
+    Answer("kill", " Kill ", "error"),
+)
+
+LEAVE = _question(
+    "Runs are under way",
+    "They can go on without the app: their logs are followed again with `mpstui runs`, and what "
+    "they reach is kept.",
+    Answer("leave", " Leave them running "),
+    Answer("stop", " Stop and quit ", "warning"),
+    Answer("cancel", " Stay "),
+)

@@ -1,0 +1,80 @@
+"""The runs that are on screen: followed together, asked together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mpstui.domain.article import ArticleLog
+from mpstui.domain.events import SystemSampled
+from mpstui.domain.history import Status
+from mpstui.domain.summary import RunSummary
+from mpstui.runs.control import Wish
+from mpstui.runs.rundir import RunDir
+from mpstui.runs.view import RunView
+
+KEPT_LINES = 5000
+"""Lines of the log that are kept for the screen; the whole log is on disk."""
+
+
+class Session:
+    """Views of one run or of one comparison's runs."""
+
+    def __init__(self, runs: Sequence[RunDir]) -> None:
+        """Open the runs.
+
+        Raises:
+            LogError: When one of them cannot be read.
+        """
+        self.views = [RunView(run) for run in runs]
+        self.lines: list[str] = []
+        """The newest lines in the article's format, with the device in front of each if several."""
+        self.lines_written = 0
+        """How many lines there have been in all."""
+        self._logs = [ArticleLog(view.config) for view in self.views]
+        self._told: set[str] = set()
+
+    @property
+    def live(self) -> bool:
+        """Whether a run is still under way."""
+        return any(not view.history.status.over for view in self.views)
+
+    @property
+    def system(self) -> SystemSampled | None:
+        """The newest reading of the machine by any worker."""
+        readings = [view.history.system for view in self.views if view.history.system]
+        return max(readings, key=lambda reading: reading.at, default=None)
+
+    def refresh(self) -> bool:
+        """Read on; returns whether anything changed."""
+        before = [view.history.revision for view in self.views]
+        width = max(len(view.config.device) for view in self.views)
+        for view, log in zip(self.views, self._logs, strict=True):
+            prefix = f"{view.config.device:<{width}}  " if len(self.views) > 1 else ""
+            for event in view.refresh():
+                self._write(prefix + line for line in log.lines(event))
+            status = view.history.status
+            if status in (Status.CRASHED, Status.KILLED) and view.run.id not in self._told:
+                self._told.add(view.run.id)  # no event of its own tells it
+                self._write(prefix + line for line in view.history.message.splitlines())
+        return before != [view.history.revision for view in self.views]
+
+    def ask(self, wish: Wish) -> None:
+        """Ask something of every run that is under way."""
+        for view in self.views:
+            if not view.history.status.over:
+                view.run.ask(wish)
+
+    def pause_or_resume(self) -> None:
+        """Pause whatever trains; if all that is under way is paused, let it go on."""
+        under_way = [view for view in self.views if not view.history.status.over]
+        paused = all(view.run.wish() == "pause" for view in under_way)
+        self.ask("run" if paused else "pause")
+
+    def summaries(self) -> list[RunSummary]:
+        """The runs' rows for the results, as far as they have come."""
+        return [view.summary() for view in self.views]
+
+    def _write(self, lines: Iterable[str]) -> None:
+        new = list(lines)
+        self.lines_written += len(new)
+        self.lines = (self.lines + new)[-KEPT_LINES:]

@@ -1,0 +1,257 @@
+"""The form of a run's settings: a row for each field of the one table, checked as it is typed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Label, Select, Static, Switch
+
+from mpstui.doctor.probes import refuse_reason
+from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config, make_config
+from mpstui.domain.devices import DeviceSpec, parse_devices
+from mpstui.domain.errors import FieldError
+from mpstui.domain.fields import Choice, Field, Flag
+from mpstui.domain.machine import Facts
+
+DEVICES = "devices"
+PER_WORKLOAD = ("batch_size", "test_batch_size", "epochs", "lr", "gamma", "log_interval")
+"""Fields whose default depends on the workload."""
+
+
+class Row(Horizontal):
+    """A label, a control, and beside it the help or the reason why the value is wrong."""
+
+    DEFAULT_CSS = """
+    Row {
+        height: 1;
+        Label { width: 16; color: $text; }
+        Input, Select { width: 26; }
+        Switch { width: 26; border: none; padding: 0; height: 1; background: transparent; }
+        Static {
+            width: 1fr; height: 1; margin-left: 2;
+            color: $foreground-muted; text-wrap: nowrap; text-overflow: ellipsis;
+        }
+        &.-wrong Static { color: $text-error; }
+    }
+    """
+
+    def __init__(self, name: str, label: str, control: Widget, help: str) -> None:
+        super().__init__(id=f"row-{name}")
+        self._label = label
+        self._control = control
+        self._help = help
+
+    def compose(self) -> ComposeResult:
+        """One line."""
+        yield Label(self._label)
+        yield self._control
+        yield Static(self._help)
+
+    def say(self, problem: str | None, hint: str | None = None) -> None:
+        """Show what is wrong, or else the hint, or else the help."""
+        self.set_class(problem is not None, "-wrong")
+        note = self.query_one(Static)
+        text = problem if problem is not None else (hint or self._help)
+        note.update(Content(text))
+        note.tooltip = text
+
+
+class ConfigForm(Vertical):
+    """All fields. ``Checked`` tells, after each change, what the form comes to."""
+
+    DEFAULT_CSS = "ConfigForm { height: auto; }"
+
+    @dataclass
+    class Checked(Message):
+        """The form was looked at."""
+
+        config: RunConfig | None
+        specs: tuple[DeviceSpec, ...]
+        command: str
+        """The command line that asks for the same."""
+        problem: str | None
+        """The first thing that is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._facts: Facts | None = None
+        self._shown = default_config()
+        self._devices_typed = False
+
+    def compose(self) -> ComposeResult:
+        """The workload first, then the devices, then the rest."""
+        for field in FIELDS:
+            yield Row(field.name, field.label, _control(field, self._shown), field.help)
+            if field.name == "workload":
+                typed = Input("cpu", id=DEVICES, compact=True)
+                yield Row(DEVICES, "Devices", typed, "separated by commas")
+
+    def know(self, facts: Facts | None) -> None:
+        """Take in what the doctor found: defaults, and why a device is not to be had."""
+        self._facts = facts
+        if facts is not None and facts.torch is not None and not self._devices_typed:
+            self.query_one(f"#{DEVICES}", Input).value = ",".join(facts.default_devices())
+        self.check()
+
+    def fill(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
+        """Show a config."""
+        self._devices_typed = True
+        self.query_one(f"#{DEVICES}", Input).value = ",".join(str(spec) for spec in specs)
+        self._show(config)
+
+    def set_defaults(self) -> None:
+        """Show the article's settings for the workload that is chosen."""
+        self._devices_typed = False
+        self._show(default_config(self._read("workload")))
+        self.know(self._facts)
+
+    def request(self) -> tuple[RunConfig, tuple[DeviceSpec, ...]]:
+        """What the form asks for.
+
+        Raises:
+            FieldError: Naming the first field that is wrong.
+        """
+        values = {field.name: _value(field, self._read(field.name)) for field in FIELDS}
+        specs = parse_devices(self._read(DEVICES))
+        config = make_config(values)
+        for spec in specs:
+            config.on(spec)
+            self._refuse(spec)
+        return config, specs
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    @on(Switch.Changed)
+    def _changed(self, event: Input.Changed | Select.Changed | Switch.Changed) -> None:
+        event.stop()
+        if event.control.id == "workload":
+            self._follow_workload()
+        if event.control.id == DEVICES and self.app.focused is event.control:
+            self._devices_typed = True
+        self.check()
+
+    def check(self) -> None:
+        """Look at every field, say beside it what is wrong, and tell what the whole comes to."""
+        first: str | None = None
+        for field in FIELDS:
+            problem = self._problem(field)
+            self.query_one(f"#row-{field.name}", Row).say(problem)
+            first = first or (problem and f"{field.label}: {problem}")
+        problem = self._device_problem()
+        self.query_one(f"#row-{DEVICES}", Row).say(problem, self._device_hint())
+        first = first or (problem and f"Devices: {problem}")
+        if first is not None:
+            self.post_message(self.Checked(None, (), "", first))
+            return
+        config, specs = self.request()
+        self.post_message(self.Checked(config, specs, command_line(config, specs), None))
+
+    def _problem(self, field: Field) -> str | None:
+        try:
+            _value(field, self._read(field.name))
+        except FieldError as error:
+            return f"{error.problem}; {error.allowed}"
+        return None
+
+    def _device_problem(self) -> str | None:
+        try:
+            config = msgspec.structs.replace(self._shown, precision=self._read("precision"))
+            for spec in parse_devices(self._read(DEVICES)):
+                self._refuse(spec)
+                config.on(spec)
+        except FieldError as error:
+            return f"{error.problem}; allowed: {error.allowed}"
+        return None
+
+    def _refuse(self, spec: DeviceSpec) -> None:
+        if self._facts is None or spec.type == "cpu":
+            return
+        if self._facts.torch is None and self._facts.torch_state == "probing":
+            return  # asked again when torch has answered
+        reason = refuse_reason(self._facts, spec.type, spec.index)
+        if reason is not None:
+            raise FieldError("devices", reason, ", ".join(self._facts.trainable()))
+
+    def _device_hint(self) -> str:
+        if self._facts is None or self._facts.torch_state == "probing":
+            return "asking torch which devices it has …"
+        found = self._facts.trainable()
+        if len(found) == 1:
+            return "no accelerator here: cpu alone; try cpu@threads=1,cpu"
+        return f"here: {', '.join(found)}; options: cpu@threads=1"
+
+    def _follow_workload(self) -> None:
+        """Defaults of the old workload that still stand become those of the new one."""
+        chosen = self._read("workload")
+        if chosen == self._shown.workload:
+            return
+        old, new = default_config(self._shown.workload), default_config(chosen)
+        for name in PER_WORKLOAD:
+            if self._read(name) == _text(getattr(old, name)):
+                self._write(name, getattr(new, name))
+        self._shown = new
+
+    def _show(self, config: RunConfig) -> None:
+        self._shown = config
+        for field in FIELDS:
+            self._write(field.name, getattr(config, field.name))
+        self.check()
+
+    def _read(self, name: str) -> Any:
+        control = self.query_one(f"#{name}")
+        assert isinstance(control, (Input, Select, Switch))
+        return control.value
+
+    def _write(self, name: str, value: Any) -> None:
+        control = self.query_one(f"#{name}")
+        if isinstance(control, Input):
+            control.value = _text(value)
+        elif isinstance(control, (Select, Switch)):
+            control.value = value
+
+
+def command_line(config: RunConfig, specs: Sequence[DeviceSpec]) -> str:
+    """The command that asks for the same as the form; defaults are left out."""
+    devices = ",".join(str(spec) for spec in specs)
+    command = f"mpstui compare --devices {devices}"
+    if len(specs) == 1:
+        command = f"mpstui train --device {devices}"
+    defaults = default_config(config.workload)
+    for name, field in BY_NAME.items():
+        value = getattr(config, name)
+        asked = name == "workload" or value != getattr(defaults, name)
+        if not asked or (name == "mode" and len(specs) == 1):
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        command += f" {flag}" if isinstance(field, Flag) else f" {flag} {shlex.quote(_text(value))}"
+    return command
+
+
+def _control(field: Field, config: RunConfig) -> Widget:
+    value = getattr(config, field.name)
+    if isinstance(field, Choice):
+        options = [(choice, choice) for choice in field.choices]
+        return Select(options, value=value, allow_blank=False, id=field.name, compact=True)
+    if isinstance(field, Flag):
+        return Switch(value, id=field.name, animate=False)
+    return Input(_text(value), id=field.name, compact=True)
+
+
+def _value(field: Field, shown: Any) -> Any:
+    return field.parse(shown) if isinstance(shown, str) else field.check(shown)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value)

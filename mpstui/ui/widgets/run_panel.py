@@ -1,0 +1,187 @@
+"""One run, live: where it stands, its numbers, its loss and its throughput over steps."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import ProgressBar, Static
+
+from mpstui.domain.history import RunHistory, Status
+from mpstui.domain.units import DASH, duration, memory, number, rate
+from mpstui.runs.view import RunView
+from mpstui.ui.plotting import Figure, Line, Mark
+
+from .chart import Chart
+from .picture import Picture
+
+LOG_ABOVE = 1000.0
+"""A loss that passes this and spans as many times its least is drawn on a log axis."""
+
+Limits = tuple[float, float]
+
+
+class RunPanel(Vertical):
+    """A run's panel. ``sync`` shows what its view has read."""
+
+    DEFAULT_CSS = """
+    RunPanel {
+        width: 1fr;
+        min-width: 38;
+        #progress-line { height: 1; }
+        ProgressBar { width: 1fr; height: 1; Bar { width: 1fr; } }
+        #progress-text { width: auto; margin-left: 1; }
+        #numbers { height: 3; }
+        #loss { height: 3fr; min-height: 5; }
+        #rate { height: 2fr; min-height: 4; }
+        Picture { height: 2fr; display: none; }
+        &.-pictures.-tall Picture { display: block; }
+        &.-diverged, &.-bad { border: round $error; border-title-color: $text-error; }
+        &.-paused { border: round $warning; }
+        &.-done { border: round $success; }
+    }
+    """
+
+    def __init__(self, view: RunView, series: int) -> None:
+        """Make a panel.
+
+        Args:
+            view: The run.
+            series: Its colour, counted from 1.
+        """
+        super().__init__(classes="pane")
+        self._view = view
+        self._series = f"series-{series}"
+        self._seen = -1
+        self.set_class(view.config.info.makes_pictures, "-pictures")
+
+    @property
+    def draw_seconds(self) -> float:
+        """Time spent drawing charts so far."""
+        return sum(chart.draw_seconds for chart in self.query(Chart))
+
+    def compose(self) -> ComposeResult:
+        """Progress, numbers, two charts, and with room a picture."""
+        with Horizontal(id="progress-line"):
+            yield ProgressBar(total=1.0, show_eta=False, show_percentage=False)
+            yield Static(id="progress-text")
+        yield Static(id="numbers")
+        yield Chart("loss", unit=self._view.config.info.loss_unit, empty="no step yet", id="loss")
+        yield Chart("throughput", unit="samples/s", empty="no timed step yet", id="rate")
+        yield Picture()
+
+    def on_resize(self) -> None:
+        """Show the picture only where it does not crowd the charts."""
+        self.set_class(self.size.height >= 34, "-tall")
+
+    def sync(self, now: float) -> None:
+        """Show the texts. ``now`` is Unix time, for the ETA."""
+        history = self._view.history
+        if history.revision == self._seen:
+            return
+        self._seen = history.revision
+        self.border_title = self._view.config.device
+        self.border_subtitle = _status(history)
+        bad = history.status in (Status.FAILED, Status.CRASHED, Status.KILLED)
+        self.set_class(history.diverged is not None, "-diverged")
+        self.set_class(bad, "-bad")
+        self.set_class(history.status is Status.PAUSED, "-paused")
+        self.set_class(history.status is Status.FINISHED and not history.diverged, "-done")
+        bar = self.query_one(ProgressBar)
+        fraction = history.progress if history.started else history.fraction
+        bar.update(total=1.0 if fraction is not None else None, progress=fraction or 0.0)
+        self.query_one("#progress-text", Static).update(_progress(history, now))
+        self.query_one("#numbers", Static).update(_numbers(history))
+        if history.pictures:
+            shown = next(p for p in reversed(history.pictures) if p.kind == "reconstruction")
+            self.query_one(Picture).show(self._view.run.path / shown.path)
+
+    def draw(self, x: Limits | None, loss: Limits | None, rates: Limits | None) -> None:
+        """Show the charts, on axes that the panels share."""
+        history = self._view.history
+        charts = {chart.id: chart for chart in self.query(Chart)}
+        marks: tuple[Mark, ...] = ()
+        if history.diverged is not None:
+            marks = (Mark(history.diverged.step, "mark"),)
+        columns = max(self.size.width, 8)
+        for name, series, limits in (
+            ("loss", history.losses, loss),
+            ("rate", history.rates, rates),
+        ):
+            xs, ys = series.points(columns)
+            line = Line(tuple(xs.tolist()), tuple(ys.tolist()), self._series)
+            charts[name].show(
+                Figure(
+                    lines=(line,),
+                    marks=marks if name == "loss" else (),
+                    x_limits=x,
+                    y_limits=limits,
+                    log_y=name == "loss" and limits is not None and is_steep(limits),
+                )
+                if series.count
+                else None
+            )
+
+
+def is_steep(limits: Limits) -> bool:
+    """Whether values need a log axis to be told apart."""
+    low, high = limits
+    return high > LOG_ABOVE and low > 0 and high / low > LOG_ABOVE
+
+
+def _status(history: RunHistory) -> Content:
+    if history.diverged is not None:
+        last = history.diverged.last_finite
+        before = "" if last is None else f", last finite {number(last)}"
+        words = f"✗ first {history.diverged.value} at step {history.diverged.step:,}{before}"
+        return Content.styled(words, "bold $text-error")
+    words = history.status.value
+    style = {
+        Status.PAUSED: "$text-warning",
+        Status.FINISHED: "$text-success",
+        Status.FAILED: "$text-error",
+        Status.CRASHED: "$text-error",
+        Status.KILLED: "$text-error",
+    }.get(history.status, "$text")
+    return Content.styled(words, style)
+
+
+def _progress(history: RunHistory, now: float) -> str:
+    if history.started is None:
+        return history.message or "starting"
+    return f"{history.progress:4.0%}  ETA {duration(history.eta(now)):>5}"
+
+
+def _numbers(history: RunHistory) -> Content:
+    if history.status in (Status.FAILED, Status.CRASHED, Status.KILLED):
+        return Content.styled(history.message, "$text-error")
+    started = history.started
+    if started is None:
+        return Content.styled("— until the first step", "$foreground-muted")
+    newest = history.evaluation
+    accuracy = DASH if history.accuracy is None else f"{history.accuracy:.2%}"
+    epochs = -(-started.total_steps // started.steps_per_epoch)
+    rows = (
+        ("epoch", f"{history.epoch}/{epochs}", "step", f"{history.step:,}/{started.total_steps:,}"),
+        ("loss", number(history.loss), "samples/s", rate(history.rate_now())),
+        ("test", number(newest.loss if newest else None), *_last(history, accuracy)),
+    )
+    parts: list[Content] = []
+    for left, value, right, other in rows:
+        parts.append(
+            Content.assemble(
+                (f"{left:<6}", "$foreground-muted"),
+                f"{value:>9}  ",
+                (f"{right:<9}", "$foreground-muted"),
+                f"{other:>10}",
+            )
+        )
+    return Content("\n").join(parts)
+
+
+def _last(history: RunHistory, accuracy: str) -> tuple[str, str]:
+    # The third pair is what the workload and the device have to tell.
+    if history.device_bytes is not None:
+        both = accuracy if accuracy != DASH else ""
+        return "device", f"{memory(history.device_bytes)} {both}".strip()
+    return "accuracy", accuracy
