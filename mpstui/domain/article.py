@@ -41,10 +41,10 @@ class ArticleRow(NamedTuple):
 
 
 ROWS = (
-    ArticleRow("M1 (the article, 2022)", "16 GB", "cpu", 33.4, 1.0),
-    ArticleRow("M1 (the article, 2022)", "16 GB", "mps", 19.6, 1.70),
-    ArticleRow("P100 server (the article, 2022)", "256 GB", "cpu", 34.2, 1.0),
-    ArticleRow("P100 server (the article, 2022)", "256 GB", "cuda", 20.4, 1.67),
+    ArticleRow("M1 (article, 2022)", "16 GB", "cpu", 33.4, 1.0),
+    ArticleRow("M1 (article, 2022)", "16 GB", "mps", 19.6, 1.70),
+    ArticleRow("P100 (article, 2022)", "256 GB", "cpu", 34.2, 1.0),
+    ArticleRow("P100 (article, 2022)", "256 GB", "cuda", 20.4, 1.67),
 )
 
 

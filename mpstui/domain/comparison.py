@@ -17,7 +17,7 @@ HEADINGS = (
     "machine",
     "memory",
     "device",
-    "epoch, median ± spread",
+    "epoch",
     "samples/s",
     "speed-up",
     "test loss",
@@ -72,7 +72,7 @@ def article_rows() -> list[Row]:
 
 def notes(runs: Sequence[RunSummary]) -> list[str]:
     """What a reader of the table has to know, each once."""
-    found: list[str] = []
+    found = ["epoch: seconds for 60,000 samples, median ± spread, over the epochs of the run"]
     if any(run.epoch_seconds and run.epoch_seconds.spread is None for run in runs):
         found.append("a single epoch has no spread; samples/s has one, over the log's windows")
     if any(run.mode == "together" for run in runs):

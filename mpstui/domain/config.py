@@ -17,21 +17,21 @@ DATASETS = ("auto", "mnist", "embedded")
 
 FIELDS: tuple[Field, ...] = (
     Choice("workload", "Workload", "the model that is trained", tuple(WORKLOADS)),
-    Choice("dataset", "Dataset", "auto: full MNIST if it can be had, else embedded", DATASETS),
-    Text("data_dir", "Data folder", "where full MNIST is kept; empty: the program's own"),
+    Choice("dataset", "Dataset", "auto: full MNIST, else embedded", DATASETS),
+    Text("data_dir", "Data folder", "of full MNIST; empty: our own"),
     Integer("batch_size", "Batch size", "samples a training step", 1, EPOCH_SAMPLES),
     Integer("test_batch_size", "Test batch size", "samples a test step", 1, EPOCH_SAMPLES),
     Integer("epochs", "Epochs", "passes of 60,000 samples", 1, 100_000),
-    Integer("steps", "Steps", "stop after so many steps; empty: all", 1, 10**9, optional=True),
+    Integer("steps", "Steps", "stop after so many; empty: all", 1, 10**9, optional=True),
     Real("lr", "Learning rate", "the optimizer's step size", 0.0, 1e6, above=True),
-    Real("gamma", "Gamma", "learning rate × gamma after each epoch", 0.0, 1.0, above=True),
-    Integer("seed", "Seed", "weights, batch order and draws", 0, 2**63 - 1),
+    Real("gamma", "Gamma", "lr × gamma after each epoch", 0.0, 1.0, above=True),
+    Integer("seed", "Seed", "weights, batch order, draws", 0, 2**63 - 1),
     Integer("log_interval", "Log interval", "steps between lines of the log", 1, 10**9),
-    Flag("dry_run", "Dry run", "one training step and one test step only"),
-    Flag("save_model", "Save model", "keep the trained weights in the run's folder"),
-    Choice("pipeline", "Pipeline", "resident: data on device; reference: DataLoader", PIPELINES),
-    Choice("precision", "Precision", "tf32 on cuda only; bf16 is autocast", PRECISIONS),
-    Choice("mode", "Comparison", "turns: one at a time; together: not for timing", MODES),
+    Flag("dry_run", "Dry run", "one training and one test step"),
+    Flag("save_model", "Save model", "keep the weights in the run's folder"),
+    Choice("pipeline", "Pipeline", "reference: the article's DataLoader", PIPELINES),
+    Choice("precision", "Precision", "tf32: cuda only; bf16: autocast", PRECISIONS),
+    Choice("mode", "Comparison", "together: at once, not for timing", MODES),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}

@@ -37,7 +37,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     device_name: str
     torch: str
     dataset: str
-    """What is trained on, in words, with the reason where it is not what was asked first."""
+    """What is trained on, in words."""
     train_samples: int
     test_samples: int
     parameters: int

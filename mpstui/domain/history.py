@@ -173,6 +173,13 @@ class RunHistory:
         """Steps done of the steps asked, 0 to 1."""
         return self.step / self.started.total_steps if self.started else 0.0
 
+    @property
+    def elapsed(self) -> float | None:
+        """Wall seconds from the start of training to the newest event."""
+        if self.started is None or self.last_at is None:
+            return None
+        return self.last_at - self.started.at
+
     def eta(self, now: float) -> float | None:
         """Seconds until the end at the pace so far, other runs' turns included; None if unknown.
 

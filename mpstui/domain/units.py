@@ -14,7 +14,8 @@ def number(value: float | None, digits: int = 4) -> str:
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if value and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.2e}"
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        return f"{mantissa}e{int(exponent)}"
     return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.1f}"
 
 

@@ -31,7 +31,9 @@ def fetch(folder: Path) -> str:
         with contextlib.redirect_stdout(sys.stderr):
             MNIST(str(folder), train=True, download=True)
     except (RuntimeError, OSError) as error:  # torchvision's "Error downloading …"; no disk
-        return f"MNIST could not be downloaded ({str(error).splitlines()[0][:120]})"
+        # "Error downloading X:" and then, for each mirror, "Tried U, got:" and the error itself.
+        last = str(error).strip().splitlines()[-1]
+        return f"the download failed: {last[:160]}"
     finally:
         done.set()
     return ""

@@ -61,6 +61,8 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     optimizer = workload.optimizer(model, config)
     scheduler = StepLR(optimizer, step_size=1, gamma=config.gamma)
     torch.manual_seed(config.seed)
+    if dataset.reason:
+        notes += (f"full MNIST was not to be had: {dataset.reason}",)
     if config.pipeline == "reference":
         notes += ("reference pipeline: DataLoader, PIL, ToTensor, Normalize",)
     return Setup(

@@ -61,16 +61,28 @@ def train_run(run: RunDir, gate: Gate, log: LogWriter) -> None:
 
 def main(path: Path) -> None:
     """Be a worker under a keeper."""
-    # Words to the keeper go to the real stdout; what libraries print must not mix with them.
-    words = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+    words, keeper = _take_pipes()
     run = RunDir(path)
     gate = Gate(say=_teller(words), refereed=True)
-    threading.Thread(target=_hear, args=(sys.stdin, gate), daemon=True).start()
+    threading.Thread(target=_hear, args=(keeper, gate), daemon=True).start()
     with LogWriter(run.events) as log:
         training = threading.Thread(target=train_run, args=(run, gate, log), name="training")
         training.start()
         _attend(run, gate, log, training)
+
+
+def _take_pipes() -> tuple[TextIO, int]:
+    """The pipes to and from the keeper, taken out of stdout's and stdin's place.
+
+    What libraries print must not mix with our words. And a DataLoader's forked process closes its
+    ``sys.stdin`` first of all: it would wait for ever for the lock of a thread that reads there.
+    """
+    words, keeper = os.fdopen(os.dup(1), "w", buffering=1), os.dup(0)
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return words, keeper
 
 
 def _teller(words: TextIO) -> Callable[[str], None]:
@@ -81,9 +93,13 @@ def _teller(words: TextIO) -> Callable[[str], None]:
     return say
 
 
-def _hear(keeper: TextIO, gate: Gate) -> None:
-    for line in keeper:
-        gate.turn(line.strip() == "go")
+def _hear(keeper: int, gate: Gate) -> None:
+    # Plain reads: a thread inside a buffered file would hold its lock when the process ends.
+    rest = b""
+    while block := os.read(keeper, 64):
+        *words, rest = (rest + block).split(b"\n")
+        for word in words:
+            gate.turn(word.strip() == b"go")
     gate.stop("the keeper is gone")
 
 

@@ -59,7 +59,7 @@ def decide(
     failure = read_json(noted, Failure)
     if config.dataset == "auto" and failure is not None and now - failure.at < RETRY_SECONDS:
         ago = max(round((now - failure.at) / 60), 1)
-        why = f"{failure.why} {ago} min ago; tried again after an hour, or with dataset mnist"
+        why = f"{failure.why} ({ago} min ago; asked again after an hour, or with dataset mnist)"
         return Dataset(source="embedded", reason=why)
     why = fetch(raw.parents[1], tell)
     if not why:

@@ -32,7 +32,7 @@ ACTIONS = (
     Action("r", "app.probe", "probe again", "Ask the machine again", "doctor"),
     Action("y", "copy_remedy", "copy remedy", "Copy the finding's commands", "doctor"),
     Action("ctrl+r,f5", "start", "start", "Start the run as it is set up", "configure"),
-    Action("ctrl+d", "defaults", "defaults", "Set the article's settings again", "configure"),
+    Action("ctrl+n", "defaults", "defaults", "Set the article's settings again", "configure"),
     Action(
         "escape", "leave_field", "leave field", "Leave the field: keys 1 to 4 work", "configure"
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
@@ -85,7 +85,9 @@ class MpstuiApp(App[None]):
         probes: Probes | None = None,
         runs_dir: Path | None = None,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         start: Callable[[Sequence[RunDir]], object] = launch,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Make the app.
 
@@ -93,13 +95,16 @@ class MpstuiApp(App[None]):
             probes: Where facts come from; the machine itself unless a test has recorded ones.
             runs_dir: Where runs are kept.
             now: Wall clock, Unix seconds.
+            clock: Monotonic clock, seconds, for the budget of drawing.
             start: Starts runs that were created.
+            environment: Variables that the doctor judges; this process's unless a test gives some.
         """
         super().__init__()
         self._probes = probes or SystemProbes()
         self._start = start
         self.now = now
-        self.environment = dict(os.environ)
+        self.clock = clock
+        self.environment = dict(os.environ if environment is None else environment)
         self.store = RunStore(runs_dir or default_runs_dir())
         self.session: Session | None = None
         """The runs on screen; None until one was started or looked up."""
@@ -114,10 +119,17 @@ class MpstuiApp(App[None]):
     @work(thread=True, exclusive=True, group="probe")
     def action_probe(self) -> None:
         """Ask the machine; facts fill in as the probes return."""
-        gather(self._probes, lambda facts: self.call_from_thread(self._learn, facts))
 
-    def _learn(self, facts: Facts) -> None:
-        self.facts = facts
+        def learn(facts: Facts) -> None:
+            if self.is_running:  # the app may be closing while the last probe returns
+                self.call_from_thread(setattr, self, "facts", facts)
+
+        gather(self._probes, learn)
+
+    def on_unmount(self) -> None:
+        """Let a probe that is still under way not keep the program from ending."""
+        if isinstance(self._probes, SystemProbes):
+            self._probes.stop()
 
     def follow(self) -> None:
         """Read the logs on."""

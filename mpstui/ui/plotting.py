@@ -1,33 +1,38 @@
 """Charts as rows of styled text: the only file that imports plotext.
 
-plotext draws lines of braille dots on its one master figure; ticks, limits and the log axis are
-ours, so that labels are short and do not jump while a run grows. Each style gets a palette number
-of its own, which is turned back into the style's name when the drawing is read: colours belong to
-the theme and never pass through plotext.
+plotext draws the curves, in braille, and nothing else. Axes, ticks and limits are ours, so that
+labels are short, whole where steps are counted, and stand still while a run grows. Points reach
+plotext as dots of its canvas, small whole numbers: huge, tiny and broken values never get there,
+and dots that a straight line covers anyway need not be paid for. Each curve gets a palette number,
+turned back into the name of its style on reading: colours belong to the theme.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import plotext
 
 LABEL_WIDTH = 5
-"""Cells of a y label: ``1.8e8``, ``0.125``. Fixed, so that charts stand in line."""
+"""Least cells of a y label: ``1.8e8``, ``0.125``. Charts above each other stay in line."""
 
 FIRST_CODE = 20
-"""Palette numbers from here on stand for styles."""
+"""Palette numbers from here on stand for curves; lower ones have other escapes."""
 
-_ESCAPE = re.compile(r"\x1b\[([0-9;]*)m")
+HUGE, TINY = 1e300, 1e-300
+"""Bounds of what an axis shows, so that no difference or quotient leaves the floats."""
 
-plotext.terminal.limit(False, False)  # the size is the widget's, not the terminal's
+_ESCAPE = re.compile(r"\x1b\[(?:0|38;5;(\d+))m")
 
 Run = tuple[str, str]
 """Text and the name of its style; the empty name is blank space."""
+
+Limits = tuple[float, float]
+Dot = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,13 @@ class Line:
 
     x: Sequence[float]
     y: Sequence[float]
+    """As many as ``x``. Tuples for both, so that figures compare."""
     style: str
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical mark at x, with a glyph at its top."""
+    """A vertical mark at x, with a glyph of one cell at the top edge, above the curves."""
 
     x: float
     style: str
@@ -50,15 +56,32 @@ class Mark:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a chart shows. Limits that are None come from the lines."""
+    """What a chart shows. Limits that are None come from the curves."""
 
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...] = ()
-    x_limits: tuple[float, float] | None = None
-    y_limits: tuple[float, float] | None = None
+    x_limits: Limits | None = None
+    y_limits: Limits | None = None
     log_y: bool = False
+    """Values that are not positive are gaps then."""
+    whole_x: bool = True
+    """x counts something, such as steps: no ticks between whole numbers."""
     caption: str = ""
     """Written into the x axis, at its right end, where it costs no row."""
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Values to dots: ``low`` is dot 0, ``high`` is the last of ``dots``."""
+
+    low: float
+    high: float
+    dots: int
+
+    def dot(self, value: float) -> int:
+        # What is outside leaves the picture, but not so far that drawing towards it costs.
+        part = (value - self.low) / (self.high - self.low)
+        return round(min(max(part, -1.0), 2.0) * (self.dots - 1))
 
 
 def draw(figure: Figure, width: int, height: int) -> list[list[Run]]:
@@ -68,151 +91,227 @@ def draw(figure: Figure, width: int, height: int) -> list[list[Run]]:
         ``height`` rows of runs, each row ``width`` cells wide. Style names are those of the lines
         and marks, ``axis`` and ``label``.
     """
-    left, canvas, tall = LABEL_WIDTH + 1, width - LABEL_WIDTH - 1, height - 2
-    if canvas < 4 or tall < 1:
-        return [[(" " * width, "")] for _ in range(height)]
     curves = [_curve(line, figure.log_y) for line in figure.lines]
-    finite_x = [x for curve in curves for x, _ in curve]
-    finite_y = [y for curve in curves for _, y in curve]
-    x_low, x_high = _range(figure.x_limits or _extent(finite_x))
-    limits = figure.y_limits
-    if limits is not None and figure.log_y:
-        limits = (_log(limits[0]), _log(limits[1]))
-    y_low, y_high = _range(limits or _extent(finite_y))
-    styles = ["axis", "label", *dict.fromkeys(line.style for line in figure.lines)]
+    asked = figure.y_limits
+    if asked is not None and figure.log_y:
+        asked = (_log(asked[0]), _log(asked[1]))
+    reach = [x for curve in curves for x, _ in curve] + [mark.x for mark in figure.marks]
+    x_range = _range(figure.x_limits, reach, 0.0)
+    y_range = _range(asked, [y for curve in curves for _, y in curve], 0.5)
 
-    master = plotext.figure
-    master.clear()
-    master.plot_size(width, height)
-    master.canvas("default")
-    master.axes(True, pixel=_pixel(styles, "axis"))
-    master.axes(False, axis="x", side="upper")
-    master.axes(False, axis="y", side="right")
-    master.ruler("both", "both").pixel(_pixel(styles, "label"))
-    at, labels = _x_ticks(x_low, x_high, canvas)
-    master.ruler("x").lim(x_low, x_high).ticks(at, labels)
-    at, labels = _y_ticks(y_low, y_high, tall, figure.log_y)
-    master.ruler("y").lim(y_low, y_high).ticks(at, labels)
-    for line, curve in zip(figure.lines, curves, strict=True):
-        marker = plotext.marker("braille", _pixel(styles, line.style))
-        for stretch in _stretches(curve):
-            xs, ys = [x for x, _ in stretch], [min(max(y, y_low), y_high) for _, y in stretch]
-            master.draw(master.signal(xs, ys, marker=marker).lines())
-    cells = _cells(master.build().string(), styles, width, height)
+    below = min(max(height - 2, 0), 2)  # the x axis, then its labels
+    rows = height - below
+    y_ticks: list[tuple[float, str]] = []
+    if y_range:
+        most = max(min((rows + 2) // 3, 7), 2)  # closer ones look ragged: rows are coarse
+        y_ticks = _log_ticks(*y_range, most) if figure.log_y else ticks(*y_range, most)
+    gutter = max([LABEL_WIDTH, *(len(label) for _, label in y_ticks)])
+    if 3 * gutter >= width:
+        gutter, y_ticks = 0, []
+    left = gutter + 1 if width > 3 else 0
+    columns = width - left
+    if columns < 1 or rows < 1:
+        return [[(" " * width, "")] if width > 0 else [] for _ in range(height)]
+
+    x_axis = _Axis(*(x_range or (0.0, 1.0)), 2 * columns)
+    y_axis = _Axis(*(y_range or (0.0, 1.0)), 4 * rows)
+    strokes = [
+        (line.style, [(x_axis.dot(x), y_axis.dot(y)) for x, y in stretch])
+        for line, curve in zip(figure.lines, curves, strict=True)
+        for stretch in _stretches(curve)
+    ]
+    cells = _canvas(strokes, columns, rows)
     for mark in figure.marks:
-        _stamp(cells, mark, left + round((mark.x - x_low) / (x_high - x_low) * (canvas - 1)), left)
-    caption = f" {figure.caption} " if figure.caption else ""
-    if len(caption) < canvas:
-        for place, char in enumerate(caption, width - len(caption)):
-            cells[height - 2][place] = (char, "label")
+        if math.isfinite(mark.x) and 0 <= x_axis.dot(mark.x) < x_axis.dots:
+            _stamp(cells, mark, x_axis.dot(mark.x) // 2)
+
+    if left:
+        labels = {rows - 1 - y_axis.dot(value) // 4: label for value, label in y_ticks}
+        for row, line_cells in enumerate(cells):
+            label = labels.get(row, "")
+            edge = [*_text(label.rjust(gutter), "label"), ("┤" if label else "│", "axis")]
+            line_cells[:0] = edge
+    x_ticks = ticks(*x_range, max(columns // 9, 2), whole=figure.whole_x) if x_range else []
+    placed = [(left + x_axis.dot(value) // 2, label) for value, label in x_ticks]
+    cells += _x_rows(placed, figure.caption, left, width)[:below]
     return [_runs(row) for row in cells]
 
 
-def compact(value: float) -> str:
-    """A number in at most five cells: ``0.125``, ``120``, ``1.2k``, ``1.8e8``."""
-    size = abs(value)
-    if size and (size >= 1e6 or size < 1e-3):
-        mantissa, _, exponent = f"{value:.1e}".partition("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-    if size >= 1e4:
-        return f"{value / 1e3:.0f}k"
-    if size >= 1e3:
-        return f"{value / 1e3:.1f}k".replace(".0k", "k")
-    return f"{value:.3g}"
+def ticks(low: float, high: float, most: int, whole: bool = False) -> list[tuple[float, str]]:
+    """Round numbers between two bounds, a step of 1, 2 or 5 times a power of ten apart.
+
+    Args:
+        low: Least value; finite.
+        high: Greatest value; finite and greater.
+        most: How many are wanted at most; a few more come where that would leave fewer than two.
+        whole: Whether only whole numbers will do.
+
+    Returns:
+        Values with their labels, which all have the same form.
+    """
+    best: tuple[range, float] = (range(0), 1.0)
+    top = math.floor(math.log10(high - low)) + 1
+    for exponent, digit in ((e, d) for e in range(top, top - 4, -1) for d in (5, 2, 1)):
+        step = digit * 10.0**exponent
+        if whole and step < 1:
+            break
+        found = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+        if len(found) > most and len(best[0]) > 1:
+            break
+        best = (found, step)
+        if len(found) > most:
+            break
+    indices, step = best
+    values = [index * step for index in indices]
+    return list(zip(values, _labels(values, step), strict=True))
 
 
-def nice_ticks(low: float, high: float, at_most: int) -> list[float]:
-    """Round numbers between two bounds: steps of 1, 2 or 5 times a power of ten."""
-    span = high - low
-    if at_most < 1 or span <= 0:
-        return []
-    rough = span / at_most
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    digits = 12 - math.floor(math.log10(step))
-    return [round(index * step, digits) for index in range(first, last + 1)]
+def _labels(values: list[float], step: float) -> list[str]:
+    """Labels with just the digits that tell values one ``step`` apart."""
+    largest = max(map(abs, values), default=0.0)
+    unit, suffix = 1.0, ""
+    if largest >= 1e6 or 0 < largest < 1e-3:
+        exponent = math.floor(math.log10(largest) + 1e-9)
+        unit, suffix = 10.0**exponent, f"e{exponent}"
+    elif largest >= 1e3 and step >= 100:
+        unit, suffix = 1e3, "k"
+    digits = max(0, -math.floor(math.log10(step / unit) + 1e-9))
+    return [
+        f"{value / unit:.{digits}f}{suffix}" if value or not suffix else "0" for value in values
+    ]
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
+    """Ticks between two exponents of ten: decades, or what stands within a single one."""
+    decades = range(math.ceil(low), math.floor(high) + 1)
+    if len(decades) < 2:
+        between = ticks(10.0**low, 10.0**high, most)
+        return [(math.log10(value), label) for value, label in between if value > 0]
+    plain = decades[0] >= -2 and decades[-1] <= 3
+    chosen = decades[:: -(-len(decades) // most)]
+    return [(float(d), f"{10.0**d:g}" if plain else f"1e{d}") for d in chosen]
 
 
 def _curve(line: Line, log_y: bool) -> list[tuple[float, float]]:
     """Points with y on the drawn scale; NaN where there is nothing to draw."""
-    scale = _log if log_y else float
-    points = zip(line.x, line.y, strict=True)
-    return [(x, scale(y) if math.isfinite(y) else math.nan) for x, y in points]
+    if log_y:
+        return [(x, _log(y)) for x, y in zip(line.x, line.y, strict=True)]
+    return list(zip(line.x, line.y, strict=True))
 
 
 def _log(value: float) -> float:
-    return math.log10(value) if value > 0 else math.nan
+    return math.log10(value) if 0 < value < math.inf else math.nan
+
+
+def _range(asked: Limits | None, values: Iterable[float], centre: float) -> Limits | None:
+    """Limits with room between them: those asked for, else those of the values, else None.
+
+    ``centre`` is where a lone value stands in the range made for it: 0 is at its low end.
+    """
+    finite = [value for value in asked or () if math.isfinite(value)]
+    if len(finite) < 2:
+        finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return None
+    low, high = max(min(finite), -HUGE), min(max(finite), HUGE)
+    if high - low > max(abs(low), abs(high)) * 1e-9 + TINY:
+        return low, high
+    room = abs(low) if abs(low) > TINY else 2.0
+    return low - centre * room, low + (1 - centre) * room
 
 
 def _stretches(curve: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    runs = groupby(curve, lambda point: math.isfinite(point[1]) and math.isfinite(point[0]))
+    runs = groupby(curve, lambda point: math.isfinite(point[0]) and math.isfinite(point[1]))
     return [list(points) for finite, points in runs if finite]
 
 
-def _extent(values: Sequence[float]) -> tuple[float, float]:
-    finite = [value for value in values if math.isfinite(value)]
-    return (min(finite), max(finite)) if finite else (0.0, 1.0)
+def _thin(dots: list[Dot]) -> list[Dot]:
+    """The dots without those that the line between their neighbours passes anyway."""
+    kept = dots[:1]
+    for x, y in dots[1:]:
+        dx, dy = x - kept[-1][0], y - kept[-1][1]
+        if not dx and not dy:
+            continue
+        if len(kept) > 1:
+            before_x, before_y = kept[-1][0] - kept[-2][0], kept[-1][1] - kept[-2][1]
+            if before_x * dy == before_y * dx and before_x * dx + before_y * dy > 0:
+                kept.pop()
+        kept.append((x, y))
+    return kept
 
 
-def _range(limits: tuple[float, float]) -> tuple[float, float]:
-    """The limits, widened until there is room between them that floats can tell apart."""
-    low, high = limits
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return 0.0, 1.0
-    least = max(abs(low), abs(high), 1e-12) * 1e-6
-    if high - low > least:
-        return low, high
-    room = max(least, 0.5 * abs(low))
-    return low - room, high + room
+def _prepare() -> None:
+    """Settle once what all drawings share; plotext has one figure for the whole process."""
+    plotext.terminal.limit(False, False)  # the size is the widget's, not the terminal's
+    plotext.figure.clear()
+    plotext.figure.canvas("default")
+    plotext.figure.axes(False)
+    plotext.figure.ruler("both", "both").ticks([], []).alignment(lim="edge")
 
 
-def _x_ticks(low: float, high: float, canvas: int) -> tuple[list[float], list[str]]:
-    at = nice_ticks(low, high, max(canvas // 9, 2))
-    return at, [compact(value) for value in at]
+_prepare()
 
 
-def _y_ticks(low: float, high: float, tall: int, log_y: bool) -> tuple[list[float], list[str]]:
-    most = max(min(tall // 2, 6), 2)
-    if log_y:
-        decades = range(math.ceil(low), math.floor(high) + 1)
-        at = [float(decade) for decade in decades[:: max(-(-len(decades) // most), 1)]]
-        return at, [compact(10.0**value).rjust(LABEL_WIDTH) for value in at]
-    at = nice_ticks(low, high, most)
-    return at, [compact(value).rjust(LABEL_WIDTH) for value in at]
+def _canvas(strokes: list[tuple[str, list[Dot]]], columns: int, rows: int) -> list[list[Run]]:
+    """Cells with the strokes in braille, two by four dots a cell."""
+    if not strokes:
+        return [[(" ", "")] * columns for _ in range(rows)]
+    figure = plotext.figure
+    figure.clear.data()
+    figure.plot_size(columns, rows)
+    figure.ruler("x", "lower").lim(0, 2 * columns)
+    figure.ruler("y", "left").lim(0, 4 * rows)
+    styles = list(dict.fromkeys(style for style, _ in strokes))
+    for style, dots in strokes:
+        marker = plotext.marker("braille", plotext.pixel(FIRST_CODE + styles.index(style)))
+        thin = _thin(dots)
+        xs, ys = [x + 0.5 for x, _ in thin], [y + 0.5 for _, y in thin]
+        figure.draw(figure.signal(xs, ys, marker=marker).lines())
+    return [_cells(row, styles) for row in figure.build().string().split("\n")[:rows]]
 
 
-def _pixel(styles: list[str], style: str) -> plotext.pixel:
-    return plotext.pixel(foreground=FIRST_CODE + styles.index(style))
+def _cells(row: str, styles: list[str]) -> list[Run]:
+    """A row of plotext's text as single cells with style names."""
+    parts = _ESCAPE.split(row)  # text, code or None, text, code or None, …, text
+    codes = [None, *parts[1::2]]
+    return [
+        (char, styles[int(code) - FIRST_CODE] if code else "")
+        for text, code in zip(parts[::2], codes, strict=True)
+        for char in text
+    ]
 
 
-def _cells(text: str, styles: list[str], width: int, height: int) -> list[list[Run]]:
-    """The drawing as single cells with style names, cut and filled to the size."""
-    grid: list[list[Run]] = []
-    for row in text.split("\n")[:height]:
-        cells: list[Run] = []
-        style = ""
-        for place, part in enumerate(_ESCAPE.split(row)):
-            if place % 2 == 0:
-                cells += [(char, style if char != " " else "") for char in part]
-            elif part.startswith("38;5;"):
-                style = styles[int(part[5:]) - FIRST_CODE]
-            elif part == "0":
-                style = ""
-        grid.append((cells + [(" ", "")] * (width - len(cells)))[:width])
-    return grid + [[(" ", "")] * width for _ in range(height - len(grid))]
-
-
-def _stamp(cells: list[list[Run]], mark: Mark, column: int, left: int) -> None:
-    if not left <= column < len(cells[0]):
-        return
+def _stamp(cells: list[list[Run]], mark: Mark, column: int) -> None:
     cells[0][column] = (mark.glyph, mark.style)
-    for row in cells[1:-2]:
-        if row[column][0] == " ":
+    for row in cells[1:]:
+        if row[column][0] in " \u2800":
             row[column] = ("┊", mark.style)
 
 
+def _x_rows(
+    placed: list[tuple[int, str]], caption: str, left: int, width: int
+) -> tuple[list[Run], list[Run]]:
+    """The x axis and the row of its labels, each centred under its tick where that fits."""
+    edge = [*_text(" " * (left - 1), ""), ("└", "axis")] if left else []
+    axis = edge + _text("─" * (width - left), "axis")
+    labels: list[Run] = [(" ", "")] * width
+    free = 0
+    for column, label in placed:
+        start = min(max(column - len(label) // 2, 0), width - len(label))
+        if start < free:
+            continue
+        axis[column] = ("┬", "axis")
+        labels[start : start + len(label)] = _text(label, "label")
+        free = start + len(label) + 2
+    if caption and len(caption) + 2 < width - left:
+        axis[width - len(caption) - 2 :] = _text(f" {caption} ", "label")
+    return axis, labels
+
+
+def _text(text: str, style: str) -> list[Run]:
+    return [(char, style) for char in text]
+
+
 def _runs(row: list[Run]) -> list[Run]:
-    grouped = groupby(row, lambda cell: cell[1])
-    return [("".join(char for char, _ in cells), style) for style, cells in grouped]
+    grouped = groupby(row, lambda cell: cell[1] if cell[0] != " " else "")
+    return [("".join([char for char, _ in cells]), style) for style, cells in grouped]

@@ -26,7 +26,7 @@ class Digits:
     test_images: torch.Tensor
     test_labels: torch.Tensor
     description: str
-    """For the screen and the log: what this is, and why it is not what was asked first."""
+    """For the screen and the log."""
 
 
 def load_digits(dataset: Dataset, data_dir: str) -> Digits:
@@ -47,8 +47,6 @@ def load_digits(dataset: Dataset, data_dir: str) -> Digits:
             f"embedded MNIST subset, {len(train_labels):,} training images each visited "
             f"{visits:g} times an epoch, {len(test_labels):,} test images"
         )
-    if dataset.reason:
-        description += f" ({dataset.reason})"
     return Digits(train_images, train_labels, test_images, test_labels, description)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static
@@ -16,48 +17,70 @@ if TYPE_CHECKING:
     from mpstui.ui.app import MpstuiApp
 
 MODES = ("doctor", "configure", "live", "results")
-ACTIVE = "bold $block-cursor-foreground on $block-cursor-background"
 
 
-class TopBar(Static):
+class Tab(Static):
+    """A mode's name; a click shows it."""
+
+    DEFAULT_CSS = """
+    Tab {
+        width: auto;
+        padding: 0 1;
+        &:hover { background: $boost; text-style: bold; }
+        &.-active {
+            background: $block-cursor-background;
+            color: $block-cursor-foreground;
+            text-style: bold;
+        }
+    }
+    """
+
+    def __init__(self, key: int, mode: str, active: bool) -> None:
+        super().__init__(
+            f"{key} {mode.capitalize()}",
+            id=f"tab-{mode}",
+            classes="-active" if active else "",
+        )
+        self._mode = mode
+
+    async def on_click(self) -> None:
+        """Show the mode."""
+        await self.run_action(f"app.show_mode('{self._mode}')")
+
+
+class TopBar(Horizontal):
     """The program's name, the modes to click or press, and the machine at the right."""
 
     DEFAULT_CSS = """
     TopBar {
         height: 1;
         background: $panel;
-        color: $text;
-        link-style: none;
-        link-color: $text;
-        link-background: transparent;
-        link-style-hover: bold;
+        #name { width: auto; padding: 0 1; text-style: bold; }
+        #machine {
+            width: 1fr; height: 1; padding: 0 1; text-align: right; color: $foreground-muted;
+            text-wrap: nowrap; text-overflow: ellipsis;
+        }
     }
     """
 
     def __init__(self, mode: str) -> None:
         super().__init__()
         self._mode = mode
-        self._machine = ""
+
+    def compose(self) -> ComposeResult:
+        """One line."""
+        yield Static("mpstui", id="name")
+        for key, mode in enumerate(MODES, 1):
+            yield Tab(key, mode, active=mode == self._mode)
+        yield Static(id="machine")
 
     def know(self, facts: Facts | None) -> None:
         """Take the machine's name from the facts."""
         if facts is not None:
             machine = facts.machine
             torch = f"torch {machine.torch}" if machine.torch else "no torch"
-            self._machine = f"{machine.name} · {gibibytes(machine.memory_bytes)} · {torch}"
-        self.refresh()
-
-    def render(self) -> Content:
-        """One line, as wide as the screen."""
-        left = Content.from_markup(" [b]mpstui[/b] ")
-        for key, mode in enumerate(MODES, 1):
-            style = ACTIVE if mode == self._mode else "$text"
-            left += Content.from_markup(
-                f"[{style}][@click=app.show_mode('{mode}')] {key} {mode.capitalize()} [/][/]"
-            )
-        room = self.size.width - left.cell_length - 2
-        machine = self._machine if len(self._machine) <= room else ""
-        return left + " " * (room + 1 - len(machine)) + Content.styled(machine, "$foreground-muted")
+            text = f"{machine.name} · {gibibytes(machine.memory_bytes)} · {torch}"
+            self.query_one("#machine", Static).update(Content(text))
 
 
 class MainScreen(Screen[None]):

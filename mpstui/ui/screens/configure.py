@@ -30,7 +30,7 @@ class ConfigureScreen(MainScreen):
         #form-pane { width: 1fr; }
         #plan-pane { width: 46; display: none; }
         &.-wide #plan-pane { display: block; }
-        #bar { height: 1; padding: 0 1; }
+        #bar { height: auto; max-height: 3; padding: 0 1; }
         #start { min-width: 11; margin-right: 2; }
         #verdict { width: 1fr; }
     }

@@ -25,7 +25,7 @@ COLOURS = {
     Status.OK: "$text-success",
     Status.WARN: "$text-warning",
     Status.FAIL: "$text-error",
-    Status.NOT_APPLICABLE: "$foreground-muted",
+    Status.NOT_APPLICABLE: "dim",
     Status.UNKNOWN: "$text-accent",
 }
 
@@ -42,10 +42,10 @@ class DoctorScreen(MainScreen):
         #findings { height: auto; max-height: 60%; }
         #devices { height: 1fr; min-height: 5; overflow-x: hidden; }
         #finding { width: 2fr; }
-        &.-narrow #finding { width: 1fr; height: 7; }
+        &.-narrow #finding { width: 1fr; height: 5; }
         &.-narrow #split { layout: vertical; }
         &.-narrow #left { width: 1fr; height: 1fr; }
-        &.-narrow #findings { max-height: 55%; }
+        &.-narrow #findings { max-height: 11; }
         OptionList { background: $background; }
         DataTable { background: $background; }
     }
@@ -55,6 +55,7 @@ class DoctorScreen(MainScreen):
         super().__init__()
         self._findings: dict[str, Finding] = {}
         self._devices: dict[str, DeviceFact] = {}
+        self._settled = False
 
     def body(self) -> ComposeResult:
         """Left: findings over devices. Right: the finding."""
@@ -85,15 +86,19 @@ class DoctorScreen(MainScreen):
             return
         found = findings(facts, self.state.environment)
         self._findings = {finding.id: finding for finding in found}
-        kept = listed.highlighted_option.id if listed.highlighted_option else None
+        under_cursor = listed.highlighted_option.id if listed.highlighted_option else None
         listed.clear_options()
         for group in dict.fromkeys(finding.group for finding in found):
-            heading = Content.styled(group, "bold $foreground-muted")
+            heading = Content.styled(group, "bold dim")
             listed.add_option(Option(heading, disabled=True))
             rows = [finding for finding in found if finding.group == group]
             listed.add_options(Option(_line(finding), id=finding.id) for finding in rows)
-        worst = next((f.id for f in found if f.status in (Status.FAIL, Status.WARN)), found[0].id)
-        listed.highlighted = listed.get_option_index(kept if kept in self._findings else worst)
+        if not self._settled:  # until torch has answered, the cursor is on the worst finding
+            self._settled = facts.torch_state != "probing"
+            worst = [f.id for f in found if f.status in (Status.FAIL, Status.WARN)]
+            under_cursor = (worst or [found[0].id])[0]
+        if under_cursor in self._findings:
+            listed.highlighted = listed.get_option_index(under_cursor or "")
         counts = [(status, sum(f.status is status for f in found)) for status in Status]
         listed.border_subtitle = "  ".join(
             f"{count} {status.mark}" for status, count in counts if count
@@ -140,7 +145,7 @@ def _line(finding: Finding) -> Content:
     return Content.assemble(
         (f"{finding.status.mark} ", COLOURS[finding.status]),
         f"{finding.title:<21.21} ",
-        (finding.summary, "$foreground-muted" if finding.status is Status.NOT_APPLICABLE else ""),
+        (finding.summary, "dim" if finding.status is Status.NOT_APPLICABLE else ""),
     )
 
 
@@ -172,7 +177,7 @@ def _device(fact: DeviceFact, probed: bool) -> list[Content | str]:
         _yes_no(fact.available),
         usable,
         took,
-        Content.styled(about or "", "" if fact.available else "$foreground-muted"),
+        Content.styled(about or "", "" if fact.available else "dim"),
     ]
 
 
@@ -197,4 +202,4 @@ def _about(fact: DeviceFact) -> Content:
 def _yes_no(value: bool | None) -> Content | str:
     if value is None:
         return "—"
-    return Content.styled("✓", "$text-success") if value else Content.styled("✗", "$foreground-muted")
+    return Content.styled("✓", "$text-success") if value else Content.styled("✗", "dim")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -31,9 +30,10 @@ class LiveScreen(MainScreen):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
     DEFAULT_CSS = """
     LiveScreen {
-        #empty { height: 1fr; align: center middle; color: $foreground-muted; display: none; }
+        #empty { height: 1fr; align: center middle; display: none; }
+        #empty Static { width: auto; color: $foreground-muted; }
         #panels { height: 1fr; overflow-x: auto; }
-        Log { height: 22%; background: $background; }
+        Log { height: 22%; background: $background; overflow-x: hidden; }
         &.-low Log { height: 5; }
         &.-empty { #empty { display: block; } #panels, SystemStrip, Log { display: none; } }
     }
@@ -44,7 +44,8 @@ class LiveScreen(MainScreen):
         self._session: Session | None = None
         self._lines = 0
         self._governor = Governor()
-        self._drawn = -1
+        self._drawn: tuple[int, ...] = ()
+        """Steps and panel widths of the last drawing."""
 
     def body(self) -> ComposeResult:
         """Panels, strip, log; or a word on how to begin."""
@@ -65,7 +66,7 @@ class LiveScreen(MainScreen):
 
     def on_screen_resume(self) -> None:
         """Show at once what happened while another screen was up."""
-        self._drawn = -1
+        self._drawn = ()
         self.call_after_refresh(self.sync)
 
     async def sync(self) -> None:
@@ -89,7 +90,7 @@ class LiveScreen(MainScreen):
             self.query_one(Log).write_lines(session.lines[-min(fresh, len(session.lines)) :])
 
     async def _take(self, session: Session) -> None:
-        self._session, self._lines, self._drawn = session, 0, -1
+        self._session, self._lines, self._drawn = session, 0, ()
         self._governor = Governor()
         self.query_one(Log).clear()
         holder = self.query_one("#panels", Horizontal)
@@ -99,11 +100,13 @@ class LiveScreen(MainScreen):
         )
 
     def _draw(self, session: Session, panels: list[RunPanel]) -> None:
-        revision = sum(view.history.step for view in session.views)
-        clock = time.monotonic()
-        if revision == self._drawn or not self._governor.due(clock):
+        widths = [panel.size.width for panel in panels]
+        drawing = (sum(view.history.step for view in session.views), *widths)
+        clock = self.state.clock()
+        # A panel that is not laid out yet has no columns to fill.
+        if 0 in widths or drawing == self._drawn or not self._governor.due(clock):
             return
-        self._drawn = revision
+        self._drawn = drawing
         spent = sum(panel.draw_seconds for panel in panels)
         timing = any(view.history.status is Status.TRAINING for view in session.views)
         self._governor.drew(clock, spent, timing)

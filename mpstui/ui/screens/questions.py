@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Label
+from textual.widgets import Button, Static
 
 
 class Answer(NamedTuple):
@@ -61,7 +61,7 @@ class Question(ModalScreen[str]):
         """The text and its buttons, the first of which has the focus."""
         with Vertical() as box:
             box.border_title = self._title
-            yield Label(self._text)
+            yield Static(self._text)
             with Horizontal():
                 for answer in self._answers:
                     yield Button(answer.label, id=answer.id, variant=answer.variant, compact=True)  # type: ignore[arg-type]

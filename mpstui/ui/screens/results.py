@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -21,6 +22,10 @@ EMPTY = "No results yet.  Press  n  to set a run up."
 
 RIGHT = (3, 4, 5, 6, 7)
 """Columns of numbers: flush right."""
+
+NARROW = 100
+FIRST_WHEN_NARROW = (0, 2, 3, 5, 7, 6, 4, 1, 8)
+"""The order of columns where the last ones have to be scrolled to."""
 
 
 class ResultsScreen(MainScreen):
@@ -59,6 +64,11 @@ class ResultsScreen(MainScreen):
         """Show what happened while another screen was up."""
         self._show()
 
+    def on_resize(self) -> None:
+        """Put the columns in the order that the width asks for."""
+        self._shown = []
+        self._show()
+
     def _show(self) -> None:
         session = self.state.session
         if session is None or not self.is_active:
@@ -69,13 +79,18 @@ class ResultsScreen(MainScreen):
         self._shown = runs
         table = self.query_one(DataTable)
         table.clear(columns=True)
-        for place, heading in enumerate(HEADINGS):
-            table.add_column(Content(heading).plain, key=str(place))
-        for row in rows(runs):
-            table.add_row(*_cells(row, ""))
-        if runs[0].workload == "mnist":
-            for row in article_rows():
-                table.add_row(*_cells(row, "$foreground-muted"))
+        published = article_rows() if runs[0].workload == "mnist" else []
+        measured = rows(runs)
+        every = [HEADINGS, *measured, *published]
+        order = FIRST_WHEN_NARROW if self.size.width < NARROW else range(len(HEADINGS))
+        widths = [max(len(row[place]) for row in every) for place in range(len(HEADINGS))]
+        for place in order:
+            heading, width = HEADINGS[place], widths[place]
+            table.add_column(heading.rjust(width) if place in RIGHT else heading, width=width)
+        for style, some in (("", measured), ("dim", published)):
+            for row in some:
+                cells = _cells(row, widths, style)
+                table.add_row(*(cells[place] for place in order))
         pane = self.query_one("#results")
         pane.border_subtitle = f"{runs[0].workload} · batch {runs[0].batch_size} · {runs[0].mode}"
         told = [*notes(runs), "speed-up is against the first device"]
@@ -94,9 +109,8 @@ class ResultsScreen(MainScreen):
         self.notify("The table, as Markdown.", title="Copied")
 
 
-def _cells(row: Row, style: str) -> list[Content]:
-    widths = [len(heading) for heading in HEADINGS]
-    texts = [
-        text.rjust(widths[place]) if place in RIGHT else text for place, text in enumerate(row)
+def _cells(row: Row, widths: Sequence[int], style: str) -> list[Content]:
+    return [
+        Content.styled(text.rjust(width) if place in RIGHT else text, style)
+        for place, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
-    return [Content.styled(text, style) for text in texts]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from time import perf_counter
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
-from textual.geometry import Size
+from textual.content import Content
+from textual.events import Resize
 from textual.strip import Strip
 from textual.widget import Widget
 
-from mpstui.ui.plotting import Figure, Run, draw
+from mpstui.ui.plotting import Figure, draw
 
 TITLE_FROM = 9
 """From so many rows on, the title has a row of its own; below, it stands in the x axis."""
@@ -21,8 +21,8 @@ TITLE_FROM = 9
 class Chart(Widget):
     """Shows a figure in the theme's colours.
 
-    Series are told apart by hue and lightness, and by their panel or the legend: never by red
-    against green alone.
+    The first series are told apart by hue and lightness, blue against orange; red and green are
+    never alone. The accent is left out: in Textual's own themes it is the warning's orange.
     """
 
     STYLES: ClassVar[tuple[str, ...]] = (
@@ -32,55 +32,82 @@ class Chart(Widget):
         "label",
         "mark",
     )
+    """Names that lines and marks of a figure may use."""
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"chart--{style}" for style in STYLES}
     DEFAULT_CSS = """
     Chart {
+        border-top: blank;
+        border-title-color: $foreground-muted;
+        &.-low { border-top: none; }
         .chart--series-1 { color: $text-primary; }
         .chart--series-2 { color: $text-warning; }
         .chart--series-3 { color: $text-success; }
-        .chart--series-4 { color: $text-accent; }
-        .chart--series-5 { color: $text-secondary; }
-        .chart--series-6 { color: $text-error; }
-        .chart--faint { color: $text-disabled; }
-        .chart--axis { color: $text-disabled; }
+        .chart--series-4 { color: $text-error; }
+        .chart--series-5 { color: $foreground; }
+        .chart--series-6 { color: $text-secondary; }
+        .chart--faint { color: $foreground 35%; }
+        .chart--axis { color: $foreground 35%; }
         .chart--label { color: $foreground-muted; }
         .chart--mark { color: $text-error; text-style: bold; }
+        &:ansi {
+            /* Blue is hardly seen on black, two series may be red, and nothing blends. */
+            .chart--series-1 { color: ansi_bright_blue; }
+            .chart--series-4 { color: ansi_magenta; }
+            .chart--faint, .chart--axis, .chart--label { text-style: dim; }
+        }
     }
     """
 
-    def __init__(self, title: str, unit: str = "", empty: str = "", id: str | None = None) -> None:
+    def __init__(
+        self,
+        title: str = "",
+        unit: str = "",
+        empty: str = "",
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
         """Make a chart.
 
         Args:
-            title: What is drawn.
-            unit: Of the y axis.
+            title: What is drawn. It stands in the top border, or without one in the x axis.
+            unit: Of the y axis, beside the title.
             empty: Shown while there is no figure.
             id: The widget's id.
+            classes: The widget's classes.
         """
-        super().__init__(id=id)
+        super().__init__(id=id, classes=classes)
         self._title = title
-        self._unit = unit
+        self._caption = f"{title}, {unit}" if unit else title
         self._empty = empty
         self._figure: Figure | None = None
-        self._drawn: tuple[Figure | None, Size, str] | None = None
+        self._drawn: tuple[object, ...] | None = None
         self._strips: list[Strip] = []
-        self.draw_seconds = 0.0
-        """Time spent drawing so far: what watching costs."""
+        self._draw_seconds = 0.0
+        self.border_title = Content(self._caption)
+
+    @property
+    def draw_seconds(self) -> float:
+        """Time spent drawing so far, in seconds: what watching costs."""
+        return self._draw_seconds
 
     def show(self, figure: Figure | None) -> None:
-        """Show a figure, or that there is none yet."""
+        """Show a figure, or with None that there is nothing yet. Drawn when next on screen."""
         if figure != self._figure:
             self._figure = figure
             self.refresh()
 
+    def on_resize(self, event: Resize) -> None:
+        """Give up the title's row where rows are few."""
+        self.set_class(self.outer_size.height < TITLE_FROM, "-low")
+
     def render_line(self, y: int) -> Strip:
         """One row; draws first if anything changed since the last time."""
-        key = (self._figure, self.size, self.app.theme)
+        key = (self._figure, self.size, self.app.theme, self._has_title_row)
         if key != self._drawn:
-            began = time.perf_counter()
+            began = perf_counter()
             self._strips = self._draw()
             self._drawn = key
-            self.draw_seconds += time.perf_counter() - began
+            self._draw_seconds += perf_counter() - began
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
 
     def notify_style_update(self) -> None:
@@ -88,24 +115,27 @@ class Chart(Widget):
         self._drawn = None
         super().notify_style_update()
 
+    @property
+    def _has_title_row(self) -> bool:
+        return self.styles.border_top[0] not in ("", "none", "hidden")
+
     def _draw(self) -> list[Strip]:
         width, height = self.size
-        styles = {style: self.get_component_rich_style(f"chart--{style}") for style in self.STYLES}
         base = self.rich_style
-        title = f"{self._title}, {self._unit}" if self._unit else self._title
+        styles = {style: self.get_component_rich_style(f"chart--{style}") for style in self.STYLES}
         if self._figure is None:
-            text = f"{self._title}: {self._empty}"[:width].center(width)
-            blank = [Strip.blank(width, base)] * height
-            blank[height // 2] = Strip([Segment(text, styles["label"])], width)
-            return blank
-        if height < TITLE_FROM:
-            caption = title if len(title) < width * 2 // 3 else self._title
-            rows = draw(replace(self._figure, caption=caption), width, height)
-            return [_strip(row, styles, base) for row in rows]
-        head = Strip([Segment(title[:width].ljust(width), styles["label"])], width)
-        rows = draw(self._figure, width, height - 1)
-        return [head, *(_strip(row, styles, base) for row in rows)]
-
-
-def _strip(row: list[Run], styles: dict[str, Style], base: Style) -> Strip:
-    return Strip([Segment(text, styles.get(style, base)) for text, style in row])
+            named = self._title and not self._has_title_row
+            text = f"{self._title}: {self._empty}" if named else self._empty
+            strips = [Strip.blank(width, base)] * height
+            if height:
+                words = Segment(text[:width].center(width), styles["label"])
+                strips[height // 2] = Strip([words], width)
+            return strips
+        figure = self._figure
+        if not self._has_title_row:
+            fits = len(self._caption) < width * 2 // 3
+            figure = replace(figure, caption=self._caption if fits else self._title)
+        return [
+            Strip([Segment(text, styles.get(style, base)) for text, style in row], width)
+            for row in draw(figure, width, height)
+        ]

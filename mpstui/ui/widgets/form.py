@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, Label, Select, Static, Switch
+from textual.widgets import Checkbox, Input, Label, Select, Static
 
 from mpstui.doctor.probes import refuse_reason
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config, make_config
@@ -34,14 +34,14 @@ class Row(Horizontal):
     DEFAULT_CSS = """
     Row {
         height: 1;
-        Label { width: 16; color: $text; }
-        Input, Select { width: 26; }
-        Switch { width: 26; border: none; padding: 0; height: 1; background: transparent; }
-        Static {
+        Label { width: 16; }
+        Input, Select { width: 20; }
+        Checkbox { width: 20; }
+        .note {
             width: 1fr; height: 1; margin-left: 2;
             color: $foreground-muted; text-wrap: nowrap; text-overflow: ellipsis;
         }
-        &.-wrong Static { color: $text-error; }
+        &.-wrong .note { color: $text-error; }
     }
     """
 
@@ -50,19 +50,23 @@ class Row(Horizontal):
         self._label = label
         self._control = control
         self._help = help
+        self._said: tuple[str, str | None] = (help, None)
 
     def compose(self) -> ComposeResult:
         """One line."""
         yield Label(self._label)
         yield self._control
-        yield Static(self._help)
+        yield Static(self._help, classes="note")
 
     def say(self, problem: str | None, hint: str | None = None) -> None:
         """Show what is wrong, or else the hint, or else the help."""
-        self.set_class(problem is not None, "-wrong")
-        note = self.query_one(Static)
         text = problem if problem is not None else (hint or self._help)
-        note.update(Content(text))
+        if (text, problem) == self._said:
+            return  # a key press looks at all rows; only what changed is drawn
+        self._said = (text, problem)
+        self.set_class(problem is not None, "-wrong")
+        note = self.query_one(".note", Static)
+        note.update(Content(text), layout=False)
         note.tooltip = text
 
 
@@ -131,9 +135,11 @@ class ConfigForm(Vertical):
 
     @on(Input.Changed)
     @on(Select.Changed)
-    @on(Switch.Changed)
-    def _changed(self, event: Input.Changed | Select.Changed | Switch.Changed) -> None:
+    @on(Checkbox.Changed)
+    def _changed(self, event: Input.Changed | Select.Changed | Checkbox.Changed) -> None:
         event.stop()
+        if isinstance(event, Checkbox.Changed):
+            event.checkbox.label = _yes_no(event.value)
         if event.control.id == "workload":
             self._follow_workload()
         if event.control.id == DEVICES and self.app.focused is event.control:
@@ -187,8 +193,8 @@ class ConfigForm(Vertical):
             return "asking torch which devices it has …"
         found = self._facts.trainable()
         if len(found) == 1:
-            return "no accelerator here: cpu alone; try cpu@threads=1,cpu"
-        return f"here: {', '.join(found)}; options: cpu@threads=1"
+            return "no accelerator here: cpu alone"
+        return f"here: {', '.join(found)}"
 
     def _follow_workload(self) -> None:
         """Defaults of the old workload that still stand become those of the new one."""
@@ -209,14 +215,14 @@ class ConfigForm(Vertical):
 
     def _read(self, name: str) -> Any:
         control = self.query_one(f"#{name}")
-        assert isinstance(control, (Input, Select, Switch))
+        assert isinstance(control, (Input, Select, Checkbox))
         return control.value
 
     def _write(self, name: str, value: Any) -> None:
         control = self.query_one(f"#{name}")
         if isinstance(control, Input):
             control.value = _text(value)
-        elif isinstance(control, (Select, Switch)):
+        elif isinstance(control, (Select, Checkbox)):
             control.value = value
 
 
@@ -243,8 +249,12 @@ def _control(field: Field, config: RunConfig) -> Widget:
         options = [(choice, choice) for choice in field.choices]
         return Select(options, value=value, allow_blank=False, id=field.name, compact=True)
     if isinstance(field, Flag):
-        return Switch(value, id=field.name, animate=False)
+        return Checkbox(_yes_no(value), value, id=field.name, compact=True)
     return Input(_text(value), id=field.name, compact=True)
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _value(field: Field, shown: Any) -> Any:

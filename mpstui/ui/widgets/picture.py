@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from itertools import groupby
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -14,50 +16,74 @@ from textual.widget import Widget
 
 UPPER = "▀"
 
+RGB = tuple[int, int, int]
+
+Blocks = tuple[str, RGB, RGB | None]
+"""Half blocks, the colour of their upper pixels and of their lower; None: nothing below."""
+
 
 class Picture(Widget):
-    """Shows a picture as large as it fits, never larger than it is."""
+    """Shows a picture as large as it fits; enlarged only by whole factors."""
 
-    def __init__(self, classes: str | None = None) -> None:
-        super().__init__(classes=classes)
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self._path: Path | None = None
-        self._drawn: tuple[Path | None, Size] | None = None
+        self._modified: int | None = None
+        self._drawn: tuple[Path | None, int | None, Size] | None = None
         self._strips: list[Strip] = []
 
     def show(self, path: Path | None) -> None:
-        """Show a file; each picture is expected to keep its file."""
-        if path != self._path:
-            self._path = path
+        """Show a file, or nothing. Call again when the file may have changed."""
+        modified = _modified(path)
+        if (path, modified) != (self._path, self._modified):
+            self._path, self._modified = path, modified
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One row of cells."""
-        key = (self._path, self.size)
+        """One row of cells; reads the file first if anything changed since the last time."""
+        key = (self._path, self._modified, self.size)
         if key != self._drawn:
             self._strips = self._draw()
             self._drawn = key
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.size.width, self.rich_style)
+
+    def notify_style_update(self) -> None:
+        """The background may be another now."""
+        self._drawn = None
+        super().notify_style_update()
 
     def _draw(self) -> list[Strip]:
         width, height = self.size
         if self._path is None or not width or not height:
             return []
+        base = self.rich_style
         try:
             with Image.open(self._path) as image:
                 rows = half_blocks(image, width, height)
-        except (OSError, UnidentifiedImageError) as error:
-            words = f"{self._path.name}: {type(error).__name__}, not a picture that can be shown"
-            return [Strip([Segment(words[:width])]).adjust_cell_length(width)]
-        side, above = (width - rows[0].cell_length) // 2, (height - len(rows)) // 2
-        centred = [
-            Strip([Segment(" " * side), *row]).adjust_cell_length(width, self.rich_style)
+        except FileNotFoundError:
+            return self._words("no such file")
+        except UnidentifiedImageError:
+            return self._words("not a picture")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return self._words(str(error))  # Pillow raises a SyntaxError for a damaged chunk
+        drawn = [
+            Strip([Segment(text, base + _style(upper, lower)) for text, upper, lower in row])
             for row in rows
         ]
-        return [Strip.blank(width, self.rich_style)] * above + centred
+        return list(Strip.align(drawn, base, width, height, "center", "middle"))
+
+    def _words(self, problem: str) -> list[Strip]:
+        assert self._path is not None
+        width, height = self.size
+        lines = textwrap.wrap(f"{self._path.name}: {problem}", width)[:height]
+        drawn = [Strip([Segment(line, self.rich_style)], len(line)) for line in lines]
+        return list(Strip.align(drawn, self.rich_style, width, height, "center", "middle"))
 
 
-def half_blocks(image: Image.Image, width: int, height: int) -> list[Strip]:
-    """A picture as strips of half blocks.
+def half_blocks(image: Image.Image, width: int, height: int) -> list[list[Blocks]]:
+    """A picture as rows of half blocks.
 
     Args:
         image: Grey or colour.
@@ -65,24 +91,35 @@ def half_blocks(image: Image.Image, width: int, height: int) -> list[Strip]:
         height: Rows at most; a row holds two pixels.
 
     Returns:
-        Strips, each as wide as the scaled picture; its proportions are kept.
+        Rows of runs of cells with the same two colours, each row as wide as the scaled picture.
+        Proportions are kept; a picture with room to spare is enlarged by a whole factor.
     """
-    scale = min(1.0, width / image.width, 2 * height / image.height)
-    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-    small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    pixels = small.load()
-    assert pixels is not None
-    strips = []
-    for top in range(0, size[1], 2):
-        cells = []
-        for column in range(size[0]):
-            lower = _colour(pixels[column, top + 1]) if top + 1 < size[1] else None
-            style = Style(color=_colour(pixels[column, top]), bgcolor=lower)
-            cells.append(Segment(UPPER, style))
-        strips.append(Strip(cells).simplify())
-    return strips
+    fit = min(width / image.width, 2 * height / image.height)
+    if fit >= 1:
+        scale, filter = float(int(fit)), Image.Resampling.NEAREST
+    else:
+        scale, filter = fit, Image.Resampling.LANCZOS
+    columns = max(round(image.width * scale), 1)
+    lines = max(round(image.height * scale), 1)
+    data = image.convert("RGB").resize((columns, lines), filter).tobytes()
+    flat = list(zip(data[::3], data[1::3], data[2::3], strict=True))
+    pixels = [flat[start : start + columns] for start in range(0, len(flat), columns)]
+    nothing: list[RGB | None] = [None] * columns
+    rows: list[list[Blocks]] = []
+    for top in range(0, lines, 2):
+        lower = pixels[top + 1] if top + 1 < lines else nothing
+        pairs = groupby(zip(pixels[top], lower, strict=True))
+        rows.append([(UPPER * len(list(same)), *pair) for pair, same in pairs])
+    return rows
 
 
-def _colour(pixel: float | tuple[int, ...]) -> Color:
-    assert isinstance(pixel, tuple)
-    return Color.from_rgb(*pixel)
+def _modified(path: Path | None) -> int | None:
+    try:
+        return path.stat().st_mtime_ns if path else None
+    except OSError:
+        return None
+
+
+def _style(upper: RGB, lower: RGB | None) -> Style:
+    below = Color.from_rgb(*lower) if lower else None
+    return Style(color=Color.from_rgb(*upper), bgcolor=below)

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import ProgressBar, Static
 
 from mpstui.domain.history import RunHistory, Status
-from mpstui.domain.units import DASH, duration, memory, number, rate
+from mpstui.domain.units import DASH, duration, number, rate
 from mpstui.runs.view import RunView
 from mpstui.ui.plotting import Figure, Line, Mark
 
@@ -36,9 +36,6 @@ class RunPanel(Vertical):
         #rate { height: 2fr; min-height: 4; }
         Picture { height: 2fr; display: none; }
         &.-pictures.-tall Picture { display: block; }
-        &.-diverged, &.-bad { border: round $error; border-title-color: $text-error; }
-        &.-paused { border: round $warning; }
-        &.-done { border: round $success; }
     }
     """
 
@@ -149,6 +146,8 @@ def _status(history: RunHistory) -> Content:
 def _progress(history: RunHistory, now: float) -> str:
     if history.started is None:
         return history.message or "starting"
+    if history.status.over:
+        return f"{history.progress:4.0%}  in {duration(history.elapsed):>5}"
     return f"{history.progress:4.0%}  ETA {duration(history.eta(now)):>5}"
 
 
@@ -162,26 +161,13 @@ def _numbers(history: RunHistory) -> Content:
     accuracy = DASH if history.accuracy is None else f"{history.accuracy:.2%}"
     epochs = -(-started.total_steps // started.steps_per_epoch)
     rows = (
-        ("epoch", f"{history.epoch}/{epochs}", "step", f"{history.step:,}/{started.total_steps:,}"),
-        ("loss", number(history.loss), "samples/s", rate(history.rate_now())),
-        ("test", number(newest.loss if newest else None), *_last(history, accuracy)),
+        (("epoch", f"{history.epoch}/{epochs}"), ("step", f"{history.step}/{started.total_steps}")),
+        (("loss", number(history.loss)), ("samples/s", rate(history.rate_now()))),
+        (("test", number(newest.loss if newest else None)), ("accuracy", accuracy)),
     )
-    parts: list[Content] = []
-    for left, value, right, other in rows:
-        parts.append(
-            Content.assemble(
-                (f"{left:<6}", "$foreground-muted"),
-                f"{value:>9}  ",
-                (f"{right:<9}", "$foreground-muted"),
-                f"{other:>10}",
-            )
-        )
-    return Content("\n").join(parts)
+    return Content("\n").join(_pair(left, 6, 8) + "  " + _pair(right, 9, 9) for left, right in rows)
 
 
-def _last(history: RunHistory, accuracy: str) -> tuple[str, str]:
-    # The third pair is what the workload and the device have to tell.
-    if history.device_bytes is not None:
-        both = accuracy if accuracy != DASH else ""
-        return "device", f"{memory(history.device_bytes)} {both}".strip()
-    return "accuracy", accuracy
+def _pair(named: tuple[str, str], label: int, value: int) -> Content:
+    """A label and its number, flush right, so that digits do not jump as they change."""
+    return Content.assemble((named[0].ljust(label), "$foreground-muted"), named[1].rjust(value))

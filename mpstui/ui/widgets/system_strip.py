@@ -35,7 +35,9 @@ class SystemStrip(Static):
         """
         cost = DASH if drawing is None else f"{drawing:.1%}"
         if reading is None:
-            self.update(Content.styled("cpu —  memory —  no worker has sampled yet", "$foreground-muted"))
+            self.update(
+                Content.styled("cpu —  memory —  no worker has sampled yet", "$foreground-muted")
+            )
             return
         mean = sum(reading.cores) / len(reading.cores) if reading.cores else None
         first = Content.assemble(
@@ -69,7 +71,14 @@ def _workers(views: Sequence[RunView]) -> Content:
         else:
             cpu = DASH if system.process_cpu is None else f"{system.process_cpu:3.0f} %"
             rss = memory(system.process_rss)
+        device = view.history.device_bytes
         parts.append(
-            Content.assemble(("worker ", "$foreground-muted"), f"{view.config.device} {cpu}  {rss}")
+            Content.assemble(
+                ("worker ", "$foreground-muted"),
+                f"{view.config.device} {cpu}  {rss}",
+                ("  device ", "$foreground-muted"),
+                # The CPU's allocator keeps no count; its tensors are in the worker's memory.
+                memory(device),
+            )
         )
     return Content("   ").join(parts)

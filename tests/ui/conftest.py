@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpstui.doctor.probes import Trial
+from mpstui.domain.config import make_config
+from mpstui.domain.devices import parse_devices
+from mpstui.domain.events import (
+    DivergenceDetected,
+    EpochCompleted,
+    EvaluationCompleted,
+    RunFinished,
+    RunPaused,
+    RunStarted,
+    StepsCompleted,
+    SystemSampled,
+    WarmupFinished,
+)
+from mpstui.domain.machine import DeviceFact, Machine, TorchFacts
+from mpstui.runs.log import LogWriter
+from mpstui.runs.rundir import Exit, RunDir
+from mpstui.runs.store import RunStore
+from mpstui.ui.app import MpstuiApp
+
+NOW = 1_795_000_000.0
+"""The tests' wall clock: it stands still."""
+
+M2 = Machine(
+    name="Apple M2 Pro",
+    system="macOS 26.1",
+    arch="arm64",
+    python="3.12.7",
+    python_arch="arm64",
+    translated=False,
+    cores_physical=10,
+    cores_logical=10,
+    cores_performance=6,
+    memory_bytes=16 * 2**30,
+    torch="2.14.1",
+    torchvision="0.29.1",
+)
+
+LINUX = Machine(
+    name="AMD EPYC",
+    system="Debian GNU/Linux 12",
+    arch="x86_64",
+    python="3.11.7",
+    python_arch="x86_64",
+    translated=None,
+    cores_physical=2,
+    cores_logical=2,
+    cores_performance=None,
+    memory_bytes=24 * 2**30,
+    torch="2.14.1",
+    torchvision="0.29.1",
+)
+
+
+class ConstructedProbes:
+    """Answers as a machine would; constructed, not read off one."""
+
+    def __init__(self, machine: Machine = M2, mps: bool = True) -> None:
+        self._machine = machine
+        self._mps = mps
+
+    def machine(self) -> Machine:
+        return self._machine
+
+    def torch_facts(self) -> TorchFacts:
+        reason = "" if self._mps else "not in this torch build"
+        devices = (
+            DeviceFact(device="cpu", built=True, available=True, usable=None),
+            DeviceFact(
+                device="mps",
+                built=self._mps,
+                available=self._mps,
+                usable=None if self._mps else False,
+                name=self._machine.name if self._mps else None,
+                reason=reason,
+            ),
+            DeviceFact(
+                device="cuda",
+                built=False,
+                available=False,
+                usable=False,
+                reason="not in this torch build",
+            ),
+        )
+        return TorchFacts(
+            version="2.14.1",
+            cuda=None,
+            git=None,
+            default_accelerator="mps" if self._mps else None,
+            threads=6,
+            devices=devices,
+            import_seconds=1.2,
+        )
+
+    def use(self, device: str) -> Trial:
+        return Trial(device=device, usable=True, milliseconds=0.4, reason="")
+
+
+MakeRuns = Callable[..., list[RunDir]]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MPSTUI_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def make_runs(home: Path) -> MakeRuns:
+    """Runs with constructed logs: ``kind`` is how the last of them stands."""
+
+    def make(
+        workload: str = "mnist", devices: str = "cpu,mps", kind: str = "running"
+    ) -> list[RunDir]:
+        config = make_config({"workload": workload, "dataset": "embedded"})
+        specs = parse_devices(devices)
+        runs = RunStore(home / "runs").create(config, specs, M2, datetime(2026, 11, 23, 7, 0, 0))
+        for place, run in enumerate(runs):
+            run.keep(os.getpid())
+            write_log(
+                run, place, kind if place == len(runs) - 1 or kind == "finished" else "running"
+            )
+        return runs
+
+    return make
+
+
+def write_log(run: RunDir, place: int, kind: str) -> None:
+    config = run.config()
+    at = NOW - 60
+    pace = place + 1
+    noise = np.random.default_rng(place)
+    with LogWriter(run.events) as log:
+        log.append(
+            RunStarted(
+                at=at,
+                workload=config.workload,
+                device=config.device,
+                device_name="constructed",
+                torch="2.14.1",
+                dataset="embedded MNIST subset, constructed losses",
+                train_samples=5000,
+                test_samples=2000,
+                parameters=1_199_882,
+                steps_per_epoch=config.steps_per_epoch,
+                total_steps=config.total_steps,
+                threads=6,
+            )
+        )
+        log.append(WarmupFinished(at=at, steps=10, seconds=0.5))
+        last = 700 * pace
+        for first in range(1, last, 10):
+            steps = np.arange(first, first + 10)
+            fall = 2.3 * np.exp(-steps / 120) + 0.08
+            losses = fall * (1 + 0.15 * noise.standard_normal(10))
+            if kind == "diverged":
+                losses = 550 * np.exp((steps - 100) / 40.0)
+                losses[steps > 600] = np.nan
+            at += 0.5 / pace / 7
+            log.append(
+                StepsCompleted(
+                    at=at,
+                    epoch=1 + (first - 1) // config.steps_per_epoch,
+                    first_step=first,
+                    losses=losses.astype("<f4").tobytes(),
+                    samples=10 * config.batch_size,
+                    epoch_samples=(first + 9) % config.steps_per_epoch * config.batch_size,
+                    seconds=0.35 / pace * (1 + 0.04 * noise.standard_normal()),
+                    timed=True,
+                    lr=1.0,
+                    device_bytes=412 * 2**20 if place else None,
+                )
+            )
+            if kind == "diverged" and 600 in steps:
+                log.append(DivergenceDetected(at=at, step=601, value="nan", last_finite=1.48e8))
+            if (first + 9) // config.steps_per_epoch > (first - 1) // config.steps_per_epoch:
+                log.append(
+                    EpochCompleted(
+                        at=at,
+                        epoch=1,
+                        mean_loss=0.21,
+                        samples=60000,
+                        timed_samples=59360,
+                        timed_seconds=32.4 / pace,
+                        wall_seconds=33.0,
+                    )
+                )
+                log.append(
+                    EvaluationCompleted(
+                        at=at,
+                        epoch=1,
+                        step=first + 9,
+                        loss=0.0461,
+                        samples=2000,
+                        correct=1970 if config.info.has_accuracy else None,
+                        seconds=0.4,
+                    )
+                )
+        log.append(
+            SystemSampled(
+                at=at,
+                cores=(61.0, 40.0, 12.0, 99.0, 5.0, 33.0, 80.0, 10.0, 3.0, 0.0),
+                memory_used=9_800 * 2**20,
+                memory_total=16 * 2**30,
+                swap_used=0,
+                process_cpu=180.0,
+                process_rss=1_900 * 2**20,
+            )
+        )
+        if kind == "paused":
+            log.append(RunPaused(at=at, step=last))
+        if kind == "finished":
+            log.append(RunFinished(at=at, step=last))
+    if kind == "crashed":
+        run.write_exit(Exit(code=-6))
+        run.worker_log.write_text("-[MTLDebugDevice]: failed assertion `constructed'\n")
+
+
+@pytest.fixture
+def started() -> list[Sequence[RunDir]]:
+    """What the app asked to be started, in place of real workers."""
+    return []
+
+
+@pytest.fixture
+def make_app(home: Path, started: list[Sequence[RunDir]]) -> Callable[..., MpstuiApp]:
+    """An app on a constructed machine, whose clocks stand still and whose runs do not train."""
+
+    def make(machine: Machine = M2, mps: bool = True) -> MpstuiApp:
+        return MpstuiApp(
+            probes=ConstructedProbes(machine, mps),
+            runs_dir=home / "runs",
+            now=lambda: NOW,
+            clock=lambda: 0.0,
+            start=started.append,
+            environment={},
+        )
+
+    return make

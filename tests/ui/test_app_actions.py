@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.widgets import Static
+
+from mpstui.ui.actions import ACTIONS, bindings
+from mpstui.ui.app import MpstuiApp
+from mpstui.ui.screens.configure import ConfigureScreen
+from mpstui.ui.screens.doctor import DoctorScreen
+from mpstui.ui.screens.live import LiveScreen
+from mpstui.ui.screens.results import ResultsScreen
+
+MakeApp = Callable[..., MpstuiApp]
+
+SCREENS = {
+    "doctor": DoctorScreen,
+    "configure": ConfigureScreen,
+    "live": LiveScreen,
+    "results": ResultsScreen,
+}
+
+
+def test_each_action_is_carried_out_by_somebody() -> None:
+    for action in ACTIONS:
+        name = action.action.removeprefix("app.").partition("(")[0]
+        owner = MpstuiApp if action.action.startswith("app.") else SCREENS[action.where]
+        assert hasattr(owner, f"action_{name}"), action
+
+
+def test_no_key_means_two_things_on_a_screen() -> None:
+    for where in SCREENS:
+        keys = [binding.key for binding in bindings(where) + bindings("app")]
+        assert len(keys) == len(set(keys)), where
+
+
+async def test_help_names_every_action(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 60)) as pilot:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        text = "\n".join(str(part.content) for part in app.screen.query(Static))
+        for action in ACTIONS:
+            assert action.help in text
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.current_mode == "doctor"
+
+
+async def test_the_palette_has_the_actions_of_the_screen(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("3")
+        await pilot.pause()
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        here = {action.help for action in ACTIONS if action.where in ("app", "live")}
+        elsewhere = {action.help for action in ACTIONS} - here
+        assert here <= titles
+        assert not elsewhere & titles

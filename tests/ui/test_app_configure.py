@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from textual.widgets import Button, Checkbox, Input, Select, Static
+
+from mpstui.domain.config import FIELDS, make_config
+from mpstui.runs.rundir import RunDir
+from mpstui.runs.settings import load_last
+from mpstui.ui.app import MpstuiApp
+from mpstui.ui.widgets.form import ConfigForm, command_line
+
+from tests.ui.conftest import LINUX  # isort: skip
+
+MakeApp = Callable[..., MpstuiApp]
+
+
+async def open_form(app: MpstuiApp, pilot: Any) -> ConfigForm:
+    await app.workers.wait_for_complete()
+    await pilot.press("2")
+    await pilot.pause()
+    return app.screen.query_one(ConfigForm)
+
+
+def note(app: MpstuiApp, name: str) -> str:
+    return str(app.screen.query_one(f"#row-{name} .note", Static).content)
+
+
+def shown(app: MpstuiApp, name: str) -> str:
+    return app.screen.query_one(f"#{name}", Input).value
+
+
+async def retype(app: MpstuiApp, pilot: Any, name: str, text: str) -> None:
+    app.screen.query_one(f"#{name}", Input).focus()
+    await pilot.press("home", "shift+end", "delete", *text)
+    await pilot.pause()
+
+
+async def test_every_field_has_a_row(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        for field in FIELDS:
+            assert app.screen.query_one(f"#row-{field.name}")
+
+
+async def test_devices_default_to_cpu_and_the_accelerator(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        assert shown(app, "devices") == "cpu,mps"
+
+
+async def test_without_an_accelerator_the_form_says_so(make_app: MakeApp) -> None:
+    app = make_app(LINUX, mps=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        assert shown(app, "devices") == "cpu"
+        assert "no accelerator" in note(app, "devices")
+
+
+async def test_a_bad_value_is_told_beside_its_field_and_stops_the_start(
+    make_app: MakeApp, started: list[Sequence[RunDir]]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        await retype(app, pilot, "batch_size", "0")
+        assert "too small" in note(app, "batch_size")
+        assert "60,000" in note(app, "batch_size")
+        assert app.screen.query_one("#start", Button).disabled
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+        assert not started
+        await retype(app, pilot, "batch_size", "128")
+        assert "too small" not in note(app, "batch_size")
+        assert not app.screen.query_one("#start", Button).disabled
+
+
+async def test_a_device_that_is_not_there_is_refused_with_the_doctors_reason(
+    make_app: MakeApp,
+) -> None:
+    app = make_app(LINUX, mps=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        await retype(app, pilot, "devices", "mps")
+        assert "not in this torch build" in note(app, "devices")
+
+
+async def test_a_new_workload_brings_its_defaults_but_keeps_what_was_typed(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        await retype(app, pilot, "epochs", "7")
+        app.screen.query_one("#workload", Select).value = "vae"
+        await pilot.pause()
+        assert shown(app, "batch_size") == "128"
+        assert shown(app, "lr") == "0.001"
+        assert shown(app, "epochs") == "7"
+
+
+async def test_starting_creates_the_runs_and_the_config_comes_back(
+    make_app: MakeApp, started: list[Sequence[RunDir]], home: Path
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        await retype(app, pilot, "lr", "0.5")
+        app.screen.query_one("#dry_run", Checkbox).toggle()
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+        assert app.current_mode == "live"
+    assert [run.config().device for run in started[0]] == ["cpu", "mps"]
+    assert all(run.config().lr == 0.5 and run.config().dry_run for run in started[0])
+    assert load_last() is not None
+    again = make_app()
+    async with again.run_test(size=(120, 40)) as pilot:
+        await open_form(again, pilot)
+        assert shown(again, "lr") == "0.5"
+        assert shown(again, "devices") == "cpu,mps"
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert shown(again, "lr") == "1.0"
+
+
+async def test_a_broken_last_config_is_told_and_the_form_still_works(
+    make_app: MakeApp, home: Path
+) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "last.toml").write_text("batch_size = 'many'")
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        assert any("last.toml" in note.message for note in app._notifications)
+        assert shown(app, "batch_size") == "64"
+
+
+def test_the_command_line_asks_for_the_same() -> None:
+    from mpstui.cli.parser import build_parser, config_of
+    from mpstui.domain.devices import parse_devices
+
+    config = make_config(
+        {"workload": "vae", "lr": 0.0003, "save_model": True, "steps": 12, "data_dir": "a b"}
+    )
+    line = command_line(config, parse_devices("cpu,cpu@threads=1"))
+    import shlex
+
+    arguments = build_parser().parse_args(shlex.split(line)[1:])
+    assert config_of(arguments) == config
+    assert arguments.devices == "cpu,cpu@threads=1"

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.widgets import DataTable, Log, Static
+
+from mpstui.domain.comparison import HEADINGS
+from mpstui.runs.rundir import RunDir
+from mpstui.ui.app import MpstuiApp
+from mpstui.ui.widgets.run_panel import RunPanel
+
+MakeApp = Callable[..., MpstuiApp]
+MakeRuns = Callable[..., list[RunDir]]
+
+
+async def show(app: MpstuiApp, pilot: Any, mode: str = "3") -> None:
+    await app.workers.wait_for_complete()
+    await pilot.press(mode)
+    await pilot.pause()
+    await pilot.pause()
+
+
+def numbers(app: MpstuiApp, place: int) -> str:
+    return str(list(app.screen.query("#numbers").results(Static))[place].content)
+
+
+async def test_without_runs_live_and_results_say_what_to_press(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        assert app.screen.has_class("-empty")
+        await show(app, pilot, "4")
+        assert "n" in str(app.screen.query_one("#notes", Static).content)
+
+
+async def test_a_panel_for_each_run_with_its_numbers(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        panels = list(app.screen.query(RunPanel))
+        assert [panel.border_title for panel in panels] == ["cpu", "mps"]
+        assert "700/3752" in numbers(app, 0)
+        assert "98.50%" in numbers(app, 1)
+        assert any(
+            "Train Epoch: 1 [640/60000 (1%)]" in line for line in app.screen.query_one(Log).lines
+        )
+        assert "412 MB" in str(app.screen.query_one("SystemStrip", Static).content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mark", "words"),
+    [
+        ("paused", "-paused", "paused"),
+        ("diverged", "-diverged", "first nan at step 601"),
+        ("crashed", "-bad", "crashed"),
+    ],
+)
+async def test_how_a_run_stands_is_on_its_border(
+    make_app: MakeApp, make_runs: MakeRuns, kind: str, mark: str, words: str
+) -> None:
+    make_runs(kind=kind)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        first, second = app.screen.query(RunPanel)
+        assert second.has_class(mark)
+        assert not first.has_class(mark)
+        assert words in str(second.border_subtitle)
+
+
+async def test_a_crash_shows_the_signal_and_the_workers_last_words(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    make_runs(kind="crashed")
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        assert "SIGABRT" in numbers(app, 1)
+        assert "failed assertion" in numbers(app, 1)
+
+
+async def test_space_pauses_all_and_then_resumes(make_app: MakeApp, make_runs: MakeRuns) -> None:
+    runs = make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        await pilot.press("space")
+        assert [run.wish() for run in runs] == ["pause", "pause"]
+        await pilot.press("space")
+        assert [run.wish() for run in runs] == ["run", "run"]
+
+
+async def test_s_stops_and_k_kills_only_after_a_question(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    runs = make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        await pilot.press("k")
+        await pilot.pause()
+        await pilot.press("escape")
+        await pilot.pause()
+        assert [run.wish() for run in runs] == ["run", "run"]
+        await pilot.press("s")
+        assert [run.wish() for run in runs] == ["stop", "stop"]
+        await pilot.press("k")
+        await pilot.pause()
+        await pilot.click("#kill")
+        await pilot.pause()
+        assert [run.wish() for run in runs] == ["kill", "kill"]
+
+
+async def test_leaving_the_screen_asks_nothing_of_the_runs(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    runs = make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        await show(app, pilot, "1")
+        assert [run.wish() for run in runs] == ["run", "run"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wish", "ended"),
+    [("cancel", "run", False), ("leave", "run", True), ("stop", "stop", True)],
+)
+async def test_quitting_asks_while_runs_are_under_way(
+    make_app: MakeApp, make_runs: MakeRuns, answer: str, wish: str, ended: bool
+) -> None:
+    runs = make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        await pilot.press("q")
+        await pilot.pause()
+        await pilot.click(f"#{answer}")
+        await pilot.pause()
+        assert (not app.is_running or app._exit) is ended
+    assert [run.wish() for run in runs] == [wish, wish]
+
+
+async def test_quitting_without_runs_just_quits(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await app.workers.wait_for_complete()
+        await pilot.press("q")
+        await pilot.pause()
+        assert app._exit
+
+
+async def test_results_show_the_runs_and_the_articles_rows(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    make_runs(kind="finished")
+    app = make_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await show(app, pilot, "4")
+        table = app.screen.query_one(DataTable)
+        cells = [[str(cell).strip() for cell in table.get_row_at(row)] for row in range(6)]
+        speed = HEADINGS.index("speed-up")
+        assert [row[speed] for row in cells[:2]] == ["—", "—"]  # the cpu run has no whole epoch
+        assert [row[speed] for row in cells[2:]] == ["1.00×", "1.70×", "1.00×", "1.67×"]
+        assert "as published" in str(app.screen.query_one("#notes", Static).content)

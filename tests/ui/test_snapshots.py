@@ -1,0 +1,112 @@
+"""Pictures of the screens, on a constructed machine with constructed logs.
+
+``pytest tests/ui/test_snapshots.py --snapshot-update`` takes them anew; look at them first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mpstui.runs.rundir import RunDir
+from mpstui.ui.app import MpstuiApp
+
+from tests.ui.conftest import LINUX  # isort: skip
+
+MakeApp = Callable[..., MpstuiApp]
+MakeRuns = Callable[..., list[RunDir]]
+Compare = Callable[..., bool]
+
+SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
+DARK, LIGHT, ANSI = "textual-dark", "textual-light", "ansi-dark"
+
+
+def shown(mode: str, theme: str, *keys: str) -> Callable[[Any], Any]:
+    """Bring a screen up, in a theme, with some keys pressed."""
+
+    async def before(pilot: Any) -> None:
+        pilot.app.theme = theme
+        await pilot.app.workers.wait_for_complete()
+        pilot.app.clear_notifications()  # they go by themselves, and not at the same moment
+        await pilot.press(mode, *keys)
+        await pilot.pause()
+        await pilot.pause()
+
+    return before
+
+
+@pytest.mark.parametrize(
+    ("size", "theme"), [(SMALL, DARK), (MIDDLE, LIGHT), (LARGE, DARK)], ids=["80", "120", "200"]
+)
+def test_doctor(
+    snap_compare: Compare, make_app: MakeApp, size: tuple[int, int], theme: str
+) -> None:
+    assert snap_compare(make_app(), terminal_size=size, run_before=shown("1", theme))
+
+
+def test_doctor_without_an_accelerator(snap_compare: Compare, make_app: MakeApp) -> None:
+    app = make_app(LINUX, mps=False)
+    assert snap_compare(app, terminal_size=MIDDLE, run_before=shown("1", ANSI))
+
+
+@pytest.mark.parametrize(("size", "theme"), [(SMALL, LIGHT), (MIDDLE, DARK)], ids=["80", "120"])
+def test_configure(
+    snap_compare: Compare, make_app: MakeApp, size: tuple[int, int], theme: str
+) -> None:
+    assert snap_compare(make_app(), terminal_size=size, run_before=shown("2", theme))
+
+
+def test_configure_with_a_wrong_field(snap_compare: Compare, make_app: MakeApp) -> None:
+    keys = ("tab", "delete", "x")
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=shown("2", DARK, *keys))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "theme"),
+    [
+        ("running", SMALL, DARK),
+        ("running", LARGE, LIGHT),
+        ("paused", MIDDLE, LIGHT),
+        ("diverged", MIDDLE, DARK),
+        ("crashed", SMALL, ANSI),
+        ("finished", MIDDLE, ANSI),
+    ],
+)
+def test_live(
+    snap_compare: Compare,
+    make_app: MakeApp,
+    make_runs: MakeRuns,
+    kind: str,
+    size: tuple[int, int],
+    theme: str,
+) -> None:
+    make_runs(kind=kind)
+    assert snap_compare(make_app(), terminal_size=size, run_before=shown("3", theme))
+
+
+def test_live_without_runs(snap_compare: Compare, make_app: MakeApp) -> None:
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=shown("3", DARK))
+
+
+@pytest.mark.parametrize(("size", "theme"), [(SMALL, LIGHT), (MIDDLE, DARK)], ids=["80", "120"])
+def test_results(
+    snap_compare: Compare,
+    make_app: MakeApp,
+    make_runs: MakeRuns,
+    size: tuple[int, int],
+    theme: str,
+) -> None:
+    make_runs(kind="finished")
+    assert snap_compare(make_app(), terminal_size=size, run_before=shown("4", theme))
+
+
+def test_quitting_question(snap_compare: Compare, make_app: MakeApp, make_runs: MakeRuns) -> None:
+    make_runs()
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=shown("3", DARK, "q"))
+
+
+def test_help(snap_compare: Compare, make_app: MakeApp) -> None:
+    before = shown("1", LIGHT, "question_mark")
+    assert snap_compare(make_app(), terminal_size=MIDDLE, run_before=before)
