@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from . import article
 from .summary import Measured, RunSummary
-from .units import DASH, gibibytes, number, seconds
+from .units import DASH, decimals, gibibytes, number
 
 HEADINGS = (
     "machine",
@@ -78,6 +78,8 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
     if any(run.mode == "together" for run in runs):
         found.append("ran together: not for timing")
     for run in runs:
+        if run.device_name:
+            found.append(f"{run.device}: {run.device_name}, torch {run.torch}")
         found += [f"{run.device}: {note}" for note in run.notes]
         if run.diverged_at is not None:
             found.append(f"{run.device}: loss not finite from step {run.diverged_at}")
@@ -105,10 +107,7 @@ def _row(run: RunSummary, first: RunSummary) -> Row:
 def _measured(value: Measured | None, unit: str) -> str:
     if value is None:
         return DASH
-    show = seconds if unit == "s" else _rate
-    spread = "" if value.spread is None else f" ± {show(value.spread)}"
-    return f"{show(value.median)}{spread}{' ' if unit else ''}{unit}"
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}"
+    # The spread has the median's digits: more of them would promise what it does not hold.
+    digits = decimals(value.median) if unit == "s" else 0
+    spread = "" if value.spread is None else f" ± {value.spread:,.{digits}f}"
+    return f"{value.median:,.{digits}f}{spread}{' ' if unit else ''}{unit}"

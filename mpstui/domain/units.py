@@ -24,9 +24,9 @@ def rate(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}"
 
 
-def seconds(value: float) -> str:
-    """Seconds with three figures that matter."""
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
+def decimals(value: float) -> int:
+    """How many decimals show about three figures of a time in seconds."""
+    return 1 if value >= 10 else 2 if value >= 0.1 else 4
 
 
 def duration(value: float | None) -> str:

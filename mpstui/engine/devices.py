@@ -8,7 +8,6 @@ empty table there, which would read as zero bytes).
 from __future__ import annotations
 
 import contextlib
-import platform
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -86,7 +85,7 @@ class Accelerator(Backend):
         try:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            why = str(error).splitlines()[0]
+            why = str(error).splitlines()[0].partition(". ")[0]
             raise DeviceUnavailable(f"device: {self.spec.device}: {why}") from error
         if self.spec.index is not None:
             torch.accelerator.set_device_index(self.spec.index)
@@ -113,9 +112,8 @@ class Mps(Accelerator):
 
     @override
     def name(self) -> str:
-        # get_name() came with torch 2.9 or so; the chip's name says the same.
-        get_name = getattr(torch.backends.mps, "get_name", platform.processor)
-        return str(get_name())
+        get_name = getattr(torch.backends.mps, "get_name", None)  # not in every torch we allow
+        return str(get_name()) if get_name is not None else "MPS"
 
     @override
     def synchronize(self) -> None:

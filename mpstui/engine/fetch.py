@@ -10,7 +10,13 @@ import contextlib
 import socket
 import sys
 import threading
+from collections.abc import Iterable
+from http.client import HTTPException
 from pathlib import Path
+
+from mpstui.domain.errors import DataError
+
+from .data.idx import read_idx
 
 PATIENCE_SECONDS = 4.0
 """For a mirror to answer, or to send its next bytes."""
@@ -23,20 +29,34 @@ def fetch(folder: Path) -> str:
     """Download; returns why not, or an empty text."""
     from torchvision.datasets import MNIST
 
+    raw = folder / "MNIST" / "raw"
+    before = set(raw.glob("*"))
     socket.setdefaulttimeout(PATIENCE_SECONDS)
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(folder / "MNIST" / "raw", done), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(raw, done), daemon=True)
     watcher.start()
     try:
         with contextlib.redirect_stdout(sys.stderr):
             MNIST(str(folder), train=True, download=True)
-    except (RuntimeError, OSError) as error:  # torchvision's "Error downloading …"; no disk
+    # torchvision's "Error downloading …"; no disk; a server that speaks something else.
+    except (RuntimeError, OSError, HTTPException) as error:
+        _drop_torn_files(set(raw.glob("*")) - before)
         # "Error downloading X:" and then, for each mirror, "Tried U, got:" and the error itself.
-        last = str(error).strip().splitlines()[-1]
+        last = (str(error).strip() or type(error).__name__).splitlines()[-1]
         return f"the download failed: {last[:160]}"
     finally:
         done.set()
     return ""
+
+
+def _drop_torn_files(fetched: Iterable[Path]) -> None:
+    """Remove what cannot be read: four files, one of them torn, would pass for the data set."""
+    for path in fetched:
+        with contextlib.suppress(OSError):
+            try:
+                read_idx(path, 3 if "images" in path.name else 1)
+            except DataError:
+                path.unlink(missing_ok=True)
 
 
 def _watch(raw: Path, done: threading.Event) -> None:

@@ -28,6 +28,7 @@ class Gate:
         self.stopping = ""
         """Why the run shall stop; empty while it shall not."""
         self._turn = not refereed
+        self._held = not refereed  # a turn was granted and not given back yet
         self._refereed = refereed
         self._say = say
         self._changed = threading.Condition()
@@ -55,6 +56,7 @@ class Gate:
         """The keeper grants a turn or wants it back."""
         with self._changed:
             self._turn = mine
+            self._held = self._held or mine
             self._changed.notify_all()
 
     def ready(self) -> None:
@@ -62,7 +64,15 @@ class Gate:
         self._say("ready")
 
     def hand_back(self) -> None:
-        """Give the turn back, the device being idle."""
+        """Give back a turn that is wanted back, the device being idle.
+
+        A turn is given back once: on a second word the keeper would believe that the turn which it
+        has granted since is over too, and two runs would train at once.
+        """
+        with self._changed:
+            if self._turn or not self._held:
+                return
+            self._held = False
         self._say("yielded")
 
     def pausing(self) -> None:
@@ -88,4 +98,5 @@ class Gate:
     def _drop_turn(self) -> None:
         # A grant that crossed our word on its way is void: the keeper has taken it back by now.
         if self._refereed:
-            self._turn = False
+            with self._changed:
+                self._turn = self._held = False

@@ -7,6 +7,7 @@ training step.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ class Loop:
         self._meter = Meter(setup.backend, setup.workload.per_sample)
         self._order = torch.Generator().manual_seed(setup.config.seed)
         self._warm = False
+        self._warmup_seconds = 0.0
         self._diverged = False
         self._last_finite: float | None = None
         self.step = 0
@@ -77,6 +79,11 @@ class Loop:
             yield from self._flush()
             self._save_model()
             yield RunStopped(at=self._now(), step=self.step, reason=self._gate.stopping)
+        except Exception:
+            # The steps before the error are facts too, a divergence that led to it above all.
+            with contextlib.suppress(RuntimeError):  # a device that is lost tells nothing more
+                yield from self._flush()
+            raise
 
     def _run_epoch(self) -> Iterator[AnyEvent]:
         setup = self._setup
@@ -119,32 +126,34 @@ class Loop:
         setup.model.eval()
         began = time.perf_counter()
         total, correct, samples = torch.zeros((), device=setup.backend.device), None, 0
+        for images, labels in setup.pipeline.test(self._config.test_batch_size):
+            yield from self._hold()
+            # Not around a yield: whoever takes the event would go on without gradients.
+            with torch.no_grad(), setup.autocast():
+                score = setup.workload.score(setup.model, images, labels)
+            total = total + score.loss_sum.float()
+            if score.correct is not None:
+                correct = score.correct if correct is None else correct + score.correct
+            samples += len(images)
+            if self._config.dry_run:
+                break
+        loss = total.item() / samples
+        yield EvaluationCompleted(
+            at=self._now(),
+            epoch=self._epoch,
+            step=self.step,
+            loss=loss if math.isfinite(loss) else None,
+            samples=samples,
+            correct=None if correct is None else int(correct.item()),
+            seconds=time.perf_counter() - began,
+        )
         with torch.no_grad():
-            for images, labels in setup.pipeline.test(self._config.test_batch_size):
-                yield from self._hold()
-                with setup.autocast():
-                    score = setup.workload.score(setup.model, images, labels)
-                total = total + score.loss_sum.float()
-                if score.correct is not None:
-                    correct = score.correct if correct is None else correct + score.correct
-                samples += len(images)
-                if self._config.dry_run:
-                    break
-            loss = total.item() / samples
-            yield EvaluationCompleted(
-                at=self._now(),
-                epoch=self._epoch,
-                step=self.step,
-                loss=loss if math.isfinite(loss) else None,
-                samples=samples,
-                correct=None if correct is None else int(correct.item()),
-                seconds=time.perf_counter() - began,
-            )
-            for kind, picture in setup.workload.pictures(setup.model, setup.pipeline.shown()):
-                path = setup.run_dir / "samples" / f"epoch-{self._epoch:03}-{kind}.png"
-                save_grid(picture, path)
-                relative = f"{path.parent.name}/{path.name}"
-                yield SampleSaved(at=self._now(), epoch=self._epoch, kind=kind, path=relative)
+            drawn = list(setup.workload.pictures(setup.model, setup.pipeline.shown()))
+        for kind, picture in drawn:
+            path = setup.run_dir / "samples" / f"epoch-{self._epoch:03}-{kind}.png"
+            save_grid(picture, path)
+            relative = f"{path.parent.name}/{path.name}"
+            yield SampleSaved(at=self._now(), epoch=self._epoch, kind=kind, path=relative)
 
     def _hold(self) -> Iterator[AnyEvent]:
         """Pass the gate: at once if it is open, else when it opens.
@@ -167,8 +176,7 @@ class Loop:
                 gate.resumed()
                 yield RunResumed(at=self._now(), step=self.step)
             else:
-                if self.step:
-                    gate.hand_back()
+                gate.hand_back()
                 gate.wait_for_turn()
         if gate.stopping:
             raise Stopped
@@ -184,7 +192,7 @@ class Loop:
         if window.timed:
             self._timed_samples += window.samples
             self._timed_seconds += window.seconds
-        self._loss_sum += float(window.losses.mean(dtype=np.float64)) * window.samples
+        self._loss_sum += window.loss_sum
         yield StepsCompleted(
             at=self._now(),
             epoch=self._epoch,
@@ -197,9 +205,12 @@ class Loop:
             lr=self._setup.optimizer.param_groups[0]["lr"],
             device_bytes=self._setup.backend.allocated(),
         )
-        if not self._warm and self._flushed >= WARMUP_STEPS:
-            self._warm = True
-            yield WarmupFinished(at=self._now(), steps=self._flushed, seconds=window.seconds)
+        if not self._warm:
+            self._warmup_seconds += window.seconds
+            if self._flushed >= WARMUP_STEPS:
+                self._warm = True
+                seconds = self._warmup_seconds
+                yield WarmupFinished(at=self._now(), steps=self._flushed, seconds=seconds)
         yield from self._watch(first, window.losses)
 
     def _watch(self, first: int, losses: npt.NDArray[np.float32]) -> Iterator[AnyEvent]:

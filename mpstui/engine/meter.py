@@ -33,6 +33,8 @@ class Window(NamedTuple):
     losses: npt.NDArray[np.float32]
     """Shape (steps,), as the workload reports them."""
     samples: int
+    loss_sum: float
+    """Over the samples, each step's loss being its samples' mean."""
     seconds: float
     timed: bool
 
@@ -86,7 +88,13 @@ class Meter:
         sizes = np.asarray(self._sizes)
         if self._per_sample:
             losses = losses / sizes.astype(np.float32)
-        window = Window(losses, int(sizes.sum()), end - self._mark, timed=self._settle == 0)
+        window = Window(
+            losses=losses,
+            samples=int(sizes.sum()),
+            loss_sum=float(np.dot(losses.astype(np.float64), sizes)),
+            seconds=end - self._mark,
+            timed=self._settle == 0,
+        )
         self._settle = max(self._settle - len(losses), 0)
         self._losses, self._sizes, self._mark = [], [], end
         return window

@@ -7,6 +7,7 @@ process, because a Metal assertion aborts it and cannot be caught.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import TextIO
 
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.events import PreparationAdvanced, RunFailed, SystemSampled
+from mpstui.domain.events import AnyEvent, PreparationAdvanced, RunFailed, SystemSampled
 from mpstui.domain.history import RunHistory
 from mpstui.domain.summarise import summarise
-from mpstui.runs.log import LogWriter
+from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.telemetry.system import SystemSampler
 
@@ -31,31 +32,38 @@ SAMPLE_SECONDS = 1.0
 
 
 def train_run(run: RunDir, gate: Gate, log: LogWriter) -> None:
-    """Train a run from its directory, in the calling thread, to its end; never raises an error.
+    """Train a run from its directory, in the calling thread, to its end.
 
     What goes wrong becomes a ``RunFailed`` event, with the traceback on stderr.
+
+    Raises:
+        LogError: When config.toml cannot be read.
     """
     history, step = RunHistory(), 0
+    for told in LogReader(run.events).read():  # what the keeper did before there was a worker
+        history.apply(told)
+
+    def tell(event: AnyEvent) -> None:
+        history.apply(event)
+        log.append(event)
+
     config = run.config()
     try:
-        log.append(PreparationAdvanced(at=time.time(), stage="importing torch"))
+        tell(PreparationAdvanced(at=time.time(), stage="importing torch"))
         from .loop import Loop
         from .setup import set_up
 
-        log.append(PreparationAdvanced(at=time.time(), stage="building model and data"))
+        tell(PreparationAdvanced(at=time.time(), stage="building model and data"))
         setup = set_up(config, run.dataset() or Dataset(source="embedded"), run.path)
         loop = Loop(setup, gate)
         for event in loop.events():
-            history.apply(event)
-            log.append(event)
+            tell(event)
             step = loop.step
     except Exception as error:  # noqa: BLE001 - whatever it was, the log has to say so
         traceback.print_exc()
         line = str(error).splitlines()[0] if str(error) else ""
         shown = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
-        failed = RunFailed(at=time.time(), step=step, error=shown)
-        history.apply(failed)
-        log.append(failed)
+        tell(RunFailed(at=time.time(), step=step, error=shown))
     run.write_summary(summarise(run.id, config, run.machine(), history))
 
 
@@ -68,7 +76,10 @@ def main(path: Path) -> None:
     with LogWriter(run.events) as log:
         training = threading.Thread(target=train_run, args=(run, gate, log), name="training")
         training.start()
-        _attend(run, gate, log, training)
+        try:
+            _attend(run, gate, log, training)
+        finally:
+            training.join()  # what goes wrong with watching must not cost the run its end
 
 
 def _take_pipes() -> tuple[TextIO, int]:
@@ -87,8 +98,9 @@ def _take_pipes() -> tuple[TextIO, int]:
 
 def _teller(words: TextIO) -> Callable[[str], None]:
     def say(word: str) -> None:
-        words.write(f"{word}\n")
-        words.flush()
+        with contextlib.suppress(OSError):  # the keeper is gone, and _hear stops the run
+            words.write(f"{word}\n")
+            words.flush()
 
     return say
 

@@ -97,8 +97,12 @@ class RunDir:
         write_json(self.path / "machine.json", machine)
 
     def wish(self) -> Wish:
-        """What a person asks for now."""
-        return (read_json(self.path / "control.json", Control) or Control()).wish
+        """What a person asks for now. A file that cannot be read asks for nothing."""
+        try:
+            control = read_json(self.path / "control.json", Control)
+        except LogError:  # no reason to end a run that trains well
+            control = None
+        return (control or Control()).wish
 
     def ask(self, wish: Wish) -> None:
         """Ask for something: the worker obeys within a tenth of a second or a step."""

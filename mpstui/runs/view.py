@@ -51,11 +51,9 @@ class RunView:
         if exit is not None and exit.killed:
             self.history.end(Status.KILLED, f"killed by request after step {step}")
         else:
-            how = "vanished" if exit is None else ending(exit.code)
+            how = f"crashed ({ending(exit.code)})" if exit else "vanished without a word"
             words = self.run.last_words()
-            self.history.end(
-                Status.CRASHED, f"crashed ({how}) at step {step}" + (f"\n{words}" if words else "")
-            )
+            self.history.end(Status.CRASHED, f"{how} at step {step}\n{words}".rstrip())
         return events
 
     def catch_up(self) -> list[AnyEvent]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import App, SystemCommand
@@ -30,7 +30,9 @@ from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 
 from .actions import ACTIONS, bindings
-from .session import Session
+
+if TYPE_CHECKING:
+    from .session import Session
 
 FOLLOW_SECONDS = 0.25
 
@@ -155,6 +157,8 @@ class MpstuiApp(App[None]):
             return
         runs = self.store.newest_group()
         if runs:
+            from .session import Session  # with numpy, which the first frame does not wait for
+
             try:
                 self.session = Session(runs)
             except MpstuiError as error:
@@ -165,6 +169,8 @@ class MpstuiApp(App[None]):
 
     def watch_runs(self, runs: Sequence[RunDir]) -> None:
         """Put runs on the screen."""
+        from .session import Session
+
         self.session = Session(runs)
         self.session.refresh()
         self.pulse += 1

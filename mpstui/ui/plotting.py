@@ -17,6 +17,8 @@ from itertools import groupby
 
 import plotext
 
+from .ticks import log_ticks, ticks
+
 LABEL_WIDTH = 5
 """Least cells of a y label: ``1.8e8``, ``0.125``. Charts above each other stay in line."""
 
@@ -104,7 +106,7 @@ def draw(figure: Figure, width: int, height: int) -> list[list[Run]]:
     y_ticks: list[tuple[float, str]] = []
     if y_range:
         most = max(min((rows + 2) // 3, 7), 2)  # closer ones look ragged: rows are coarse
-        y_ticks = _log_ticks(*y_range, most) if figure.log_y else ticks(*y_range, most)
+        y_ticks = log_ticks(*y_range, most) if figure.log_y else ticks(*y_range, most)
     gutter = max([LABEL_WIDTH, *(len(label) for _, label in y_ticks)])
     if 3 * gutter >= width:
         gutter, y_ticks = 0, []
@@ -137,61 +139,6 @@ def draw(figure: Figure, width: int, height: int) -> list[list[Run]]:
     return [_runs(row) for row in cells]
 
 
-def ticks(low: float, high: float, most: int, whole: bool = False) -> list[tuple[float, str]]:
-    """Round numbers between two bounds, a step of 1, 2 or 5 times a power of ten apart.
-
-    Args:
-        low: Least value; finite.
-        high: Greatest value; finite and greater.
-        most: How many are wanted at most; a few more come where that would leave fewer than two.
-        whole: Whether only whole numbers will do.
-
-    Returns:
-        Values with their labels, which all have the same form.
-    """
-    best: tuple[range, float] = (range(0), 1.0)
-    top = math.floor(math.log10(high - low)) + 1
-    for exponent, digit in ((e, d) for e in range(top, top - 4, -1) for d in (5, 2, 1)):
-        step = digit * 10.0**exponent
-        if whole and step < 1:
-            break
-        found = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-        if len(found) > most and len(best[0]) > 1:
-            break
-        best = (found, step)
-        if len(found) > most:
-            break
-    indices, step = best
-    values = [index * step for index in indices]
-    return list(zip(values, _labels(values, step), strict=True))
-
-
-def _labels(values: list[float], step: float) -> list[str]:
-    """Labels with just the digits that tell values one ``step`` apart."""
-    largest = max(map(abs, values), default=0.0)
-    unit, suffix = 1.0, ""
-    if largest >= 1e6 or 0 < largest < 1e-3:
-        exponent = math.floor(math.log10(largest) + 1e-9)
-        unit, suffix = 10.0**exponent, f"e{exponent}"
-    elif largest >= 1e3 and step >= 100:
-        unit, suffix = 1e3, "k"
-    digits = max(0, -math.floor(math.log10(step / unit) + 1e-9))
-    return [
-        f"{value / unit:.{digits}f}{suffix}" if value or not suffix else "0" for value in values
-    ]
-
-
-def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Ticks between two exponents of ten: decades, or what stands within a single one."""
-    decades = range(math.ceil(low), math.floor(high) + 1)
-    if len(decades) < 2:
-        between = ticks(10.0**low, 10.0**high, most)
-        return [(math.log10(value), label) for value, label in between if value > 0]
-    plain = decades[0] >= -2 and decades[-1] <= 3
-    chosen = decades[:: -(-len(decades) // most)]
-    return [(float(d), f"{10.0**d:g}" if plain else f"1e{d}") for d in chosen]
-
-
 def _curve(line: Line, log_y: bool) -> list[tuple[float, float]]:
     """Points with y on the drawn scale; NaN where there is nothing to draw."""
     if log_y:
@@ -213,7 +160,7 @@ def _range(asked: Limits | None, values: Iterable[float], centre: float) -> Limi
         finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None
-    low, high = max(min(finite), -HUGE), min(max(finite), HUGE)
+    low, high = (min(max(end, -HUGE), HUGE) for end in (min(finite), max(finite)))
     if high - low > max(abs(low), abs(high)) * 1e-9 + TINY:
         return low, high
     room = abs(low) if abs(low) > TINY else 2.0

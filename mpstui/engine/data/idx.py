@@ -50,4 +50,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
             f"{path}: {len(content) - header:,} bytes of data where its header promises "
             f"{math.prod(shape):,}; truncated or corrupt, fetch it anew"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    except ValueError as error:  # a size of 0 beside absurd ones
+        raise DataError(f"{path}: sizes {shape} make no array; fetch it anew") from error

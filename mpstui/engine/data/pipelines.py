@@ -93,7 +93,8 @@ class Reference(Pipeline):
 
     @override
     def shown(self) -> torch.Tensor:
-        return torch.stack([self._test[index][0] for index in range(SHOWN)]).to(self._device)
+        count = min(SHOWN, len(self._test))
+        return torch.stack([self._test[index][0] for index in range(count)]).to(self._device)
 
     def _load(self, dataset: PilDigits, how: dict[str, Any]) -> Iterator[Batch]:
         # A generator of its own: the loader's seed draw must not move the model's random numbers.
