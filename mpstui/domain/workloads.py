@@ -11,6 +11,9 @@ import msgspec
 EPOCH_SAMPLES = 60_000
 """Samples in an epoch, whatever the data, so that times compare with the article's."""
 
+PICTURE_TILE = 30
+"""Pixels from one digit to the next in a saved grid: 28, and 2 between them."""
+
 
 class WorkloadInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the forms, logs and tables need to know of a workload."""

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-GAP = 2
+from mpstui.domain.workloads import PICTURE_TILE
+
+GAP = PICTURE_TILE - 28
 """Black pixels around each digit, as in torchvision's ``save_image``."""
 
 

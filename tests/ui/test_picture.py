@@ -10,7 +10,7 @@ from PIL import Image
 from textual.app import App, ComposeResult
 
 from mpstui.ui.widgets import picture as module
-from mpstui.ui.widgets.picture import UPPER, Blocks, Picture, half_blocks
+from mpstui.ui.widgets.picture import UPPER, Blocks, Picture, half_blocks, whole_tiles
 
 BLACK, WHITE, RED, BLUE = (0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255)
 
@@ -169,3 +169,14 @@ async def test_nothing_is_shown_for_no_path(tmp_path: Path) -> None:
         picture.show(None)
         await pilot.pause()
         assert shown(app).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "shown"),
+    [(28, 21, (60, 90)), (40, 60, (60, 240)), (1, 1, (30, 60)), (400, 400, (240, 240))],
+)
+def test_only_tiles_that_can_be_made_out_are_shown(
+    width: int, height: int, shown: tuple[int, int]
+) -> None:
+    grid = Image.new("L", (240, 240))
+    assert whole_tiles(grid, 30, width, height).size == shown

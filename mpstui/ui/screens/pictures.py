@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 
+from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
 from mpstui.ui.widgets.picture import Picture
 
@@ -23,8 +24,8 @@ class PicturesScreen(ModalScreen[None]):
         align: center middle;
         #pictures { width: 96%; height: 94%; background: $surface; }
         .run { width: 1fr; height: 1fr; }
-        .reconstruction { height: 1fr; }
-        .sample { height: 3fr; }
+        .reconstruction { height: 2fr; }
+        .sample { height: 3fr; margin-top: 1; }
     }
     """
 
@@ -39,8 +40,8 @@ class PicturesScreen(ModalScreen[None]):
                 with Vertical(classes="pane run") as column:
                     column.border_title = view.config.device
                     column.border_subtitle = f"epoch {_newest_epoch(view)} · esc closes"
-                    yield Picture(classes="reconstruction")
-                    yield Picture(classes="sample")
+                    yield Picture(PICTURE_TILE, classes="reconstruction")
+                    yield Picture(PICTURE_TILE, classes="sample")
 
     def on_mount(self) -> None:
         """Show the newest of each kind."""

@@ -16,6 +16,9 @@ from textual.widget import Widget
 
 UPPER = "▀"
 
+LEAST_TILE = 14
+"""Cells across, below which a digit of 28 pixels cannot be told any more."""
+
 RGB = tuple[int, int, int]
 
 Blocks = tuple[str, RGB, RGB | None]
@@ -25,8 +28,17 @@ Blocks = tuple[str, RGB, RGB | None]
 class Picture(Widget):
     """Shows a picture as large as it fits; enlarged only by whole factors."""
 
-    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, tile: int = 0, id: str | None = None, classes: str | None = None) -> None:
+        """Make a picture widget.
+
+        Args:
+            tile: For a grid of equal pictures, the pixels from one to the next; fewer of them are
+                shown where all would be too small to make out. 0 for a picture that is one whole.
+            id: The widget's id.
+            classes: The widget's classes.
+        """
         super().__init__(id=id, classes=classes)
+        self._tile = tile
         self._path: Path | None = None
         self._modified: int | None = None
         self._drawn: tuple[Path | None, int | None, Size] | None = None
@@ -61,7 +73,8 @@ class Picture(Widget):
         base = self.rich_style
         try:
             with Image.open(self._path) as image:
-                rows = half_blocks(image, width, height)
+                shown = whole_tiles(image, self._tile, width, height) if self._tile else image
+                rows = half_blocks(shown, width, height)
         except FileNotFoundError:
             return self._words("no such file")
         except UnidentifiedImageError:
@@ -80,6 +93,20 @@ class Picture(Widget):
         lines = textwrap.wrap(f"{self._path.name}: {problem}", width)[:height]
         drawn = [Strip([Segment(line, self.rich_style)], len(line)) for line in lines]
         return list(Strip.align(drawn, self.rich_style, width, height, "center", "middle"))
+
+
+def whole_tiles(image: Image.Image, tile: int, width: int, height: int) -> Image.Image:
+    """The first tiles of a grid, as many as can be made out in so many cells.
+
+    Args:
+        image: A grid of equal pictures.
+        tile: Pixels from one picture to the next.
+        width: Cells at hand.
+        height: Rows at hand.
+    """
+    columns = max(width // LEAST_TILE, 1) * tile
+    rows = max(2 * height // LEAST_TILE, 2) * tile  # a reconstruction stands under its original
+    return image.crop((0, 0, min(image.width, columns), min(image.height, rows)))
 
 
 def half_blocks(image: Image.Image, width: int, height: int) -> list[list[Blocks]]:

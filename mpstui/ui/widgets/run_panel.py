@@ -9,6 +9,7 @@ from textual.widgets import ProgressBar, Static
 
 from mpstui.domain.history import RunHistory, Status
 from mpstui.domain.units import DASH, duration, number, rate
+from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
 from mpstui.ui.plotting import Figure, Line, Mark
 
@@ -34,7 +35,7 @@ class RunPanel(Vertical):
         #numbers { height: 3; }
         #loss { height: 3fr; min-height: 5; }
         #rate { height: 2fr; min-height: 4; }
-        Picture { height: 2fr; display: none; }
+        Picture { height: 3fr; display: none; }
         &.-pictures.-tall Picture { display: block; }
     }
     """
@@ -65,7 +66,7 @@ class RunPanel(Vertical):
         yield Static(id="numbers")
         yield Chart("loss", unit=self._view.config.info.loss_unit, empty="no step yet", id="loss")
         yield Chart("throughput", unit="samples/s", empty="no timed step yet", id="rate")
-        yield Picture()
+        yield Picture(PICTURE_TILE)
 
     def on_resize(self) -> None:
         """Show the picture only where it does not crowd the charts."""
