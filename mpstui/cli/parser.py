@@ -56,7 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
     actions = runs.add_subparsers(metavar="ACTION")
     show = actions.add_parser("show", help="one run's settings, numbers and end")
     show.add_argument("id", help="a run's id, or a part that only it has")
-    show.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    show.add_argument(  # SUPPRESS: `runs --json show` said it before
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="one JSON document on stdout",
+    )
     _runs_dir(show)
     show.set_defaults(command=_show)
     return parser

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from mpstui.domain.errors import LogError
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.tables import as_json, comparison_table, runs_table
+from mpstui.domain.units import date
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import config_toml
 from mpstui.runs.store import RunStore
@@ -43,9 +43,8 @@ def show_run(text: str, json: bool, runs_dir: Path | None) -> int:
     if json:
         sys.stdout.write(as_json(summary) + "\n")
         return 0
-    started = datetime.fromtimestamp(summary.started_at).strftime("%Y-%m-%d %H:%M:%S")
     sys.stdout.write(
-        f"{run.id}\n{run.path}\nstarted {started}, {summary.status} after {summary.steps:,} steps"
+        f"{run.id}\n{run.path}\nstarted {date(summary.started_at)}, {summary.status} after {summary.steps:,} steps"
         f"\n\n{config_toml(view.config).decode()}\n{comparison_table([summary], 'table')}\n"
     )
     return 0

@@ -28,7 +28,7 @@ POLL_SECONDS = 0.1
 def train(config: RunConfig, device: str | None, json: bool, runs_dir: Path | None) -> int:
     """Train on one device; its lines go to stdout, or to stderr when JSON is asked for."""
     facts = _Facts()
-    specs = [parse_device(device or facts.get().trainable()[-1])]
+    specs = [parse_device(device or facts.get().default_devices()[-1])]
     views = _start(config, specs, facts, runs_dir)
     lines = sys.stderr if json else sys.stdout
     _follow(views, lambda view, line: _print(lines, line))

@@ -23,7 +23,7 @@ INDEXED = ("cuda", "xpu")
 PRECISIONS = ("float32", "tf32", "bf16")
 PIPELINES = ("resident", "reference")
 
-_FORM = re.compile(r"(?P<type>[a-z]+)(?::(?P<index>[0-9]+))?(?P<options>(?:@[^@]*)*)")
+_FORM = re.compile(r"(?P<type>[a-z]+)(?::(?P<index>[0-9]{1,3}))?(?P<options>(?:@[^@]*)*)")
 
 
 def _threads(text: str) -> str:
@@ -98,7 +98,8 @@ def parse_device(text: str) -> DeviceSpec:
         raise FieldError("device", f"threads does nothing on {kind}", "cpu@threads=N")
     if options.get("precision") == "tf32" and kind != "cuda":
         raise FieldError("device", f"{kind} has no TF32", "cuda@precision=tf32")
-    return DeviceSpec(kind, None if index is None else int(index), tuple(options.items()))
+    in_order = tuple((name, options[name]) for name in OPTIONS if name in options)
+    return DeviceSpec(kind, None if index is None else int(index), in_order)
 
 
 def parse_devices(text: str) -> tuple[DeviceSpec, ...]:

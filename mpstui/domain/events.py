@@ -77,6 +77,10 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True):
     device_bytes: int | None = None
     """Memory that torch's allocator holds on the device; None where it does not say."""
 
+    def __post_init__(self) -> None:
+        if not self.losses or len(self.losses) % 4:  # msgspec makes it a ValidationError
+            raise ValueError("losses: not float32 values, four bytes each, of one step or more")
+
 
 class EpochCompleted(Event, frozen=True, kw_only=True, tag=True):
     """An epoch's training is done, its evaluation not yet."""

@@ -168,10 +168,14 @@ class Real(Field):
     def check(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._refuse(repr(value), "is not a number")
+        try:
+            value = float(value)
+        except OverflowError:
+            raise self._refuse("", "no float holds a number of that size") from None
         if not math.isfinite(value):
             raise self._refuse(value, "is not finite")
         if value < self.low or (self.above and value == self.low):
             raise self._refuse(f"{value:g}", "is too small")
         if value > self.high:
             raise self._refuse(f"{value:g}", "is too large")
-        return float(value)
+        return value

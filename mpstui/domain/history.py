@@ -31,7 +31,7 @@ from .summary import Measured, measure
 from .workloads import EPOCH_SAMPLES
 
 WINDOWS = 4096
-"""Timed windows kept for the throughput's median; beyond, neighbours are merged."""
+"""Timed windows kept for the throughput's median, even; at so many, neighbours are merged."""
 
 
 class Status(str, Enum):
@@ -97,6 +97,7 @@ class RunHistory:
         self.last_at: float | None = None
         self.revision = 0
         """Grows with every event, so that a screen knows whether to draw."""
+        self._warm = False
         self._windows: list[Window] = []
         self._resumed_at = 0.0
         self._training_seconds = 0.0  # wall time since the first step, pauses left out
@@ -114,7 +115,7 @@ class RunHistory:
                 self.status, self.message, self.fraction = Status.WARMING_UP, "", None
                 self._resumed_at = event.at
             case WarmupFinished():
-                self.status = Status.TRAINING
+                self.status, self._warm = Status.TRAINING, True
             case StepsCompleted():
                 self._take_steps(event)
             case EpochCompleted():
@@ -134,7 +135,7 @@ class RunHistory:
                 self.status = Status.PAUSED
             case RunResumed():
                 self._resumed_at = event.at
-                self.status = Status.TRAINING
+                self.status = Status.TRAINING if self._warm else Status.WARMING_UP
             case RunFinished():
                 self.end(Status.FINISHED, "")
             case RunStopped():
@@ -162,7 +163,7 @@ class RunHistory:
         if event.timed and event.seconds > 0:
             self.rates.append([self.step], [event.samples / event.seconds])
             self._windows.append(Window(event.samples, event.seconds))
-            if len(self._windows) > WINDOWS:
+            if len(self._windows) >= WINDOWS:  # of an even number none is left over
                 pairs = zip(self._windows[::2], self._windows[1::2], strict=False)
                 self._windows = [
                     Window(a.samples + b.samples, a.seconds + b.seconds) for a, b in pairs

@@ -31,7 +31,7 @@ def summarise(
         seed=config.seed,
         status=history.status.value,
         message=history.message,
-        started_at=history.first_at or 0.0,
+        started_at=history.first_at,
         ended_at=history.last_at if history.status.over else None,
         steps=history.step,
         epoch_seconds=history.epoch_seconds(),

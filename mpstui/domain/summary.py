@@ -53,7 +53,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """``finished``, ``stopped``, ``failed``, ``crashed``, ``killed``."""
     message: str
-    started_at: float
+    started_at: float | None
     ended_at: float | None
     steps: int
     epoch_seconds: Measured | None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from datetime import datetime
 
 import msgspec
 
 from .comparison import HEADINGS, article_rows, notes, rows, speed_up
 from .summary import RunSummary
-from .units import DASH, number
+from .units import DASH, date, number
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -51,7 +50,7 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
     table += [
         [
             run.run_id,
-            datetime.fromtimestamp(run.started_at).strftime("%Y-%m-%d %H:%M"),
+            date(run.started_at)[:16],
             run.workload,
             run.device,
             run.status,

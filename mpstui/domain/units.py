@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 DASH = "—"
 
@@ -36,6 +37,11 @@ def duration(value: float | None) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def date(value: float | None) -> str:
+    """A moment of Unix time, local: ``2026-01-31 09:05:00``."""
+    return DASH if value is None else f"{datetime.fromtimestamp(value):%Y-%m-%d %H:%M:%S}"
 
 
 def gibibytes(value: int | None) -> str:

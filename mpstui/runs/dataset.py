@@ -10,11 +10,13 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from mpstui.domain.config import RunConfig
+from mpstui.domain.errors import LogError
 from mpstui.domain.events import PreparationAdvanced
 
 from .child import environment, module_command
@@ -56,7 +58,9 @@ def decide(
     if present(raw):
         return Dataset(source="mnist")
     noted = raw.parent / "fetch-failed.json"
-    failure = read_json(noted, Failure)
+    failure = None
+    with suppress(LogError, OSError):  # a note that cannot be read costs one more attempt
+        failure = read_json(noted, Failure)
     if config.dataset == "auto" and failure is not None and now - failure.at < RETRY_SECONDS:
         ago = max(round((now - failure.at) / 60), 1)
         why = f"{failure.why} ({ago} min ago; asked again after an hour, or with dataset mnist)"
@@ -65,7 +69,8 @@ def decide(
     if not why:
         noted.unlink(missing_ok=True)
         return Dataset(source="mnist")
-    write_json(noted, Failure(at=now, why=why))
+    with suppress(OSError):  # where no data can be written, no note can either
+        write_json(noted, Failure(at=now, why=why))
     if config.dataset == "auto":
         return Dataset(source="embedded", reason=why)
     return Dataset(

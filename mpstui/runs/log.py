@@ -62,6 +62,8 @@ class LogReader:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 block = file.read(at_most)
+                if len(block) == at_most:
+                    block += file.readline()  # a line may be longer than what is taken in
         except FileNotFoundError:
             return []
         end = block.rfind(b"\n") + 1

@@ -35,4 +35,4 @@ def embedded_mnist() -> Path:
 
 def full_mnist(folder: str) -> Path:
     """The folder in which torchvision keeps MNIST's raw files, below a data folder or our own."""
-    return (Path(folder).expanduser() if folder else data_dir()) / "MNIST" / "raw"
+    return (Path(os.path.expanduser(folder)) if folder else data_dir()) / "MNIST" / "raw"

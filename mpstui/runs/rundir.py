@@ -81,7 +81,7 @@ class RunDir:
             return make_config(tomllib.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise LogError(f"{path}: missing; allowed: a run's directory") from None
-        except (tomllib.TOMLDecodeError, FieldError, UnicodeDecodeError) as error:
+        except (ValueError, FieldError) as error:  # TOML's and UTF-8's errors are ValueErrors
             raise LogError(f"{path}: {error}") from error
 
     def write_config(self, config: RunConfig) -> None:
@@ -143,7 +143,10 @@ class RunDir:
         if keeper is None:
             return False
         try:
-            return abs(psutil.Process(keeper.pid).create_time() - keeper.created) < 1.0
+            process = psutil.Process(keeper.pid)
+            # A zombie is what a dead keeper is until whoever launched it has looked.
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            return alive and abs(process.create_time() - keeper.created) < 1.0
         except psutil.NoSuchProcess:
             return False
 

@@ -35,8 +35,9 @@ def load_last() -> tuple[RunConfig, tuple[DeviceSpec, ...]] | None:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         specs = parse_devices(str(values.pop("devices", "cpu")))
+        values.pop("device", None)  # the devices are the ones to go by
         return make_config(values), specs
     except FileNotFoundError:
         return None
-    except (tomllib.TOMLDecodeError, FieldError, UnicodeDecodeError) as error:
+    except (ValueError, FieldError) as error:  # TOML's and UTF-8's errors are ValueErrors
         raise LogError(f"{path}: {error}; delete it to begin anew") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
-from mpstui.domain.errors import LogError, RunNotFound
+from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 
 from .rundir import RunDir
@@ -28,19 +28,24 @@ class RunStore:
         """Make the directories of a run, or of a comparison's runs, in the order of the specs.
 
         Raises:
-            FieldError: When the config does not go with one of the specs; nothing was made then.
+            FieldError: When the config does not go with one of the specs, or there is no making
+                folders at that place; nothing was made then.
         """
         group = f"{now:%Y%m%d-%H%M%S}-{config.workload}-{secrets.token_hex(2)}"
         configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
-        made = []
+        made, digits = [], len(str(len(specs)))
         for place, one in enumerate(configs, 1):
             slug = re.sub("[^a-z0-9]+", "-", one.device)
             # The place keeps a comparison's runs in the order in which they were asked for.
             run = RunDir(
                 self.root
-                / (f"{group}-{place}-{slug}" if group == one.comparison else f"{group}-{slug}")
+                / (f"{group}-{place:0{digits}}-{slug}" if one.comparison else f"{group}-{slug}")
             )
-            run.path.mkdir(parents=True)
+            try:
+                run.path.mkdir(parents=True)
+            except OSError as error:
+                problem = f"{self.root}: {error.strerror}"
+                raise FieldError("runs_dir", problem, "a folder that can be written") from error
             run.write_config(one)
             run.write_machine(machine)
             made.append(run)
@@ -59,15 +64,15 @@ class RunStore:
         Runs whose config cannot be read are passed over; ``RunView`` tells what is wrong with them.
         """
         runs = self.all()
-        if not runs:
-            return []
-        try:
-            group = runs[0].config().comparison
-        except LogError:
-            return []
-        if not group:
-            return runs[:1]
-        return [run for run in reversed(runs) if run.id.startswith(f"{group}-")]
+        for newest in runs:
+            try:
+                group = newest.config().comparison
+            except LogError:
+                continue
+            if not group:
+                return [newest]
+            return [run for run in reversed(runs) if run.id.startswith(f"{group}-")]
+        return []
 
     def find(self, text: str) -> RunDir:
         """The run whose id is this, or the only one that holds it.

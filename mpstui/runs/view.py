@@ -9,7 +9,7 @@ from mpstui.domain.summary import RunSummary
 
 from .child import ending
 from .log import LogReader
-from .rundir import RunDir
+from .rundir import Exit, RunDir
 
 
 class RunView:
@@ -42,19 +42,29 @@ class RunView:
             return []
         # Looked up before reading: what was logged before the end is then surely read below.
         exit, gone = self.run.exit(), not self.run.kept()
+        events = self._read()
+        if exit is None and not gone:
+            return events
+        while not self.history.status.over and (more := self._read()):
+            events += more
+        if not self.history.status.over:
+            self._end(exit)
+        return events
+
+    def _read(self) -> list[AnyEvent]:
         events = self._reader.read()
         for event in events:
             self.history.apply(event)
-        if events or self.history.status.over or not (exit or gone):
-            return events
+        return events
+
+    def _end(self, exit: Exit | None) -> None:
         step = self.history.step
         if exit is not None and exit.killed:
             self.history.end(Status.KILLED, f"killed by request after step {step}")
-        else:
-            how = f"crashed ({ending(exit.code)})" if exit else "vanished without a word"
-            words = self.run.last_words()
-            self.history.end(Status.CRASHED, f"{how} at step {step}\n{words}".rstrip())
-        return events
+            return
+        how = f"crashed ({ending(exit.code)})" if exit else "vanished without a word"
+        words = self.run.last_words()
+        self.history.end(Status.CRASHED, f"{how} at step {step}\n{words}".rstrip())
 
     def catch_up(self) -> list[AnyEvent]:
         """Read everything there is by now."""

@@ -116,6 +116,7 @@ class MpstuiApp(App[None]):
         self.action_probe()
         self.set_interval(FOLLOW_SECONDS, self.follow)
         if any(run.kept() for run in self.store.newest_group()):
+            self.recall()  # so that quitting asks about them, whichever screen is up
             self.notify("A run is under way. Press 3 to watch it.")
 
     @work(thread=True, exclusive=True, group="probe")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from textual.screen import ModalScreen
 
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
@@ -23,16 +24,23 @@ SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
 DARK, LIGHT, ANSI = "textual-dark", "textual-light", "ansi-dark"
 
 
-def shown(mode: str, theme: str, *keys: str) -> Callable[[Any], Any]:
-    """Bring a screen up, in a theme, with some keys pressed."""
+def shown(mode: str, theme: str, *keys: str, modal: bool = False) -> Callable[[Any], Any]:
+    """Bring a screen up, in a theme, with some keys pressed; wait for a dialogue if one opens."""
 
     async def before(pilot: Any) -> None:
         pilot.app.theme = theme
         await pilot.app.workers.wait_for_complete()
         pilot.app.clear_notifications()  # they go by themselves, and not at the same moment
-        await pilot.press(mode, *keys)
-        await pilot.pause()
-        await pilot.pause()
+        await pilot.press(mode)
+        for _ in range(4):
+            await pilot.pause()
+        await pilot.press(*keys)
+        for _ in range(200):
+            if not modal or isinstance(pilot.app.screen, ModalScreen):
+                break
+            await pilot.pause()
+        for _ in range(4):
+            await pilot.pause()
 
     return before
 
@@ -104,9 +112,11 @@ def test_results(
 
 def test_quitting_question(snap_compare: Compare, make_app: MakeApp, make_runs: MakeRuns) -> None:
     make_runs()
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=shown("3", DARK, "q"))
+    assert snap_compare(
+        make_app(), terminal_size=SMALL, run_before=shown("3", DARK, "q", modal=True)
+    )
 
 
 def test_help(snap_compare: Compare, make_app: MakeApp) -> None:
-    before = shown("1", LIGHT, "question_mark")
+    before = shown("1", LIGHT, "question_mark", modal=True)
     assert snap_compare(make_app(), terminal_size=MIDDLE, run_before=before)
