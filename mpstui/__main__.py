@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,11 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.command(arguments)
+        sys.stdout.flush()
     except MpstuiError as error:
         sys.stderr.write(f"mpstui: {error.title}: {error}\n")
         return error.exit_code
     except BrokenPipeError:  # `mpstui runs | head`
-        sys.stderr.close()
+        # What is still in the buffer would be tried once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
 

@@ -44,7 +44,8 @@ def show_run(text: str, json: bool, runs_dir: Path | None) -> int:
         sys.stdout.write(as_json(summary) + "\n")
         return 0
     sys.stdout.write(
-        f"{run.id}\n{run.path}\nstarted {date(summary.started_at)}, {summary.status} after {summary.steps:,} steps"
+        f"{run.id}\n{run.path}\nstarted {date(summary.started_at)}, "
+        f"{summary.status} after {summary.steps:,} steps"
         f"\n\n{config_toml(view.config).decode()}\n{comparison_table([summary], 'table')}\n"
     )
     return 0

@@ -169,13 +169,13 @@ class Real(Field):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._refuse(repr(value), "is not a number")
         try:
-            value = float(value)
+            number = float(value)
         except OverflowError:
             raise self._refuse("", "no float holds a number of that size") from None
-        if not math.isfinite(value):
-            raise self._refuse(value, "is not finite")
-        if value < self.low or (self.above and value == self.low):
-            raise self._refuse(f"{value:g}", "is too small")
-        if value > self.high:
-            raise self._refuse(f"{value:g}", "is too large")
-        return value
+        if not math.isfinite(number):
+            raise self._refuse(number, "is not finite")
+        if number < self.low or (self.above and number == self.low):
+            raise self._refuse(f"{number:g}", "is too small")
+        if number > self.high:
+            raise self._refuse(f"{number:g}", "is too large")
+        return number

@@ -15,10 +15,19 @@ MakeApp = Callable[..., MpstuiApp]
 MakeRuns = Callable[..., list[RunDir]]
 
 
-async def show(app: MpstuiApp, pilot: Any, mode: str = "3") -> None:
+MODES = {"1": "doctor", "3": "live", "4": "results"}
+
+
+async def show(app: MpstuiApp, pilot: Any, key: str = "3") -> None:
     await app.workers.wait_for_complete()
-    await pilot.press(mode)
-    await pilot.pause()
+    await pilot.press(key)
+    for _ in range(200):  # until the screen is up and its panels have looked at their runs
+        await pilot.pause()
+        panels = app.screen.query(RunPanel)
+        ready = all(panel.border_subtitle for panel in panels)
+        shown = key != "3" or bool(panels) or app.screen.has_class("-empty")
+        if app.current_mode == MODES[key] and ready and shown:
+            break
     await pilot.pause()
 
 

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mpstui.__main__ import main
+
+TINY = ["--dataset", "embedded", "--batch-size", "16"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MPSTUI_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--device", "cpu", "--batch-size", "0"], "batch_size: 0 is too small"),
+        (["train", "--device", "cpu", "--lr", "x"], "lr: 'x' is not a number"),
+        (["train", "--device", "tpu"], "'tpu' names no device"),
+        (["train", "--device", "cpu", "--precision", "tf32"], "TF32"),
+        (["compare", "--devices", "cpu,cpu"], "twice"),
+        (["runs", "show", "nothing"], "'nothing'"),
+    ],
+)
+def test_bad_usage_exits_2_and_names_what_is_wrong(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    assert main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert words in error
+    assert not (home / "runs").exists()
+
+
+def test_no_runs_is_said_and_is_an_empty_list_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs"]) == 0
+    assert "no runs" in capsys.readouterr().out
+    assert main(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"runs": []}
+
+
+def test_train_prints_one_json_document_and_is_listed_and_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "--device", "cpu", "--steps", "12", *TINY, "--json"]) == 0
+    out, error = capsys.readouterr()
+    run = json.loads(out)
+    assert (run["status"], run["steps"]) == ("finished", 12)
+    assert "Train Epoch: 1 [160/60000 (0%)]" in error
+    assert main(["runs"]) == 0
+    assert run["run_id"] in capsys.readouterr().out
+    assert main(["runs", "show", run["run_id"]]) == 0
+    assert "batch_size = 16" in capsys.readouterr().out
+
+
+def test_compare_puts_the_table_on_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    devices = "cpu@threads=1,cpu"
+    assert main(["compare", "--devices", devices, "--steps", "12", *TINY, "--format", "csv"]) == 0
+    out, error = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].startswith("machine,memory,device")
+    assert [line.split(",")[2] for line in lines[1:3]] == ["cpu@threads=1", "cpu"]
+    assert "time_cost" in error

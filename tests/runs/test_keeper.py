@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from mpstui.domain.config import make_config
+from mpstui.domain.devices import parse_devices
+from mpstui.domain.events import RunFinished, RunStarted, StepsCompleted
+from mpstui.domain.history import Status
+from mpstui.runs import keeper
+from mpstui.runs.keeper import TURN_SECONDS, Turns
+from mpstui.runs.log import LogWriter
+from mpstui.runs.rundir import Dataset, Exit, RunDir
+from mpstui.runs.store import RunStore
+from mpstui.runs.view import RunView
+from mpstui.telemetry.machine import read_machine
+
+
+class Talker:
+    """A worker as the turns see it, without a process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state = "starting"
+        self.heard: list[str] = []
+
+    def tell(self, word: str) -> None:
+        self.heard.append(word)
+        self.state = {"go": "running", "wait": "yielding"}[word]
+
+
+def make(*names: str, exclusive: bool = True) -> tuple[Turns, list[Talker]]:
+    workers = [Talker(name) for name in names]
+    return Turns(workers, exclusive), workers  # type: ignore[arg-type]
+
+
+def test_nobody_starts_before_all_are_ready() -> None:
+    turns, (a, b) = make("a", "b")
+    a.state = "ready"
+    turns.grant(0.0)
+    assert a.heard == []
+    b.state = "ready"
+    turns.grant(0.0)
+    assert (a.heard, b.heard) == (["go"], [])
+
+
+def test_one_trains_at_a_time_and_they_alternate() -> None:
+    turns, (a, b) = make("a", "b")
+    a.state = b.state = "ready"
+    order: list[str] = []
+    now = 0.0
+    for _ in range(6):
+        turns.grant(now)
+        active = [worker for worker in (a, b) if worker.state == "running"]
+        assert len(active) == 1
+        order.append(active[0].name)
+        turns.grant(now + TURN_SECONDS / 2)
+        assert active[0].state == "running"
+        now += TURN_SECONDS
+        turns.grant(now)
+        assert active[0].state == "yielding"
+        turns.grant(now)
+        assert [worker for worker in (a, b) if worker.state == "running"] == []
+        active[0].state = "ready"
+    assert order == ["a", "b", "a", "b", "a", "b"]
+
+
+def test_a_paused_or_gone_run_is_passed_over_and_the_last_one_is_not_interrupted() -> None:
+    turns, (a, b, c) = make("a", "b", "c")
+    a.state, b.state, c.state = "ready", "paused", "gone"
+    for now in (0.0, TURN_SECONDS, 5 * TURN_SECONDS):
+        turns.grant(now)
+    assert a.heard == ["go"]
+    b.state = "ready"  # resumed
+    turns.grant(6 * TURN_SECONDS)
+    assert a.heard == ["go", "wait"]
+
+
+def test_together_all_go_at_once() -> None:
+    turns, (a, b) = make("a", "b", exclusive=False)
+    a.state = b.state = "ready"
+    turns.grant(0.0)
+    turns.grant(100.0)
+    assert a.heard == b.heard == ["go"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    config = make_config({"dataset": "embedded"})
+    made = RunStore(tmp_path).create(config, parse_devices("cpu"), read_machine(), datetime.now())
+    made[0].write_dataset(Dataset(source="embedded"))
+    return made[0]
+
+
+def log_some(run: RunDir, finished: bool = False) -> None:
+    with LogWriter(run.events) as log:
+        log.append(
+            RunStarted(
+                at=1.0,
+                workload="mnist",
+                device="cpu",
+                device_name="CPU",
+                torch="2",
+                dataset="d",
+                train_samples=1,
+                test_samples=1,
+                parameters=1,
+                steps_per_epoch=938,
+                total_steps=938,
+                threads=1,
+            )
+        )
+        log.append(
+            StepsCompleted(
+                at=2.0,
+                epoch=1,
+                first_step=1,
+                losses=b"\0" * 4 * 412,
+                samples=412,
+                epoch_samples=412,
+                seconds=1.0,
+                timed=True,
+                lr=1.0,
+            )
+        )
+        if finished:
+            log.append(RunFinished(at=3.0, step=412))
+
+
+ABORTS = "import os, sys; sys.stderr.write('failed assertion\\n'); sys.stderr.flush(); os.abort()"
+SLEEPS = "import sys; print('ready', flush=True); sys.stdin.read()"
+
+
+def worker_is(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    monkeypatch.setattr(keeper, "module_command", lambda *_: [sys.executable, "-c", code])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+def test_a_worker_that_aborts_is_a_fact(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker_is(monkeypatch, ABORTS)
+    log_some(run)
+    keeper.keep([run])
+    assert run.exit() == Exit(code=-6)
+    view = RunView(run)
+    view.refresh()
+    assert view.history.status is Status.CRASHED
+    assert view.history.message.startswith("crashed (SIGABRT) at step 412")
+    assert "failed assertion" in view.history.message
+
+
+def test_a_wish_to_kill_ends_the_worker(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker_is(monkeypatch, SLEEPS)
+    log_some(run)
+    run.ask("kill")
+    keeper.keep([run])
+    exit = run.exit()
+    assert exit is not None
+    assert exit.killed
+    view = RunView(run)
+    view.refresh()
+    assert view.history.status is Status.KILLED
+
+
+def test_an_end_that_was_logged_counts_more_than_how_the_process_ended(run: RunDir) -> None:
+    log_some(run, finished=True)
+    run.write_exit(Exit(code=1))
+    view = RunView(run)
+    view.refresh()
+    assert view.history.status is Status.FINISHED
+
+
+def test_a_run_that_nobody_looks_after_has_vanished(run: RunDir) -> None:
+    log_some(run)
+    view = RunView(run)
+    view.refresh()
+    assert view.history.status is Status.CRASHED
+    assert "vanished" in view.history.message
+
+
+def test_a_run_that_is_looked_after_goes_on(run: RunDir) -> None:
+    import os
+
+    log_some(run)
+    run.keep(os.getpid())
+    view = RunView(run)
+    view.refresh()
+    assert view.history.status is Status.WARMING_UP

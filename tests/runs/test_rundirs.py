@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpstui.domain.config import default_config, make_config
+from mpstui.domain.devices import parse_devices
+from mpstui.domain.errors import LogError, RunNotFound
+from mpstui.domain.events import AnyEvent, RunPaused, encode
+from mpstui.runs import files
+from mpstui.runs.dataset import FILES, RETRY_SECONDS, decide
+from mpstui.runs.log import LogReader
+from mpstui.runs.paths import embedded_mnist
+from mpstui.runs.settings import load_last, save_last
+from mpstui.runs.store import RunStore
+from mpstui.telemetry.machine import read_machine
+
+NOW = datetime(2026, 11, 23, 7, 0, 0)
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=8), junk=st.booleans())
+def test_a_tail_reads_each_whole_line_once_however_the_file_grows(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int], junk: bool
+) -> None:
+    events = [RunPaused(at=float(step), step=step) for step in range(8)]
+    lines = [encode(event) for event in events]
+    if junk:
+        lines.insert(3, b"not an event\n")
+    content = b"".join(lines)
+    path = tmp_path_factory.mktemp("log") / "events.jsonl"
+    reader, read = LogReader(path), list[AnyEvent]()
+    assert reader.read() == []
+    for cut in [*sorted(min(cut, len(content)) for cut in cuts), len(content)]:
+        path.write_bytes(content[:cut])
+        read += reader.read()
+    assert read == events
+    assert reader.unreadable == int(junk)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    files.replace(path, b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        files.replace(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_comparisons_runs_stay_in_their_order_and_are_found_again(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    assert store.newest_group() == []
+    config = make_config({"dataset": "embedded", "lr": 0.25})
+    runs = store.create(config, parse_devices("cpu@threads=2,cpu"), read_machine(), NOW)
+    again = store.newest_group()
+    assert [run.id for run in again] == [run.id for run in runs]
+    assert [run.config().device for run in again] == ["cpu@threads=2", "cpu"]
+    assert again[0].config().lr == 0.25
+    assert again[0].config().comparison == again[1].config().comparison != ""
+    assert store.find(runs[0].id).id == runs[0].id
+    assert store.find("threads").id == runs[0].id
+    with pytest.raises(RunNotFound, match="2 runs"):
+        store.find("mnist")
+    with pytest.raises(RunNotFound, match="nothing-like-it"):
+        store.find("nothing-like-it")
+
+
+def test_a_broken_config_names_its_file(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    run = store.create(default_config(), parse_devices("cpu"), read_machine(), NOW)[0]
+    (run.path / "config.toml").write_text("batch_size = 0")
+    with pytest.raises(LogError, match=r"config\.toml.*batch_size"):
+        run.config()
+
+
+def test_a_damaged_wish_asks_for_nothing(tmp_path: Path) -> None:
+    run = RunStore(tmp_path).create(default_config(), parse_devices("cpu"), read_machine(), NOW)[0]
+    assert run.wish() == "run"
+    run.ask("pause")
+    assert run.wish() == "pause"
+    (run.path / "control.json").write_text("{")
+    assert run.wish() == "run"
+
+
+def test_the_last_config_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPSTUI_HOME", str(tmp_path))
+    assert load_last() is None
+    config, specs = make_config({"workload": "vae", "steps": 5}), parse_devices("cpu,cpu@threads=1")
+    save_last(config, specs)
+    assert load_last() == (config, specs)
+    (tmp_path / "last.toml").write_text("epochs = 'x'")
+    with pytest.raises(LogError, match=r"last\.toml"):
+        load_last()
+
+
+def test_the_embedded_digits_are_there() -> None:
+    assert sorted(path.name for path in embedded_mnist().iterdir()) == sorted(
+        f"{name}.gz" for name in FILES
+    )
+
+
+class Network:
+    """Counts the attempts to fetch, and answers each with a reason or with ''."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.asked = 0
+
+    def __call__(self, folder: Path, tell: object) -> str:
+        self.asked += 1
+        return self.why
+
+
+def decided(folder: Path, dataset: str, network: Network, now: float = 0.0) -> tuple[str, str, str]:
+    config = make_config({"dataset": dataset, "data_dir": str(folder)})
+    found = decide(config, lambda stage, fraction: None, network, now)
+    return found.source, found.reason, found.error
+
+
+def test_embedded_never_asks_the_network(tmp_path: Path) -> None:
+    network = Network("no network")
+    assert decided(tmp_path, "embedded", network) == ("embedded", "", "")
+    assert network.asked == 0
+
+
+def test_files_that_are_there_are_taken(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for place, name in enumerate(FILES):
+        (raw / (name if place % 2 else f"{name}.gz")).touch()
+    network = Network("no network")
+    assert decided(tmp_path, "auto", network)[0] == "mnist"
+    assert network.asked == 0
+
+
+def test_auto_falls_back_with_the_reason_and_asks_again_only_after_an_hour(tmp_path: Path) -> None:
+    network = Network("no network")
+    assert decided(tmp_path, "auto", network) == ("embedded", "no network", "")
+    source, reason, _ = decided(tmp_path, "auto", network, now=RETRY_SECONDS / 2)
+    assert (source, network.asked) == ("embedded", 1)
+    assert "30 min ago" in reason
+    network.why = ""
+    assert decided(tmp_path, "auto", network, now=RETRY_SECONDS + 1)[0] == "mnist"
+    assert network.asked == 2
+
+
+def test_full_mnist_that_cannot_be_had_is_an_error_that_says_what_would_do(tmp_path: Path) -> None:
+    _, _, error = decided(tmp_path, "mnist", Network("no network"))
+    assert "no network" in error
+    assert str(tmp_path) in error
+    assert "embedded" in error
