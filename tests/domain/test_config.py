@@ -19,7 +19,7 @@ from mpstui.domain.config import (
     make_config,
 )
 from mpstui.domain.devices import PIPELINES, parse_device
-from mpstui.domain.errors import FieldError
+from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.fields import Choice, Flag, Integer, Real, Text
 from mpstui.domain.workloads import WORKLOADS
 from mpstui.runs.rundir import RunDir
@@ -243,18 +243,14 @@ def test_config_toml_round_trips(
     ],
 )
 def test_a_broken_config_toml_is_named(tmp_path: Path, text: str, words: str) -> None:
-    from mpstui.domain.errors import LogError
-
     run = RunDir(tmp_path)
     (tmp_path / "config.toml").write_text(text)
-    with pytest.raises(LogError, match="config.toml") as caught:
+    with pytest.raises(LogError, match=r"config\.toml") as caught:
         run.config()
     assert words in str(caught.value)
 
 
 def test_a_config_toml_that_is_no_text_or_missing_is_named(tmp_path: Path) -> None:
-    from mpstui.domain.errors import LogError
-
     with pytest.raises(LogError, match=r"config\.toml: missing"):
         RunDir(tmp_path).config()
     (tmp_path / "config.toml").write_bytes(b"\xff\xfe\x00")

@@ -60,7 +60,7 @@ def test_it_agrees_with_a_list_of_all_points(
         assert 1 <= x[0] <= x[-1] <= len(ys)
 
 
-@given(CHUNKS, st.integers(0, 5))
+@given(CHUNKS, st.integers(1, 5))
 def test_stretches_beyond_the_cap_are_counted(chunks: list[list[float]], cap: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(series, "MARKS", cap)

@@ -38,10 +38,10 @@ class DoctorScreen(MainScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     DEFAULT_CSS = """
     DoctorScreen {
-        #left { width: 3fr; }
+        #left { width: 5fr; }
         #findings { height: auto; max-height: 60%; }
         #devices { height: 1fr; min-height: 5; overflow-x: hidden; }
-        #finding { width: 2fr; }
+        #finding { width: 3fr; }
         &.-narrow #finding { width: 1fr; height: 5; }
         &.-narrow #split { layout: vertical; }
         &.-narrow #left { width: 1fr; height: 1fr; }

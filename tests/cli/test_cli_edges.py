@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from mpstui.__main__ import main
+from mpstui.cli import train as train_module
+from mpstui.cli.parser import build_parser, config_of
+from mpstui.domain.config import FIELDS, make_config
+from mpstui.domain.devices import parse_devices
+from mpstui.domain.fields import Flag
+from mpstui.domain.machine import DeviceFact, Facts, Machine, TorchFacts
+from mpstui.runs.child import environment
+from mpstui.runs.store import RunStore
+from mpstui.telemetry.machine import read_machine
+
+VALUES = {
+    "workload": "vae",
+    "dataset": "embedded",
+    "data_dir": "/data",
+    "batch_size": "32",
+    "test_batch_size": "50",
+    "epochs": "2",
+    "steps": "7",
+    "lr": "0.5",
+    "gamma": "0.9",
+    "seed": "3",
+    "log_interval": "5",
+    "pipeline": "reference",
+    "precision": "bf16",
+    "mode": "together",
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MPSTUI_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_every_field_has_its_flag() -> None:
+    flags = [field.name for field in FIELDS if isinstance(field, Flag)]
+    assert set(VALUES) | set(flags) == {field.name for field in FIELDS}
+    line = ["compare", *(f"--{name.replace('_', '-')}" for name in flags)]
+    for name, value in VALUES.items():
+        line += [f"--{name.replace('_', '-')}", value]
+    config = config_of(build_parser().parse_args(line))
+    by_name = {field.name: field for field in FIELDS}
+    for name, value in VALUES.items():
+        assert getattr(config, name) == by_name[name].parse(value), name
+    assert all(getattr(config, name) is True for name in flags)
+
+
+def test_what_is_left_out_is_the_workloads_default() -> None:
+    for workload in ("mnist", "vae"):
+        arguments = build_parser().parse_args(["train", "--workload", workload])
+        assert config_of(arguments) == make_config({"workload": workload})
+    assert config_of(build_parser().parse_args(["train", "--steps", ""])).steps is None
+
+
+def test_tf32_can_be_asked_for_by_its_flag() -> None:
+    arguments = build_parser().parse_args(["train", "--device", "cuda", "--precision", "tf32"])
+    assert config_of(arguments).precision == "tf32"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["train", "--device", "cpu@cores=2"], "option 'cores' is unknown; allowed: @threads="),
+        (["train", "--device", "cpu", "--steps", "many"], "steps: 'many' is not a whole number"),
+        (["train", "--device", "mps", "--precision", "tf32"], "precision: mps has no TF32"),
+        (["compare", "--devices", ","], "devices: none is named"),
+        (["compare", "--devices", "cpu", "--mode", "lockstep"], "mode: 'lockstep'"),
+    ],
+)
+def test_a_bad_value_is_named_before_torch_is_asked(
+    line: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(train_module, "gather", None)
+    assert main(line) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_argparse_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in (["train", "--colour", "red"], ["compare", "--format", "xml"], ["dance"]):
+        with pytest.raises(SystemExit) as caught:
+            main(line)
+        assert caught.value.code == 2
+    assert "xml" in capsys.readouterr().err
+
+
+def some_runs(folder: Path, devices: str = "cpu") -> list[str]:
+    specs = parse_devices(devices)
+    now = datetime(2026, 1, 2, 3, 4, 5)
+    return [run.id for run in RunStore(folder).create(make_config({}), specs, read_machine(), now)]
+
+
+def test_runs_are_listed_from_the_folder_that_is_named_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = some_runs(tmp_path / "mine", "cpu,cpu@threads=1")
+    where = ["--runs-dir", str(tmp_path / "mine")]
+    for line in ([*where, "runs", "--json"], ["runs", "--json", *where]):
+        assert main(line) == 0
+        listed = json.loads(capsys.readouterr().out)["runs"]
+        assert sorted(run["run_id"] for run in listed) == sorted(ids)
+    for line in (["runs", *where, "--json", "show", ids[0]], ["runs", "show", ids[0], *where]):
+        assert main(line) == 0
+        out = capsys.readouterr().out
+        if "--json" in line:
+            assert json.loads(out)["run_id"] == ids[0]
+        else:
+            assert out.startswith(f"{ids[0]}\n")
+            assert "1970" not in out
+
+
+def test_an_ambiguous_id_lists_the_runs(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    ids = some_runs(home / "runs", "cpu,cpu@threads=1")
+    assert main(["runs", "show", "mnist"]) == 2
+    error = capsys.readouterr().err
+    assert all(each in error for each in ids)
+
+
+def test_a_broken_run_does_not_hide_the_others(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    fine, broken = some_runs(home / "runs")[0], home / "runs" / "20270101-000000-x"
+    broken.mkdir()
+    (broken / "config.toml").write_text("epochs = 0")
+    assert main(["runs"]) == 0
+    out, error = capsys.readouterr()
+    assert fine in out
+    assert "1970" not in out
+    assert str(broken) in error
+    assert "epochs: 0 is too small" in error
+    assert main(["runs", "show", broken.name]) == 1
+
+
+def test_a_runs_folder_that_is_a_file_is_bad_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    line = ["train", "--device", "cpu", "--runs-dir", str(tmp_path / "file")]
+    assert main(line) == 2
+    assert "runs_dir" in capsys.readouterr().err
+
+
+def test_a_keeper_that_cannot_start_is_told_and_not_waited_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mpstui.runs.launch.module_command", lambda *_: [sys.executable, "-c", "raise SystemExit"]
+    )
+    assert main(["train", "--device", "cpu", "--json"]) == 1
+    out, error = capsys.readouterr()
+    assert json.loads(out)["status"] == "crashed"
+    assert "vanished without a word at step 0" in error
+
+
+def facts(machine: Machine, *devices: str) -> Facts:
+    known = tuple(
+        DeviceFact(device=device, built=True, available=True, usable=None) for device in devices
+    )
+    torch = TorchFacts(
+        version="2.9",
+        cuda=None,
+        git=None,
+        default_accelerator=None,
+        threads=2,
+        devices=known,
+        import_seconds=1.0,
+    )
+    return Facts(machine=machine, torch=torch, torch_state="known")
+
+
+@pytest.mark.parametrize(
+    ("devices", "train", "compare"),
+    [
+        (("cpu",), "cpu", ["cpu"]),
+        (("cpu", "mps"), "mps", ["cpu", "mps"]),
+        (("cpu", "cuda:0", "cuda:1"), "cuda:0", ["cpu", "cuda:0"]),
+    ],
+)
+def test_the_default_device_is_the_first_accelerator(
+    monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], train: str, compare: list[str]
+) -> None:
+    asked: list[list[str]] = []
+
+    def start(config: object, specs: list[object], *_: object) -> None:
+        asked.append([str(spec) for spec in specs])
+        raise KeyError
+
+    machine = read_machine()
+    monkeypatch.setattr(train_module, "gather", lambda *_, **__: facts(machine, *devices))
+    monkeypatch.setattr(train_module, "_start", start)
+    for command in ("train", "compare"):
+        with pytest.raises(KeyError):
+            main([command])
+    assert asked == [[train], compare]
+
+
+def test_a_device_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    machine = read_machine()
+    monkeypatch.setattr(train_module, "gather", lambda *_, **__: facts(machine, "cpu", "cuda:0"))
+    assert main(["train", "--device", "cuda:7"]) == 2
+    assert "cuda:7" in capsys.readouterr().err
+    assert not (home / "runs").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes break otherwise")
+def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    buffered = {key: value for key, value in environment().items() if key != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "mpstui", "runs"]
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, env=buffered)
+    assert (done.returncode, done.stderr) == (0, b"")
