@@ -41,6 +41,7 @@ class Worker:
                 stderr=log,
                 text=True,
                 bufsize=1,
+                errors="replace",
                 env=environment(),
             )
         threading.Thread(target=self._listen, args=(said,), daemon=True).start()
