@@ -20,7 +20,10 @@ MakeApp = Callable[..., MpstuiApp]
 async def open_form(app: MpstuiApp, pilot: Any) -> ConfigForm:
     await app.workers.wait_for_complete()
     await pilot.press("2")
-    await pilot.pause()
+    for _ in range(200):  # until the form is there and has looked at itself
+        await pilot.pause()
+        if app.screen.query(ConfigForm) and app.screen.query("#plan").first(Static).content:
+            break
     return app.screen.query_one(ConfigForm)
 
 
@@ -112,7 +115,10 @@ async def test_starting_creates_the_runs_and_the_config_comes_back(
         await retype(app, pilot, "lr", "0.5")
         app.screen.query_one("#dry_run", Checkbox).toggle()
         await pilot.press("ctrl+r")
-        await pilot.pause()
+        for _ in range(200):
+            await pilot.pause()
+            if app.current_mode == "live":
+                break
         assert app.current_mode == "live"
     assert [run.config().device for run in started[0]] == ["cpu", "mps"]
     assert all(run.config().lr == 0.5 and run.config().dry_run for run in started[0])
