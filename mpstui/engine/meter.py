@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .devices import Backend
+from mpstui.backends import Backend
 
 WARMUP_STEPS = 10
 """First steps of a run that train but are not timed: kernels load, caches fill."""

@@ -12,12 +12,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
+from mpstui.backends import Backend, open_backend
 from mpstui.domain.config import RunConfig
 from mpstui.runs.rundir import Dataset
 
 from .data.mnist import Digits, load_digits
 from .data.pipelines import PIPELINES, Pipeline
-from .devices import Backend, open_backend
 from .workloads import WORKLOADS, Workload
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from mpstui.backends import Backend
 from mpstui.domain.devices import parse_device
-from mpstui.engine.devices import Backend
 from mpstui.engine.meter import FLUSH_SECONDS, FLUSH_STEPS, Meter
 
 

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpstui.backends import Backend
 from mpstui.domain.devices import parse_device
 from mpstui.domain.workloads import EPOCH_SAMPLES
 from mpstui.engine.data.mnist import Digits, load_digits
 from mpstui.engine.data.order import epoch_order
 from mpstui.engine.data.pipelines import PIPELINES, PilDigits, Reference, Resident, as_float
-from mpstui.engine.devices import Backend
 from mpstui.engine.workloads import WORKLOADS
 from mpstui.runs.rundir import Dataset
 

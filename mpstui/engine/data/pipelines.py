@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
-from mpstui.engine.devices import Backend
+from mpstui.backends import Backend
 
 from .mnist import Digits
 

@@ -1,4 +1,4 @@
-"""What differs between devices, in one place. Everything else of the engine is the same code.
+"""What differs between devices, in one place: engine, doctor and op checks share the rest.
 
 MPS facts are from torch's own ``torch/mps`` and from known threads: no float64, no pinned memory,
 one Python thread per process, and allocator counters of its own (``torch.accelerator``'s answer an
@@ -11,6 +11,7 @@ import contextlib
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
+import psutil
 import torch
 from typing_extensions import override
 
@@ -38,6 +39,14 @@ class Backend:
     def allocated(self) -> int | None:
         """Bytes of tensors that the device's allocator holds; None where it does not count."""
         return None
+
+    def room(self) -> int:
+        """Bytes that a check may take without getting in anybody's way."""
+        return psutil.virtual_memory().available // 2
+
+    def dtypes(self) -> tuple[torch.dtype, ...]:
+        """Floating-point types that models are trained in here, the usual one first."""
+        return (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
     def check(self) -> None:
         """Touch the device.
@@ -81,6 +90,11 @@ class Accelerator(Backend):
         return torch.accelerator.memory_allocated(self.device)
 
     @override
+    def room(self) -> int:
+        free, _ = torch.get_device_module(self.device).mem_get_info(self.device)
+        return int(free) // 2
+
+    @override
     def check(self) -> None:
         try:
             torch.zeros(1, device=self.device)
@@ -122,6 +136,18 @@ class Mps(Accelerator):
     @override
     def allocated(self) -> int | None:
         return torch.mps.current_allocated_memory()
+
+    @override
+    def room(self) -> int:
+        # Unified memory: what the GPU may take is also what is left for everybody.
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return min(free // 2, super().room())
+
+    @override
+    def dtypes(self) -> tuple[torch.dtype, ...]:
+        halves = (torch.float16, torch.bfloat16)
+        macos14 = torch.backends.mps.is_macos_or_newer(14, 0)
+        return (torch.float32, *(halves if macos14 else halves[:1]))
 
 
 _BACKENDS: dict[str, type[Backend]] = {

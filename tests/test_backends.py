@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from mpstui import backends
+from mpstui.backends import Accelerator, Backend, Cuda, Mps, open_backend
 from mpstui.domain.devices import TYPES, parse_device
 from mpstui.domain.errors import DeviceUnavailable
-from mpstui.engine import devices
-from mpstui.engine.devices import Accelerator, Backend, Cuda, Mps, open_backend
 
 
 class Facts:
@@ -163,4 +163,4 @@ def test_autocast_is_there_for_bf16_only() -> None:
 
 
 def test_the_table_of_backends_is_the_table_of_types() -> None:
-    assert set(devices._BACKENDS) == set(TYPES)
+    assert set(backends._BACKENDS) == set(TYPES)
