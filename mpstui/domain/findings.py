@@ -46,3 +46,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What to do, in words."""
     commands: tuple[str, ...] = ()
     """Exact commands to copy."""
+    affects: str = ""
+    """What it touches: ``every run on mps``, ``timings``."""
+    links: tuple[str, ...] = ()
+    """Threads and pages to read on."""
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether a person should look at it."""
+        return self.status in (Status.WARN, Status.FAIL)

@@ -1,8 +1,8 @@
-"""Facts about a machine, as the probes found them. ``None`` is unknown, with a reason beside it."""
+"""What a machine is: its chip, system, Python and installed torch. It stays so while we look."""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
 
 import msgspec
 
@@ -30,6 +30,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     torch: str | None
     """Installed version by package metadata; None when it is not installed."""
     torchvision: str | None
+    torch_tag: str | None = None
+    """The platform tag of torch's wheel, ``macosx_14_0_arm64``; None when no wheel says it."""
+    torch_installer: str | None = None
+    """What installed it: ``pip``, ``uv``, ``conda``."""
+    torchvision_requires: str | None = None
+    """The torch that torchvision's metadata asks for: ``torch==2.14.1``."""
 
     @property
     def apple_silicon(self) -> bool:
@@ -43,75 +49,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         kind = word if word in ("macOS", "Windows") or word.endswith("BSD") else "Linux"
         return f"{kind} {self.arch}"
 
-
-class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
-    """What torch says of one device type, or of one device of a type."""
-
-    device: str
-    """As torch names it: ``cuda:0``, ``mps``, ``hpu``."""
-    built: bool | None
-    """This torch has kernels for it."""
-    available: bool | None
-    """The runtime finds hardware and driver."""
-    usable: bool | None
-    """A small forward and backward ran there and agreed with the CPU."""
-    name: str | None = None
-    """The hardware's own name, e.g. ``NVIDIA H100 80GB HBM3``."""
-    memory_bytes: int | None = None
-    milliseconds: float | None = None
-    """Median time of that forward and backward, synchronised."""
-    reason: str = ""
-    """Why not, in torch's or the system's words, where an answer above is not True."""
+    @property
+    def mac(self) -> bool:
+        """Whether it runs macOS."""
+        return self.system.startswith("macOS")
 
     @property
-    def type(self) -> str:
-        """The device type without its index."""
-        return self.device.partition(":")[0]
-
-
-class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What importing torch, in a process of its own, told."""
-
-    version: str
-    cuda: str | None
-    """The CUDA version that the wheel was built for."""
-    git: str | None
-    default_accelerator: str | None
-    """``torch.accelerator.current_accelerator(check_available=True)``."""
-    threads: int
-    devices: tuple[DeviceFact, ...]
-    import_seconds: float
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the doctor knows so far. Fields fill in as the probes return."""
-
-    machine: Machine
-    torch: TorchFacts | None = None
-    torch_error: str = ""
-    """Why there are no torch facts, once that is known."""
-    torch_state: Literal["probing", "known", "failed"] = "probing"
-    usable_probed: bool = False
-    """Whether each available device has been tried yet."""
-
-    def device(self, name: str) -> DeviceFact | None:
-        """The fact about a device; ``cuda`` answers for ``cuda:0``."""
-        if self.torch is None:
-            return None
-        by_name = {fact.device: fact for fact in self.torch.devices}
-        return by_name.get(name) or by_name.get(f"{name}:0")
-
-    def trainable(self) -> tuple[str, ...]:
-        """Devices that a run can be started on: the CPU first, then what is available."""
-        if self.torch is None:
-            return ("cpu",)
-        found = [
-            fact.device
-            for fact in self.torch.devices
-            if fact.available and fact.usable is not False and fact.type in ("cuda", "mps", "xpu")
-        ]
-        return ("cpu", *found)
-
-    def default_devices(self) -> tuple[str, ...]:
-        """The CPU and the machine's best accelerator; the CPU alone where there is none."""
-        return self.trainable()[:2]
+    def macos(self) -> tuple[int, int] | None:
+        """The macOS version's first two numbers; None elsewhere, or when it is unknown."""
+        found = re.match(r"macOS (\d+)(?:\.(\d+))?", self.system)
+        return (int(found[1]), int(found[2] or 0)) if found else None

@@ -1,0 +1,122 @@
+"""What surrounds a run on its machine: variables, power, heat, disk, terminal, session, gauges.
+
+These change from minute to minute, where a :class:`~mpstui.domain.machine.Machine` does not. What a
+system does not tell is ``None``, and ``reason`` says why.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+VARIABLES = (
+    "PYTORCH_ENABLE_MPS_FALLBACK",
+    "PYTORCH_MPS_HIGH_WATERMARK_RATIO",
+    "PYTORCH_MPS_LOW_WATERMARK_RATIO",
+    "PYTORCH_MPS_FAST_MATH",
+    "PYTORCH_MPS_PREFER_METAL",
+    "PYTORCH_DEBUG_MPS_ALLOCATOR",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_LAUNCH_BLOCKING",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "KMP_AFFINITY",
+    "KMP_DUPLICATE_LIB_OK",
+)
+"""Environment variables that change how torch trains; only these are kept."""
+
+
+class Power(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the machine's power comes from."""
+
+    source: Literal["mains", "battery"] | None
+    percent: float | None = None
+    """Charge of the battery."""
+    saving: bool | None = None
+    """Whether the system saves energy at the cost of speed."""
+    saving_by: str = ""
+    """What says so: ``Low Power Mode``, ``CPU governor powersave``."""
+    reason: str = ""
+
+
+class Thermal(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether heat slows the machine down."""
+
+    throttled: bool | None
+    detail: str = ""
+    """What was read: ``CPU speed limit 60 %``, ``package 71 °C``."""
+    reason: str = ""
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
+    """The disk that runs are written to, in bytes."""
+
+    free: int | None
+    total: int | None
+    reason: str = ""
+
+
+class Terminal(msgspec.Struct, frozen=True, kw_only=True):
+    """The terminal that this process writes to."""
+
+    columns: int
+    rows: int
+    colours: int
+    """0, 16, 256 or 16,777,216."""
+    encoding: str
+    name: str
+    """TERM_PROGRAM or TERM."""
+
+    @property
+    def unicode(self) -> bool:
+        """Whether it can be sent every character."""
+        return self.encoding.lower().replace("-", "").startswith("utf")
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this process runs, as far as it may hide a GPU."""
+
+    ssh: bool = False
+    sandbox: bool = False
+    """An App Sandbox on macOS."""
+    virtual_machine: bool | None = None
+    container: bool = False
+
+
+class Gauge(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that could be measured while a run trains."""
+
+    what: str
+    """``CPU and memory``, ``GPU use, power and energy``, …"""
+    by: str
+    """The library or file that gives it: ``psutil``, ``NVML``, ``RAPL``."""
+    available: bool
+    reason: str = ""
+    """Why not."""
+    commands: tuple[str, ...] = ()
+    """What would make it available."""
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it, read at one moment."""
+
+    variables: dict[str, str] = {}
+    """Those of :data:`VARIABLES` that are set."""
+    memory_available: int | None = None
+    """Bytes that can be had without swapping."""
+    swap_used: int | None = None
+    cores_usable: int | None = None
+    """Cores that this process may use: affinity and a container's quota; None where not limited."""
+    power: Power = Power(source=None, reason="not read")
+    thermal: Thermal = Thermal(throttled=None, reason="not read")
+    disk: Disk = Disk(free=None, total=None, reason="not read")
+    terminal: Terminal | None = None
+    """None when stdout is not a terminal."""
+    session: Session = Session()
+    nvidia_driver: str | None = None
+    """Version of the NVIDIA driver that the system has loaded; None where there is none."""
+    gauges: tuple[Gauge, ...] = ()
