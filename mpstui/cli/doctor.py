@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Sequence
 
-from mpstui.doctor.checks import findings
-from mpstui.doctor.probes import SystemProbes, gather
-from mpstui.doctor.report import as_json, as_text, exit_code
+from mpstui.doctor.checks import findings, need_of
+from mpstui.doctor.probes import gather
+from mpstui.doctor.report import as_json, as_markdown, as_text, exit_code
+from mpstui.doctor.system import SystemProbes
+from mpstui.domain.catalogue import BY_ID
+from mpstui.domain.facts import Facts, Need
+
+WRITERS = {"text": as_text, "json": as_json, "markdown": as_markdown}
 
 
-def doctor(json: bool) -> int:
-    """Probe the machine and print what was found; 1 when a finding fails."""
-    facts = gather(SystemProbes())
-    found = findings(facts, os.environ)
-    sys.stdout.write((as_json(facts, found) if json else as_text(facts, found)).rstrip() + "\n")
+def doctor(form: str, only: Sequence[str], ops: bool, simulate: str) -> int:
+    """Probe the machine and print what was found; 1 when a finding fails.
+
+    Args:
+        form: One of :data:`WRITERS`.
+        only: Ids of the findings to show; only what they need is probed. All when empty.
+        ops: Whether to check the ops of each usable device.
+        simulate: A fault to be simulated in that check.
+
+    Raises:
+        FieldError: When no finding has one of the ids.
+    """
+    wanted = [need_of(id) for id in only]
+    up_to = max([*wanted, Need.OPS if ops else Need.MACHINE if only else Need.USE])
+    rows = frozenset(id for id in only if id in BY_ID)
+    if ops or "ops" in only:
+        rows = frozenset()
+    probes = SystemProbes(simulate=simulate)
+    facts = gather(probes, _progress if up_to is Need.OPS else None, up_to=up_to, only=rows)
+    found = [finding for finding in findings(facts) if not only or finding.id in only]
+    sys.stdout.write(WRITERS[form](facts, found).rstrip() + "\n")
     return exit_code(found)
+
+
+def _progress(facts: Facts) -> None:
+    """How far the op check has come, on a terminal's stderr."""
+    if not facts.ops or not sys.stderr.isatty():
+        return
+    run = facts.ops[-1]
+    line = f"checking ops on {run.device}: {run.done:,} of {run.planned:,} cases"
+    sys.stderr.write(f"\r{line:<70}" if run.seconds is None else f"\r{'':<70}\r")
+    sys.stderr.flush()

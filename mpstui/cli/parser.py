@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mpstui import __version__
+from mpstui.domain.catalogue import SIMULATED
 from mpstui.domain.config import FIELDS, RunConfig, make_config
 from mpstui.domain.fields import Choice, Flag
 from mpstui.domain.workloads import WORKLOADS
@@ -27,7 +28,23 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
 
     doctor = commands.add_parser("doctor", help="what this machine and this torch can do")
-    doctor.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    doctor.add_argument(
+        "--only", action="append", default=[], metavar="ID", help="one finding; may be repeated"
+    )
+    doctor.add_argument(
+        "--ops", action="store_true", help="check the ops of each usable device against the CPU"
+    )
+    doctor.add_argument(
+        "--simulate",
+        default="",
+        metavar="FAULT",
+        choices=["", *SIMULATED],
+        help="with --ops: simulate a known fault, to see that the check finds it",
+    )
+    doctor.add_argument(
+        "--format", choices=("text", "json", "markdown"), default="text", help="on stdout"
+    )
+    doctor.add_argument("--json", action="store_const", const="json", dest="format")
     doctor.set_defaults(command=_doctor)
 
     train = commands.add_parser("train", help="train on one device, printing the article's lines")
@@ -135,7 +152,7 @@ def _app(arguments: argparse.Namespace) -> int:
 def _doctor(arguments: argparse.Namespace) -> int:
     from .doctor import doctor
 
-    return doctor(arguments.json)
+    return doctor(arguments.format, arguments.only, arguments.ops, arguments.simulate)
 
 
 def _train(arguments: argparse.Namespace) -> int:

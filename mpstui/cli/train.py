@@ -9,12 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from mpstui.doctor.probes import SystemProbes, gather, refuse_reason
+from mpstui.doctor.probes import gather
+from mpstui.doctor.refusal import refuse_reason
+from mpstui.doctor.system import SystemProbes
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
 from mpstui.domain.errors import DeviceUnavailable
-from mpstui.domain.machine import Facts
+from mpstui.domain.facts import Facts, Need
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs.launch import launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
@@ -61,7 +63,7 @@ class _Facts:
     def get(self) -> Facts:
         if self._facts is None:
             _print(sys.stderr, "asking torch which devices it has …")
-            self._facts = gather(SystemProbes(), use=False)
+            self._facts = gather(SystemProbes(), up_to=Need.TORCH)
         return self._facts
 
 

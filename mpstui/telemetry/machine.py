@@ -6,6 +6,7 @@ Everything comes through a :class:`Source`, so that recorded machines can be rea
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
 import sysconfig
@@ -43,6 +44,10 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     torch: str | None
     torchvision: str | None
+    torch_tag: str | None = None
+    """The platform tag in torch's WHEEL file."""
+    torch_installer: str | None = None
+    torchvision_requires: str | None = None
 
 
 class Source(Protocol):
@@ -86,6 +91,9 @@ def read_machine(source: Source | None = None) -> Machine:
         memory_bytes=host.memory_bytes,
         torch=host.torch,
         torchvision=host.torchvision,
+        torch_tag=host.torch_tag,
+        torch_installer=host.torch_installer,
+        torchvision_requires=host.torchvision_requires,
     )
 
 
@@ -95,6 +103,21 @@ def cpu_model(cpuinfo: str) -> str | None:
         key, _, value = line.partition(":")
         if key.strip() == "model name" and value.strip():
             return " ".join(value.split())
+    return None
+
+
+def wheel_platform(wheel: str) -> str | None:
+    """The platform tag of a WHEEL file's text: ``macosx_14_0_arm64``."""
+    found = re.search(r"^Tag: *[^-\s]+-[^-\s]+-(\S+)", wheel, re.MULTILINE)
+    return found[1] if found else None
+
+
+def requirement(metadata: str, package: str) -> str | None:
+    """What a METADATA file's text requires of a package: ``torch==2.14.1``."""
+    for line in metadata.splitlines():
+        words = re.match(rf"Requires-Dist: ({package})(?![\w.-]) *\(?([^);]*)\)?", line)
+        if words and "extra ==" not in line:
+            return words[1] + words[2].strip()
     return None
 
 
@@ -126,7 +149,7 @@ def _system(source: Source, host: Host) -> str:
 def _windows_release(host: Host) -> str:
     # Windows 11 calls itself 10.0; older Pythons pass that on.
     build = host.version.rpartition(".")[2]
-    eleven = host.release == "10" and build.isdigit() and int(build) >= _WINDOWS_11_BUILD
+    eleven = host.release == "10" and build.isdecimal() and int(build) >= _WINDOWS_11_BUILD
     return "11" if eleven else host.release
 
 
@@ -157,7 +180,7 @@ def _performance_cores(source: Source, host: Host) -> int | None:
     if host.system != "Darwin":
         return None
     count = source.command(_SYSCTL, "-n", "hw.perflevel0.physicalcpu") or ""
-    return int(count) if count.isdigit() else None
+    return int(count) if count.isdecimal() else None
 
 
 class LocalSource:
@@ -181,6 +204,9 @@ class LocalSource:
             memory_bytes=psutil.virtual_memory().total,
             torch=_package("torch"),
             torchvision=_package("torchvision"),
+            torch_tag=wheel_platform(_metadata("torch", "WHEEL") or ""),
+            torch_installer=(_metadata("torch", "INSTALLER") or "").strip() or None,
+            torchvision_requires=requirement(_metadata("torchvision", "METADATA") or "", "torch"),
         )
 
     def command(self, *args: str) -> str | None:
@@ -227,5 +253,14 @@ def _package(name: str) -> str | None:
 
     try:
         return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _metadata(name: str, file: str) -> str | None:
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.distribution(name).read_text(file)
     except importlib.metadata.PackageNotFoundError:
         return None

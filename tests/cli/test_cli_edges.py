@@ -14,8 +14,9 @@ from mpstui.cli import train as train_module
 from mpstui.cli.parser import build_parser, config_of
 from mpstui.domain.config import FIELDS, make_config
 from mpstui.domain.devices import parse_devices
+from mpstui.domain.facts import DeviceFact, Facts, TorchFacts
 from mpstui.domain.fields import Flag
-from mpstui.domain.machine import DeviceFact, Facts, Machine, TorchFacts
+from mpstui.domain.machine import Machine
 from mpstui.runs.child import environment
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine

@@ -9,8 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mpstui.doctor.probes import ProbeFailed, SystemProbes, Trial, gather, refuse_reason
-from mpstui.domain.machine import DeviceFact, Facts, Machine, TorchFacts
+from mpstui.doctor.probes import ProbeFailed, Trial, gather
+from mpstui.doctor.refusal import refuse_reason
+from mpstui.doctor.system import SystemProbes
+from mpstui.domain.facts import DeviceFact, Facts, Need, TorchFacts
+from mpstui.domain.machine import Machine
+
+from tests.machines import Answers  # isort: skip
 
 MACHINE = Machine(
     name="AMD EPYC",
@@ -114,20 +119,12 @@ def test_a_stopped_probe_asks_no_more() -> None:
     assert asked.use("cpu").reason == "stopped"
 
 
-class Fake:
+class Fake(Answers):
     """Answers at once; ``torch_error`` makes torch fail."""
 
     def __init__(self, torch_error: str = "") -> None:
-        self.torch_error = torch_error
+        super().__init__(MACHINE, torch_error or TORCH)
         self.used: list[str] = []
-
-    def machine(self) -> Machine:
-        return MACHINE
-
-    def torch_facts(self) -> TorchFacts:
-        if self.torch_error:
-            raise ProbeFailed(self.torch_error)
-        return TORCH
 
     def use(self, device: str) -> Trial:
         self.used.append(device)
@@ -140,8 +137,8 @@ def test_facts_grow_machine_then_torch_then_each_available_device() -> None:
     fake, states = Fake(), list[Facts]()
     facts = gather(fake, states.append)
     assert fake.used == ["cpu", "cuda:0"]
-    assert [state.torch_state for state in states] == ["probing"] + ["known"] * 4
-    assert [state.usable_probed for state in states] == [False] * 4 + [True]
+    assert [state.torch_state for state in states] == ["probing"] * 2 + ["known"] * 4
+    assert [state.usable_probed for state in states] == [False] * 5 + [True]
     assert states[-1] is facts
     cpu, cuda = facts.device("cpu"), facts.device("cuda")
     assert cpu is not None
@@ -154,7 +151,7 @@ def test_facts_grow_machine_then_torch_then_each_available_device() -> None:
 
 def test_devices_need_not_be_tried() -> None:
     fake = Fake()
-    facts = gather(fake, use=False)
+    facts = gather(fake, up_to=Need.TORCH)
     assert fake.used == []
     assert (facts.torch_state, facts.usable_probed) == ("known", False)
     assert facts.trainable() == ("cpu", "cuda:0")

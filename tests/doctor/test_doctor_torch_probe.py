@@ -9,13 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.doctor.probes import NOT_BUILT, SystemProbes
-from mpstui.doctor.torch_probe import (
-    KNOWN_TYPES,
-    device_types,
-    first_sentence,
-    mps_reason,
-)
+from mpstui.doctor.probes import NOT_BUILT
+from mpstui.doctor.system import SystemProbes
+from mpstui.doctor.torch_probe.asking import first_sentence
+from mpstui.doctor.torch_probe.types import KNOWN_TYPES, device_types
 
 MESSAGE = "Expected one of {} device type at start of device string: nosuchdevice"
 
@@ -62,12 +59,6 @@ def test_a_reason_is_always_one_short_line(text: str) -> None:
     assert len(sentence.splitlines()) <= 1
 
 
-def test_an_unavailable_mps_is_not_blamed_on_the_version() -> None:
-    assert "14.0" not in mps_reason("26.1")
-    assert "macOS 26.1" in mps_reason("26.1")
-    assert "unknown version" in mps_reason("")
-
-
 def test_facts_of_this_machine() -> None:
     facts = SystemProbes().torch_facts()
     by_name = {fact.device: fact for fact in facts.devices}
@@ -94,13 +85,13 @@ def test_the_cpu_of_this_machine_is_usable() -> None:
 def test_a_device_that_computes_wrongly_is_not_usable() -> None:
     # Simulated: the copy that goes to the device has one weight tensor a tenth too large.
     script = (
-        "import copy, msgspec, sys; from mpstui.doctor import torch_probe\n"
+        "import copy, sys; from mpstui.doctor.torch_probe import __main__ as probe\n"
         "real = copy.deepcopy\n"
         "def wrong(model):\n"
         "    twin = real(model); twin[0].weight.data.mul_(1.1)\n"
         "    return twin\n"
         "copy.deepcopy = wrong\n"
-        "sys.exit(torch_probe.main(['use', 'cpu']))"
+        "sys.exit(probe.main(['use', 'cpu']))"
     )
     trial = SystemProbes((sys.executable, "-c", script)).use("cpu")
     assert not trial.usable
@@ -110,12 +101,12 @@ def test_a_device_that_computes_wrongly_is_not_usable() -> None:
 
 def test_what_others_print_does_not_reach_the_answer() -> None:
     script = (
-        "import os, sys; from mpstui.doctor import torch_probe\n"
+        "import os, sys; from mpstui.doctor.torch_probe import __main__ as probe\n"
         "def noisy():\n"
         "    print('hello'); os.write(1, b'from C\\n')\n"
-        "    return torch_probe.Trial(device='cpu', usable=True)\n"
-        "torch_probe.facts = noisy\n"
-        "sys.exit(torch_probe.main(['facts']))"
+        "    return probe.Trial(device='cpu', usable=True)\n"
+        "probe.types.facts = noisy\n"
+        "sys.exit(probe.main(['facts']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -1,0 +1,58 @@
+"""Asking again for one finding: only what it rests on."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from mpstui.domain.catalogue import BY_ID
+from mpstui.domain.facts import DeviceFact, Facts, Need
+
+from .checks import need_of
+from .checks.devices import DEVICE
+from .probes import Probes, Tell, ask_torch, check_ops, try_device
+
+
+def again(probes: Probes, facts: Facts, id: str, tell: Tell) -> Facts:
+    """The facts, with those that one finding rests on asked anew.
+
+    Args:
+        probes: Whom to ask.
+        facts: What is known.
+        id: The finding's.
+        tell: Called in this thread with each more complete state of the facts.
+
+    Raises:
+        FieldError: When no finding has such an id.
+    """
+    match need_of(id):
+        case Need.MACHINE:
+            facts = replace(facts, machine=probes.machine())
+        case Need.SURROUNDINGS:
+            facts = replace(facts, surroundings=probes.surroundings())
+        case Need.TORCH:
+            facts = _torch_again(probes, facts)
+        case Need.USE:
+            facts = try_device(probes, facts, id.removeprefix(DEVICE))
+        case Need.OPS:
+            only = frozenset({id}) if id in BY_ID else frozenset[str]()
+            facts = check_ops(probes, facts, tell, only)
+    tell(facts)
+    return facts
+
+
+def _torch_again(probes: Probes, facts: Facts) -> Facts:
+    """Torch's answer anew; how devices were seen to work stays."""
+    before = {fact.device: fact for fact in facts.torch.devices} if facts.torch else {}
+    facts = ask_torch(probes, replace(facts, surroundings=probes.surroundings()))
+    if facts.torch is None:
+        return facts
+    devices = tuple(_keep(fact, before.get(fact.device)) for fact in facts.torch.devices)
+    return replace(facts, torch=replace(facts.torch, devices=devices))
+
+
+def _keep(fact: DeviceFact, before: DeviceFact | None) -> DeviceFact:
+    if before is None or not fact.available or fact.usable is not None:
+        return fact
+    return replace(
+        fact, usable=before.usable, milliseconds=before.milliseconds, reason=before.reason
+    )

@@ -1,0 +1,53 @@
+"""Checks: facts to findings. Pure, so that a recorded machine is judged like this one."""
+
+from __future__ import annotations
+
+from mpstui.domain.catalogue import BY_ID
+from mpstui.domain.errors import FieldError
+from mpstui.domain.facts import Facts, Need
+from mpstui.domain.findings import Finding
+
+from . import machine, prerequisites, settings, torch
+from .devices import DEVICE, device_checks, op_checks
+
+FIXED = (
+    *prerequisites.CHECKS,
+    *torch.CHECKS,
+    *settings.CHECKS,
+    *machine.CHECKS,
+)
+"""The checks that every machine gets; devices and ops add theirs."""
+
+
+def findings(facts: Facts) -> list[Finding]:
+    """Judge what is known so far; what is still being probed is ``unknown``.
+
+    Args:
+        facts: From :func:`mpstui.doctor.probes.gather`, complete or not.
+
+    Returns:
+        The findings in the order in which they are shown.
+    """
+    first = [check for check in FIXED if check.group in ("Prerequisites", "Torch")]
+    rest = [check for check in FIXED if check not in first]
+    ordered = (*first, *device_checks(facts), *rest, *op_checks(facts))
+    return [check.finding(facts) for check in ordered]
+
+
+def need_of(id: str) -> Need:
+    """How far the probes have to come for one finding.
+
+    Raises:
+        FieldError: When no finding has such an id.
+    """
+    for check in FIXED:
+        if check.id == id:
+            return check.need if id != "torch-installed" else Need.TORCH
+    if id == "ops" or id in BY_ID:
+        return Need.OPS
+    if id.startswith(DEVICE):
+        return Need.USE
+    known = ", ".join(check.id for check in FIXED)
+    raise FieldError(
+        "only", f"no finding is called {id!r}", f"{known}, device:NAME, ops, or a known fault's id"
+    )

@@ -1,0 +1,147 @@
+"""The machine at this moment: memory, disk, power, heat, terminal, gauges."""
+
+from __future__ import annotations
+
+from mpstui.domain.facts import Facts, Need
+from mpstui.domain.findings import Status
+from mpstui.domain.surroundings import Surroundings
+from mpstui.domain.units import memory as size
+
+from .base import Check, Verdict, not_applicable, ok, unknown
+
+GROUP = "Machine"
+GIB = 2**30
+
+SCANT_MEMORY, NO_MEMORY = 2 * GIB, GIB // 2
+"""The article's MNIST takes about 1 GiB in each of two workers."""
+
+SCANT_DISK, NO_DISK = 2 * GIB, GIB // 5
+
+
+def _around(facts: Facts) -> Surroundings:
+    return facts.surroundings or Surroundings()
+
+
+def _memory(facts: Facts) -> Verdict:
+    around = _around(facts)
+    if around.memory_available is None:
+        return unknown("the system does not say how much is available")
+    swap = around.swap_used or 0
+    summary = f"{size(around.memory_available)} of {size(facts.machine.memory_bytes)} available"
+    swapped = f"Swap in use: {size(swap)}."
+    if around.memory_available < SCANT_MEMORY:
+        return Verdict(
+            Status.FAIL if around.memory_available < NO_MEMORY else Status.WARN,
+            summary,
+            f"{swapped} A run of the article's MNIST takes about 1 GiB, a comparison twice that.",
+            "Close what you do not need, or train with a smaller test batch size.",
+            affects="every run; swapping makes timings meaningless",
+        )
+    if swap > facts.machine.memory_bytes // 4:
+        return Verdict(
+            Status.WARN,
+            f"{summary}, {size(swap)} swapped out",
+            "Programs that come back from swap disturb a measurement.",
+            "Close what you do not need.",
+            affects="timings",
+        )
+    return ok(summary, swapped)
+
+
+def _disk(facts: Facts) -> Verdict:
+    disk = _around(facts).disk
+    if disk.free is None:
+        return unknown("free space is not known", disk.reason)
+    summary = f"{size(disk.free)} free where runs are kept"
+    if disk.free >= SCANT_DISK:
+        return ok(summary)
+    return Verdict(
+        Status.FAIL if disk.free < NO_DISK else Status.WARN,
+        summary,
+        "A log takes about 20 MB for a million steps; full MNIST takes 64 MB.",
+        "Free some space, or keep runs elsewhere: MPSTUI_HOME or --runs-dir.",
+        affects="logs, pictures, checkpoints",
+    )
+
+
+def _power(facts: Facts) -> Verdict:
+    power = _around(facts).power
+    charge = "" if power.percent is None else f", {power.percent:.0f} %"
+    if power.saving:
+        return Verdict(
+            Status.WARN,
+            f"{power.saving_by} is on",
+            "The system saves energy at the cost of speed.",
+            "Turn it off for measurements.",
+            affects="timings",
+        )
+    if power.source is None:
+        return not_applicable(power.reason)
+    if power.source == "battery":
+        return Verdict(
+            Status.WARN,
+            f"on battery{charge}",
+            "Many laptops run slower on battery.",
+            "Plug it in for measurements.",
+            affects="timings",
+        )
+    return ok(f"mains{charge}")
+
+
+def _thermal(facts: Facts) -> Verdict:
+    thermal = _around(facts).thermal
+    if thermal.throttled is None:
+        return unknown("thermal state is not known", thermal.reason)
+    if thermal.throttled:
+        return Verdict(
+            Status.WARN,
+            f"slowed down by heat: {thermal.detail}",
+            "",
+            "Let it cool before measuring.",
+            affects="timings",
+        )
+    return ok(thermal.detail)
+
+
+def _terminal(facts: Facts) -> Verdict:
+    terminal = _around(facts).terminal
+    if terminal is None:
+        return not_applicable("stdout is not a terminal")
+    colours = "24-bit colour" if terminal.colours > 256 else f"{terminal.colours} colours"
+    size = f"{terminal.columns}×{terminal.rows}"
+    summary = f"{size}, {colours}, {terminal.encoding}"
+    lacks = []
+    if terminal.columns < 80 or terminal.rows < 24:
+        lacks.append("It is smaller than 80×24: parts of the screens are cut off.")
+    if not terminal.unicode:
+        lacks.append(f"{terminal.encoding or 'Its encoding'} cannot draw the charts' lines.")
+    if terminal.colours < 256:
+        lacks.append("With few colours, runs are hard to tell apart; an ansi theme helps.")
+    if not lacks:
+        return ok(summary, f"{terminal.name}." if terminal.name else "")
+    remedy = "Make the window larger, or use a terminal with UTF-8 and 256 colours or more."
+    return Verdict(Status.WARN, summary, " ".join(lacks), remedy, affects="the screens")
+
+
+def _telemetry(facts: Facts) -> Verdict:
+    gauges = _around(facts).gauges
+    there = [f"{gauge.what} ({gauge.by})" for gauge in gauges if gauge.available]
+    missing = [gauge for gauge in gauges if not gauge.available]
+    summary = "; ".join(there) or "nothing can be read"
+    reason = " ".join(f"No {gauge.what}: {gauge.reason}." for gauge in missing)
+    commands = tuple(command for gauge in missing for command in gauge.commands)
+    if not commands:
+        return ok(summary, reason)
+    return Verdict(
+        Status.WARN, summary, reason, "To read the rest:", commands, "watts, joules and GPU use"
+    )
+
+
+CHECKS = (
+    Check("memory", GROUP, "memory", Need.SURROUNDINGS, _memory),
+    Check("disk", GROUP, "disk", Need.SURROUNDINGS, _disk),
+    Check("power", GROUP, "power", Need.SURROUNDINGS, _power),
+    Check("thermal", GROUP, "heat", Need.SURROUNDINGS, _thermal),
+    Check("terminal", GROUP, "terminal", Need.SURROUNDINGS, _terminal),
+    Check("telemetry", GROUP, "telemetry", Need.SURROUNDINGS, _telemetry),
+)

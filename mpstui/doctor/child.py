@@ -1,0 +1,110 @@
+"""Asking in a process of its own: a driver can abort, crash or hang the process that asks it.
+
+Each of these is an answer too, and becomes a :class:`~mpstui.doctor.probes.ProbeFailed` that says
+it in words.
+"""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import tempfile
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO
+
+from mpstui.runs.child import ending, environment
+
+from .probes import TORCH_MISSING, ProbeFailed
+
+_GRACE = 5.0
+"""Seconds that a killed process is waited for; one that hangs in its driver may never go."""
+
+
+class Asker:
+    """Runs one question at a time, and can be told to stop from another thread."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End the question under way, and ask no more: the app is closing."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.kill()
+
+    def lines(self, command: Sequence[str], timeout: float) -> Generator[str, None, None]:
+        """The lines that a command prints, as they come.
+
+        Args:
+            command: What to run.
+            timeout: Seconds that each line may take.
+
+        Raises:
+            ProbeFailed: When the process died, hung, or was stopped.
+        """
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
+            with self._started(command, stderr) as process:
+                yield from _read(process, timeout)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE)  # it has closed its stdout and is about to end
+            if process.returncode != 0:
+                stderr.seek(0)
+                raise ProbeFailed(_how_it_ended(process.returncode, stderr.read()[-20_000:]))
+
+    @contextmanager
+    def _started(self, command: Sequence[str], stderr: IO[str]) -> Iterator[subprocess.Popen[str]]:
+        if self._stopped:
+            raise ProbeFailed("stopped")
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            encoding="utf-8",
+            errors="replace",
+            env=environment(),
+        )
+        self._process = process
+        try:
+            yield process
+        finally:
+            self._process = None
+            if process.poll() is None:
+                process.kill()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE)
+
+
+def _read(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
+    """Lines from a thread of their own, since a pipe cannot be waited for with a limit."""
+    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def hear() -> None:
+        for line in process.stdout or ():
+            told.put(line)
+        told.put(None)
+
+    threading.Thread(target=hear, daemon=True).start()
+    while True:
+        try:
+            line = told.get(timeout=timeout)
+        except queue.Empty:
+            raise ProbeFailed(f"no answer within {timeout:g} s; the process was ended") from None
+        if line is None:
+            return
+        yield line
+
+
+def _how_it_ended(code: int, stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    last = lines[-1][:300] if lines else ""
+    if code > 0:
+        if last == "ModuleNotFoundError: No module named 'torch'":
+            return TORCH_MISSING
+        return last or f"the process ended with status {code} and without a word"
+    name = ending(code)
+    verb = "aborted" if name == "SIGABRT" else "was killed"
+    return f"the process {verb} ({name})" + (f": {last}" if last else "")

@@ -1,0 +1,60 @@
+"""The report as Markdown, to be pasted into an issue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from mpstui import __version__
+from mpstui.domain.facts import Facts
+from mpstui.domain.findings import Finding, Status
+
+from .privacy import anonymous
+from .text import HEADINGS, count, device_rows, machine_line
+
+_MARKS = {
+    Status.OK: "✅",
+    Status.WARN: "⚠️",
+    Status.FAIL: "❌",
+    Status.NOT_APPLICABLE: "➖",
+    Status.UNKNOWN: "❔",
+}
+
+
+def as_markdown(facts: Facts, findings: Sequence[Finding]) -> str:
+    """What needs attention with its reasons first, then every finding and every device as tables.
+
+    Args:
+        facts: What the probes found.
+        findings: What the checks made of it, in order of their groups.
+    """
+    facts, findings = anonymous(facts, findings)
+    lines = ["### mpstui doctor", "", machine_line(facts.machine), "", count(findings), ""]
+    attention = [finding for finding in findings if finding.needs_attention]
+    for finding in attention:
+        lines += [f"- {_MARKS[finding.status]} **{finding.title}**: {finding.summary}"]
+        lines += [f"  {text}" for text in (finding.reason, finding.remedy) if text]
+        lines += [f"  `{command}`" for command in finding.commands]
+        lines += [f"  {link}" for link in finding.links]
+    lines += [""] if attention else []
+    lines += ["<details><summary>Every finding</summary>", "", "| | finding | |", "|-|-|-|"]
+    for group, members in groupby(findings, key=lambda finding: finding.group):
+        lines.append(f"| | **{group}** | |")
+        lines += [
+            f"| {_MARKS[each.status]} | {_cell(each.title)} | {_cell(each.summary)} |"
+            for each in members
+        ]
+    lines += ["", "</details>", ""]
+    lines += ["<details><summary>Devices that torch names</summary>", ""]
+    lines += [_row(HEADINGS), _row(["-"] * len(HEADINGS))]
+    lines += [_row(row) for row in device_rows(facts)]
+    lines += ["", "</details>", "", f"mpstui {__version__}"]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,148 @@
+"""The probes that ask this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from mpstui.domain.catalogue import BY_ID
+from mpstui.domain.facts import TorchFacts
+from mpstui.domain.machine import Machine
+from mpstui.domain.ops import OpResult, OpsMessage, OpsRun, OpStatus, with_results
+from mpstui.domain.surroundings import Surroundings
+from mpstui.runs.child import module_command
+from mpstui.runs.paths import runs_dir
+
+from .child import Asker
+from .probes import ProbeFailed, Trial
+
+T = TypeVar("T")
+
+_MOST_DEATHS = 12
+"""Cases that may end their process before a device's check is given up."""
+
+_TOLD_EVERY = 0.2
+"""Seconds between two states of an op check that are passed on."""
+
+
+class SystemProbes:
+    """Asks this machine.
+
+    Args:
+        command: What starts the torch probe, for tests.
+        facts_timeout: Seconds that torch may take to import and answer.
+        use_timeout: Seconds that one device may take.
+        ops_command: What starts the op check, for tests.
+        case_timeout: Seconds that one op case may take, the import of torch included.
+        simulate: A fault to be simulated in the op checks.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] = tuple(module_command("mpstui.doctor.torch_probe")),
+        facts_timeout: float = 120.0,
+        use_timeout: float = 60.0,
+        ops_command: Sequence[str] = tuple(module_command("mpstui.divergence.worker")),
+        case_timeout: float = 120.0,
+        simulate: str = "",
+    ) -> None:
+        self._command = tuple(command)
+        self._facts_timeout = facts_timeout
+        self._use_timeout = use_timeout
+        self._ops_command = tuple(ops_command)
+        self._case_timeout = case_timeout
+        self._simulate = simulate
+        self._asker = Asker()
+
+    def machine(self) -> Machine:
+        """The machine, at once."""
+        # Late, because psutil would take a third of the time that importing this module takes.
+        from mpstui.telemetry.machine import read_machine
+
+        return read_machine()
+
+    def surroundings(self) -> Surroundings:
+        """What surrounds this process."""
+        from mpstui.telemetry.surroundings import LocalView, read_surroundings
+
+        return read_surroundings(LocalView(runs_dir()))
+
+    def torch_facts(self) -> TorchFacts:
+        """What torch says.
+
+        Raises:
+            ProbeFailed: torch is missing, its import raised, or the process died or hung.
+        """
+        return self._ask(TorchFacts, self._facts_timeout, "facts")
+
+    def use(self, device: str) -> Trial:
+        """How a forward and backward go on a device; a process that dies or hangs is an answer."""
+        try:
+            return self._ask(Trial, self._use_timeout, "use", device)
+        except ProbeFailed as error:
+            return Trial(device=device, usable=False, reason=str(error))
+
+    def ops(
+        self, device: str, only: frozenset[str], on_progress: Callable[[OpsRun], None]
+    ) -> OpsRun:
+        """Check a device's ops; a case that ends its process is faulty, and the rest goes on."""
+        start = told = time.monotonic()
+        run, begun, deaths = OpsRun(device=device, simulated=self._simulate), "", 0
+        asked = [*self._ops_command, device, *(f"--only={row}" for row in sorted(only))]
+        if self._simulate:
+            asked.append(f"--simulate={self._simulate}")
+        while True:
+            began_before, begun = begun, ""
+            after = [f"--after={began_before}"] if began_before else []
+            try:
+                with closing(self._asker.lines([*asked, *after], self._case_timeout)) as lines:
+                    for line in lines:
+                        message = msgspec.json.decode(line, type=OpsMessage)
+                        begun = message.begun or begun
+                        run = _heard(run, message)
+                        if time.monotonic() - told > _TOLD_EVERY:
+                            told = time.monotonic()
+                            on_progress(run)
+            except msgspec.DecodeError as error:
+                run = replace(run, error=f"its words cannot be read: {error}")
+            except ProbeFailed as error:
+                if begun and deaths < _MOST_DEATHS and str(error) != "stopped":
+                    deaths += 1
+                    run = _heard(run, OpsMessage(result=_ended(begun, str(error))))
+                    continue
+                run = replace(run, error=str(error))
+            return replace(run, seconds=time.monotonic() - start)
+
+    def stop(self) -> None:
+        """End the question under way, from another thread, and ask no more: the app is closing."""
+        self._asker.stop()
+
+    def _ask(self, answer: type[T], timeout: float, *question: str) -> T:
+        # A sitecustomize may have printed before the probe could: the last line counts.
+        lines = list(self._asker.lines([*self._command, *question], timeout))
+        try:
+            return msgspec.json.decode(lines[-1] if lines else "", type=answer)
+        except msgspec.DecodeError as error:
+            raise ProbeFailed(f"the answer cannot be read: {error}") from None
+
+
+def _heard(run: OpsRun, message: OpsMessage) -> OpsRun:
+    if message.planned is not None:
+        run = replace(run, planned=message.planned)
+    if message.done is not None:
+        run = replace(run, done=message.done)
+    return run if message.result is None else with_results(run, (message.result,))
+
+
+def _ended(case: str, how: str) -> OpResult:
+    return OpResult(
+        case=case,
+        kind="known fault" if case in BY_ID else "everyday",
+        status=OpStatus.FAULTY,
+        reason=how,
+    )

@@ -1,0 +1,38 @@
+"""Answers one question on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from mpstui.doctor.probes import Trial
+from mpstui.domain.facts import TorchFacts
+
+from . import types, usage
+
+
+def main(arguments: list[str]) -> int:
+    """Run one question and print its answer on the real stdout.
+
+    Returns:
+        The exit status: 0, or 2 for a question that is not understood.
+    """
+    answer: TorchFacts | Trial
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
+        os.dup2(2, 1)  # from here on, C++ and Python that print to stdout reach stderr
+        match arguments:
+            case ["facts"]:
+                answer = types.facts()
+            case ["use", device]:
+                answer = usage.use(device)
+            case _:
+                sys.stderr.write("usage: python -m mpstui.doctor.torch_probe facts | use DEVICE\n")
+                return 2
+        stdout.write(msgspec.json.encode(answer).decode() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,179 @@
+"""Every device type that torch names: built, available, and why not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+import time
+from typing import Protocol
+
+from mpstui.doctor.probes import NOT_BUILT
+from mpstui.domain.facts import DeviceFact, MpsFacts, TorchFacts
+
+from .asking import TORCH_ERRORS, ask, said
+from .mac import mps_device, mps_facts
+
+KNOWN_TYPES = (
+    *("cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga"),
+    *("maia", "xla", "lazy", "vulkan", "mps", "meta", "hpu", "mtia", "privateuseone"),
+)
+"""Those that torch 2.14.1 names, for a torch whose message has another form."""
+
+_KEYS = {
+    **{"cpu": "CPU", "cuda": "CUDA", "hip": "HIP", "mps": "MPS", "xpu": "XPU", "ipu": "IPU"},
+    **{"vulkan": "Vulkan", "xla": "XLA", "lazy": "Lazy", "meta": "Meta", "hpu": "HPU", "ve": "VE"},
+    **{"fpga": "FPGA", "maia": "MAIA", "mtia": "MTIA", "mkldnn": "MkldnnCPU"},
+    **{"privateuseone": "PrivateUse1"},
+}
+"""Device type to dispatch key."""
+
+
+class _Runtime(Protocol):
+    """What ``torch.cuda`` and its like have in common."""
+
+    def init(self) -> None: ...
+    def is_available(self) -> bool: ...
+    def device_count(self) -> int: ...
+    def get_device_name(self, index: int) -> str: ...
+    def get_device_properties(self, index: int) -> _Properties: ...
+
+
+class _Properties(Protocol):
+    total_memory: int
+
+
+def device_types(message: str) -> tuple[str, ...]:
+    """The device types that torch lists when it is asked for one that does not exist.
+
+    Args:
+        message: The error's text, ``Expected one of cpu, cuda, … device type at start of …``.
+    """
+    found = re.search(r"one of ((?:\w+, )*\w+) device type", message)
+    return tuple(dict.fromkeys(found[1].split(", "))) if found else KNOWN_TYPES
+
+
+def facts() -> TorchFacts:
+    """Import torch and ask it about every device type that it names."""
+    start = time.perf_counter()
+    import torch
+
+    seconds = time.perf_counter() - start
+    try:
+        torch.device("nosuchdevice")
+    except RuntimeError as error:
+        kinds = device_types(str(error))
+    mps = mps_facts()
+    default, _ = ask(lambda: torch.accelerator.current_accelerator(check_available=True))
+    return TorchFacts(
+        version=str(torch.__version__),
+        cuda=torch.version.cuda,
+        git=torch.version.git_version,
+        default_accelerator=None if default is None else str(default),
+        threads=torch.get_num_threads(),
+        devices=tuple(fact for kind in kinds for fact in _type_facts(kind, mps)),
+        import_seconds=seconds,
+        interop_threads=torch.get_num_interop_threads(),
+        openmp=torch.backends.openmp.is_available(),  # type: ignore[no-untyped-call]
+        cuda_driver=cuda_driver(),
+        mps=mps,
+    )
+
+
+def _type_facts(kind: str, mps: MpsFacts | None) -> list[DeviceFact]:
+    try:
+        return _ask_type(kind, mps)
+    except TORCH_ERRORS as error:
+        return [
+            DeviceFact(device=kind, built=None, available=None, usable=None, reason=said(error))
+        ]
+
+
+def _ask_type(kind: str, mps: MpsFacts | None) -> list[DeviceFact]:
+    import torch
+
+    built = torch.backends.mps.is_built() if kind == "mps" else _has_kernels(kind)
+    if not built:
+        return [_absent(kind, NOT_BUILT, built=False)]
+    if kind == "cpu":
+        return [DeviceFact(device="cpu", built=True, available=True, usable=None)]
+    if kind == "meta":
+        reason = "holds shapes but no data, so nothing can be trained there"
+        return [DeviceFact(device="meta", built=True, available=True, usable=False, reason=reason)]
+    if kind == "mkldnn":
+        return [_absent(kind, "deprecated as a device type: oneDNN's kernels serve the cpu")]
+    if kind == "mps":
+        return [mps_device(mps)]
+    module, why = ask(lambda: _runtime(kind))
+    if module is None:
+        return [DeviceFact(device=kind, built=True, available=None, usable=None, reason=why)]
+    if not module.is_available():
+        return [_absent(kind, _why_unavailable(kind, module))]
+    if kind in ("cuda", "xpu"):
+        return [_numbered(kind, index, module) for index in range(module.device_count())]
+    return [DeviceFact(device=kind, built=True, available=True, usable=None)]
+
+
+def _runtime(kind: str) -> _Runtime:
+    import torch
+
+    module: _Runtime = torch.get_device_module(kind)
+    return module
+
+
+def _has_kernels(kind: str) -> bool:
+    import torch
+
+    # opengl, opencl and ideep are Caffe2's leftovers: names without a dispatch key. A key that this
+    # torch cannot parse has no kernels in it either.
+    key = _KEYS.get(kind)
+    if key is None:
+        return False
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    found, _ = ask(lambda: has("aten::empty.memory_format", key))
+    return bool(found)
+
+
+def _absent(kind: str, reason: str, *, built: bool = True) -> DeviceFact:
+    return DeviceFact(device=kind, built=built, available=False, usable=False, reason=reason)
+
+
+def _why_unavailable(kind: str, module: _Runtime) -> str:
+    """What initialising says, since ``is_available`` answers no without a word."""
+    _, why = ask(lambda: module.init())
+    reason = why or "torch finds no such device"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if kind == "cuda" else None
+    return reason if visible is None else f"{reason} (CUDA_VISIBLE_DEVICES is {visible!r})"
+
+
+def _numbered(kind: str, index: int, module: _Runtime) -> DeviceFact:
+    device = f"{kind}:{index}"
+    name, why = ask(lambda: str(module.get_device_name(index)))
+    memory, _ = ask(lambda: int(module.get_device_properties(index).total_memory))
+    return DeviceFact(
+        device=device,
+        built=True,
+        available=name is not None,
+        usable=None if name is not None else False,
+        name=name,
+        memory_bytes=memory,
+        reason=why,
+    )
+
+
+def cuda_driver() -> str | None:
+    """The CUDA version that the driver supports; None without a driver.
+
+    ``cuDriverGetVersion`` needs no initialised driver, so it answers where torch only says that
+    something is too old.
+    """
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return None
+    version = ctypes.c_int(0)
+    if driver.cuDriverGetVersion(ctypes.byref(version)) != 0 or not version.value:
+        return None
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
