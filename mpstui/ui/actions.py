@@ -29,8 +29,12 @@ ACTIONS = (
     Action("3", "app.show_mode('live')", "Live", "Watch the runs", shown=False),
     Action("4", "app.show_mode('results')", "Results", "The table of results", shown=False),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "doctor"),
-    Action("r", "app.probe", "probe again", "Ask the machine again", "doctor"),
+    Action("o", "app.check_ops", "check ops", "Run known faults and everyday ops", "doctor"),
+    Action("slash", "narrow", "filter", "Show what needs attention only, or everything", "doctor"),
     Action("y", "copy_remedy", "copy remedy", "Copy the finding's commands", "doctor"),
+    Action("e", "app.report", "report", "Write a Markdown report, and copy it", "doctor"),
+    Action("r", "app.probe", "again", "Ask the machine again", "doctor"),
+    Action("enter", "check_one", "this one", "Ask again for this finding alone", "doctor", False),
     Action("ctrl+r,f5", "start", "start", "Start the run as it is set up", "configure"),
     Action("ctrl+n", "defaults", "defaults", "Set the article's settings again", "configure"),
     Action(
@@ -69,4 +73,6 @@ def bindings(where: str) -> list[Binding]:
 def key_name(action: Action) -> str:
     """The first key as a person calls it."""
     first = action.keys.split(",")[0]
-    return {"question_mark": "?", "escape": "esc"}.get(first, first.replace("ctrl+", "^"))
+    return {"question_mark": "?", "escape": "esc", "slash": "/"}.get(
+        first, first.replace("ctrl+", "^")
+    )

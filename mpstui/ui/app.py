@@ -6,24 +6,28 @@ from probe processes, runs from their logs.
 
 from __future__ import annotations
 
-import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec.structs import replace
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from mpstui.doctor.probes import Probes, SystemProbes, gather
+from mpstui.doctor.again import again
+from mpstui.doctor.probes import Probes, gather
+from mpstui.doctor.system import SystemProbes
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.machine import Facts
+from mpstui.domain.facts import Facts
+from mpstui.runs.files import replace as write
 from mpstui.runs.launch import launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
@@ -89,7 +93,6 @@ class MpstuiApp(App[None]):
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         start: Callable[[Sequence[RunDir]], object] = launch,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Make the app.
 
@@ -99,14 +102,13 @@ class MpstuiApp(App[None]):
             now: Wall clock, Unix seconds.
             clock: Monotonic clock, seconds, for the budget of drawing.
             start: Starts runs that were created.
-            environment: Variables that the doctor judges; this process's unless a test gives some.
         """
         super().__init__()
         self._probes = probes or SystemProbes()
         self._start = start
         self.now = now
         self.clock = clock
-        self.environment = dict(os.environ if environment is None else environment)
+        self._asking = threading.Lock()
         self.store = RunStore(runs_dir or default_runs_dir())
         self.session: Session | None = None
         """The runs on screen; None until one was started or looked up."""
@@ -119,15 +121,60 @@ class MpstuiApp(App[None]):
             self.recall()  # so that quitting asks about them, whichever screen is up
             self.notify("A run is under way. Press 3 to watch it.")
 
-    @work(thread=True, exclusive=True, group="probe")
+    @work(thread=True, group="probe")
     def action_probe(self) -> None:
         """Ask the machine; facts fill in as the probes return."""
+        with self._asking:
+            ops = self.facts.ops if self.facts else ()  # a check of a minute is not thrown away
+            gather(self._probes, lambda facts: self._learn(replace(facts, ops=ops)))
 
-        def learn(facts: Facts) -> None:
-            if self.is_running:  # the app may be closing while the last probe returns
-                self.call_from_thread(setattr, self, "facts", facts)
+    def action_check_ops(self) -> None:
+        """Run known faults and everyday ops on every usable device."""
+        if self.session is not None and self.session.live:
+            self.notify("A run is under way; the check would disturb its clock.", severity="error")
+            return
+        self.check_again("ops")
 
-        gather(self._probes, learn)
+    @work(thread=True, group="probe")
+    def check_again(self, id: str) -> None:
+        """Ask again for one finding: only what it rests on."""
+        with self._asking:
+            if self.facts is not None:
+                facts = again(self._probes, self.facts, id, self._learn)
+                if id == "ops" and self.is_running:
+                    self.call_from_thread(self._tell_ops, facts)
+
+    def _tell_ops(self, facts: Facts) -> None:
+        faulty = [f"{run.device}: {case.case}" for run in facts.ops for case in run.faulty]
+        if faulty:
+            more = f"\nand {len(faulty) - 3} more" if len(faulty) > 3 else ""
+            said = "\n".join(faulty[:3]) + more
+            self.notify(said, title="Faulty ops", severity="error")
+        else:
+            self.notify("Nothing is faulty.", title="Ops checked")
+
+    def _learn(self, facts: Facts) -> None:
+        """Take what a probe's thread has found out."""
+        if self.is_running:  # the app may be closing while the last probe returns
+            self.call_from_thread(setattr, self, "facts", facts)
+
+    def action_report(self) -> None:
+        """Write the doctor's report as Markdown, and copy it."""
+        if self.facts is None:
+            return
+        from mpstui.doctor.checks import findings
+        from mpstui.doctor.report import as_markdown
+
+        text = as_markdown(self.facts, findings(self.facts))
+        moment = f"{datetime.fromtimestamp(self.now()):%Y%m%d-%H%M%S}"
+        path = self.store.root.parent / f"doctor-{moment}.md"
+        try:
+            write(path, text.encode())
+        except OSError as error:
+            self.notify(f"{path}: {error.strerror}", title="Not written", severity="error")
+            return
+        self.copy_to_clipboard(text)
+        self.notify(f"{path}\nIt is in the clipboard too.", title="Report written")
 
     def on_unmount(self) -> None:
         """Let a probe that is still under way not keep the program from ending."""

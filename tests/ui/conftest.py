@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from mpstui.doctor.probes import Trial
+from mpstui.domain.catalogue import CATALOGUE
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.events import (
@@ -22,11 +23,15 @@ from mpstui.domain.events import (
     SystemSampled,
     WarmupFinished,
 )
-from mpstui.domain.machine import DeviceFact, Machine, TorchFacts
+from mpstui.domain.facts import DeviceFact
+from mpstui.domain.machine import Machine
+from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Exit, RunDir
 from mpstui.runs.store import RunStore
 from mpstui.ui.app import MpstuiApp
+
+from tests.machines import METAL, Answers, absent, torch  # isort: skip
 
 NOW = 1_795_000_000.0
 """The tests' wall clock: it stands still."""
@@ -62,48 +67,41 @@ LINUX = Machine(
 )
 
 
-class ConstructedProbes:
+class ConstructedProbes(Answers):
     """Answers as a machine would; constructed, not read off one."""
 
     def __init__(self, machine: Machine = M2, mps: bool = True) -> None:
-        self._machine = machine
-        self._mps = mps
-
-    def machine(self) -> Machine:
-        return self._machine
-
-    def torch_facts(self) -> TorchFacts:
-        reason = "" if self._mps else "not in this torch build"
-        devices = (
-            DeviceFact(device="cpu", built=True, available=True, usable=None),
-            DeviceFact(
-                device="mps",
-                built=self._mps,
-                available=self._mps,
-                usable=None if self._mps else False,
-                name=self._machine.name if self._mps else None,
-                reason=reason,
-            ),
-            DeviceFact(
-                device="cuda",
-                built=False,
-                available=False,
-                usable=False,
-                reason="not in this torch build",
-            ),
-        )
-        return TorchFacts(
-            version="2.14.1",
-            cuda=None,
-            git=None,
-            default_accelerator="mps" if self._mps else None,
-            threads=6,
-            devices=devices,
+        here = DeviceFact(device="mps", built=True, available=True, usable=None, name=machine.name)
+        facts = torch(
+            here if mps else absent("mps"),
+            absent("cuda"),
+            default="mps" if mps else None,
+            threads=min(6, machine.cores_logical or 6),
+            interop_threads=1,
             import_seconds=1.2,
+            mps=METAL if mps else None,
         )
+        super().__init__(machine, facts)
 
-    def use(self, device: str) -> Trial:
-        return Trial(device=device, usable=True, milliseconds=0.4, reason="")
+    def ops(
+        self, device: str, only: frozenset[str], on_progress: Callable[[OpsRun], None]
+    ) -> OpsRun:
+        rows = tuple(
+            OpResult(
+                case=fault.id,
+                kind="known fault",
+                status=OpStatus.FAULTY
+                if device == "mps" and fault.id == "topk-16"
+                else OpStatus.SOUND,
+                error=0.94 if device == "mps" and fault.id == "topk-16" else 1e-7,
+                where="output",
+            )
+            for fault in CATALOGUE
+            if not only or fault.id in only
+        )
+        run = OpsRun(device=device, planned=2670, done=30, known=rows)
+        on_progress(run)
+        return replace(run, done=2670, everyday_sound=2485, seconds=21.0)
 
 
 MakeRuns = Callable[..., list[RunDir]]
@@ -243,7 +241,6 @@ def make_app(home: Path, started: list[Sequence[RunDir]]) -> Callable[..., Mpstu
             now=lambda: NOW,
             clock=lambda: 0.0,
             start=started.append,
-            environment={},
         )
 
     return make

@@ -1,17 +1,28 @@
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.widgets import DataTable, OptionList, Static
 
-from mpstui.domain.machine import TorchFacts
+from mpstui.doctor.probes import Trial
+from mpstui.doctor.system import SystemProbes
+from mpstui.domain.catalogue import CATALOGUE
+from mpstui.domain.facts import TorchFacts
+from mpstui.domain.surroundings import Surroundings
+from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
+from mpstui.ui.widgets.findings import FindingList
 
+from tests.machines import CONSTRUCTED  # isort: skip
 from tests.ui.conftest import LINUX, ConstructedProbes  # isort: skip
 
 MakeApp = Callable[..., MpstuiApp]
+MakeRuns = Callable[..., list[RunDir]]
 
 
 class SlowTorch(ConstructedProbes):
@@ -47,7 +58,7 @@ async def test_findings_are_there_before_torch_has_answered(make_app: MakeApp) -
         assert app.screen.query_one("#devices", DataTable).row_count == 1
         probes.go.set()
         await settled(app, pilot)
-        assert app.screen.query_one("#devices", DataTable).row_count == 3
+        assert app.screen.query_one("#devices", DataTable).row_count == 4
 
 
 async def test_the_cursor_starts_on_the_worst_finding_and_its_details_show(
@@ -92,3 +103,137 @@ async def test_modes_by_key_and_by_click(make_app: MakeApp) -> None:
         await pilot.click("#tab-configure")
         await pilot.pause()
         assert app.current_mode == "configure"
+
+
+def listed_ids(app: MpstuiApp) -> list[str]:
+    listed = app.screen.query_one(FindingList)
+    options = (listed.get_option_at_index(place) for place in range(listed.option_count))
+    return [option.id for option in options if option.id]
+
+
+async def test_the_filter_keeps_what_needs_attention_and_gives_the_rest_back(
+    make_app: MakeApp,
+) -> None:
+    app = make_app(LINUX, mps=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        everything = listed_ids(app)
+        await pilot.press("slash")
+        assert listed_ids(app) == ["accelerator"]
+        assert app.screen.query_one(FindingList).chosen is not None
+        await pilot.press("slash")
+        assert listed_ids(app) == everything
+
+
+async def test_the_filter_on_a_healthy_machine_says_that_nothing_needs_attention(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("slash")
+        only = app.screen.query_one(FindingList).get_option_at_index(0)
+        assert "Nothing needs attention" in str(only.prompt)
+
+
+async def test_checking_ops_adds_a_finding_for_every_known_fault_and_tells_the_faulty_ones(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        before = len(listed_ids(app))
+        await pilot.press("o")
+        await settled(app, pilot)
+        assert len(listed_ids(app)) == before + len(CATALOGUE)
+        finding = app.screen.query_one(FindingList).findings["topk-16"]
+        assert finding.status.value == "fail"
+        assert [note.message for note in app._notifications] == ["mps: topk-16"]
+
+
+async def test_ops_are_not_checked_while_a_run_is_under_way(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        app.recall()
+        await pilot.press("o")
+        await settled(app, pilot)
+        assert app.facts is not None
+        assert app.facts.ops == ()
+        assert any("under way" in note.message for note in app._notifications)
+
+
+async def test_enter_asks_again_for_the_finding_under_the_cursor_alone(make_app: MakeApp) -> None:
+    app = make_app(LINUX, mps=False)
+    asked = []
+
+    class Counting(ConstructedProbes):
+        def surroundings(self) -> Surroundings:
+            asked.append("surroundings")
+            return super().surroundings()
+
+        def torch_facts(self) -> TorchFacts:
+            asked.append("torch")
+            return super().torch_facts()
+
+    app._probes = Counting(LINUX, mps=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        asked.clear()
+        listed = app.screen.query_one(FindingList)
+        listed.highlighted = listed.get_option_index("memory")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert asked == ["surroundings"]
+
+
+async def test_the_report_is_written_and_copied(make_app: MakeApp, home: Path) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("e")
+        await pilot.pause()
+        (written,) = home.glob("doctor-*.md")
+        assert written.read_text(encoding="utf-8").startswith("### mpstui doctor")
+        assert app.clipboard == written.read_text(encoding="utf-8")
+
+
+async def test_a_remedy_is_copied_as_commands(make_app: MakeApp) -> None:
+    app = make_app()
+    app._probes = CONSTRUCTED["M1 under Rosetta"][0]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("y")
+        assert app.clipboard.startswith("uv venv --python cpython-3.12-macos-aarch64-none")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to name")
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [
+        ("os.abort()", "SIGABRT"),
+        ("threading.Event().wait()", "no answer within"),
+        ("raise RuntimeError('no such GPU')", "no such GPU"),
+    ],
+)
+async def test_a_device_that_aborts_hangs_or_raises_is_a_finding_and_the_screen_stays_alive(
+    make_app: MakeApp, deed: str, words: str
+) -> None:
+    command = (sys.executable, "-c", f"import os, threading; {deed}")
+
+    class Deadly(ConstructedProbes):
+        def use(self, device: str) -> Trial:
+            return SystemProbes(command, use_timeout=1.0).use(device)
+
+    app = make_app()
+    app._probes = Deadly()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        found = app.screen.query_one(FindingList).findings
+        assert found["device:mps"].status.value == "fail"
+        assert words in found["device:mps"].summary
+        await pilot.press("2", "1", "down")
+        assert app.current_mode == "doctor"

@@ -16,9 +16,7 @@ PATIENCE_SECONDS = 120
 
 
 async def test_from_the_form_to_the_table(home: Path) -> None:
-    app = MpstuiApp(
-        probes=ConstructedProbes(LINUX, mps=False), runs_dir=home / "runs", environment={}
-    )
+    app = MpstuiApp(probes=ConstructedProbes(LINUX, mps=False), runs_dir=home / "runs")
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()
         await pilot.press("2")

@@ -39,6 +39,9 @@ def shown(mode: str, theme: str, *keys: str, modal: bool = False) -> Callable[[A
             if not modal or isinstance(pilot.app.screen, ModalScreen):
                 break
             await pilot.pause()
+        if not modal:  # a question waits in a worker of its own
+            await pilot.app.workers.wait_for_complete()
+            pilot.app.clear_notifications()
         for _ in range(4):
             await pilot.pause()
 
@@ -57,6 +60,11 @@ def test_doctor(
 def test_doctor_without_an_accelerator(snap_compare: Compare, make_app: MakeApp) -> None:
     app = make_app(LINUX, mps=False)
     assert snap_compare(app, terminal_size=MIDDLE, run_before=shown("1", ANSI))
+
+
+def test_doctor_with_a_faulty_op(snap_compare: Compare, make_app: MakeApp) -> None:
+    before = shown("1", LIGHT, "o", "slash")
+    assert snap_compare(make_app(), terminal_size=MIDDLE, run_before=before)
 
 
 @pytest.mark.parametrize(("size", "theme"), [(SMALL, LIGHT), (MIDDLE, DARK)], ids=["80", "120"])

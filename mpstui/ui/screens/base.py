@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from mpstui.domain.machine import Facts
+from mpstui.domain.facts import Facts
 from mpstui.domain.units import gibibytes
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Label, Select, Static
 
-from mpstui.doctor.probes import refuse_reason
+from mpstui.doctor.refusal import refuse_reason
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config, make_config
 from mpstui.domain.devices import DeviceSpec, parse_devices
 from mpstui.domain.errors import FieldError
+from mpstui.domain.facts import Facts
 from mpstui.domain.fields import Choice, Field, Flag
-from mpstui.domain.machine import Facts
 
 DEVICES = "devices"
 PER_WORKLOAD = ("batch_size", "test_batch_size", "epochs", "lr", "gamma", "log_interval")
