@@ -13,6 +13,7 @@ import numpy as np
 
 from .config import RunConfig
 from .events import (
+    AlarmRaised,
     AnyEvent,
     DivergenceDetected,
     EpochCompleted,
@@ -76,6 +77,11 @@ class ArticleLog:
                 if event.last_finite is not None:
                     last = f"last finite {event.last_finite:.6g}"
                 yield f"DIVERGED: first {event.value} at step {event.step} ({last})"
+            case AlarmRaised():
+                yield (
+                    f"ALARM: off the course of {event.against} at step {event.step}: "
+                    f"loss {event.value:.6g} against {event.other:.6g}, gap {event.gap:.0%}"
+                )
             case RunPaused(step=step):
                 yield f"paused after step {step}"
             case RunResumed(step=step):

@@ -83,10 +83,19 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
         found += [f"{run.device}: {note}" for note in run.notes]
         if run.diverged_at is not None:
             found.append(f"{run.device}: loss not finite from step {run.diverged_at}")
+        if run.parted_at is not None:
+            found.append(f"{run.device}: left the first run's course by step {run.parted_at}")
         if run.message:
             found.append(f"{run.device}: {run.status}: {run.message}")
     found += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]
     return list(dict.fromkeys(found))
+
+
+def verdict(run: RunSummary) -> str:
+    """How a run went, in a word or two: an alarm outweighs a good end."""
+    if run.diverged_at is not None:
+        return "diverged"
+    return "off course" if run.parted_at is not None else run.status
 
 
 def _row(run: RunSummary, first: RunSummary) -> Row:
@@ -100,7 +109,7 @@ def _row(run: RunSummary, first: RunSummary) -> Row:
         speed_up=DASH if faster is None else f"{faster:.2f}×",
         test_loss=number(run.test_loss),
         accuracy=DASH if run.accuracy is None else f"{run.accuracy:.2%}",
-        status="diverged" if run.diverged_at is not None else run.status,
+        status=verdict(run),
     )
 
 

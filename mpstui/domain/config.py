@@ -13,6 +13,7 @@ from .fields import Choice, Field, Flag, Integer, Real, Text
 from .workloads import EPOCH_SAMPLES, WORKLOADS, WorkloadInfo
 
 MODES = ("turns", "together")
+ALARMS = ("go on", "pause", "stop")
 DATASETS = ("auto", "mnist", "embedded")
 
 FIELDS: tuple[Field, ...] = (
@@ -32,6 +33,7 @@ FIELDS: tuple[Field, ...] = (
     Choice("pipeline", "Pipeline", "reference: the article's DataLoader", PIPELINES),
     Choice("precision", "Precision", "tf32: cuda only; bf16: autocast", PRECISIONS),
     Choice("mode", "Comparison", "together: at once, not for timing", MODES),
+    Choice("on_alarm", "On alarm", "when a run diverges or leaves the course", ALARMS),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}
@@ -58,6 +60,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pipeline: str = "resident"
     precision: str = "float32"
     mode: str = "turns"
+    on_alarm: str = "go on"
+    """What a run does when its loss is not finite or leaves the other run's course."""
     comparison: str = ""
     """The id that the runs of one comparison share; empty for a single run."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from .catalogue import SIMULATED
 from .errors import FieldError
 
 TYPES = ("cpu", "mps", "cuda", "xpu")
@@ -43,6 +44,7 @@ def _one_of(name: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
 
 OPTIONS: dict[str, Callable[[str], str]] = {
     "threads": _threads,
+    "fault": _one_of("fault", SIMULATED),
     "precision": _one_of("precision", PRECISIONS),
     "pipeline": _one_of("pipeline", PIPELINES),
 }

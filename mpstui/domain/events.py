@@ -76,6 +76,10 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True):
     lr: float
     device_bytes: int | None = None
     """Memory that torch's allocator holds on the device; None where it does not say."""
+    grad_norm: float | None = None
+    """Euclidean norm of all gradients at the last of these steps."""
+    joules: float | None = None
+    """Energy that GPU and, where it can be read, CPU took meanwhile."""
 
     def __post_init__(self) -> None:
         if not self.losses or len(self.losses) % 4:  # msgspec makes it a ValidationError
@@ -118,8 +122,21 @@ class SampleSaved(Event, frozen=True, kw_only=True, tag=True):
     """Relative to the run's folder."""
 
 
+class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU at one moment. None is unknown, and ``reason`` says why."""
+
+    name: str
+    use: float | None = None
+    """Percent of the time in which something ran."""
+    memory_used: int | None = None
+    memory_total: int | None = None
+    watts: float | None = None
+    celsius: float | None = None
+    reason: str = ""
+
+
 class SystemSampled(Event, frozen=True, kw_only=True, tag=True):
-    """What psutil said of the machine and of the worker."""
+    """What psutil and the GPU's own counters said of the machine and of the worker."""
 
     cores: tuple[float, ...]
     """Percent, one a logical core."""
@@ -129,6 +146,24 @@ class SystemSampled(Event, frozen=True, kw_only=True, tag=True):
     process_cpu: float | None
     """Percent of one core, so it may pass 100."""
     process_rss: int | None
+    swap_total: int | None = None
+    gpus: tuple[GpuReading, ...] = ()
+    cpu_watts: float | None = None
+    """The processor package's power, where the system tells it."""
+    power_reason: str = ""
+    """Why there is no power reading."""
+
+
+class StepProfiled(Event, frozen=True, kw_only=True, tag=True):
+    """A few steps were run synchronised after each phase, outside the clock."""
+
+    step: int
+    steps: int
+    """How many were measured; the times are their medians."""
+    seconds: dict[str, float]
+    """By phase: ``data``, ``transfer``, ``forward``, ``backward``, ``optimizer``."""
+    unsynchronised: float
+    """Seconds of a step at the run's own pace, from the clock."""
 
 
 class DivergenceDetected(Event, frozen=True, kw_only=True, tag=True):
@@ -138,6 +173,23 @@ class DivergenceDetected(Event, frozen=True, kw_only=True, tag=True):
     value: str
     """``nan``, ``inf`` or ``-inf``."""
     last_finite: float | None
+
+
+class AlarmRaised(Event, frozen=True, kw_only=True, tag=True):
+    """This run left the course of the run that it is compared with."""
+
+    step: int
+    """The last step of the stretch in which it showed."""
+    value: float
+    """Mean loss of this run over that stretch."""
+    other: float
+    """The same of the other run."""
+    gap: float
+    """Their difference as a share of the other's."""
+    against: str
+    """The other run's device spec."""
+    policy: str
+    """What was done: ``go on``, ``pause`` or ``stop``."""
 
 
 class RunPaused(Event, frozen=True, kw_only=True, tag=True):
@@ -182,7 +234,9 @@ AnyEvent = (
     | EvaluationCompleted
     | SampleSaved
     | SystemSampled
+    | StepProfiled
     | DivergenceDetected
+    | AlarmRaised
     | RunPaused
     | RunResumed
     | RunFinished

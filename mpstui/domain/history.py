@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import assert_never
 
 from .events import (
+    AlarmRaised,
     AnyEvent,
     DivergenceDetected,
     EpochCompleted,
@@ -22,6 +23,7 @@ from .events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    StepProfiled,
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
@@ -93,6 +95,12 @@ class RunHistory:
         self.pictures: list[SampleSaved] = []
         self.system: SystemSampled | None = None
         self.diverged: DivergenceDetected | None = None
+        self.alarm: AlarmRaised | None = None
+        """The first alarm: the step from which on this run is off the other's course."""
+        self.profile: StepProfiled | None = None
+        self.joules = 0.0
+        """Over the timed windows whose energy was measured; ``joule_samples`` are theirs."""
+        self.joule_samples = 0
         self.first_at: float | None = None
         self.last_at: float | None = None
         self.revision = 0
@@ -128,8 +136,12 @@ class RunHistory:
                 self.pictures.append(event)
             case SystemSampled():
                 self.system = event
+            case StepProfiled():
+                self.profile = event
             case DivergenceDetected():
                 self.diverged = event
+            case AlarmRaised():
+                self.alarm = self.alarm or event
             case RunPaused():
                 self._training_seconds += event.at - self._resumed_at
                 self.status = Status.PAUSED
@@ -163,6 +175,9 @@ class RunHistory:
         if event.timed and event.seconds > 0:
             self.rates.append([self.step], [event.samples / event.seconds])
             self._windows.append(Window(event.samples, event.seconds))
+            if event.joules is not None:
+                self.joules += event.joules
+                self.joule_samples += event.samples
             if len(self._windows) >= WINDOWS:  # of an even number none is left over
                 pairs = zip(self._windows[::2], self._windows[1::2], strict=False)
                 self._windows = [
@@ -213,6 +228,13 @@ class RunHistory:
             if epoch.timed_samples
         ]
         return measure(timed)
+
+    @property
+    def joules_per_epoch(self) -> float | None:
+        """Joules for 60,000 samples, over the timed windows whose energy was measured."""
+        if not self.joule_samples:
+            return None
+        return self.joules * EPOCH_SAMPLES / self.joule_samples
 
     @property
     def evaluation(self) -> EvaluationCompleted | None:

@@ -41,4 +41,6 @@ def summarise(
         accuracy=history.accuracy,
         diverged_at=history.diverged.step if history.diverged else None,
         notes=started.notes if started else (),
+        parted_at=history.alarm.step if history.alarm else None,
+        joules_per_epoch=history.joules_per_epoch,
     )

@@ -67,3 +67,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     diverged_at: int | None
     """Step of the first non-finite loss."""
     notes: tuple[str, ...]
+    parted_at: int | None = None
+    """Step at which the run left the course of the comparison's first run."""
+    joules_per_epoch: float | None = None
+    """Energy for 60,000 training samples, where it could be measured."""

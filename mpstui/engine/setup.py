@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from mpstui.backends import Backend, open_backend
+from mpstui.divergence.faults import FAULTS
+from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.config import RunConfig
 from mpstui.runs.rundir import Dataset
 
@@ -35,6 +37,8 @@ class Setup:
     scheduler: LRScheduler
     run_dir: Path
     notes: tuple[str, ...]
+    fault: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    """A simulated fault that training runs in; nothing unless the device spec asks for one."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
@@ -65,6 +69,9 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
         notes += (f"full MNIST was not to be had: {dataset.reason}",)
     if config.pipeline == "reference":
         notes += ("reference pipeline: DataLoader, PIL, ToTensor, Normalize",)
+    simulated = config.spec.option("fault")
+    if simulated:
+        notes += (f"SIMULATED fault {simulated}: {BY_ID[simulated].op} goes wrong on purpose",)
     return Setup(
         config=config,
         backend=backend,
@@ -76,4 +83,5 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
         scheduler=scheduler,
         run_dir=run_dir,
         notes=notes,
+        fault=FAULTS[simulated]() if simulated else nullcontext(),
     )

@@ -17,10 +17,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
+
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.events import AnyEvent, PreparationAdvanced, RunFailed, SystemSampled
+from mpstui.domain.events import (
+    AlarmRaised,
+    AnyEvent,
+    DivergenceDetected,
+    PreparationAdvanced,
+    RunFailed,
+    SystemSampled,
+)
 from mpstui.domain.history import RunHistory
 from mpstui.domain.summarise import summarise
+from mpstui.runs.control import Parted
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.telemetry.system import SystemSampler
@@ -31,7 +41,24 @@ POLL_SECONDS = 0.1
 SAMPLE_SECONDS = 1.0
 
 
-def train_run(run: RunDir, gate: Gate, log: LogWriter) -> None:
+class Diary:
+    """The run's log, and the history that goes with it; every thread of the worker tells it."""
+
+    def __init__(self, run: RunDir, log: LogWriter) -> None:
+        self.history = RunHistory()
+        self._log = log
+        self._lock = threading.Lock()
+        for told in LogReader(run.events).read():  # what the keeper did before there was a worker
+            self.history.apply(told)
+
+    def tell(self, event: AnyEvent) -> None:
+        """Take one fact in, and write it down."""
+        with self._lock:
+            self.history.apply(event)
+            self._log.append(event)
+
+
+def train_run(run: RunDir, gate: Gate, diary: Diary) -> None:
     """Train a run from its directory, in the calling thread, to its end.
 
     What goes wrong becomes a ``RunFailed`` event, with the traceback on stderr.
@@ -39,14 +66,7 @@ def train_run(run: RunDir, gate: Gate, log: LogWriter) -> None:
     Raises:
         LogError: When config.toml cannot be read.
     """
-    history, step = RunHistory(), 0
-    for told in LogReader(run.events).read():  # what the keeper did before there was a worker
-        history.apply(told)
-
-    def tell(event: AnyEvent) -> None:
-        history.apply(event)
-        log.append(event)
-
+    tell, step = diary.tell, 0
     config = run.config()
     try:
         tell(PreparationAdvanced(at=time.time(), stage="importing torch"))
@@ -59,12 +79,14 @@ def train_run(run: RunDir, gate: Gate, log: LogWriter) -> None:
         for event in loop.events():
             tell(event)
             step = loop.step
+            if isinstance(event, DivergenceDetected):
+                act_on_alarm(run, gate, config.on_alarm, f"loss {event.value} at step {event.step}")
     except Exception as error:  # noqa: BLE001 - whatever it was, the log has to say so
         traceback.print_exc()
         line = str(error).splitlines()[0] if str(error) else ""
         shown = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
         tell(RunFailed(at=time.time(), step=step, error=shown))
-    run.write_summary(summarise(run.id, config, run.machine(), history))
+    run.write_summary(summarise(run.id, config, run.machine(), diary.history))
 
 
 def main(path: Path) -> None:
@@ -72,12 +94,14 @@ def main(path: Path) -> None:
     words, keeper = _take_pipes()
     run = RunDir(path)
     gate = Gate(say=_teller(words), refereed=True)
-    threading.Thread(target=_hear, args=(keeper, gate), daemon=True).start()
     with LogWriter(run.events) as log:
-        training = threading.Thread(target=train_run, args=(run, gate, log), name="training")
+        diary = Diary(run, log)
+        alarms = Alarms(run, gate, diary)
+        threading.Thread(target=_hear, args=(keeper, gate, alarms), daemon=True).start()
+        training = threading.Thread(target=train_run, args=(run, gate, diary), name="training")
         training.start()
         try:
-            _attend(run, gate, log, training)
+            _attend(run, gate, diary, training)
         finally:
             training.join()  # what goes wrong with watching must not cost the run its end
 
@@ -105,17 +129,53 @@ def _teller(words: TextIO) -> Callable[[str], None]:
     return say
 
 
-def _hear(keeper: int, gate: Gate) -> None:
+class Alarms:
+    """What a run does when it is off its course, as its config says."""
+
+    def __init__(self, run: RunDir, gate: Gate, diary: Diary) -> None:
+        self._run, self._gate, self._diary = run, gate, diary
+        self._policy = run.config().on_alarm
+
+    def parted(self, told: Parted) -> None:
+        """Log that the run left another's course, and act."""
+        self._diary.tell(
+            AlarmRaised(
+                at=time.time(),
+                step=told.step,
+                value=told.value,
+                other=told.other,
+                gap=told.gap,
+                against=told.against,
+                policy=self._policy,
+            )
+        )
+        why = f"off the course of {told.against} at step {told.step}"
+        act_on_alarm(self._run, self._gate, self._policy, why)
+
+
+def act_on_alarm(run: RunDir, gate: Gate, policy: str, why: str) -> None:
+    """Pause a run through its control file, so that a person can let it go on; or stop it."""
+    if policy == "pause" and run.wish() == "run":
+        run.ask("pause")
+        gate.wish("pause")
+    elif policy == "stop":
+        gate.stop(f"alarm: {why}")
+
+
+def _hear(keeper: int, gate: Gate, alarms: Alarms) -> None:
     # Plain reads: a thread inside a buffered file would hold its lock when the process ends.
     rest = b""
     while block := os.read(keeper, 64):
         *words, rest = (rest + block).split(b"\n")
         for word in words:
-            gate.turn(word.strip() == b"go")
+            if word.startswith(b"alarm "):
+                alarms.parted(msgspec.json.decode(word.removeprefix(b"alarm "), type=Parted))
+            else:
+                gate.turn(word.strip() == b"go")
     gate.stop("the keeper is gone")
 
 
-def _attend(run: RunDir, gate: Gate, log: LogWriter, training: threading.Thread) -> None:
+def _attend(run: RunDir, gate: Gate, diary: Diary, training: threading.Thread) -> None:
     sampler = SystemSampler(os.getpid())
     sampler.sample()  # the first reading of psutil has no interval to speak of
     next_sample = time.monotonic() + SAMPLE_SECONDS
@@ -124,7 +184,7 @@ def _attend(run: RunDir, gate: Gate, log: LogWriter, training: threading.Thread)
         if time.monotonic() >= next_sample:
             next_sample = time.monotonic() + SAMPLE_SECONDS
             reading = sampler.sample()
-            log.append(
+            diary.tell(
                 SystemSampled(
                     at=time.time(),
                     cores=reading.cores,

@@ -13,3 +13,14 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     """The wish: go on, pause, stop between two steps, or end the worker at once."""
 
     wish: Wish = "run"
+
+
+class Parted(msgspec.Struct, frozen=True, array_like=True):
+    """What a keeper tells a worker whose run left the course of the comparison's first run."""
+
+    against: str
+    """That run's device spec."""
+    step: int
+    value: float
+    other: float
+    gap: float

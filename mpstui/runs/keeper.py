@@ -1,13 +1,14 @@
 """The keeper: starts the workers of a run or a comparison, gives them turns, writes how they ended.
 
 ``python -m mpstui.runs.keeper RUN_DIR…``. It imports no torch and sleeps most of the time. Between
-it and a worker go single words, one a line: ``go`` and ``wait`` one way; ``ready``, ``yielded``,
-``paused`` and ``resumed`` the other.
+it and a worker go single words, one a line: ``go``, ``wait`` and ``alarm …`` one way; ``ready``,
+``yielded``, ``paused`` and ``resumed`` the other.
 """
 
 from __future__ import annotations
 
 import queue
+import struct
 import subprocess
 import sys
 import threading
@@ -15,14 +16,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
+from mpstui.domain.course import Course
+from mpstui.domain.events import StepsCompleted
+
 from .child import environment, module_command
+from .control import Parted
 from .dataset import settle_dataset
+from .log import LogReader
 from .rundir import Exit, RunDir
 
 TURN_SECONDS = 2.0
 """Long enough that the steps left out at a turn's start are few, short enough to look alive."""
 
 POLL_SECONDS = 0.1
+WATCH_SECONDS = 0.5
 
 
 class Worker:
@@ -63,7 +72,7 @@ class Worker:
         except (BrokenPipeError, OSError):
             pass
         else:
-            self.state = {"go": "running", "wait": "yielding"}[word]
+            self.state = {"go": "running", "wait": "yielding"}.get(word, self.state)
 
     def hear(self, word: str) -> None:
         """Take in what the worker said."""
@@ -114,6 +123,36 @@ class Turns:
             active[0].tell("wait")
 
 
+class Watch:
+    """Follows two logs of a comparison, and tells a worker when its run leaves the first's.
+
+    The keeper does it, since no worker sees another's losses; the worker logs the alarm, since a
+    log has one writer.
+    """
+
+    def __init__(self, first: RunDir, worker: Worker) -> None:
+        self._course = Course()
+        self._worker = worker
+        self._against = first.config().device
+        self._first, self._second = LogReader(first.events), LogReader(worker.run.events)
+        self._next = 0.0
+
+    def look(self, now: float) -> None:
+        """Read on, a few times a second, until the alarm was raised. ``now`` is monotonic."""
+        if now < self._next or self._course.parted is not None or self._worker.state == "gone":
+            return
+        self._next = now + WATCH_SECONDS
+        self._course.take(_losses(self._second), _losses(self._first))
+        if (block := self._course.parted) is not None:
+            alarm = Parted(self._against, block.step, block.value, block.other, block.gap)
+            self._worker.tell(f"alarm {msgspec.json.encode(alarm).decode()}")
+
+
+def _losses(log: LogReader) -> list[float]:
+    steps = (event for event in log.read() if isinstance(event, StepsCompleted))
+    return [loss for event in steps for (loss,) in struct.iter_unpack("<f", event.losses)]
+
+
 def keep(runs: Sequence[RunDir]) -> None:
     """Look after some runs until each worker is gone."""
     settle_dataset(runs)
@@ -121,6 +160,7 @@ def keep(runs: Sequence[RunDir]) -> None:
     workers = [Worker(run, said) for run in runs]
     exclusive = len(runs) > 1 and runs[0].config().mode == "turns"
     turns = Turns(workers, exclusive)
+    watches = [Watch(runs[0], worker) for worker in workers[1:]]
     while any(worker.state != "gone" for worker in workers):
         try:
             worker, word = said.get(timeout=POLL_SECONDS)
@@ -131,6 +171,8 @@ def keep(runs: Sequence[RunDir]) -> None:
         for worker in workers:
             worker.obey()
         turns.grant(time.monotonic())
+        for watch in watches:
+            watch.look(time.monotonic())
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def test_spellings_of_one_spec_are_one() -> None:
         ("cuda:١", "names no device", "cuda:1"),
         ("cpu:0", "cpu takes no index", "cpu"),
         ("mps:0", "mps takes no index", "mps"),
-        ("cpu@", "option '' is unknown", "@threads=, @precision=, @pipeline="),
+        ("cpu@", "option '' is unknown", "@threads=, @fault=, @precision=, @pipeline="),
         ("cpu@cores=1", "option 'cores' is unknown", "@threads="),
         ("cpu@threads", "threads= is not a thread count", "threads=1 to 1024"),
         ("cpu@threads=0", "threads=0 is not a thread count", "1 to 1024"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mpstui.domain import events
 from mpstui.domain.events import (
+    AlarmRaised,
     AnyEvent,
     DivergenceDetected,
     EpochCompleted,
@@ -23,6 +24,7 @@ from mpstui.domain.events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    StepProfiled,
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
@@ -103,6 +105,24 @@ BUILT: dict[type[AnyEvent], st.SearchStrategy[AnyEvent]] = {
     ),
     DivergenceDetected: st.builds(
         DivergenceDetected, at=FINITE, step=COUNT, value=TEXT, last_finite=st.none() | FINITE
+    ),
+    StepProfiled: st.builds(
+        StepProfiled,
+        at=FINITE,
+        step=COUNT,
+        steps=COUNT,
+        seconds=st.dictionaries(TEXT, FINITE),
+        unsynchronised=FINITE,
+    ),
+    AlarmRaised: st.builds(
+        AlarmRaised,
+        at=FINITE,
+        step=COUNT,
+        value=FINITE,
+        other=FINITE,
+        gap=FINITE,
+        against=TEXT,
+        policy=TEXT,
     ),
     RunPaused: st.builds(RunPaused, at=FINITE, step=COUNT),
     RunResumed: st.builds(RunResumed, at=FINITE, step=COUNT),

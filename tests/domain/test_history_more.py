@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mpstui.domain.events import (
+    AlarmRaised,
     AnyEvent,
     DivergenceDetected,
     EpochCompleted,
@@ -19,6 +20,7 @@ from mpstui.domain.events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    StepProfiled,
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
@@ -90,6 +92,10 @@ def test_a_whole_log_goes_through_its_states() -> None:
         process_cpu=None,
         process_rss=None,
     )
+    profiled = StepProfiled(at=3.1, step=3, steps=5, seconds={"forward": 0.1}, unsynchronised=0.2)
+    alarm = AlarmRaised(
+        at=3.2, step=3, value=9.0, other=1.0, gap=8.0, against="cpu", policy="go on"
+    )
     log: list[tuple[AnyEvent, Status]] = [
         (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), Status.STARTING),
         (started(at=2.0, total_steps=6), Status.WARMING_UP),
@@ -99,6 +105,8 @@ def test_a_whole_log_goes_through_its_states() -> None:
         (WarmupFinished(at=3.0, steps=1, seconds=1.0), Status.TRAINING),
         (steps(2, [1.0, math.inf]), Status.TRAINING),
         (DivergenceDetected(at=3.0, step=3, value="inf", last_finite=1.0), Status.TRAINING),
+        (profiled, Status.TRAINING),
+        (alarm, Status.TRAINING),
         (RunPaused(at=4.0, step=3), Status.PAUSED),
         (RunResumed(at=5.0, step=3), Status.TRAINING),
         (epoch(1, 60_000, 30.0), Status.EVALUATING),

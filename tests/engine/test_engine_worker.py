@@ -30,7 +30,7 @@ from mpstui.domain.events import (
 from mpstui.domain.history import RunHistory
 from mpstui.domain.summarise import summarise
 from mpstui.engine.gate import Gate
-from mpstui.engine.worker import train_run
+from mpstui.engine.worker import Diary, train_run
 from mpstui.runs.child import environment, module_command
 from mpstui.runs.launch import launch
 from mpstui.runs.log import LogReader, LogWriter
@@ -59,7 +59,7 @@ def new_run(path: Path, dataset: Dataset | None = None, **values: Any) -> RunDir
 
 def train(run: RunDir, gate: Gate | None = None) -> list[AnyEvent]:
     with LogWriter(run.events) as log:
-        train_run(run, gate or Gate(), log)
+        train_run(run, gate or Gate(), Diary(run, log))
     return read(run)
 
 
