@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from mpstui.domain.fields import Choice, Flag
 from mpstui.domain.workloads import WORKLOADS
 
 DEVICE_HELP = "TYPE[:INDEX][@OPTION=VALUE]…, e.g. cpu, mps, cuda:1, cpu@threads=1"
+ID_HELP = "a run's id, or a part that only it has"
+IDS_HELP = f"{ID_HELP}; or a comparison's id"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,22 +69,83 @@ def build_parser() -> argparse.ArgumentParser:
     _runs_dir(compare)
     compare.set_defaults(command=_compare)
 
-    runs = commands.add_parser("runs", help="list the runs, or show one")
-    runs.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    _runs_dir(runs)
-    runs.set_defaults(command=_list, id=None)
-    actions = runs.add_subparsers(metavar="ACTION")
-    show = actions.add_parser("show", help="one run's settings, numbers and end")
-    show.add_argument("id", help="a run's id, or a part that only it has")
-    show.add_argument(  # SUPPRESS: `runs --json show` said it before
-        "--json",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="one JSON document on stdout",
+    _runs(commands.add_parser("runs", help="list, show, compare, export, note or delete runs"))
+
+    watch = commands.add_parser("watch", help="follow a run started anywhere; Ctrl-C leaves it be")
+    watch.add_argument(
+        "id",
+        nargs="?",
+        metavar="RUN",
+        help="a run's folder, its id or a part of it, or a comparison's id; default: the newest",
     )
-    _runs_dir(show)
-    show.set_defaults(command=_show)
+    watch.add_argument(
+        "--only", action="store_true", help="this run alone, without the rest of its comparison"
+    )
+    _runs_dir(watch)
+    watch.set_defaults(command=_watch)
+
+    sweep = commands.add_parser("sweep", help="the throughput over batch sizes, device by device")
+    sweep.add_argument("--devices", required=True, help=f"separated by commas, each {DEVICE_HELP}")
+    sweep.add_argument(
+        "--batch-sizes", default="16..4096", metavar="N,N…|N..N", help="(default: %(default)s)"
+    )
+    sweep.add_argument("--workload", choices=tuple(WORKLOADS), default="mnist")
+    sweep.add_argument(
+        "--seconds", type=float, default=1.0, help="timed, for each point (default: %(default)s)"
+    )
+    _format(sweep)
+    sweep.set_defaults(command=_sweep)
     return parser
+
+
+def _runs(runs: argparse.ArgumentParser) -> None:
+    """The actions on runs that are kept; none lists them."""
+    _listing(runs, None, None, None, "started", False)
+    _runs_dir(runs)
+    runs.set_defaults(command=_list)
+    actions = runs.add_subparsers(metavar="ACTION")
+
+    def action(
+        name: str, does: Callable[[argparse.Namespace], int], help: str
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = actions.add_parser(name, help=help)
+        _runs_dir(added)
+        added.set_defaults(command=does)
+        return added
+
+    # SUPPRESS: `runs --json list` said it before.
+    _listing(action("list", _list, "all of them, or some"), *[argparse.SUPPRESS] * 5)
+
+    show = action("show", _show, "one run's settings, numbers, note and end")
+    show.add_argument("id", help=ID_HELP)
+    _json(show, argparse.SUPPRESS)
+
+    compare = action("compare", _compare_runs, "the results of several runs side by side")
+    compare.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
+    compare.add_argument(
+        "--baseline", metavar="ID", help="what speed-ups are against; default: the first"
+    )
+    _format(compare)
+
+    export = action("export", _export, "runs as files, with every step's loss")
+    export.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
+    export.add_argument(
+        "--format", choices=("markdown", "csv", "json", "tensorboard"), required=True
+    )
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="PATH", help="the file; tensorboard: the folder"
+    )
+    export.add_argument("--force", action="store_true", help="replace files that are there")
+
+    note = action("note", _note, "print a run's note, or write it")
+    note.add_argument("id", help=ID_HELP)
+    note.add_argument("text", nargs="?", help="the note; '' removes it")
+
+    delete = action("delete", _delete, "move runs to the trash")
+    delete.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
+
+    restore = action("restore", _restore, "undo a deletion; without an id, list what is deleted")
+    restore.add_argument("ids", nargs="*", metavar="ID", help=IDS_HELP)
 
 
 def config_of(arguments: argparse.Namespace) -> RunConfig:
@@ -129,6 +193,43 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _listing(
+    parser: argparse.ArgumentParser, workload: Any, status: Any, device: Any, sort: Any, json: Any
+) -> None:
+    """Flags of a list of runs, with their defaults."""
+    parser.add_argument("--workload", choices=tuple(WORKLOADS), default=workload)
+    parser.add_argument(
+        "--status",
+        metavar="S",
+        default=status,
+        help="finished, stopped, failed, crashed, killed, training, …; also running, diverged",
+    )
+    parser.add_argument(
+        "--device", metavar="TEXT", default=device, help="a part of the spec or the device's name"
+    )
+    parser.add_argument(
+        "--sort",
+        choices=("started", "epoch", "loss", "accuracy", "device"),
+        default=sort,
+        help="the newest, quickest, least test loss, best or first in the alphabet on top "
+        "(default: started)",
+    )
+    _json(parser, json)
+
+
+def _json(parser: argparse.ArgumentParser, default: Any) -> None:
+    parser.add_argument(
+        "--json", action="store_true", default=default, help="one JSON document on stdout"
+    )
+
+
+def _format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", choices=("table", "markdown", "csv", "json"), default="table", help="on stdout"
+    )
+    parser.add_argument("--json", action="store_const", const="json", dest="format")
+
+
 def _runs_dir(parser: argparse.ArgumentParser) -> None:
     # SUPPRESS: a subcommand's silence must not undo what was said before it.
     parser.add_argument(
@@ -172,10 +273,68 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from .runs import list_runs
 
-    return list_runs(arguments.json, getattr(arguments, "runs_dir", None))
+    return list_runs(
+        arguments.json,
+        getattr(arguments, "runs_dir", None),
+        workload=arguments.workload,
+        status=arguments.status,
+        device=arguments.device,
+        sort=arguments.sort,
+    )
 
 
 def _show(arguments: argparse.Namespace) -> int:
     from .runs import show_run
 
     return show_run(arguments.id, arguments.json, getattr(arguments, "runs_dir", None))
+
+
+def _compare_runs(arguments: argparse.Namespace) -> int:
+    from .runs import compare_runs
+
+    runs_dir = getattr(arguments, "runs_dir", None)
+    format = "json" if arguments.json else arguments.format  # `runs --json compare` says it too
+    return compare_runs(arguments.ids, arguments.baseline, format, runs_dir)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from .runs import export_runs
+
+    runs_dir = getattr(arguments, "runs_dir", None)
+    return export_runs(arguments.ids, arguments.format, arguments.out, arguments.force, runs_dir)
+
+
+def _note(arguments: argparse.Namespace) -> int:
+    from .runs import note_run
+
+    return note_run(arguments.id, arguments.text, getattr(arguments, "runs_dir", None))
+
+
+def _delete(arguments: argparse.Namespace) -> int:
+    from .runs import delete_runs
+
+    return delete_runs(arguments.ids, getattr(arguments, "runs_dir", None))
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from .runs import restore_runs
+
+    return restore_runs(arguments.ids, getattr(arguments, "runs_dir", None))
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from .watch import watch
+
+    return watch(arguments.id, arguments.only, getattr(arguments, "runs_dir", None))
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from .sweep import sweep
+
+    return sweep(
+        arguments.devices,
+        arguments.batch_sizes,
+        arguments.workload,
+        arguments.seconds,
+        arguments.format,
+    )

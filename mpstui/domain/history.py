@@ -36,6 +36,21 @@ WINDOWS = 4096
 """Timed windows kept for the throughput's median, even; at so many, neighbours are merged."""
 
 
+METRICS = (
+    "elapsed",
+    "test loss",
+    "accuracy",
+    "learning rate",
+    "gradient norm",
+    "device memory",
+    "cpu",
+    "gpu",
+    "watts",
+)
+"""Series besides loss and throughput. ``elapsed`` is seconds since the first step, so that x can be
+time; memory is in bytes, cpu in percent of one core, gpu in percent."""
+
+
 class Status(str, Enum):
     """Where a run stands."""
 
@@ -90,6 +105,8 @@ class RunHistory:
         self.losses = Series()
         self.rates = Series()
         """Samples per second over steps, timed windows only."""
+        self.metrics = {name: Series() for name in METRICS}
+        """Everything else over steps, by name; see :data:`METRICS`."""
         self.epochs: list[EpochCompleted] = []
         self.evaluations: list[EvaluationCompleted] = []
         self.pictures: list[SampleSaved] = []
@@ -131,11 +148,18 @@ class RunHistory:
                 self.status = Status.EVALUATING
             case EvaluationCompleted():
                 self.evaluations.append(event)
+                self._note("test loss", event.loss)
+                if event.correct is not None:
+                    self._note("accuracy", event.correct / event.samples)
                 self.status = Status.TRAINING
             case SampleSaved():
                 self.pictures.append(event)
             case SystemSampled():
                 self.system = event
+                self._note("cpu", event.process_cpu)
+                for gpu in event.gpus[:1]:
+                    self._note("gpu", gpu.use)
+                    self._note("watts", gpu.watts)
             case StepProfiled():
                 self.profile = event
             case DivergenceDetected():
@@ -172,8 +196,13 @@ class RunHistory:
         self.samples += event.samples
         self.epoch_samples = event.epoch_samples
         self.lr, self.loss, self.device_bytes = event.lr, float(losses[-1]), event.device_bytes
+        if self.started is not None:
+            self._note("elapsed", event.at - self.started.at)
+        self._note("learning rate", event.lr)
+        self._note("gradient norm", event.grad_norm)
+        self._note("device memory", event.device_bytes)
         if event.timed and event.seconds > 0:
-            self.rates.append([self.step], [event.samples / event.seconds])
+            self.rates.add(self.step, event.samples / event.seconds)
             self._windows.append(Window(event.samples, event.seconds))
             if event.joules is not None:
                 self.joules += event.joules
@@ -183,6 +212,10 @@ class RunHistory:
                 self._windows = [
                     Window(a.samples + b.samples, a.seconds + b.seconds) for a, b in pairs
                 ]
+
+    def _note(self, name: str, value: float | None) -> None:
+        if value is not None and self.step:
+            self.metrics[name].add(self.step, value)
 
     @property
     def progress(self) -> float:

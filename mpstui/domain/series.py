@@ -7,6 +7,7 @@ finite are kept apart, by their exact x, so that none is ever lost in a bucket.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,10 @@ CAPACITY = 2048
 
 MARKS = 1000
 """Stretches of non-finite values kept one by one; more are only counted."""
+
+
+_WIDE = 64
+"""Points in a bucket from which on buckets are filled one by one."""
 
 
 class NonFinite(NamedTuple):
@@ -51,6 +56,8 @@ class Series:
         self._low = np.full(capacity, np.inf)
         self._high = np.full(capacity, -np.inf)
         self._last = np.full(capacity, np.nan)
+        self._sum = np.zeros(capacity)  # of finite values, and how many they are
+        self._finite = np.zeros(capacity)
         self._ended_with = ""  # kind of the very last point, to join stretches over appends
 
     @property
@@ -70,6 +77,33 @@ class Series:
             return
         while self.count + len(xs) > self.stride * len(self._low):
             self._merge()
+        if self.stride < _WIDE:
+            self._scatter(xs, ys)
+        else:
+            self._fill(xs, ys)
+        self.count += len(xs)
+
+    def add(self, x: float, y: float) -> None:
+        """Add one point; the cheap way for what comes one at a time."""
+        if not math.isfinite(y):
+            self.append([x], [y])
+            return
+        if self.count == self.stride * len(self._low):
+            self._merge()
+        bucket = self.count // self.stride
+        if self.count % self.stride == 0:
+            self._x[0, bucket] = x
+        self._x[1, bucket] = x
+        self._low[bucket] = min(self._low[bucket], y)
+        self._high[bucket] = max(self._high[bucket], y)
+        self._last[bucket] = y
+        self._sum[bucket] += y
+        self._finite[bucket] += 1.0
+        self.count += 1
+        self._ended_with = ""
+
+    def _scatter(self, xs: Floats, ys: Floats) -> None:
+        """Points over many buckets at once."""
         bucket = (self.count + np.arange(len(xs))) // self.stride
         finite = np.isfinite(ys)
         np.fmin.at(self._x[0], bucket, xs)
@@ -77,8 +111,33 @@ class Series:
         np.minimum.at(self._low, bucket[finite], ys[finite])
         np.maximum.at(self._high, bucket[finite], ys[finite])
         self._last[bucket[finite]] = ys[finite]
-        self.count += len(xs)
+        np.add.at(self._sum, bucket[finite], ys[finite])
+        np.add.at(self._finite, bucket[finite], 1.0)
         self._note(xs, ys, finite)
+
+    def _fill(self, xs: Floats, ys: Floats) -> None:
+        """Points that fall into a few wide buckets, one bucket after the other."""
+        finite = np.isfinite(ys)
+        whole = bool(finite.all())
+        start = 0
+        while start < len(xs):
+            bucket, filled = divmod(self.count + start, self.stride)
+            end = min(start + self.stride - filled, len(xs))
+            if filled == 0:
+                self._x[0, bucket] = xs[start]
+            self._x[1, bucket] = xs[end - 1]
+            held = ys[start:end] if whole else ys[start:end][finite[start:end]]
+            if len(held):
+                self._low[bucket] = min(self._low[bucket], held.min())
+                self._high[bucket] = max(self._high[bucket], held.max())
+                self._last[bucket] = held[-1]
+                self._sum[bucket] += held.sum()
+                self._finite[bucket] += len(held)
+            start = end
+        if whole:
+            self._ended_with = ""
+        else:
+            self._note(xs, ys, finite)
 
     def points(
         self, columns: int, start: float = -np.inf, end: float = np.inf
@@ -110,6 +169,45 @@ class Series:
         y[np.cumsum(repeat)[both] - 1] = high[both]
         return np.repeat(x, repeat), y
 
+    def smoothed(
+        self, weight: float, start: float = -np.inf, end: float = np.inf
+    ) -> tuple[Floats, Floats]:
+        """An exponential moving average over the points, a value for each bucket.
+
+        A bucket of n points counts as n steps of the average, so that the curve does not depend on
+        how far buckets were merged. It starts at the first value.
+
+        Args:
+            weight: What each point leaves of the average before it, 0 to below 1.
+            start: Least x wanted; points before it count all the same.
+            end: Greatest x wanted.
+
+        Returns:
+            x and y, each of shape (m,).
+        """
+        held = np.flatnonzero(self._finite[: self.buckets])
+        x, counts = self._x[1][held], self._finite[held]
+        means = self._sum[held] / counts
+        kept = weight**counts
+        smooth, average = np.empty(len(held)), means[0] if len(held) else 0.0
+        for place, (mean, share) in enumerate(zip(means, kept, strict=True)):
+            average = share * average + (1.0 - share) * mean
+            smooth[place] = average
+        chosen = (x >= start) & (x <= end)
+        return x[chosen], smooth[chosen]
+
+    def at(self, x: float) -> float | None:
+        """The last finite value at x or before it, as far as the buckets tell it."""
+        place = int(np.searchsorted(self._x[1][: self.buckets], x))
+        for bucket in range(min(place, self.buckets - 1), -1, -1):
+            if self._x[0][bucket] <= x and np.isfinite(self._last[bucket]):
+                return float(self._last[bucket])
+        return None
+
+    def last_x(self) -> float | None:
+        """The newest x."""
+        return float(self._x[1][self.buckets - 1]) if self.count else None
+
     def span(self) -> tuple[float, float] | None:
         """Least and greatest finite value; None while there is none."""
         low = float(self._low[: self.buckets].min(initial=np.inf))
@@ -131,6 +229,9 @@ class Series:
         self._high[:half] = self._high.reshape(pairs).max(axis=1)
         last = self._last.reshape(pairs)
         self._last[:half] = np.where(np.isfinite(last[:, 1]), last[:, 1], last[:, 0])
+        for added in (self._sum, self._finite):
+            added[:half] = added.reshape(pairs).sum(axis=1)
+            added[half:] = 0.0
         self._x[:, half:], self._last[half:] = np.nan, np.nan
         self._low[half:], self._high[half:] = np.inf, -np.inf
         self.stride *= 2

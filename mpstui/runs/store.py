@@ -1,4 +1,4 @@
-"""The folder of all runs: create, list, find."""
+"""The folder of all runs: create, list, find, select."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 
 from .rundir import RunDir
+
+TRASH = ".trash"
+"""The folder of deleted runs, inside the folder of all runs."""
+
+_COMPARISON = re.compile(r"\d{8}-\d{6}-[a-z]+-[0-9a-f]{4}")
+"""What ``create`` calls a comparison. Any other word is a run's id or a part of one."""
 
 
 class RunStore:
@@ -55,7 +61,11 @@ class RunStore:
         """Every run, the newest first."""
         if not self.root.is_dir():
             return []
-        found = [path for path in self.root.iterdir() if (path / "config.toml").is_file()]
+        found = [
+            path
+            for path in self.root.iterdir()
+            if not path.name.startswith(".") and (path / "config.toml").is_file()
+        ]
         return [RunDir(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
 
     def newest_group(self) -> list[RunDir]:
@@ -66,13 +76,40 @@ class RunStore:
         runs = self.all()
         for newest in runs:
             try:
-                group = newest.config().comparison
+                return self.group(newest)
             except LogError:
                 continue
-            if not group:
-                return [newest]
-            return [run for run in reversed(runs) if run.id.startswith(f"{group}-")]
         return []
+
+    def group(self, run: RunDir) -> list[RunDir]:
+        """All runs of a run's comparison that are there, in their order; a single run alone.
+
+        Raises:
+            LogError: When the run's config cannot be read; the message names it.
+        """
+        name = run.config().comparison
+        others = self._comparison(name) if name else []
+        # A folder that was renamed is none of theirs, whatever its config says.
+        return others if any(other.id == run.id for other in others) else [run]
+
+    def _comparison(self, name: str) -> list[RunDir]:
+        return [run for run in reversed(self.all()) if run.id.startswith(f"{name}-")]
+
+    def select(self, texts: Sequence[str]) -> list[RunDir]:
+        """The runs that some words name, each once, in the order of the words.
+
+        Args:
+            texts: Each a run's id, a part that only one run has, or the id of a comparison, which
+                stands for all of its runs.
+
+        Raises:
+            RunNotFound: When a word names none or, as a part, several; the message names them.
+        """
+        found: dict[str, RunDir] = {}
+        for text in texts:
+            named = self._comparison(text) if _COMPARISON.fullmatch(text) else []
+            found.update((run.id, run) for run in named or [self.find(text)])
+        return list(found.values())
 
     def find(self, text: str) -> RunDir:
         """The run whose id is this, or the only one that holds it.
@@ -88,6 +125,7 @@ class RunStore:
         if len(matches) == 1:
             return matches[0]
         if not matches:
-            raise RunNotFound(f"no run in {self.root} is called {text!r}; `mpstui runs` lists them")
+            lists = "mpstui runs restore" if self.root.name == TRASH else "mpstui runs"
+            raise RunNotFound(f"no run in {self.root} is called {text!r}; `{lists}` lists them")
         several = ", ".join(run.id for run in matches[:5])
         raise RunNotFound(f"{len(matches)} runs hold {text!r}: {several}; give more of the id")

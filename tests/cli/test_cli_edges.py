@@ -36,6 +36,7 @@ VALUES = {
     "pipeline": "reference",
     "precision": "bf16",
     "mode": "together",
+    "on_alarm": "pause",
 }
 
 

@@ -42,7 +42,7 @@ def test_real_runs_that_differ_by_rounding_and_draws_raise_no_alarm(
     kind: str, workload: str
 ) -> None:
     found = [pair for pair in pairs(kind) if pair[0].startswith(workload)]
-    assert len(found) >= 10
+    assert len(found) == 20
     for name, other in found:
         assert course_of(name, other).parted is None, name
 

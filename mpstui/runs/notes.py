@@ -1,0 +1,54 @@
+"""What a person wrote about a run: ``note.md`` in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpstui.domain.errors import LogError, RunNotFound, UsageError
+
+from .files import replace
+from .rundir import RunDir
+
+
+def read_note(run: RunDir) -> str:
+    """A run's note, as it was written; empty when there is none.
+
+    Raises:
+        LogError: When note.md is not UTF-8 text; the message names it.
+    """
+    path = _path(run)
+    try:
+        return path.read_bytes().decode()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (UnicodeDecodeError, OSError) as error:
+        raise LogError(f"{path}: {error}; allowed: a text file in UTF-8") from error
+
+
+def write_note(run: RunDir, text: str) -> None:
+    """Replace a run's note.
+
+    Args:
+        run: Its folder must be there.
+        text: Any text; without a visible character it removes the note.
+
+    Raises:
+        RunNotFound: When the folder is gone, the run deleted meanwhile.
+        UsageError: When the text cannot be written as UTF-8, or the file not at all.
+    """
+    path = _path(run)
+    if not run.path.is_dir():  # `replace` would make it anew, in the way of undoing the deletion
+        raise RunNotFound(f"{run.path}: there is no such folder any more; was the run deleted?")
+    try:
+        if text.strip():
+            replace(path, text.encode())
+        else:
+            path.unlink(missing_ok=True)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"note: {error}; allowed: text that UTF-8 can hold") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _path(run: RunDir) -> Path:
+    return run.path / "note.md"

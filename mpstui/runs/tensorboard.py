@@ -1,0 +1,115 @@
+"""A run's log as TensorBoard's event files, through the package ``tensorboard``.
+
+That package is an extra and is imported only when it is asked for; torch's own writer would need
+torch, which nothing here imports.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mpstui.domain.errors import UsageError
+from mpstui.domain.events import AnyEvent, EvaluationCompleted, StepsCompleted
+
+
+class Scalar(NamedTuple):
+    """A point of one of TensorBoard's curves."""
+
+    tag: str
+    step: int
+    at: float
+    """Unix time in seconds."""
+    value: float
+
+
+def scalars(events: Sequence[AnyEvent]) -> Iterator[Scalar]:
+    """The curves of a log, in its order.
+
+    A window tells when it ended and how long it took; its steps are spread evenly over that. Its
+    throughput and learning rate stand at its last step.
+    """
+    for event in events:
+        if isinstance(event, StepsCompleted):
+            losses = np.frombuffer(event.losses, "<f4")
+            last = event.first_step + len(losses) - 1
+            for step, loss in enumerate(losses, event.first_step):
+                at = event.at - event.seconds * (last - step) / len(losses)
+                yield Scalar("train/loss", step, at, float(loss))
+            yield Scalar("train/lr", last, event.at, event.lr)
+            if event.timed and event.seconds > 0:
+                rate = event.samples / event.seconds
+                yield Scalar("train/samples_per_second", last, event.at, rate)
+        elif isinstance(event, EvaluationCompleted):
+            loss = math.nan if event.loss is None else event.loss
+            yield Scalar("test/loss", event.step, event.at, loss)
+            if event.correct is not None:
+                right = event.correct / event.samples
+                yield Scalar("test/accuracy", event.step, event.at, right)
+
+
+def path(out: Path, run_id: str, at: float) -> Path:
+    """A run's event file below a log folder.
+
+    TensorBoard asks for ``tfevents`` in the name, and takes the number for the start. Its own
+    writer would put this machine's host name there.
+
+    Args:
+        out: The folder that TensorBoard will be shown.
+        run_id: Also what TensorBoard will call the run.
+        at: The run's start, Unix time in seconds.
+    """
+    return out / run_id / f"events.out.tfevents.{at:010.0f}.mpstui"
+
+
+def require() -> tuple[Any, Any, Any]:
+    """TensorBoard's modules: the writer, events, summaries.
+
+    Raises:
+        UsageError: When the package cannot be imported; the message says how to get it.
+    """
+    try:
+        return (
+            importlib.import_module("tensorboard.summary.writer.event_file_writer"),
+            importlib.import_module("tensorboard.compat.proto.event_pb2"),
+            importlib.import_module("tensorboard.compat.proto.summary_pb2"),
+        )
+    except ImportError as error:
+        raise UsageError(
+            f"format: tensorboard needs its package ({error}); "
+            'allowed: pip install "mpstui[tensorboard]", or markdown, csv, json'
+        ) from error
+
+
+def write(path: Path, events: Sequence[AnyEvent]) -> None:
+    """Write a log's curves into an event file, replacing one that is there whole or not at all.
+
+    Args:
+        path: From :func:`path`; its folder is made.
+        events: The whole log.
+
+    Raises:
+        UsageError: When the package cannot be imported.
+        OSError: When the file cannot be written.
+    """
+    files, event_pb2, summary_pb2 = require()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The writer chooses its file's name, so it has a folder to itself until it is done.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        writer = files.EventFileWriter(folder)
+        for scalar in scalars(events):
+            value = summary_pb2.Summary.Value(tag=scalar.tag, simple_value=scalar.value)
+            summary = summary_pb2.Summary(value=[value])
+            writer.add_event(
+                event_pb2.Event(wall_time=scalar.at, step=scalar.step, summary=summary)
+            )
+        writer.close()
+        (written,) = Path(folder).iterdir()
+        os.replace(written, path)
