@@ -43,10 +43,35 @@ ACTIONS = (
     Action("space", "app.pause", "pause/resume", "Pause all runs, or let them go on", "live"),
     Action("s", "app.stop", "stop", "Stop safely: each run ends with a summary", "live"),
     Action("k", "app.kill", "kill", "End the workers at once, after a question", "live"),
+    Action("o", "overlay", "overlay", "All runs in one chart, or a panel each", "live"),
+    Action("x", "axis", "axis", "Over steps, samples or time", "live"),
+    Action("y", "log_y", "log y", "Log y where it helps, always, never", "live"),
+    Action("m", "smooth", "smooth", "Moving average, raw values faint behind it", "live"),
+    Action("t", "choose_charts", "charts", "Choose which charts are shown", "live"),
+    Action("c", "crosshair", "crosshair", "The same step's values in every chart", "live", False),
+    Action("left", "move(-0.02)", "left", "Crosshair, or window, to the left", "live", False),
+    Action("right", "move(0.02)", "right", "Crosshair, or window, to the right", "live", False),
+    Action(
+        "plus,equals_sign", "zoom(True)", "zoom in", "Zoom in, as the wheel does", "live", False
+    ),
+    Action("minus", "zoom(False)", "zoom out", "Zoom out", "live", False),
+    Action("0", "everything", "all of x", "Show all of x again", "live", False),
+    Action("f", "follow", "follow", "Follow the newest step, or hold still", "live", False),
     Action("v", "pictures", "pictures", "Look at the newest samples", "live"),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "live"),
-    Action("m", "copy_table", "copy Markdown", "Copy the table as Markdown", "results"),
-    Action("n", "app.show_mode('configure')", "new run", "Set up a run", "results"),
+    Action("enter", "compare", "compare", "Compare the selected runs, or this one", "results"),
+    Action("space", "select", "select", "Select the run, or no longer", "results"),
+    Action("slash", "filter", "filter", "Filter by id, workload, device, status, note", "results"),
+    Action("o", "next_order", "sort", "Sort by the next column with a number, or date", "results"),
+    Action("b", "pin", "baseline", "Measure the comparison against this run ⚑", "results"),
+    Action("l", "watch_runs", "live", "Put the selected runs on the Live screen", "results"),
+    Action("e", "note", "note", "Edit the note of this run", "results"),
+    Action("d", "delete", "delete", "Move the selected runs to the trash", "results"),
+    Action("u", "undelete", "undo", "Restore what was deleted last", "results", False),
+    Action("x", "export", "export", "Write the comparison into a file", "results"),
+    Action("m", "copy_table", "copy", "Copy the table as Markdown", "results", False),
+    Action("n", "app.show_mode('configure')", "new run", "Set up a run", "results", False),
+    Action("escape", "step_back", "clear", "Clear the filter, or the selection", "results", False),
     Action("question_mark,f1", "app.help", "help", "Every key, and how to read the screens"),
     Action("q,ctrl+q", "app.leave", "quit", "Quit; runs can go on without the app"),
 )
@@ -73,6 +98,6 @@ def bindings(where: str) -> list[Binding]:
 def key_name(action: Action) -> str:
     """The first key as a person calls it."""
     first = action.keys.split(",")[0]
-    return {"question_mark": "?", "escape": "esc", "slash": "/"}.get(
+    return {"question_mark": "?", "escape": "esc", "slash": "/", "plus": "+", "minus": "-"}.get(
         first, first.replace("ctrl+", "^")
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from mpstui.domain.article import ArticleLog
-from mpstui.domain.events import SystemSampled
+from mpstui.domain.course import Course
+from mpstui.domain.events import StepsCompleted, SystemSampled
 from mpstui.domain.history import Status
+from mpstui.domain.series import Series
 from mpstui.domain.summary import RunSummary
 from mpstui.runs.control import Wish
 from mpstui.runs.rundir import RunDir
@@ -32,6 +36,9 @@ class Session:
         """How many lines there have been in all."""
         self._logs = [ArticleLog(view.config) for view in self.views]
         self._told: set[str] = set()
+        self.courses = [Course() for _ in self.views[1:]]
+        self.gaps = [Series() for _ in self.views[1:]]
+        """How far each further run is from the first, over steps, as a share of the loss."""
 
     @property
     def live(self) -> bool:
@@ -48,15 +55,29 @@ class Session:
         """Read on; returns whether anything changed."""
         before = [view.history.revision for view in self.views]
         width = max(len(view.config.device) for view in self.views)
-        for view, log in zip(self.views, self._logs, strict=True):
+        for place, (view, log) in enumerate(zip(self.views, self._logs, strict=True)):
             prefix = f"{view.config.device:<{width}}  " if len(self.views) > 1 else ""
             for event in view.refresh():
                 self._write(prefix + line for line in log.lines(event))
+                if isinstance(event, StepsCompleted):
+                    self._compare(place, np.frombuffer(event.losses, "<f4").tolist())
             status = view.history.status
             if status in (Status.CRASHED, Status.KILLED) and view.run.id not in self._told:
                 self._told.add(view.run.id)  # no event of its own tells it
                 self._write(prefix + line for line in view.history.message.splitlines())
         return before != [view.history.revision for view in self.views]
+
+    def _compare(self, place: int, losses: list[float]) -> None:
+        """Take a run's new losses into the gaps; the first run's count for every other."""
+        for other, (course, gaps) in enumerate(zip(self.courses, self.gaps, strict=True), 1):
+            if place == 0:
+                blocks = course.take(others=losses)
+            elif place == other:
+                blocks = course.take(mine=losses)
+            else:
+                continue
+            if blocks:
+                gaps.append([block.step for block in blocks], [block.gap for block in blocks])
 
     def ask(self, wish: Wish) -> None:
         """Ask something of every run that is under way."""

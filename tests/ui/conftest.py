@@ -13,6 +13,7 @@ from mpstui.domain.catalogue import CATALOGUE
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.events import (
+    AlarmRaised,
     DivergenceDetected,
     EpochCompleted,
     EvaluationCompleted,
@@ -133,6 +134,11 @@ def make_runs(home: Path) -> MakeRuns:
     return make
 
 
+PARTED = AlarmRaised(
+    at=NOW, step=420, value=2.9, other=0.15, gap=7.1, against="cpu", policy="go on"
+)
+
+
 def write_log(run: RunDir, place: int, kind: str) -> None:
     config = run.config()
     at = NOW - 60
@@ -161,6 +167,8 @@ def write_log(run: RunDir, place: int, kind: str) -> None:
             steps = np.arange(first, first + 10)
             fall = 2.3 * np.exp(-steps / 120) + 0.08
             losses = fall * (1 + 0.15 * noise.standard_normal(10))
+            if kind == "parted":
+                losses = np.where(steps > 400, 2.9, losses)
             if kind == "diverged":
                 losses = 550 * np.exp((steps - 100) / 40.0)
                 losses[steps > 600] = np.nan
@@ -179,6 +187,8 @@ def write_log(run: RunDir, place: int, kind: str) -> None:
                     device_bytes=412 * 2**20 if place else None,
                 )
             )
+            if kind == "parted" and 420 in steps:
+                log.append(PARTED)
             if kind == "diverged" and 600 in steps:
                 log.append(DivergenceDetected(at=at, step=601, value="nan", last_finite=1.48e8))
             if (first + 9) // config.steps_per_epoch > (first - 1) // config.steps_per_epoch:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec.structs import replace
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Center, Horizontal
+from textual.containers import Center, Horizontal, Vertical
 from textual.widgets import Log, Static
 
 from mpstui.domain.history import Status
-from mpstui.domain.series import Series
+from mpstui.runs.paths import home
 from mpstui.ui.actions import bindings
+from mpstui.ui.figures import whole_x, y_limits
 from mpstui.ui.governor import Governor
 from mpstui.ui.session import Session
-from mpstui.ui.widgets.run_panel import Limits, RunPanel
+from mpstui.ui.view_state import Limits, ViewState, load_view, save_view
+from mpstui.ui.widgets.chart import Chart
+from mpstui.ui.widgets.charts import Charts
+from mpstui.ui.widgets.overlay import GapStrip, Overlay
+from mpstui.ui.widgets.run_panel import RunPanel
 from mpstui.ui.widgets.system_strip import SystemStrip
 
 from .base import MainScreen
@@ -33,9 +40,18 @@ class LiveScreen(MainScreen):
         #empty { height: 1fr; align: center middle; display: none; }
         #empty Static { width: auto; color: $foreground-muted; }
         #panels { height: 1fr; overflow-x: auto; }
+        #together { height: auto; }
+        &.-overlay {
+            #panels { height: 6; RunPanel Charts, RunPanel Picture { display: none; } }
+            #together { height: 1fr; }
+        }
+        Overlay { display: none; }
+        &.-overlay Overlay { display: block; }
+        &.-high.-compared GapStrip { display: block; }
         Log { height: 22%; background: $background; overflow-x: hidden; }
         &.-low Log { height: 5; }
-        &.-empty { #empty { display: block; } #panels, SystemStrip, Log { display: none; } }
+        &.-empty { #panels, #together, SystemStrip, Log { display: none; } }
+        &.-empty #empty { display: block; }
     }
     """
 
@@ -44,14 +60,17 @@ class LiveScreen(MainScreen):
         self._session: Session | None = None
         self._lines = 0
         self._governor = Governor()
-        self._drawn: tuple[int, ...] = ()
-        """Steps and panel widths of the last drawing."""
+        self._drawn: tuple[object, ...] = ()
+        """Revisions, view and panel widths of the last drawing."""
+        self._remembered = home() / "view.json"
+        self._view = load_view(self._remembered)
 
     def body(self) -> ComposeResult:
         """Panels, strip, log; or a word on how to begin."""
         with Center(id="empty"):
             yield Static(EMPTY)
         yield Horizontal(id="panels")
+        yield Vertical(id="together")
         yield SystemStrip()
         log = Log(max_lines=2000, classes="pane")
         log.border_title = "Log"
@@ -98,25 +117,119 @@ class LiveScreen(MainScreen):
         await holder.mount_all(
             RunPanel(view, series) for series, view in enumerate(session.views, 1)
         )
+        together = self.query_one("#together", Vertical)
+        await together.remove_children()
+        await together.mount_all([Overlay(session), GapStrip(session.views[0].config.device)])
+        self.set_class(len(session.views) > 1, "-compared")
+        self.set_class(self._view.overlay, "-overlay")
 
     def _draw(self, session: Session, panels: list[RunPanel]) -> None:
-        widths = [panel.size.width for panel in panels]
-        drawing = (sum(view.history.step for view in session.views), *widths)
+        columns = (
+            [self.query_one(Overlay).charts]
+            if self._view.overlay
+            else [panel.charts for panel in panels]
+        )
+        widths = [charts.size.width for charts in columns]
+        steps = sum(view.history.revision for view in session.views)
+        drawing = (steps, self._view, *widths)
         clock = self.state.clock()
-        # A panel that is not laid out yet has no columns to fill.
-        if 0 in widths or drawing == self._drawn or not self._governor.due(clock):
+        # A panel that is not laid out yet has no columns to fill. A person does not wait.
+        asked = not self._drawn or self._drawn[1] != self._view
+        if 0 in widths or drawing == self._drawn or not (asked or self._governor.due(clock)):
             return
         self._drawn = drawing
-        spent = sum(panel.draw_seconds for panel in panels)
+        spent = sum(charts.draw_seconds for charts in self.query(Charts))
         timing = any(view.history.status is Status.TRAINING for view in session.views)
-        self._governor.drew(clock, spent, timing)
-        histories = [view.history for view in session.views]
-        last = max(history.step for history in histories)
-        x = (0.0, float(max(last, 10)))
-        losses = _limits([history.losses for history in histories])
-        rates = _limits([history.rates for history in histories])
-        for panel in panels:
-            panel.draw(x, losses, None if rates is None else (0.0, rates[1] * 1.05))
+        self._governor.drew(clock, spent + self.query_one(GapStrip).draw_seconds, timing)
+        subjects = [panel.subject for panel in panels]
+        whole = whole_x(subjects, self._view)
+        ys = {name: y_limits(subjects, name, self._view) for name in self._view.charts}
+        if self._view.overlay:
+            columns[0].draw(subjects, self._view, whole, ys)
+        else:
+            for charts, subject in zip(columns, subjects, strict=True):
+                charts.draw([subject], self._view, whole, ys)
+        if session.gaps:
+            self.query_one(GapStrip).draw_gaps(session, subjects, self._view, whole)
+
+    def _look(self, view: ViewState) -> None:
+        """Look at the charts in another way, at once, and remember it."""
+        self._view = view
+        self.set_class(view.overlay, "-overlay")
+        save_view(self._remembered, view)
+        self.call_after_refresh(self.sync)
+
+    @property
+    def _whole(self) -> Limits:
+        return whole_x([panel.subject for panel in self.query(RunPanel)], self._view)
+
+    def action_overlay(self) -> None:
+        """All runs in one chart, or a panel each."""
+        self._look(replace(self._view, overlay=not self._view.overlay))
+
+    def action_axis(self) -> None:
+        """The next x: step, samples, time."""
+        self._look(self._view.next_axis())
+        self.notify(f"x: {self._view.axis}", timeout=2)
+
+    def action_log_y(self) -> None:
+        """Log y where it helps, always, never."""
+        self._look(self._view.next_log())
+        self.notify(f"log y: {self._view.log_y}", timeout=2)
+
+    def action_smooth(self) -> None:
+        """Stronger smoothing, and none again."""
+        self._look(self._view.next_smoothing())
+        self.notify(f"smoothing: {self._view.smoothing:g}", timeout=2)
+
+    def action_zoom(self, inwards: bool) -> None:
+        """Half or twice the part of x that is shown."""
+        self._look(self._view.zoomed(self._whole, inwards))
+
+    def action_everything(self) -> None:
+        """Show all of x again, without a crosshair."""
+        self._look(replace(self._view, window=None, cursor=None, follow=True))
+
+    def action_move(self, share: float) -> None:
+        """Move the crosshair, or without one the window."""
+        if self._view.cursor is None:
+            self._look(self._view.panned(self._whole, share * 10))
+        else:
+            self._look(self._view.pointed(self._whole, share))
+
+    def action_crosshair(self) -> None:
+        """A crosshair in every chart, or none."""
+        if self._view.cursor is None:
+            self._look(self._view.pointed(self._whole, 0.0))
+        else:
+            self._look(replace(self._view, cursor=None))
+
+    def action_follow(self) -> None:
+        """Follow the newest step, or hold still."""
+        low_high = self._view.shown(self._whole)
+        follow = not self._view.follow
+        self._look(replace(self._view, follow=follow, window=self._view.window or low_high))
+        self.notify("following the newest step" if follow else "holding still", timeout=2)
+
+    @work
+    async def action_choose_charts(self) -> None:
+        """Choose which charts are shown."""
+        from .charts_dialog import ChartsDialog
+
+        chosen = await self.app.push_screen_wait(ChartsDialog(self._view.charts))
+        if chosen is not None:
+            self._look(replace(self._view, charts=chosen))
+
+    @on(Chart.Pointed)
+    def _pointed(self, event: Chart.Pointed) -> None:
+        low, high = self._view.shown(self._whole)
+        self._look(replace(self._view, cursor=low + event.share * (high - low)))
+
+    @on(Chart.Zoomed)
+    def _zoomed(self, event: Chart.Zoomed) -> None:
+        low, high = self._view.shown(self._whole)
+        around = low + event.share * (high - low)
+        self._look(self._view.zoomed(self._whole, event.inwards, around))
 
     def action_pictures(self) -> None:
         """Look at the newest samples."""
@@ -132,12 +245,3 @@ class LiveScreen(MainScreen):
             self.notify(f"No pictures: {why}.", severity="warning")
             return
         self.app.push_screen(PicturesScreen(views))
-
-
-def _limits(series: list[Series]) -> Limits | None:
-    """Least and greatest of several series: panels share their axes."""
-    spans = [one.span() for one in series]
-    known = [span for span in spans if span is not None]
-    if not known:
-        return None
-    return min(low for low, _ in known), max(high for _, high in known)

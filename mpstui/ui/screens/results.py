@@ -1,116 +1,399 @@
-"""Results: the article's table for the runs on screen, with the article's own rows under it."""
+"""Results: a comparison on top, and under it the history that runs are picked from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import ClassVar
 
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable, Footer, Input
+from textual.worker import get_current_worker
 
-from mpstui.domain.comparison import HEADINGS, Row, article_rows, notes, rows
+from mpstui.domain.errors import MpstuiError
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.tables import comparison_table
+from mpstui.runs.files import replace
+from mpstui.runs.paths import home
+from mpstui.runs.rundir import RunDir
 from mpstui.ui.actions import bindings
+from mpstui.ui.history import ORDERS, History, HistoryReader, HistoryRow, row_of
+from mpstui.ui.session import Session
+from mpstui.ui.widgets.comparison_table import ComparisonPane
+from mpstui.ui.widgets.history import HistoryPane, HistoryTable
 
 from .base import MainScreen
+from .history_dialogs import SUFFIXES, ExportQuestion, NoteDialog, write_export
 
 EMPTY = "No results yet.  Press  n  to set a run up."
+NOTHING = "Nothing to compare yet.  space  selects runs below,  enter  compares them."
 
-RIGHT = (3, 4, 5, 6, 7)
-"""Columns of numbers: flush right."""
+FIRST_ROWS = 32
+"""So many rows are shown as soon as they are read; then twice as many, and so on."""
 
-NARROW = 100
-FIRST_WHEN_NARROW = (0, 2, 3, 5, 7, 6, 4, 1, 8)
-"""The order of columns where the last ones have to be scrolled to."""
+WHOLE_FOOTER = 130
+"""Cells from which on the keys have room to breathe. Below 100 not even compact ones all fit."""
+
+LOOK_SECONDS = 2.0
+"""How often to look for runs that another terminal has started, and on which it trains."""
 
 
 class ResultsScreen(MainScreen):
-    """The table, and under it what a reader has to know."""
+    """The comparison and the history."""
 
     MODE = "results"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("results")]
-    DEFAULT_CSS = """
-    ResultsScreen {
-        #results { height: 1fr; }
-        DataTable { height: auto; max-height: 1fr; background: $background; }
-        #notes { margin-top: 1; height: auto; }
-    }
-    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: list[RunSummary] = []
+        self.history = History()
+        self._reader: HistoryReader | None = None
+        self._reading = threading.Lock()
+        self._loading = True
+        self._session: Session | None = None
+        self._chosen: list[str] = []
+        """The runs that were picked for the comparison; none: those of the session."""
+        self._deleted: list[list[str]] = []
+        """What was deleted, the newest deletion last."""
+        self._changed = 0
+        """When the store's folder had changed last, when it was read."""
 
     def body(self) -> ComposeResult:
-        """One pane."""
-        with Vertical(id="results", classes="pane") as pane:
-            pane.border_title = "Results"
-            yield DataTable(cursor_type="row", zebra_stripes=False)
-            with VerticalScroll():
-                yield Static(EMPTY, id="notes")
+        """Comparison over history."""
+        yield ComparisonPane()
+        yield HistoryPane()
 
     def on_mount(self) -> None:
         """Follow the runs."""
         super().on_mount()
         self.state.recall()
-        self.watch(self.app, "pulse", self._show)
-        self.query_one(DataTable).focus()
+        self.watch(self.app, "pulse", self._pulse, init=False)
+        self.set_interval(LOOK_SECONDS, self._look)
+        self.query_one(HistoryTable).focus()
 
     def on_screen_resume(self) -> None:
         """Show what happened while another screen was up."""
-        self._show()
+        self._pulse()
+        self._scan()
 
     def on_resize(self) -> None:
         """Put the columns in the order that the width asks for."""
-        self._shown = []
+        self.query_one(Footer).compact = 100 <= self.size.width < WHOLE_FOOTER
         self._show()
 
-    def _show(self) -> None:
-        session = self.state.session
-        if session is None or not self.is_active:
-            return
-        runs = session.summaries()
-        if runs == self._shown:
-            return
-        self._shown = runs
-        table = self.query_one(DataTable)
-        table.clear(columns=True)
-        published = article_rows() if runs[0].workload == "mnist" else []
-        measured = rows(runs)
-        every = [HEADINGS, *measured, *published]
-        order = FIRST_WHEN_NARROW if self.size.width < NARROW else range(len(HEADINGS))
-        widths = [max(len(row[place]) for row in every) for place in range(len(HEADINGS))]
-        for place in order:
-            heading, width = HEADINGS[place], widths[place]
-            table.add_column(heading.rjust(width) if place in RIGHT else heading, width=width)
-        for style, some in (("", measured), ("dim", published)):
-            for row in some:
-                cells = _cells(row, widths, style)
-                table.add_row(*(cells[place] for place in order))
-        pane = self.query_one("#results")
-        pane.border_subtitle = f"{runs[0].workload} · batch {runs[0].batch_size} · {runs[0].mode}"
-        told = [*notes(runs), "speed-up is against the first device"]
-        if runs[0].workload == "mnist":
-            told.append("the article's rows: MNIST at batch 64, 2022, as published, not run here")
-        self.query_one("#notes", Static).update(
-            Content("\n").join(Content.styled(f"· {note}", "$foreground-muted") for note in told)
+    # Reading
+
+    def _pulse(self) -> None:
+        if self.is_active:
+            self._follow()
+            self._show()
+
+    def _look(self) -> None:
+        followed = {view.run.id for view in self._session.views} if self._session else set()
+        under_way = any(
+            not row.over and id not in followed for id, row in self.history.rows.items()
         )
+        if self.is_active and (under_way or self._changed != _changed(self.state.store.root)):
+            self._scan()
+
+    def _follow(self) -> dict[str, HistoryRow]:
+        """Take the numbers of the session's runs, which the app has read."""
+        session = self.state.session
+        if session is not self._session:
+            self._session, self._chosen = session, []
+        rows: dict[str, HistoryRow] = {}
+        for view in session.views if session else ():
+            known = self.history.rows.get(view.run.id)
+            try:
+                if view.run.path.is_dir():  # else it was deleted
+                    rows[view.run.id] = row_of(view)._replace(note=known.note if known else "")
+            except MpstuiError:
+                continue  # the reader tells what is wrong with it
+        self.history.take(rows.values())
+        return rows
+
+    def _scan(self) -> None:
+        self._changed = _changed(self.state.store.root)
+        self._reader = self._reader or HistoryReader(self.state.store)
+        self._read(self._reader, self._follow())
+
+    @work(thread=True, exclusive=True, group="history")
+    def _read(self, reader: HistoryReader, followed: Mapping[str, HistoryRow]) -> None:
+        worker, app = get_current_worker(), self.state
+        with self._reading:
+            runs = reader.runs()
+            batch: list[HistoryRow] = []
+            size = FIRST_ROWS
+            for row in reader.read(runs, followed):
+                if worker.is_cancelled or not app.is_running:
+                    return
+                batch.append(row)
+                if len(batch) == size:
+                    app.call_from_thread(self._take, batch, None)
+                    batch, size = [], 2 * size
+            if not worker.is_cancelled and app.is_running:
+                app.call_from_thread(self._take, batch, [run.id for run in runs])
+
+    def _take(self, rows: Sequence[HistoryRow], every: Sequence[str] | None) -> None:
+        """Take what was read; ``every`` comes with the last of it."""
+        self.history.take(rows)
+        if every is not None:
+            self.history.keep(every)
+            self._loading = False
+        self._follow()  # meanwhile the session's runs may have come further
+        self._show()
+
+    # Showing
+
+    def _show(self) -> None:
+        if not self.is_mounted:
+            return
+        pane, runs = self.query_one(ComparisonPane), self._compared()
+        if runs:
+            pane.show(runs, self.history.baseline)
+        else:
+            pane.say(NOTHING if self.history.rows else EMPTY)
+        self.query_one(HistoryPane).show(self.history, self._loading)
+
+    def _compared(self) -> list[RunSummary]:
+        session = [view.run.id for view in self._session.views] if self._session else []
+        return self.history.compared(self._chosen or session)
+
+    @property
+    def _under_cursor(self) -> HistoryRow | None:
+        return self.history.rows.get(self.query_one(HistoryTable).under_cursor or "")
+
+    def _targets(self) -> list[str]:
+        """What a key acts on; tells if that is nothing."""
+        found = self.history.targets(self.query_one(HistoryTable).under_cursor)
+        if not found:
+            self.notify("There is no run under the cursor.", severity="warning")
+        return found
+
+    def _run(self, id: str) -> RunDir:
+        return RunDir(self.state.store.root / id)
+
+    def _refuse(self, error: MpstuiError) -> None:
+        self.notify(str(error), title=error.title, severity="error", markup=False)
+
+    # Finding
+
+    @on(Input.Changed, "#query")
+    def _query(self, event: Input.Changed) -> None:
+        self.history.query = event.value
+        self._to_top()
+
+    @on(DataTable.HeaderSelected, "#history")
+    def _sort(self, event: DataTable.HeaderSelected) -> None:
+        if event.column_key.value in ORDERS:
+            self.history.order = event.column_key.value
+            self._to_top()
+
+    def action_next_order(self) -> None:
+        """Sort by the next thing."""
+        self.history.next_order()
+        self._to_top()
+
+    def _to_top(self) -> None:
+        """What a person sorts or filters for is at the top, not where the cursor was."""
+        self._show()
+        self.query_one(HistoryTable).move_cursor(row=0)
+
+    def action_filter(self) -> None:
+        """Filter as one types."""
+        self.query_one(HistoryPane).ask()
+
+    def action_step_back(self) -> None:
+        """Clear the filter; or else the selection; or else show the session's runs again."""
+        pane = self.query_one(HistoryPane)
+        if pane.has_class("-filtered"):
+            pane.clear()
+        elif self.history.selected:
+            self.history.selected.clear()
+        else:
+            self._chosen = []
+        self._show()
+
+    # Picking
+
+    @on(HistoryTable.Toggled)
+    def _toggle(self, event: HistoryTable.Toggled) -> None:
+        self.history.toggle(event.id)
+        self._show()
+
+    def action_select(self) -> None:
+        """Select the run under the cursor, or no longer, and go on to the next."""
+        row = self._under_cursor
+        if row is not None:
+            self.history.toggle(row.id)
+            self._show()
+            self.query_one(HistoryTable).action_cursor_down()
+
+    def action_compare(self) -> None:
+        """Show the selected runs above."""
+        ids = self._targets()
+        if not ids:
+            return
+        readable = [id for id in ids if self.history.rows[id].summary]
+        if not readable:
+            self.notify("It cannot be read: nothing to compare.", severity="warning")
+            return
+        self._chosen = readable
+        self._show()
+        self.query_one(ComparisonPane).scroll_home(animate=False)
+
+    def action_watch_runs(self) -> None:
+        """Put the selected runs on the Live screen."""
+        runs = [self._run(id) for id in self._targets()]
+        try:
+            for run in runs:  # what following them would stumble over, each time anew
+                run.exit()
+                run.kept()
+            if runs:
+                self.state.watch_runs(runs)
+        except MpstuiError as error:
+            self._refuse(error)
+
+    def action_pin(self) -> None:
+        """Make the run under the cursor the baseline, or no longer."""
+        row = self._under_cursor
+        if row is None or row.summary is None:
+            self.notify("There is no run to measure against here.", severity="warning")
+            return
+        self.history.pin(row.id)
+        self._show()
+
+    # Keeping
+
+    def action_note(self) -> None:
+        """Edit the note of the run under the cursor."""
+        row = self._under_cursor
+        if row is None:
+            self._targets()
+            return
+        if row.summary is not None and row.problem:  # a note that would be lost by writing
+            self.notify(row.problem, title="Unreadable note", severity="error", markup=False)
+            return
+        self.app.push_screen(
+            NoteDialog(row.id, row.note), lambda text: self._write_note(row.id, text)
+        )
+
+    def _write_note(self, id: str, text: str | None) -> None:
+        from mpstui.runs.notes import write_note
+
+        if text is None:
+            return
+        try:
+            write_note(self._run(id), text)
+        except MpstuiError as error:
+            self._refuse(error)
+            return
+        if id in self.history.rows:
+            self.history.take([self.history.rows[id]._replace(note=text)])
+            self._show()
+
+    def action_delete(self) -> None:
+        """Move the selected runs to the trash."""
+        from mpstui.runs.trash import delete
+
+        ids = self._targets()
+        if not ids:
+            return
+        try:
+            moved = delete(self.state.store, ids)
+        except MpstuiError as error:
+            self._refuse(error)
+            return
+        self._deleted.append(moved)
+        self.history.keep(id for id in list(self.history.rows) if id not in moved)
+        self._show()
+        self._scan()
+        self.notify(f"{_count(moved)} moved to the trash.  u  undoes it.", title="Deleted")
+
+    def action_undelete(self) -> None:
+        """Move the last deleted runs back."""
+        from mpstui.runs.trash import restore
+
+        if not self._deleted:
+            self.notify("Nothing was deleted since the app started.", severity="warning")
+            return
+        try:
+            back = restore(self.state.store, self._deleted[-1])
+        except MpstuiError as error:
+            self._refuse(error)
+            return
+        self._deleted.pop()
+        self._scan()
+        self.notify(f"{_count(back)} back from the trash.", title="Restored")
+
+    # Handing on
 
     def action_copy_table(self) -> None:
         """Copy the table as Markdown."""
-        if not self._shown:
+        runs = self._compared()
+        if not runs:
             self.notify("There is nothing to copy yet.", severity="warning")
             return
-        self.app.copy_to_clipboard(comparison_table(self._shown, "markdown"))
+        self.app.copy_to_clipboard(comparison_table(runs, "markdown"))
         self.notify("The table, as Markdown.", title="Copied")
 
+    def action_export(self) -> None:
+        """Write the comparison into a file, after asking as what."""
+        ids = [run.run_id for run in self._compared()]
+        if not ids:
+            self.notify("There is nothing to export yet.", severity="warning")
+            return
+        self.app.push_screen(
+            ExportQuestion(len(ids)), lambda answer: self._export(answer or "cancel", ids)
+        )
 
-def _cells(row: Row, widths: Sequence[int], style: str) -> list[Content]:
-    return [
-        Content.styled(text.rjust(width) if place in RIGHT else text, style)
-        for place, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
+    def _export(self, format: str, ids: Sequence[str]) -> None:
+        if format not in SUFFIXES:
+            return
+        moment = f"{datetime.fromtimestamp(self.state.now()):%Y%m%d-%H%M%S}"
+        path = home() / "exports" / f"comparison-{moment}{SUFFIXES[format]}"
+        if format == "svg":
+            self._picture(path)  # the box is closed by now
+        else:
+            self._write_export([self._run(id) for id in ids], format, path)
+
+    def _picture(self, path: Path) -> None:
+        try:
+            replace(path, self.app.export_screenshot().encode())
+        except OSError as error:
+            self._exported(f"{path}: {error.strerror}", "error")
+        else:
+            self._exported(str(path))
+
+    @work(thread=True, group="export")
+    def _write_export(self, runs: Sequence[RunDir], format: str, path: Path) -> None:
+        try:
+            written = write_export(runs, format, path)
+        except (MpstuiError, OSError) as error:
+            told, severity = str(error), "error"
+        else:
+            told, severity = "\n".join(map(str, written)), "information"
+        if self.state.is_running:
+            self.state.call_from_thread(self._exported, told, severity)
+
+    def _exported(self, told: str, severity: str = "information") -> None:
+        if severity == "error":
+            self.notify(told, title="Not written", severity="error", markup=False)
+        else:
+            self.notify(told, title="Exported", markup=False)
+
+
+def _changed(folder: Path) -> int:
+    """When runs were last added or taken away; 0 while there is no folder."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _count(ids: Sequence[str]) -> str:
+    return "1 run" if len(ids) == 1 else f"{len(ids):,} runs"

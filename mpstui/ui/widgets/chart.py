@@ -8,11 +8,15 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual.content import Content
-from textual.events import Resize
+from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from mpstui.ui.plotting import Figure, draw
+from mpstui.ui.plotting import LABEL_WIDTH, Figure, draw
+
+GUTTER = LABEL_WIDTH + 1
+"""Cells left of the plot: labels and axis."""
 
 TITLE_FROM = 9
 """From so many rows on, the title has a row of its own; below, it stands in the x axis."""
@@ -83,6 +87,7 @@ class Chart(Widget):
         self._drawn: tuple[object, ...] | None = None
         self._strips: list[Strip] = []
         self._draw_seconds = 0.0
+        self._readout = ""
         self.border_title = Content(self._caption)
 
     @property
@@ -90,11 +95,55 @@ class Chart(Widget):
         """Time spent drawing so far, in seconds: what watching costs."""
         return self._draw_seconds
 
-    def show(self, figure: Figure | None) -> None:
-        """Show a figure, or with None that there is nothing yet. Drawn when next on screen."""
+    class Pointed(Message):
+        """A person clicked into a chart."""
+
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.share = share
+            """Where, as a share of the x axis, 0 to 1."""
+
+    class Zoomed(Message):
+        """A person turned the wheel over a chart."""
+
+        def __init__(self, inwards: bool, share: float) -> None:
+            super().__init__()
+            self.inwards = inwards
+            self.share = share
+            """Where, as a share of the x axis, 0 to 1."""
+
+    def show(self, figure: Figure | None, readout: str = "") -> None:
+        """Show a figure, or with None that there is nothing yet. Drawn when next on screen.
+
+        Args:
+            figure: What to show.
+            readout: The values under the crosshair, beside the title.
+        """
+        if readout != self._readout:
+            self._readout = readout
+            said = (f"  {readout}", "bold $text") if readout else ""
+            self.border_title = Content.assemble(self._caption, said)
         if figure != self._figure:
             self._figure = figure
             self.refresh()
+
+    def on_click(self, event: Click) -> None:
+        """Tell where."""
+        self.post_message(self.Pointed(self._share(event.x)))
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        """Zoom in."""
+        event.stop()
+        self.post_message(self.Zoomed(True, self._share(event.x)))
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        """Zoom out."""
+        event.stop()
+        self.post_message(self.Zoomed(False, self._share(event.x)))
+
+    def _share(self, x: int) -> float:
+        columns = max(self.size.width - GUTTER, 1)
+        return min(max((x - GUTTER) / columns, 0.0), 1.0)
 
     def on_resize(self, event: Resize) -> None:
         """Give up the title's row where rows are few."""
@@ -102,7 +151,7 @@ class Chart(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One row; draws first if anything changed since the last time."""
-        key = (self._figure, self.size, self.app.theme, self._has_title_row)
+        key = (self._figure, self._readout, self.size, self.app.theme, self._has_title_row)
         if key != self._drawn:
             began = perf_counter()
             self._strips = self._draw()
@@ -134,7 +183,8 @@ class Chart(Widget):
         figure = self._figure
         if not self._has_title_row:
             fits = len(self._caption) < width * 2 // 3
-            figure = replace(figure, caption=self._caption if fits else self._title)
+            said = f"{self._title} {self._readout}" if self._readout else self._caption
+            figure = replace(figure, caption=said if fits else self._title)
         return [
             Strip([Segment(text, styles.get(style, base)) for text, style in row], width)
             for row in draw(figure, width, height)

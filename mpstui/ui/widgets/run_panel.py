@@ -11,15 +11,10 @@ from mpstui.domain.history import RunHistory, Status
 from mpstui.domain.units import DASH, duration, number, rate
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
-from mpstui.ui.plotting import Figure, Line, Mark
+from mpstui.ui.figures import Subject
 
-from .chart import Chart
+from .charts import Charts
 from .picture import Picture
-
-LOG_ABOVE = 1000.0
-"""A loss that passes this and spans as many times its least is drawn on a log axis."""
-
-Limits = tuple[float, float]
 
 
 class RunPanel(Vertical):
@@ -33,8 +28,7 @@ class RunPanel(Vertical):
         ProgressBar { width: 1fr; height: 1; Bar { width: 1fr; } }
         #progress-text { width: auto; margin-left: 1; }
         #numbers { height: 3; }
-        #loss { height: 3fr; min-height: 5; }
-        #rate { height: 2fr; min-height: 4; }
+        Charts { height: 5fr; }
         Picture { height: 3fr; display: none; }
         &.-pictures.-tall Picture { display: block; }
     }
@@ -53,19 +47,13 @@ class RunPanel(Vertical):
         self._seen = -1
         self.set_class(view.config.info.makes_pictures, "-pictures")
 
-    @property
-    def draw_seconds(self) -> float:
-        """Time spent drawing charts so far."""
-        return sum(chart.draw_seconds for chart in self.query(Chart))
-
     def compose(self) -> ComposeResult:
         """Progress, numbers, two charts, and with room a picture."""
         with Horizontal(id="progress-line"):
             yield ProgressBar(total=1.0, show_eta=False, show_percentage=False)
             yield Static(id="progress-text")
         yield Static(id="numbers")
-        yield Chart("loss", unit=self._view.config.info.loss_unit, empty="no step yet", id="loss")
-        yield Chart("throughput", unit="samples/s", empty="no timed step yet", id="rate")
+        yield Charts(self._view.config.info.loss_unit)
         yield Picture(PICTURE_TILE)
 
     def on_resize(self) -> None:
@@ -78,13 +66,15 @@ class RunPanel(Vertical):
         if history.revision == self._seen:
             return
         self._seen = history.revision
-        self.border_title = self._view.config.device
+        simulated = self._view.config.spec.option("fault")
+        self.border_title = self._view.config.device + (" · simulated fault" if simulated else "")
         self.border_subtitle = _status(history)
         bad = history.status in (Status.FAILED, Status.CRASHED, Status.KILLED)
-        self.set_class(history.diverged is not None, "-diverged")
+        self.set_class(history.diverged is not None or history.alarm is not None, "-diverged")
         self.set_class(bad, "-bad")
         self.set_class(history.status is Status.PAUSED, "-paused")
-        self.set_class(history.status is Status.FINISHED and not history.diverged, "-done")
+        on_course = history.diverged is None and history.alarm is None
+        self.set_class(history.status is Status.FINISHED and on_course, "-done")
         bar = self.query_one(ProgressBar)
         fraction = history.progress if history.started else history.fraction
         bar.update(total=1.0 if fraction is not None else None, progress=fraction or 0.0)
@@ -94,37 +84,15 @@ class RunPanel(Vertical):
             shown = next(p for p in reversed(history.pictures) if p.kind == "reconstruction")
             self.query_one(Picture).show(self._view.run.path / shown.path)
 
-    def draw(self, x: Limits | None, loss: Limits | None, rates: Limits | None) -> None:
-        """Show the charts, on axes that the panels share."""
-        history = self._view.history
-        charts = {chart.id: chart for chart in self.query(Chart)}
-        marks: tuple[Mark, ...] = ()
-        if history.diverged is not None:
-            marks = (Mark(history.diverged.step, "mark"),)
-        columns = max(self.size.width, 8)
-        for name, series, limits in (
-            ("loss", history.losses, loss),
-            ("rate", history.rates, rates),
-        ):
-            xs, ys = series.points(columns)
-            line = Line(tuple(xs.tolist()), tuple(ys.tolist()), self._series)
-            charts[name].show(
-                Figure(
-                    lines=(line,),
-                    marks=marks if name == "loss" else (),
-                    x_limits=x,
-                    y_limits=limits,
-                    log_y=name == "loss" and limits is not None and is_steep(limits),
-                )
-                if series.count
-                else None
-            )
+    @property
+    def subject(self) -> Subject:
+        """The run, as charts take it."""
+        return Subject(self._view.history, self._view.config.batch_size, self._series)
 
-
-def is_steep(limits: Limits) -> bool:
-    """Whether values need a log axis to be told apart."""
-    low, high = limits
-    return high > LOG_ABOVE and low > 0 and high / low > LOG_ABOVE
+    @property
+    def charts(self) -> Charts:
+        """The panel's charts."""
+        return self.query_one(Charts)
 
 
 def _status(history: RunHistory) -> Content:
@@ -132,6 +100,12 @@ def _status(history: RunHistory) -> Content:
         last = history.diverged.last_finite
         before = "" if last is None else f", last finite {number(last)}"
         words = f"✗ first {history.diverged.value} at step {history.diverged.step:,}{before}"
+        return Content.styled(words, "bold $text-error")
+    if (alarm := history.alarm) is not None:
+        words = (
+            f"▲ off {alarm.against}'s course by step {alarm.step:,}: "
+            f"{number(alarm.value)} against {number(alarm.other)}"
+        )
         return Content.styled(words, "bold $text-error")
     words = history.status.value
     style = {

@@ -1,0 +1,216 @@
+"""From histories to figures: which curves, over which x, smoothed, with marks and readouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mpstui.domain.history import RunHistory
+from mpstui.domain.series import Floats, Series
+from mpstui.domain.units import duration, number
+from mpstui.domain.units import memory as size
+
+from .plotting import Figure, Line, Mark
+from .view_state import Limits, ViewState
+
+LOG_ABOVE = 1000.0
+"""A loss that passes this and spans as many times its least is drawn on a log axis."""
+
+MOST_MARKS = 40
+"""Stretches of non-finite losses that are marked one by one in a chart."""
+
+UNITS = {
+    "throughput": "samples/s",
+    "accuracy": "%",
+    "device memory": "MB",
+    "cpu": "% of a core",
+    "gpu": "%",
+    "watts": "W",
+}
+SCALES = {"accuracy": 100.0, "device memory": 2.0**-20}
+FROM_ZERO = ("throughput", "device memory", "cpu", "gpu", "watts")
+"""Charts whose axis begins at zero: their size matters, not only their change."""
+
+
+class Subject(NamedTuple):
+    """A run that is drawn."""
+
+    history: RunHistory
+    batch_size: int
+    style: str
+    """Its colour's name."""
+
+
+def series_of(history: RunHistory, chart: str) -> Series:
+    """The series behind a chart."""
+    if chart == "loss":
+        return history.losses
+    return history.rates if chart == "throughput" else history.metrics[chart]
+
+
+class Axis:
+    """One run's x: steps to the axis's unit and back."""
+
+    def __init__(self, subject: Subject, axis: str) -> None:
+        self._axis = axis
+        self._batch = subject.batch_size
+        if axis == "time":
+            self._steps, self._seconds = subject.history.metrics["elapsed"].points(10**6)
+
+    def of(self, steps: Floats) -> Floats:
+        """Steps in the axis's unit: samples, or seconds since the first step."""
+        if self._axis == "samples":
+            return steps * self._batch
+        if self._axis == "time":
+            return _interpolated(steps, self._steps, self._seconds)
+        return steps
+
+    def steps(self, values: Floats) -> Floats:
+        """The steps at some places of the axis."""
+        if self._axis == "samples":
+            return values / self._batch
+        if self._axis == "time":
+            return _interpolated(values, self._seconds, self._steps)
+        return values
+
+
+def _interpolated(x: Floats, known: Floats, values: Floats) -> Floats:
+    return np.interp(x, known, values) if len(known) else np.zeros_like(x)
+
+
+def whole_x(subjects: Sequence[Subject], state: ViewState) -> Limits:
+    """Everything there is to see, over all runs, so that panels share their axes."""
+    ends = [
+        float(Axis(subject, state.axis).of(np.array([float(subject.history.step)]))[0])
+        for subject in subjects
+    ]
+    least = {"step": 10.0, "samples": 640.0, "time": 1.0}[state.axis]
+    return 0.0, max([least, *ends])
+
+
+def y_limits(subjects: Sequence[Subject], chart: str, state: ViewState) -> Limits | None:
+    """Least and greatest value of a chart over all runs, in the chart's unit.
+
+    Of a window, only what stands in it counts, so that zooming in shows more.
+    """
+    known = [span for subject in subjects if (span := _span(subject, chart, state))]
+    if not known:
+        return None
+    scale = SCALES.get(chart, 1.0)
+    low, high = min(low for low, _ in known) * scale, max(high for _, high in known) * scale
+    return (0.0, high * 1.05 or 1.0) if chart in FROM_ZERO else (low, high)
+
+
+def _span(subject: Subject, chart: str, state: ViewState) -> Limits | None:
+    series = series_of(subject.history, chart)
+    if state.window is None:
+        return series.span()
+    start, end = Axis(subject, state.axis).steps(np.array(state.shown(whole_x([subject], state))))
+    _, y = series.points(10**6, start, end)
+    return (float(y.min()), float(y.max())) if len(y) else None
+
+
+def is_steep(limits: Limits) -> bool:
+    """Whether values need a log axis to be told apart."""
+    low, high = limits
+    return high > LOG_ABOVE and low > 0 and high / low > LOG_ABOVE
+
+
+def figure(
+    subjects: Sequence[Subject],
+    chart: str,
+    state: ViewState,
+    limits: tuple[Limits, Limits | None],
+    columns: int,
+) -> Figure | None:
+    """A chart of some runs; None while there is nothing to draw.
+
+    Args:
+        subjects: The runs; one in a panel of its own, several in an overlay.
+        chart: Its name.
+        state: How it is looked at.
+        limits: Of x (everything there is) and of y, shared by all panels.
+        columns: Cells across.
+    """
+    if not any(series_of(subject.history, chart).count for subject in subjects):
+        return None
+    whole, y = limits
+    start, end = state.shown(whole)
+    lines: list[Line] = []
+    marks: list[Mark] = []
+    for subject in subjects:
+        lines += _lines(subject, chart, state, (start, end), columns)
+        if chart == "loss":
+            marks += _marks(subject, state)
+    if state.cursor is not None:
+        marks.append(Mark(state.cursor, "label", "┃"))
+    log = state.log_y == "on" or (
+        state.log_y == "auto" and chart == "loss" and y is not None and is_steep(y)
+    )
+    return Figure(
+        # Faint curves first, so that what is smoothed lies above them.
+        lines=tuple(sorted(lines, key=lambda line: line.style != "faint")),
+        marks=tuple(marks),
+        x_limits=(start, end),
+        y_limits=y,
+        log_y=log,
+        whole_x=state.axis != "time",
+    )
+
+
+def _lines(
+    subject: Subject, chart: str, state: ViewState, shown: Limits, columns: int
+) -> list[Line]:
+    series, axis = series_of(subject.history, chart), Axis(subject, state.axis)
+    scale = SCALES.get(chart, 1.0)
+    start, end = axis.steps(np.array(shown))
+    x, y = series.points(columns, start - 1, end + 1)
+    style = subject.style
+    raw = Line(tuple(axis.of(x).tolist()), tuple((y * scale).tolist()), style)
+    if not state.smoothing or chart not in ("loss", "throughput", "gradient norm"):
+        return [raw]
+    x, y = series.smoothed(state.smoothing, start - 1, end + 1)
+    smooth = Line(tuple(axis.of(x).tolist()), tuple((y * scale).tolist()), style)
+    return [Line(raw.x, raw.y, "faint"), smooth]
+
+
+def _marks(subject: Subject, state: ViewState) -> list[Mark]:
+    """Where losses stop being finite, by the exact step; and where the alarm was raised."""
+    axis = Axis(subject, state.axis)
+    first = [stretch.first for stretch in subject.history.losses.non_finite[:MOST_MARKS]]
+    marks = [Mark(float(x), "mark") for x in axis.of(np.array(first))] if first else []
+    if (alarm := subject.history.alarm) is not None:
+        marks.append(Mark(float(axis.of(np.array([float(alarm.step)]))[0]), "mark", "▲"))
+    return marks
+
+
+def readout(subjects: Sequence[Subject], chart: str, state: ViewState) -> str:
+    """The values under the crosshair, run by run; empty without one."""
+    if state.cursor is None:
+        return ""
+    found = []
+    for subject in subjects:
+        step = float(Axis(subject, state.axis).steps(np.array([state.cursor]))[0])
+        value = series_of(subject.history, chart).at(step)
+        found.append(worded(chart, value))
+    return f"{'  '.join(found)} at {place(state, state.cursor)}"
+
+
+def place(state: ViewState, x: float) -> str:
+    """A place on the axis in words."""
+    if state.axis == "time":
+        return duration(x)
+    return f"step {x:,.0f}" if state.axis == "step" else f"{x:,.0f} samples"
+
+
+def worded(chart: str, value: float | None) -> str:
+    """A chart's value with its unit."""
+    if value is None:
+        return "—"
+    if chart == "device memory":
+        return size(int(value))
+    if chart == "accuracy":
+        return f"{value:.2%}"
+    return f"{value:,.0f}" if chart == "throughput" else number(value)

@@ -1,0 +1,82 @@
+"""A column of charts: those that a person chose, of one run or of several in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from mpstui.ui.figures import UNITS, Subject, figure, readout
+from mpstui.ui.view_state import CHARTS, Limits, ViewState
+
+from .chart import Chart
+
+EMPTY = {
+    "loss": "no step yet",
+    "throughput": "no timed step yet",
+    "test loss": "no epoch is done yet",
+    "accuracy": "no epoch is done yet, or the workload has none",
+    "gradient norm": "not measured in this run",
+    "device memory": "the device's allocator does not say",
+    "gpu": "no GPU that can be read",
+    "watts": "no power that can be read",
+}
+
+
+class Charts(Vertical):
+    """Charts above each other, on axes that are given."""
+
+    DEFAULT_CSS = """
+    Charts {
+        Chart { height: 2fr; min-height: 4; }
+        #loss { height: 3fr; min-height: 5; }
+    }
+    """
+
+    def __init__(self, loss_unit: str, id: str | None = None) -> None:
+        """Make the column.
+
+        Args:
+            loss_unit: Of the workload's loss.
+            id: The widget's id.
+        """
+        super().__init__(id=id)
+        self._loss_unit = loss_unit
+        self._chosen: tuple[str, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """Every chart there can be; most are not displayed."""
+        for name in CHARTS:
+            unit = self._loss_unit if "loss" in name else UNITS.get(name, "")
+            empty = EMPTY.get(name, "nothing yet")
+            yield Chart(name, unit=unit, empty=empty, id=name.replace(" ", "-"))
+
+    @property
+    def draw_seconds(self) -> float:
+        """Time spent drawing so far."""
+        return sum(chart.draw_seconds for chart in self.query(Chart))
+
+    def draw(
+        self,
+        subjects: Sequence[Subject],
+        state: ViewState,
+        whole: Limits,
+        ys: Mapping[str, Limits | None],
+    ) -> None:
+        """Show the chosen charts.
+
+        Args:
+            subjects: The runs.
+            state: How they are looked at.
+            whole: Everything there is to see of x.
+            ys: Limits of y by chart, shared by all panels.
+        """
+        charts = dict(zip(CHARTS, self.query(Chart), strict=True))
+        if state.charts != self._chosen:
+            self._chosen = state.charts
+            for name, chart in charts.items():
+                chart.display = name in state.charts
+        for name in state.charts:
+            shown = figure(subjects, name, state, (whole, ys[name]), max(self.size.width, 8))
+            charts[name].show(shown, readout(subjects, name, state))

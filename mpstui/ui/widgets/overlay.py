@@ -1,0 +1,107 @@
+"""All runs in one set of charts, told apart by colour; and how far they are from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from mpstui.domain.course import OFF_COURSE
+from mpstui.domain.units import number
+from mpstui.ui.figures import Axis, Subject
+from mpstui.ui.plotting import Figure, Line, Mark
+from mpstui.ui.session import Session
+from mpstui.ui.view_state import Limits, ViewState
+
+from .chart import Chart
+from .charts import Charts
+
+
+class Overlay(Vertical):
+    """One column of charts for several runs, with a legend."""
+
+    DEFAULT_CSS = """
+    Overlay {
+        width: 100%;
+        height: 1fr;
+        #legend { height: 1; }
+        Charts { height: 1fr; }
+    }
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(classes="pane", id="overlay")
+        self._session = session
+
+    def compose(self) -> ComposeResult:
+        """The legend over the charts."""
+        yield Static(id="legend")
+        yield Charts(self._session.views[0].config.info.loss_unit)
+
+    @property
+    def charts(self) -> Charts:
+        """The column of charts."""
+        return self.query_one(Charts)
+
+    def on_mount(self) -> None:
+        """Name the colours."""
+        self.border_title = "All runs"
+        colours = ("$text-primary", "$text-warning", "$text-success", "$text-error", "$foreground")
+        parts = [
+            Content.assemble(("━━ ", colours[place % len(colours)]), view.config.device)
+            for place, view in enumerate(self._session.views)
+        ]
+        self.query_one("#legend", Static).update(Content("   ").join(parts))
+
+
+class GapStrip(Chart):
+    """How far each further run's loss is from the first's, over the same steps."""
+
+    DEFAULT_CSS = """
+    GapStrip { height: 6; margin: 0 1; display: none; }
+    """
+
+    def __init__(self, first: str) -> None:
+        super().__init__(
+            f"gap to {first}", "share of its loss", "20 common steps are needed", "gap"
+        )
+
+    def draw_gaps(
+        self, session: Session, subjects: Sequence[Subject], state: ViewState, whole: Limits
+    ) -> None:
+        """Show the gaps, on a log axis, with the bound that raises the alarm."""
+        lines: list[Line] = []
+        marks: list[Mark] = []
+        told: list[str] = []
+        start, end = state.shown(whole)
+        compared = zip(subjects[1:], session.gaps, session.courses, strict=True)
+        for subject, gaps, course in compared:
+            axis = Axis(subject, state.axis)
+            x, y = gaps.points(max(self.size.width, 8))
+            lines.append(Line(tuple(axis.of(x).tolist()), tuple(y.tolist()), subject.style))
+            newest, parted = gaps.last(), course.parted
+            if parted is not None:
+                at = axis.of(np.array([float(parted.step)]))
+                marks.append(Mark(float(at[0]), "mark", "▲"))
+                told.append(f"▲ off course by step {parted.step:,}, gap {number(parted.gap)}")
+            elif newest is not None:
+                told.append(f"{number(newest)}, within bounds")
+        if not any(line.x for line in lines):
+            self.show(None)
+            return
+        bound = Line((start, end), (OFF_COURSE, OFF_COURSE), "faint")
+        if state.cursor is not None:
+            marks.append(Mark(state.cursor, "label", "┃"))
+        drawn = Figure(
+            lines=(bound, *lines),
+            marks=tuple(marks),
+            x_limits=(start, end),
+            y_limits=None,
+            log_y=True,
+            whole_x=state.axis != "time",
+        )
+        self.show(drawn, "  ".join(told))
