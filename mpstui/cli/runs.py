@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows, speed_up
+from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.errors import FieldError, LogError, UsageError
 from mpstui.domain.history import Status
-from mpstui.domain.summary import RunSummary
+from mpstui.domain.summary import RunSummary, speed_up
 from mpstui.domain.tables import as_json, comparison_table, runs_table
 from mpstui.domain.units import date
 from mpstui.runs import trash

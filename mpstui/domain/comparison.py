@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from . import article
-from .summary import Measured, RunSummary
+from .anatomy import explanation
+from .summary import Measured, RunSummary, speed_up
 from .units import DASH, decimals, gibibytes, number
+from .workloads import EPOCH_SAMPLES
 
 HEADINGS = (
     "machine",
@@ -40,13 +42,6 @@ class Row(NamedTuple):
     status: str
 
 
-def speed_up(run: RunSummary, first: RunSummary) -> float | None:
-    """How many times faster than the first run's an epoch of this run is."""
-    if run.epoch_seconds is None or first.epoch_seconds is None:
-        return None
-    return first.epoch_seconds.median / run.epoch_seconds.median
-
-
 def rows(runs: Sequence[RunSummary]) -> list[Row]:
     """The measured rows, in the order in which the devices were asked for."""
     return [_row(run, runs[0]) for run in runs]
@@ -73,6 +68,8 @@ def article_rows() -> list[Row]:
 def notes(runs: Sequence[RunSummary]) -> list[str]:
     """What a reader of the table has to know, each once."""
     found = ["epoch: seconds for 60,000 samples, median ± spread, over the epochs of the run"]
+    if why := explanation([(run, run.profile) for run in runs]):
+        found.append(why)
     if any(run.epoch_seconds and run.epoch_seconds.spread is None for run in runs):
         found.append("a single epoch has no spread; samples/s has one, over the log's windows")
     if any(run.mode == "together" for run in runs):
@@ -83,6 +80,11 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
         found += [f"{run.device}: {note}" for note in run.notes]
         if run.diverged_at is not None:
             found.append(f"{run.device}: loss not finite from step {run.diverged_at}")
+        if run.joules_per_epoch is not None:
+            found.append(
+                f"{run.device}: {run.joules_per_epoch:,.0f} J an epoch, "
+                f"{run.joules_per_epoch * 1000 / EPOCH_SAMPLES:.2f} J per 1,000 samples"
+            )
         if run.parted_at is not None:
             found.append(f"{run.device}: left the first run's course by step {run.parted_at}")
         if run.message:

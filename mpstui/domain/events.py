@@ -161,7 +161,8 @@ class StepProfiled(Event, frozen=True, kw_only=True, tag=True):
     steps: int
     """How many were measured; the times are their medians."""
     seconds: dict[str, float]
-    """By phase: ``data``, ``transfer``, ``forward``, ``backward``, ``optimizer``."""
+    """By phase: ``data``, ``transfer``, ``forward``, ``backward``, ``optimizer``. On an accelerator
+    ``launch`` too, which overlaps the last three: the part that was over before the device was."""
     unsynchronised: float
     """Seconds of a step at the run's own pace, from the clock."""
 

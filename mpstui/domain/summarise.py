@@ -42,5 +42,6 @@ def summarise(
         diverged_at=history.diverged.step if history.diverged else None,
         notes=started.notes if started else (),
         parted_at=history.alarm.step if history.alarm else None,
+        profile=history.profile,
         joules_per_epoch=history.joules_per_epoch,
     )

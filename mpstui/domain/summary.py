@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from .events import StepProfiled
+
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """A median with its spread."""
@@ -69,5 +71,14 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     parted_at: int | None = None
     """Step at which the run left the course of the comparison's first run."""
+    profile: StepProfiled | None = None
+    """Where a step's time went; None when the run was too short for it."""
     joules_per_epoch: float | None = None
     """Energy for 60,000 training samples, where it could be measured."""
+
+
+def speed_up(run: RunSummary, first: RunSummary) -> float | None:
+    """How many times faster than the first run's an epoch of this run is."""
+    if run.epoch_seconds is None or first.epoch_seconds is None:
+        return None
+    return first.epoch_seconds.median / run.epoch_seconds.median

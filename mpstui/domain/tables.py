@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .comparison import HEADINGS, article_rows, notes, rows, speed_up
-from .summary import RunSummary
+from .comparison import HEADINGS, article_rows, notes, rows
+from .summary import RunSummary, speed_up
 from .units import DASH, date, number
 
 FORMATS = ("table", "markdown", "csv", "json")

@@ -32,9 +32,11 @@ from mpstui.domain.events import (
 )
 
 from .data.order import epoch_order
+from .data.pipelines import Batch
 from .gate import Gate
 from .meter import SETTLE_STEPS, WARMUP_STEPS, Meter
 from .pictures import save_grid
+from .profile import Profiler, profile_steps
 from .setup import Setup
 
 
@@ -45,12 +47,19 @@ class Stopped(Exception):
 class Loop:
     """One run's training. ``events()`` does all the work, lazily."""
 
-    def __init__(self, setup: Setup, gate: Gate, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        gate: Gate,
+        now: Callable[[], float] = time.time,
+        energy: Callable[[], float | None] | None = None,
+    ) -> None:
         self._setup = setup
         self._config = setup.config
         self._gate = gate
         self._now = now
-        self._meter = Meter(setup.backend, setup.workload.per_sample)
+        self._meter = Meter(setup.backend, setup.workload.per_sample, energy=energy)
+        self._profiler = Profiler()
         self._order = torch.Generator().manual_seed(setup.config.seed)
         self._warm = False
         self._warmup_seconds = 0.0
@@ -93,17 +102,19 @@ class Loop:
         began = time.perf_counter()
         setup.model.train()
         order = epoch_order(self._order, setup.pipeline.train_samples)
-        for images, labels in setup.pipeline.training(order, self._config.batch_size):
+        batches = setup.pipeline.training(order, self._config.batch_size)
+        for images, labels in batches:
             yield from self._hold()
-            setup.optimizer.zero_grad()
-            with setup.autocast():
-                objective = setup.workload.objective(setup.model, images, labels)
-            torch.autograd.backward(objective)
-            setup.optimizer.step()
-            self.step += 1
-            self._meter.add(objective, len(images))
+            with setup.fault:
+                setup.optimizer.zero_grad()
+                with setup.autocast():
+                    objective = setup.workload.objective(setup.model, images, labels)
+                torch.autograd.backward(objective)
+                setup.optimizer.step()
+            self._take_step(objective, len(images))
             if self._meter.due:
-                yield from self._flush()
+                yield from self._profiler.watch(self._flush())
+                yield from self._profile(batches)
             if self.step >= self._config.total_steps:
                 break
         yield from self._flush()
@@ -120,6 +131,28 @@ class Loop:
         yield from self._evaluate()
         setup.scheduler.step()
         self._meter.open(0 if self._warm else WARMUP_STEPS)
+
+    def _profile(self, batches: Iterator[Batch]) -> Iterator[AnyEvent]:
+        """Once a run: train on the next few batches synchronised, outside the clock."""
+        epoch = self._config.steps_per_epoch
+        left = min(self._config.total_steps, self._epoch * epoch) - self.step
+        wanted = self._profiler.wanted(left, epoch)
+        if not wanted or not self._free():
+            return
+        self._meter.open(wanted)
+        found = profile_steps(self._setup, batches, wanted, self._take_step, self._free)
+        yield from self._flush()
+        self._meter.open(SETTLE_STEPS)
+        told = self._profiler.take(self._now(), self.step, found, len(found) == wanted)
+        if told is not None:
+            yield told
+
+    def _take_step(self, objective: torch.Tensor, samples: int) -> None:
+        self.step += 1
+        self._meter.add(objective, samples)
+
+    def _free(self) -> bool:
+        return not self._gate.shut and not self._gate.stopping
 
     def _evaluate(self) -> Iterator[AnyEvent]:
         setup = self._setup
@@ -204,7 +237,10 @@ class Loop:
             timed=window.timed,
             lr=self._setup.optimizer.param_groups[0]["lr"],
             device_bytes=self._setup.backend.allocated(),
+            joules=window.joules,
+            grad_norm=self._gradient_norm(),
         )
+        self._meter.forgive()
         if not self._warm:
             self._warmup_seconds += window.seconds
             if self._flushed >= WARMUP_STEPS:
@@ -212,6 +248,15 @@ class Loop:
                 seconds = self._warmup_seconds
                 yield WarmupFinished(at=self._now(), steps=self._flushed, seconds=seconds)
         yield from self._watch(first, window.losses)
+
+    def _gradient_norm(self) -> float | None:
+        """Of the last step: its gradients stand until the next one begins."""
+        parameters = self._setup.model.parameters()
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        if not gradients:
+            return None
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        return norm if math.isfinite(norm) else None
 
     def _watch(self, first: int, losses: npt.NDArray[np.float32]) -> Iterator[AnyEvent]:
         if self._diverged:

@@ -2,7 +2,7 @@
 
 Rules of the clock: the first steps stand outside it, evaluation stands outside it, the device is
 synchronised at both edges, and time comes from ``perf_counter``. Reading the losses waits for the
-device, so that a window's end is an edge by itself.
+device, so that a window's end is an edge by itself. Energy is read at the same edges.
 """
 
 from __future__ import annotations
@@ -37,13 +37,19 @@ class Window(NamedTuple):
     """Over the samples, each step's loss being its samples' mean."""
     seconds: float
     timed: bool
+    joules: float | None = None
+    """Energy taken meanwhile; None where it is unknown, and outside the clock."""
 
 
 class Meter:
     """Collects losses on the device and time on the host."""
 
     def __init__(
-        self, backend: Backend, per_sample: bool, clock: Callable[[], float] = time.perf_counter
+        self,
+        backend: Backend,
+        per_sample: bool,
+        clock: Callable[[], float] = time.perf_counter,
+        energy: Callable[[], float | None] | None = None,
     ) -> None:
         """Start with the clock shut; ``open`` it before the first step.
 
@@ -51,10 +57,13 @@ class Meter:
             backend: Where the losses are.
             per_sample: Whether objectives are sums over a batch, to be divided by its size.
             clock: Seconds, monotonic.
+            energy: Joules since some moment that stays the same; None where unknown.
         """
         self._backend = backend
         self._per_sample = per_sample
         self._clock = clock
+        self._energy = energy
+        self._joules: float | None = None  # at the mark
         self._losses: list[torch.Tensor] = []
         self._sizes: list[int] = []
         self._mark = 0.0
@@ -63,6 +72,7 @@ class Meter:
     def open(self, settle: int) -> None:
         """Begin to measure, with so many steps outside the clock first."""
         self._backend.synchronize()
+        self._joules = self._energy() if self._energy else None
         self._mark = self._clock()
         self._settle = settle
 
@@ -79,12 +89,22 @@ class Meter:
             return steps >= self._settle
         return steps >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
 
+    def forgive(self) -> None:
+        """Leave out what was done since the last flush: measuring is no training."""
+        if not self._losses:
+            self._mark = self._clock()
+
     def flush(self) -> Window | None:
         """Read what there is; None when there is nothing."""
         if not self._losses:
             return None
         losses = torch.stack(self._losses).float().cpu().numpy()
-        end = self._clock()
+        mark = end = self._clock()
+        joules = None
+        if self._energy is not None:
+            joules, self._joules = self._joules, self._energy()
+            joules = _taken(joules, self._joules)
+            mark = self._clock()  # reading the counter is no training
         sizes = np.asarray(self._sizes)
         if self._per_sample:
             losses = losses / sizes.astype(np.float32)
@@ -94,7 +114,15 @@ class Meter:
             loss_sum=float(np.dot(losses.astype(np.float64), sizes)),
             seconds=end - self._mark,
             timed=self._settle == 0,
+            joules=joules if self._settle == 0 else None,
         )
         self._settle = max(self._settle - len(losses), 0)
-        self._losses, self._sizes, self._mark = [], [], end
+        self._losses, self._sizes, self._mark = [], [], mark
         return window
+
+
+def _taken(before: float | None, after: float | None) -> float | None:
+    # Nothing trains on nothing: a counter that stood still or went back has not measured.
+    if before is None or after is None or after <= before:
+        return None
+    return after - before

@@ -33,6 +33,8 @@ from mpstui.domain.summarise import summarise
 from mpstui.runs.control import Parted
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
+from mpstui.telemetry.energy import EnergyMeter, find_sources, open_cpu_power, together
+from mpstui.telemetry.gpu import open_gpu
 from mpstui.telemetry.system import SystemSampler
 
 from .gate import Gate
@@ -58,10 +60,18 @@ class Diary:
             self._log.append(event)
 
 
-def train_run(run: RunDir, gate: Gate, diary: Diary) -> None:
+def train_run(
+    run: RunDir, gate: Gate, diary: Diary, energy: Callable[[], float | None] | None = None
+) -> None:
     """Train a run from its directory, in the calling thread, to its end.
 
     What goes wrong becomes a ``RunFailed`` event, with the traceback on stderr.
+
+    Args:
+        run: Where it is described, and kept.
+        gate: What may hold it.
+        diary: What it tells.
+        energy: Joules since some moment that stays the same; None where unknown.
 
     Raises:
         LogError: When config.toml cannot be read.
@@ -75,7 +85,7 @@ def train_run(run: RunDir, gate: Gate, diary: Diary) -> None:
 
         tell(PreparationAdvanced(at=time.time(), stage="building model and data"))
         setup = set_up(config, run.dataset() or Dataset(source="embedded"), run.path)
-        loop = Loop(setup, gate)
+        loop = Loop(setup, gate, energy=energy)
         for event in loop.events():
             tell(event)
             step = loop.step
@@ -98,10 +108,12 @@ def main(path: Path) -> None:
         diary = Diary(run, log)
         alarms = Alarms(run, gate, diary)
         threading.Thread(target=_hear, args=(keeper, gate, alarms), daemon=True).start()
-        training = threading.Thread(target=train_run, args=(run, gate, diary), name="training")
+        energy = EnergyMeter()
+        told = (run, gate, diary, energy.joules)
+        training = threading.Thread(target=train_run, args=told, name="training")
         training.start()
         try:
-            _attend(run, gate, diary, training)
+            _attend(run, gate, diary, training, energy)
         finally:
             training.join()  # what goes wrong with watching must not cost the run its end
 
@@ -175,15 +187,21 @@ def _hear(keeper: int, gate: Gate, alarms: Alarms) -> None:
     gate.stop("the keeper is gone")
 
 
-def _attend(run: RunDir, gate: Gate, diary: Diary, training: threading.Thread) -> None:
+def _attend(
+    run: RunDir, gate: Gate, diary: Diary, training: threading.Thread, energy: EnergyMeter
+) -> None:
     sampler = SystemSampler(os.getpid())
     sampler.sample()  # the first reading of psutil has no interval to speak of
+    device = run.config().spec
+    # Drivers may take their time to open; here the training thread does not wait for them.
+    energy.open(*find_sources(device.type, device.index))
+    gpu, processor = open_gpu(device.type, device.index), open_cpu_power()
     next_sample = time.monotonic() + SAMPLE_SECONDS
     while training.is_alive():
         gate.wish(run.wish())
         if time.monotonic() >= next_sample:
             next_sample = time.monotonic() + SAMPLE_SECONDS
-            reading = sampler.sample()
+            reading, gpus, watts = sampler.sample(), gpu.read(), processor.watts()
             diary.tell(
                 SystemSampled(
                     at=time.time(),
@@ -193,6 +211,10 @@ def _attend(run: RunDir, gate: Gate, diary: Diary, training: threading.Thread) -
                     swap_used=reading.swap_used,
                     process_cpu=reading.process_cpu,
                     process_rss=reading.process_rss,
+                    swap_total=reading.swap_total,
+                    gpus=gpus,
+                    cpu_watts=watts,
+                    power_reason=together(gpu.reason, processor.reason, energy.reason),
                 )
             )
         training.join(POLL_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -19,6 +20,7 @@ from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.theme import Theme
 
 from mpstui.doctor.again import again
 from mpstui.doctor.probes import Probes, gather
@@ -29,6 +31,7 @@ from mpstui.domain.errors import MpstuiError
 from mpstui.domain.facts import Facts
 from mpstui.runs.files import replace as write
 from mpstui.runs.launch import launch
+from mpstui.runs.paths import home
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
@@ -115,11 +118,26 @@ class MpstuiApp(App[None]):
 
     def on_mount(self) -> None:
         """Probe, and begin to follow."""
+        self._remember_theme()
         self.action_probe()
         self.set_interval(FOLLOW_SECONDS, self.follow)
         if any(run.kept() for run in self.store.newest_group()):
             self.recall()  # so that quitting asks about them, whichever screen is up
             self.notify("A run is under way. Press 3 to watch it.")
+
+    def _remember_theme(self) -> None:
+        """Take the theme of last time, and keep the one that a person chooses."""
+        kept = home() / "theme"
+        with suppress(OSError, UnicodeDecodeError):
+            name = kept.read_text(encoding="utf-8").strip()
+            if name in self.available_themes:
+                self.theme = name
+
+        def keep(theme: Theme) -> None:
+            with suppress(OSError):  # a disk that is full costs the choice, not the app
+                write(kept, theme.name.encode())
+
+        self.theme_changed_signal.subscribe(self, keep)
 
     @work(thread=True, group="probe")
     def action_probe(self) -> None:

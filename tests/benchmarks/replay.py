@@ -1,7 +1,7 @@
 """Opening and redrawing long logs: ``python -m tests.benchmarks.replay [STEPS] [REPEATS]``.
 
 Writes a log of a thousand steps and one of STEPS (ten million unless said) with the runs' own
-writer, 250 steps an event. Measures, alternating: the seconds until a reader has taken a whole log in,
+writer, 250 steps an event. Measures, alternating: seconds until a reader has taken a log in,
 and the seconds of one drawing of its loss chart at 120×30 cells.
 """
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -115,8 +116,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def make_runs(home: Path) -> MakeRuns:
+def make_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRuns:
     """Runs with constructed logs: ``kind`` is how the last of them stands."""
+    numbers = itertools.count()  # ids are on screen: they must be the same in every picture
+    monkeypatch.setattr("secrets.token_hex", lambda size: f"{next(numbers):0{2 * size}x}")
 
     def make(
         workload: str = "mnist", devices: str = "cpu,mps", kind: str = "running"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from textual.widgets import Static
 
@@ -57,3 +58,24 @@ async def test_the_palette_has_the_actions_of_the_screen(make_app: MakeApp) -> N
         elsewhere = {action.help for action in ACTIONS} - here
         assert here <= titles
         assert not elsewhere & titles
+
+
+async def test_the_theme_comes_back_next_time(make_app: MakeApp) -> None:
+    first = make_app()
+    async with first.run_test(size=(80, 24)) as pilot:
+        first.theme = "textual-light"
+        await pilot.pause()
+        await first.workers.wait_for_complete()
+    again = make_app()
+    async with again.run_test(size=(80, 24)) as pilot:
+        await again.workers.wait_for_complete()
+        assert again.theme == "textual-light"
+
+
+async def test_a_theme_that_is_no_more_is_passed_over(make_app: MakeApp, home: Path) -> None:
+    home.mkdir()
+    (home / "theme").write_text("coffee")
+    app = make_app()
+    async with app.run_test(size=(80, 24)):
+        await app.workers.wait_for_complete()
+        assert app.theme == "textual-dark"

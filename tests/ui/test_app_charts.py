@@ -33,9 +33,18 @@ def loss_charts(app: MpstuiApp) -> list[Chart]:
 
 
 async def press(pilot: Any, *keys: str) -> None:
+    """Press keys, and wait until what they ask for is drawn."""
     await pilot.press(*keys)
     for _ in range(4):
         await pilot.pause()
+    for _ in range(400):
+        screen = pilot.app.screen
+        if not isinstance(screen, LiveScreen):
+            return
+        if screen._drawn and screen._drawn[1] == screen._view:
+            break
+        await pilot.pause(0.01)
+    await pilot.pause()
 
 
 async def test_overlay_puts_all_runs_into_one_chart_and_back(
@@ -181,3 +190,14 @@ async def test_runs_on_one_course_have_a_gap_within_bounds(
         await press(pilot)
         assert "within bounds" in app.screen.query_one(GapStrip)._readout
         assert not any(panel.has_class("-diverged") for panel in app.screen.query(RunPanel))
+
+
+async def test_tab_goes_from_panel_to_panel(make_app: MakeApp, make_runs: MakeRuns) -> None:
+    make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        panels = list(app.screen.query(RunPanel))
+        panels[0].focus()
+        await press(pilot, "tab")
+        assert panels[1].has_focus

@@ -98,6 +98,8 @@ class LiveScreen(MainScreen):
             await self._take(session)
         now = self.state.now()
         panels = list(self.query(RunPanel))
+        if len(self.query("Overlay Charts")) < 1:  # mounted, and not yet composed
+            return
         for panel in panels:
             panel.sync(now)
         self._draw(session, panels)

@@ -7,6 +7,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import ProgressBar, Static
 
+from mpstui.domain.anatomy import anatomy
 from mpstui.domain.history import RunHistory, Status
 from mpstui.domain.units import DASH, duration, number, rate
 from mpstui.domain.workloads import PICTURE_TILE
@@ -15,11 +16,16 @@ from mpstui.ui.figures import Subject
 
 from .charts import Charts
 from .picture import Picture
+from .time_bar import TimeBar
+
+PARTS = "ProgressBar, #progress-text, #numbers, TimeBar, Picture"
+"""What ``sync`` writes to."""
 
 
 class RunPanel(Vertical):
-    """A run's panel. ``sync`` shows what its view has read."""
+    """A run's panel. ``sync`` shows what its view has read. Tab goes from panel to panel."""
 
+    can_focus = True
     DEFAULT_CSS = """
     RunPanel {
         width: 1fr;
@@ -53,6 +59,7 @@ class RunPanel(Vertical):
             yield ProgressBar(total=1.0, show_eta=False, show_percentage=False)
             yield Static(id="progress-text")
         yield Static(id="numbers")
+        yield TimeBar()
         yield Charts(self._view.config.info.loss_unit)
         yield Picture(PICTURE_TILE)
 
@@ -63,7 +70,8 @@ class RunPanel(Vertical):
     def sync(self, now: float) -> None:
         """Show the texts. ``now`` is Unix time, for the ETA."""
         history = self._view.history
-        if history.revision == self._seen:
+        # A panel is mounted before what it is composed of has its own children.
+        if history.revision == self._seen or len(self.query(PARTS)) < 5:
             return
         self._seen = history.revision
         simulated = self._view.config.spec.option("fault")
@@ -80,6 +88,10 @@ class RunPanel(Vertical):
         bar.update(total=1.0 if fraction is not None else None, progress=fraction or 0.0)
         self.query_one("#progress-text", Static).update(_progress(history, now))
         self.query_one("#numbers", Static).update(_numbers(history))
+        parts = anatomy(history)
+        bar_of_time = self.query_one(TimeBar)
+        bar_of_time.display = parts is not None  # most runs are too short at first
+        bar_of_time.show(parts)
         if history.pictures:
             shown = next(p for p in reversed(history.pictures) if p.kind == "reconstruction")
             self.query_one(Picture).show(self._view.run.path / shown.path)

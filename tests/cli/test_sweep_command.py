@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpstui.__main__ import main
+from mpstui.cli import sweep as module
+from mpstui.cli.sweep import ask, parse_batch_sizes
+from mpstui.cli.sweep_chart import chart
+from mpstui.cli.sweep_report import measured, overtaking, report, sentences, table
+from mpstui.doctor.probes import ProbeFailed
+from mpstui.domain.anatomy import SweepPoint
+from mpstui.domain.errors import FieldError
+
+Ask = Callable[[str, str, int, float], SweepPoint]
+
+
+def point(device: str, size: int, rate: float | None, error: str = "") -> SweepPoint:
+    return SweepPoint(
+        device=device,
+        batch_size=size,
+        samples_per_second=rate,
+        spread=None if rate is None else 1.0,
+        windows=0 if rate is None else 5,
+        error=error,
+    )
+
+
+def rates(device: str, *values: float | None) -> list[SweepPoint]:
+    """Points at 16, 32, 64 and so on."""
+    return [point(device, 16 * 2**place, value) for place, value in enumerate(values)]
+
+
+def drawn(*devices: list[SweepPoint]) -> dict[str, dict[int, float]]:
+    return {
+        points[0].device: {each.batch_size: each.samples_per_second or 0.0 for each in points}
+        for points in devices
+    }
+
+
+CPU = rates("cpu", 100.0, 110.0, 120.0, 130.0)
+CUDA = rates("cuda", 50.0, 100.0, 200.0, 400.0)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """What was measured, in order; each device's rate is its threads times the batch size."""
+    order: list[tuple[str, int]] = []
+
+    def answer(device: str, workload: str, batch_size: int, seconds: float) -> SweepPoint:
+        order.append((device, batch_size))
+        return point(device, batch_size, float(device[-1]) * batch_size)
+
+    monkeypatch.setattr(module, "ask", answer)
+    return order
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("16..4096", [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]),
+        ("64", [64]),
+        ("256, 16,64", [16, 64, 256]),
+        ("20..100", [32, 64]),
+        ("1..2,2,60000", [1, 2, 60_000]),
+        (" 8 .. 8 ", [8]),
+    ],
+)
+def test_batch_sizes_are_read(text: str, sizes: list[int]) -> None:
+    assert parse_batch_sizes(text) == sizes
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "16..", "..16", "16...64", "64..16", "17..31", "0", "60001", "1.5", "-4", "²"]
+)
+def test_other_batch_sizes_are_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(FieldError, match=r"batch_sizes: .*allowed: "):
+        parse_batch_sizes(text)
+
+
+@given(st.lists(st.integers(1, 60_000), min_size=1, max_size=9))
+def test_listed_sizes_come_back_sorted_and_once(sizes: list[int]) -> None:
+    assert parse_batch_sizes(",".join(map(str, sizes))) == sorted(set(sizes))
+
+
+@given(st.integers(1, 60_000), st.integers(1, 60_000))
+def test_a_range_is_the_powers_of_two_in_it(low: int, high: int) -> None:
+    expected = [2**power for power in range(16) if low <= 2**power <= high]
+    if expected:
+        assert parse_batch_sizes(f"{low}..{high}") == expected
+    else:
+        with pytest.raises(FieldError, match="no power of two"):
+            parse_batch_sizes(f"{low}..{high}")
+
+
+@given(st.text(alphabet="0123456789.,- x", max_size=12))
+def test_any_text_is_sizes_within_bounds_or_a_field_error(text: str) -> None:
+    try:
+        sizes = parse_batch_sizes(text)
+    except FieldError as error:
+        assert error.field == "batch_sizes"
+        return
+    assert sizes
+    assert all(1 <= size <= 60_000 for size in sizes)
+
+
+def test_devices_alternate_and_stdout_has_the_answer_alone(
+    asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    devices = "cpu@threads=1,cpu@threads=2"
+    assert main(["sweep", "--devices", devices, "--batch-sizes", "16..64"]) == 0
+    one, two = devices.split(",")
+    assert asked == [(one, 16), (two, 16), (two, 32), (one, 32), (one, 64), (two, 64)]
+    out, error = capsys.readouterr()
+    assert [line.split()[0] for line in error.splitlines()] == [f"{n}/6" for n in range(1, 7)]
+    assert out.splitlines()[-1] == (
+        "cpu@threads=2 is ahead of cpu@threads=1 from the smallest batch on, 16 to 64"
+    )
+    assert "mnist" in out.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--devices", "tpu"], "names no device"),
+        (["--devices", "cpu", "--batch-sizes", "9..9"], "no power of two"),
+        (["--devices", "cpu", "--seconds", "0"], "seconds: 0 is too small"),
+        (["--devices", "cpu", "--seconds", "nan"], "seconds"),
+    ],
+)
+def test_bad_usage_exits_2_before_anything_is_measured(
+    asked: list[tuple[str, int]],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    assert main(["sweep", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert asked == []
+
+
+def test_larger_batches_are_not_tried_where_memory_ran_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order: list[tuple[str, int]] = []
+
+    def answer(device: str, workload: str, size: int, seconds: float) -> SweepPoint:
+        order.append((device, size))
+        full = device == "cpu" and size == 32
+        return point(device, size, None if full else 5.0, "out of memory" if full else "")
+
+    monkeypatch.setattr(module, "ask", answer)
+    devices = "cpu,cpu@threads=1"
+    arguments = ["--devices", devices, "--batch-sizes", "16..64", "--format", "json"]
+    assert main(["sweep", *arguments]) == 0
+    assert ("cpu", 64) not in order
+    assert ("cpu@threads=1", 64) in order
+    told = json.loads(capsys.readouterr().out)["points"]
+    errors = {(each["device"], each["batch_size"]): each["error"] for each in told}
+    assert errors["cpu", 32] == "out of memory"
+    assert errors["cpu", 64] == "not tried: out of memory"
+
+
+def test_ctrl_c_keeps_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(device: str, workload: str, size: int, seconds: float) -> SweepPoint:
+        if size == 32:
+            raise KeyboardInterrupt
+        return point(device, size, 5.0)
+
+    monkeypatch.setattr(module, "ask", answer)
+    assert main(["sweep", "--devices", "cpu", "--format", "csv"]) == 1
+    assert capsys.readouterr().out.splitlines()[1:] == ["cpu,16,5,1,5,"]
+
+
+def test_a_device_without_any_point_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "ask", lambda *asked: point(asked[0], asked[2], None, "no"))
+    assert main(["sweep", "--devices", "cpu", "--batch-sizes", "16"]) == 1
+    out = capsys.readouterr().out
+    assert "batch 16 on cpu: no" in out
+    assert "cpu: no batch size could be measured" in out
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        (["noise\n", '{"device":"cpu","batch_size":8,"samples_per_second":2.0}\n'], ""),
+        (["noise\n"], "the process gave no answer"),
+        ([], "the process gave no answer"),
+        (ProbeFailed("the process was killed (SIGKILL)"), "the process was killed (SIGKILL)"),
+    ],
+)
+def test_an_end_without_an_answer_is_the_points_error(
+    monkeypatch: pytest.MonkeyPatch, told: list[str] | ProbeFailed, error: str
+) -> None:
+    class Answers:
+        def lines(self, command: list[str], timeout: float) -> list[str]:
+            assert command[-5:] == ["mpstui.engine.sweep", "cpu", "vae", "8", "0.5"]
+            if isinstance(told, ProbeFailed):
+                raise told
+            return told
+
+    monkeypatch.setattr(module, "Asker", Answers)
+    answer = ask("cpu", "vae", 8, 0.5)
+    assert (answer.device, answer.batch_size, answer.error) == ("cpu", 8, error)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "sentence"),
+    [
+        ((50.0, 100.0, 200.0, 400.0), "cuda overtakes cpu at batch 64"),
+        ((50.0, 100.0, 121.5, 400.0), "cuda overtakes cpu at batch 64, though within the spread"),
+        ((500.0, 111.0, 200.0, 400.0), "cuda is ahead of cpu from the smallest batch on, 16 to"),
+        ((50.0, 60.0, 70.0, 80.0), "cuda never overtakes cpu in this range, batch 16 to 128"),
+        ((500.0, 60.0, 70.0, 400.0), "cuda overtakes cpu at batch 128"),
+        ((500.0, 60.0, 700.0, 80.0), "cuda is ahead of cpu at batch 16, 64, but not at larger"),
+        ((50.0, 100.0, None, 400.0), "cuda overtakes cpu at batch 128"),
+        ((None, None, None, None), "cuda and cpu have no batch size in common"),
+    ],
+)
+def test_the_sentence_names_where_one_overtakes_the_other(
+    cuda: tuple[float | None, ...], sentence: str
+) -> None:
+    for points in (CPU + rates("cuda", *cuda), rates("cuda", *cuda) + CPU):
+        (told,) = sentences(["cuda", "cpu"], points)
+        assert told.startswith(sentence)
+    assert not overtaking("cuda", measured(CUDA, "cuda"), "cpu", measured(CPU, "cpu")).endswith(
+        "there"
+    )
+
+
+def test_a_single_device_is_told_its_best_batch() -> None:
+    assert sentences(["cuda"], CUDA) == ["cuda is fastest at batch 128: 400 ± 1 samples/s"]
+
+
+def test_the_table_has_a_dash_for_what_was_not_measured() -> None:
+    points = [*CPU, *CUDA[:3], point("cuda", 128, None, "out of memory")]
+    assert table(["cpu", "cuda"], points) == [
+        ["batch", "cpu", "cuda", "factor"],
+        ["16", "100 ± 1", "50 ± 1", "0.50×"],
+        ["32", "110 ± 1", "100 ± 1", "0.91×"],
+        ["64", "120 ± 1", "200 ± 1", "1.67×"],
+        ["128", "130 ± 1", "—", "—"],
+    ]
+
+
+def test_the_chart_has_both_lines_and_the_batch_sizes() -> None:
+    legend, *rows = chart(drawn(CPU, CUDA))
+    assert legend == "samples/s by batch size   A cpu   B cuda"
+    assert all(len(row) <= 72 for row in rows)
+    picture = "\n".join(rows[:-2])
+    assert (picture.count("A"), picture.count("B")) == (4, 4)
+    assert rows[-1].split() == ["16", "32", "64", "128"]
+    ticks = [place for place, cell in enumerate(rows[-2]) if cell == "┬"]
+    last = [row.rindex("B") for row in rows if "B" in row]
+    assert ticks[-1] == max(last)
+    heights = [
+        next(n for n, row in enumerate(rows) if row[tick : tick + 1] == "B") for tick in ticks
+    ]
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_points_that_meet_are_a_star_and_no_points_no_chart() -> None:
+    rows = chart({"cpu": {16: 5.0}, "cuda": {16: 5.0}})
+    assert "*" in "".join(rows[1:-2])
+    assert chart({"cpu": {}}) == ["nothing to draw: no point could be measured"]
+
+
+@given(
+    st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=13),
+    st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=13),
+)
+def test_every_point_is_in_the_chart(one: list[float], two: list[float]) -> None:
+    lines = {
+        name: {2**place: value for place, value in enumerate(values)}
+        for name, values in (("cpu", one), ("cuda", two))
+    }
+    _, *rows = chart(lines)
+    cells = "".join(row[6:] for row in rows[:-2])
+    assert cells.count("A") + cells.count("B") + 2 * cells.count("*") == len(one) + len(two)
+
+
+def test_other_formats_hold_the_same_points() -> None:
+    points = [*CPU, *CUDA[:3], point("cuda", 128, None, "out of memory")]
+    devices = ["cpu", "cuda"]
+    text = report(devices, points, "vae", 1.0, "json")
+    told = json.loads(text)
+    assert msgspec.convert(told["points"], list[SweepPoint]) == points
+    assert told["sentences"] == ["cuda overtakes cpu at batch 64"]
+    rows = list(csv.DictReader(report(devices, points, "vae", 1.0, "csv").splitlines()))
+    assert [row["samples_per_second"] for row in rows[-2:]] == ["200", ""]
+    assert rows[-1]["error"] == "out of memory"
+    markdown = report(devices, points, "vae", 1.0, "markdown").splitlines()
+    assert markdown[:2] == ["| batch | cpu | cuda | factor |", "| --- | --- | --- | --- |"]
+    assert markdown[-2:] == [
+        "- batch 128 on cuda: out of memory",
+        "- cuda overtakes cpu at batch 64",
+    ]

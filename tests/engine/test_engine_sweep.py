@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from mpstui.domain.anatomy import SweepPoint
+from mpstui.domain.config import make_config
+from mpstui.domain.errors import DeviceUnavailable
+from mpstui.engine import sweep as module
+from mpstui.engine.meter import WARMUP_STEPS
+from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.sweep import LEAST_WARMUP, LEAST_WINDOWS, OUT_OF_MEMORY, rates, sweep_point
+from mpstui.runs.rundir import Dataset
+
+
+@pytest.fixture
+def setup() -> Setup:
+    asked = {"workload": "vae", "device": "cpu@threads=1", "batch_size": 8}
+    return set_up(make_config(asked), Dataset(source="embedded"), Path())
+
+
+@pytest.fixture
+def clocked(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], tuple[list[int], Any]]:
+    """Steps that train nothing and take so many seconds of a clock of their own."""
+
+    def make(seconds: float) -> tuple[list[int], Callable[[], float]]:
+        now, sizes = 0.0, list[int]()
+
+        def step(setup: Setup, images: torch.Tensor, labels: torch.Tensor) -> None:
+            nonlocal now
+            now += seconds
+            sizes.append(len(images))
+
+        monkeypatch.setattr(module, "_train_step", step)
+        return sizes, lambda: now
+
+    return make
+
+
+def test_the_rate_is_samples_over_seconds(
+    setup: Setup, clocked: Callable[[float], tuple[list[int], Any]]
+) -> None:
+    _, clock = clocked(0.01)
+    found = rates(setup, 1.0, clock)
+    assert found == pytest.approx([8 / 0.01] * len(found))
+    assert len(found) >= 4  # a fifth of a second or a little more each
+
+
+def test_slow_steps_warm_up_less_and_still_give_three_windows(
+    setup: Setup, clocked: Callable[[float], tuple[list[int], Any]]
+) -> None:
+    sizes, clock = clocked(5.0)
+    assert len(rates(setup, 1.0, clock)) == LEAST_WINDOWS
+    assert len(sizes) == LEAST_WARMUP + LEAST_WINDOWS
+
+
+def test_quick_steps_warm_up_as_a_run_does_and_share_a_synchronisation(
+    setup: Setup, clocked: Callable[[float], tuple[list[int], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[None] = []
+    monkeypatch.setattr(setup.backend, "synchronize", lambda: waits.append(None))
+    sizes, clock = clocked(2**-10)
+    found = rates(setup, 1.0, clock)
+    looking = 1 + 2 + 4 + 8 + 16 + 32 + 64 + 128  # doubled until a window of 0.2 s is full
+    assert len(sizes) == WARMUP_STEPS + looking + 256 * len(found)
+    assert len(waits) == 2 * (WARMUP_STEPS + 8 + len(found))
+
+
+def test_all_batches_are_whole(setup: Setup) -> None:
+    odd = msgspec.structs.replace(setup.config, batch_size=25_000)
+    object.__setattr__(setup, "config", odd)
+    batches = module._endless(setup)
+    assert [len(next(batches)[0]) for _ in range(5)] == [25_000] * 5
+
+
+def test_the_step_trains(setup: Setup) -> None:
+    before = [parameter.clone() for parameter in setup.model.parameters()]
+    module._train_step(setup, *next(module._endless(setup)))
+    after = list(setup.model.parameters())
+    assert not any(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), OUT_OF_MEMORY),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), OUT_OF_MEMORY),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), OUT_OF_MEMORY),
+        (MemoryError(), OUT_OF_MEMORY),
+        (RuntimeError("bad\nmore"), "RuntimeError: bad"),
+        (NotImplementedError("aten::x"), "NotImplementedError: aten::x"),
+    ],
+)
+def test_what_goes_wrong_is_the_points_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(module, "rates", fail)
+    assert sweep_point("cpu", "vae", 8, 0.01) == SweepPoint(device="cpu", batch_size=8, error=words)
+
+
+def test_a_device_that_is_not_there_is_the_points_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any) -> Any:
+        raise DeviceUnavailable("device: cuda: no driver")
+
+    monkeypatch.setattr(module, "set_up", refused)
+    assert sweep_point("cuda", "vae", 8, 0.01).error == "device: cuda: no driver"
+
+
+def test_a_point_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    module.main(["cpu@threads=1", "vae", "8", "0.01"])
+    (line,) = capsys.readouterr().out.splitlines()
+    point = msgspec.json.decode(line, type=SweepPoint)
+    assert (point.device, point.batch_size, point.error) == ("cpu@threads=1", 8, "")
+    assert point.samples_per_second is not None
+    assert point.samples_per_second > 0
+    assert point.windows >= LEAST_WINDOWS
+    assert json.loads(line)["spread"] >= 0
