@@ -33,7 +33,7 @@ FIELDS: tuple[Field, ...] = (
     Choice("pipeline", "Pipeline", "reference: the article's DataLoader", PIPELINES),
     Choice("precision", "Precision", "tf32: cuda only; bf16: autocast", PRECISIONS),
     Choice("mode", "Comparison", "together: at once, not for timing", MODES),
-    Choice("on_alarm", "On alarm", "when a run diverges or leaves the course", ALARMS),
+    Choice("on_alarm", "On alarm", "when off course or not finite", ALARMS),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}

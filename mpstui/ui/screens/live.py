@@ -45,11 +45,12 @@ class LiveScreen(MainScreen):
             #panels { height: 6; RunPanel Charts, RunPanel Picture { display: none; } }
             #together { height: 1fr; }
         }
+        &.-overlay.-low #panels { height: 3; RunPanel #numbers, RunPanel TimeBar { display: none; } }
         Overlay { display: none; }
         &.-overlay Overlay { display: block; }
         &.-high.-compared GapStrip { display: block; }
         Log { height: 22%; background: $background; overflow-x: hidden; }
-        &.-low Log { height: 5; }
+        &.-low Log { height: 4; }
         &.-empty { #panels, #together, SystemStrip, Log { display: none; } }
         &.-empty #empty { display: block; }
     }

@@ -29,8 +29,10 @@ class Charts(Vertical):
 
     DEFAULT_CSS = """
     Charts {
-        Chart { height: 2fr; min-height: 4; }
-        #loss { height: 3fr; min-height: 5; }
+        overflow-x: hidden;
+        overflow-y: auto;
+        Chart { height: 2fr; min-height: 3; }
+        #loss { height: 3fr; min-height: 4; }
     }
     """
 
