@@ -45,7 +45,9 @@ class LiveScreen(MainScreen):
             #panels { height: 6; RunPanel Charts, RunPanel Picture { display: none; } }
             #together { height: 1fr; }
         }
-        &.-overlay.-low #panels { height: 3; RunPanel #numbers, RunPanel TimeBar { display: none; } }
+        &.-overlay.-low #panels { height: 3; }
+        &.-overlay.-low RunPanel #numbers { display: none; }
+        &.-overlay.-low RunPanel TimeBar { display: none; }
         Overlay { display: none; }
         &.-overlay Overlay { display: block; }
         &.-high.-compared GapStrip { display: block; }
