@@ -96,16 +96,16 @@ class ArticleLog:
     def _steps(self, event: StepsCompleted) -> Iterator[str]:
         config = self._config
         losses = np.frombuffer(event.losses, "<f4")
-        for offset, loss in enumerate(losses):
-            # The scripts count batches of an epoch from 0 and print the samples before this one.
-            batch = (event.first_step + offset - 1) % config.steps_per_epoch
-            if batch % config.log_interval == 0:
-                done = batch * config.batch_size
-                percent = 100.0 * batch / config.steps_per_epoch
-                yield (
-                    f"Train Epoch: {event.epoch} [{done}/{EPOCH_SAMPLES} ({percent:.0f}%)]"
-                    f"\tLoss: {loss:.6f}"
-                )
+        # The scripts count batches of an epoch from 0 and print the samples before this one.
+        batches = (event.first_step - 1 + np.arange(len(losses))) % config.steps_per_epoch
+        for offset in np.flatnonzero(batches % config.log_interval == 0):
+            batch = int(batches[offset])
+            done = batch * config.batch_size
+            percent = 100.0 * batch / config.steps_per_epoch
+            yield (
+                f"Train Epoch: {event.epoch} [{done}/{EPOCH_SAMPLES} ({percent:.0f}%)]"
+                f"\tLoss: {losses[offset]:.6f}"
+            )
 
     def _epoch(self, event: EpochCompleted) -> Iterator[str]:
         if not self._config.info.has_accuracy:

@@ -20,6 +20,10 @@ KEPT_LINES = 5000
 """Lines of the log that are kept for the screen; the whole log is on disk."""
 
 
+RECENT = 1000
+"""Newest events of a long log whose steps are put into lines: older lines would not be kept."""
+
+
 class Session:
     """Views of one run or of one comparison's runs."""
 
@@ -57,9 +61,13 @@ class Session:
         width = max(len(view.config.device) for view in self.views)
         for place, (view, log) in enumerate(zip(self.views, self._logs, strict=True)):
             prefix = f"{view.config.device:<{width}}  " if len(self.views) > 1 else ""
-            for event in view.refresh():
-                self._write(prefix + line for line in log.lines(event))
-                if isinstance(event, StepsCompleted):
+            events = view.refresh()
+            old = len(events) - RECENT
+            for number, event in enumerate(events):
+                steps = isinstance(event, StepsCompleted)
+                if number >= old or not steps:
+                    self._write(prefix + line for line in log.lines(event))
+                if self.courses and isinstance(event, StepsCompleted):
                     self._compare(place, np.frombuffer(event.losses, "<f4").tolist())
             status = view.history.status
             if status in (Status.CRASHED, Status.KILLED) and view.run.id not in self._told:
