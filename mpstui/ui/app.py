@@ -121,9 +121,10 @@ class MpstuiApp(App[None]):
         self._remember_theme()
         self.action_probe()
         self.set_interval(FOLLOW_SECONDS, self.follow)
-        if any(run.kept() for run in self.store.newest_group()):
-            self.recall()  # so that quitting asks about them, whichever screen is up
-            self.notify("A run is under way. Press 3 to watch it.")
+        with suppress(MpstuiError):  # a damaged folder is told of when somebody looks at it
+            if any(run.kept() for run in self.store.newest_group()):
+                self.recall()  # so that quitting asks about them, whichever screen is up
+                self.notify("A run is under way. Press 3 to watch it.")
 
     def _remember_theme(self) -> None:
         """Take the theme of last time, and keep the one that a person chooses."""
@@ -201,8 +202,12 @@ class MpstuiApp(App[None]):
 
     def follow(self) -> None:
         """Read the logs on."""
-        if self.session is not None and self.session.refresh():
-            self.pulse += 1
+        try:
+            if self.session is not None and self.session.refresh():
+                self.pulse += 1
+        except MpstuiError as error:  # told once: the runs are then no longer followed
+            self.session = None
+            self.notify(str(error), title=error.title, severity="error", markup=False)
 
     def start_runs(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
         """Start a run, or a comparison, and watch it.
@@ -226,11 +231,12 @@ class MpstuiApp(App[None]):
             from .session import Session  # with numpy, which the first frame does not wait for
 
             try:
-                self.session = Session(runs)
+                session = Session(runs)
+                session.refresh()
             except MpstuiError as error:
-                self.notify(str(error), title=error.title, severity="warning")
+                self.notify(str(error), title=error.title, severity="warning", markup=False)
                 return
-            self.session.refresh()
+            self.session = session
             self.pulse += 1
 
     def watch_runs(self, runs: Sequence[RunDir]) -> None:

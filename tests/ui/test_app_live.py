@@ -177,3 +177,19 @@ async def test_results_show_the_runs_and_the_articles_rows(
         assert [row[speed] for row in cells[:2]] == ["—", "—"]  # the cpu run has no whole epoch
         assert [row[speed] for row in cells[2:]] == ["1.00×", "1.70×", "1.00×", "1.67×"]
         assert "as published" in str(app.screen.query_one("#notes", Static).content)
+
+
+@pytest.mark.parametrize("file", ["exit.json", "keeper.json"])
+async def test_a_damaged_file_of_the_newest_run_does_not_end_the_app(
+    make_app: MakeApp, make_runs: MakeRuns, file: str
+) -> None:
+    runs = make_runs()
+    (runs[-1].path / file).write_text("{")
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await app.workers.wait_for_complete()
+        await pilot.press("3")
+        for _ in range(10):
+            await pilot.pause()
+        assert app.is_running
+        assert app.current_mode == "live"
