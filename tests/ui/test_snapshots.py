@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from textual.screen import ModalScreen
+from textual.widgets import Input
+from textual.widgets._progress_bar import Bar
 
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
+from mpstui.ui.screens.live import LiveScreen
 
 from tests.ui.conftest import LINUX  # isort: skip
 
@@ -32,8 +35,9 @@ def shown(mode: str, theme: str, *keys: str, modal: bool = False) -> Callable[[A
         await pilot.app.workers.wait_for_complete()
         pilot.app.clear_notifications()  # they go by themselves, and not at the same moment
         await pilot.press(mode)
-        for _ in range(4):
-            await pilot.pause()
+        await drawn(pilot)
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
         await pilot.press(*keys)
         for _ in range(200):
             if not modal or isinstance(pilot.app.screen, ModalScreen):
@@ -41,11 +45,29 @@ def shown(mode: str, theme: str, *keys: str, modal: bool = False) -> Callable[[A
             await pilot.pause()
         if not modal:  # a question waits in a worker of its own
             await pilot.app.workers.wait_for_complete()
-            pilot.app.clear_notifications()
+            await drawn(pilot)
+        pilot.app.clear_notifications()
         for _ in range(4):
             await pilot.pause()
 
     return before
+
+
+async def drawn(pilot: Any) -> None:
+    """Wait until the screen has nothing left to draw: a dialogue would cover it half done."""
+    for _ in range(400):
+        for _ in range(4):
+            await pilot.pause()
+        screen = pilot.app.screen
+        if not isinstance(screen, LiveScreen) or pilot.app.session is None:
+            return
+        before = screen._drawn
+        await screen.sync()
+        if before and screen._drawn == before:
+            break
+    for bar in screen.query(Bar):  # it keeps what it rendered for the width that it had before
+        bar.refresh()
+    await pilot.pause()
 
 
 @pytest.mark.parametrize(

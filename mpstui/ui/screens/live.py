@@ -64,7 +64,7 @@ class LiveScreen(MainScreen):
         self._lines = 0
         self._governor = Governor()
         self._drawn: tuple[object, ...] = ()
-        """Revisions, view and panel widths of the last drawing."""
+        """Revisions, view, and widths of the gap strip and the panels at the last drawing."""
         self._remembered = home() / "view.json"
         self._view = load_view(self._remembered)
 
@@ -82,6 +82,7 @@ class LiveScreen(MainScreen):
     def on_mount(self) -> None:
         """Follow the runs."""
         super().on_mount()
+        self.query_one(Log).anchor()  # it stays at its end when it gets another height, too
         self.state.recall()
         self.watch(self.app, "pulse", self.sync)
         self.set_interval(0.25, self.sync)
@@ -134,18 +135,20 @@ class LiveScreen(MainScreen):
             if self._view.overlay
             else [panel.charts for panel in panels]
         )
+        gap = self.query_one(GapStrip)
         widths = [charts.size.width for charts in columns]
         steps = sum(view.history.revision for view in session.views)
-        drawing = (steps, self._view, *widths)
+        drawing = (steps, self._view, gap.size.width, *widths)
         clock = self.state.clock()
-        # A panel that is not laid out yet has no columns to fill. A person does not wait.
-        asked = not self._drawn or self._drawn[1] != self._view
+        # A panel that is not laid out yet has no columns to fill. A person does not wait: neither
+        # for another view nor for another size of it.
+        asked = self._drawn[1:] != drawing[1:]
         if 0 in widths or drawing == self._drawn or not (asked or self._governor.due(clock)):
             return
         self._drawn = drawing
         spent = sum(charts.draw_seconds for charts in self.query(Charts))
         timing = any(view.history.status is Status.TRAINING for view in session.views)
-        self._governor.drew(clock, spent + self.query_one(GapStrip).draw_seconds, timing)
+        self._governor.drew(clock, spent + gap.draw_seconds, timing)
         subjects = [panel.subject for panel in panels]
         whole = whole_x(subjects, self._view)
         ys = {name: y_limits(subjects, name, self._view) for name in self._view.charts}
@@ -155,7 +158,7 @@ class LiveScreen(MainScreen):
             for charts, subject in zip(columns, subjects, strict=True):
                 charts.draw([subject], self._view, whole, ys)
         if session.gaps:
-            self.query_one(GapStrip).draw_gaps(session, subjects, self._view, whole)
+            gap.draw_gaps(session, subjects, self._view, whole)
 
     def _look(self, view: ViewState) -> None:
         """Look at the charts in another way, at once, and remember it."""
