@@ -8,6 +8,7 @@ empty table there, which would read as zero bytes).
 from __future__ import annotations
 
 import contextlib
+import os
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -67,6 +68,12 @@ class Backend:
             return ("bf16 autocast: a lower precision than the article's float32",)
         return ()
 
+    def lower_precision(self, precision: str) -> list[tuple[str, str]]:
+        """What makes results less exact than float32, each with the switch that removes it."""
+        if precision == "bf16":
+            return [("bf16 autocast", "train with --precision float32, without torch.autocast")]
+        return []
+
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
         """The context that a forward pass runs in."""
         if precision == "bf16":
@@ -120,6 +127,13 @@ class Cuda(Accelerator):
             return ("TF32: products of float32 with 10 bits of mantissa",)
         return super().set_precision(precision)
 
+    @override
+    def lower_precision(self, precision: str) -> list[tuple[str, str]]:
+        if precision == "tf32":
+            switch = "torch.backends.cuda.matmul.fp32_precision = 'ieee', and cudnn.conv's likewise"
+            return [("TF32", f"train with --precision float32 ({switch})")]
+        return super().lower_precision(precision)
+
 
 class Mps(Accelerator):
     """Apple's Metal Performance Shaders."""
@@ -148,6 +162,13 @@ class Mps(Accelerator):
         halves = (torch.float16, torch.bfloat16)
         macos14 = torch.backends.mps.is_macos_or_newer(14, 0)
         return (torch.float32, *(halves if macos14 else halves[:1]))
+
+    @override
+    def lower_precision(self, precision: str) -> list[tuple[str, str]]:
+        found = super().lower_precision(precision)
+        if os.environ.get("PYTORCH_MPS_FAST_MATH", "0") == "1":
+            found.append(("fast math", "unset PYTORCH_MPS_FAST_MATH"))
+        return found
 
 
 _BACKENDS: dict[str, type[Backend]] = {

@@ -52,6 +52,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train on one device, printing the article's lines")
     train.add_argument("--device", help=f"{DEVICE_HELP}; default: the best there is")
+    train.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with a run that ended early, with its own settings; --steps and --epochs may "
+        f"make it longer. {ID_HELP.capitalize()}",
+    )
     _settings(train, leave_out=("mode",))
     train.add_argument("--json", action="store_true", help="one JSON document on stdout")
     _runs_dir(train)
@@ -83,6 +89,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _runs_dir(watch)
     watch.set_defaults(command=_watch)
+
+    investigate = commands.add_parser(
+        "investigate", help="from a diverged run to the op at fault, with a repro and a report"
+    )
+    investigate.add_argument("--device", help=f"{DEVICE_HELP}; with --from: instead of the run's")
+    investigate.add_argument(
+        "--from", dest="run", metavar="RUN", help=f"begin behind a run's snapshots. {ID_HELP}"
+    )
+    investigate.add_argument(
+        "--steps", dest="look", type=int, metavar="N", help="steps looked at (default: 20)"
+    )
+    investigate.add_argument("--out", type=Path, metavar="DIR", help="where the files go")
+    _settings(investigate, leave_out=("mode", "steps", "on_alarm", "save_model", "dry_run"))
+    investigate.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    _runs_dir(investigate)
+    investigate.set_defaults(command=_investigate)
 
     sweep = commands.add_parser("sweep", help="the throughput over batch sizes, device by device")
     sweep.add_argument("--devices", required=True, help=f"separated by commas, each {DEVICE_HELP}")
@@ -154,12 +176,15 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         FieldError: Naming the field and what is allowed.
     """
-    values = {
+    return make_config(_given(arguments))
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
         field.name: field.parse(given) if isinstance(given, str) else given
         for field in FIELDS
         if (given := getattr(arguments, field.name, None)) is not None
     }
-    return make_config(values)
 
 
 def _settings(parser: argparse.ArgumentParser, leave_out: tuple[str, ...]) -> None:
@@ -257,9 +282,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from .train import train
+    from .train import resume, train
 
     runs_dir = getattr(arguments, "runs_dir", None)
+    if arguments.resume is not None:
+        device = {} if arguments.device is None else {"device": arguments.device}
+        changes = {**_given(arguments), **device}
+        return resume(arguments.resume, changes, arguments.json, runs_dir)
     return train(config_of(arguments), arguments.device, arguments.json, runs_dir)
 
 
@@ -326,6 +355,20 @@ def _watch(arguments: argparse.Namespace) -> int:
     from .watch import watch
 
     return watch(arguments.id, arguments.only, getattr(arguments, "runs_dir", None))
+
+
+def _investigate(arguments: argparse.Namespace) -> int:
+    from .investigate import investigate
+
+    return investigate(
+        config_of(arguments),
+        arguments.device,
+        arguments.run,
+        arguments.look,
+        arguments.json,
+        arguments.out,
+        getattr(arguments, "runs_dir", None),
+    )
 
 
 def _sweep(arguments: argparse.Namespace) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from mpstui.doctor.probes import gather
 from mpstui.doctor.refusal import refuse_reason
@@ -17,9 +17,11 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
 from mpstui.domain.errors import DeviceUnavailable
 from mpstui.domain.facts import Facts, Need
+from mpstui.domain.history import Status
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs.launch import launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
+from mpstui.runs.resume import resume_run
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
@@ -31,14 +33,37 @@ def train(config: RunConfig, device: str | None, json: bool, runs_dir: Path | No
     """Train on one device; its lines go to stdout, or to stderr when JSON is asked for."""
     facts = _Facts()
     specs = [parse_device(device or facts.get().default_devices()[-1])]
-    views = _start(config, specs, facts, runs_dir)
+    (view,) = _start(config, specs, facts, runs_dir)
+    return _train(view, json)
+
+
+def _train(view: RunView, json: bool) -> int:
     lines = sys.stderr if json else sys.stdout
-    _follow(views, lambda view, line: _print(lines, line))
+    _follow([view], lambda view, line: _print(lines, line))
     if json:
-        _print(sys.stdout, as_json(views[0].summary()))
+        _print(sys.stdout, as_json(view.summary()))
     else:
-        _print(lines, f"run {views[0].run.id} in {views[0].run.path}")
-    return _exit_code(views)
+        _print(lines, f"run {view.run.id} in {view.run.path}")
+    if view.history.status is not Status.FINISHED and view.run.snapshots():
+        _print(sys.stderr, f"to go on with it: mpstui train --resume {view.run.id}")
+    return _exit_code([view])
+
+
+def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | None) -> int:
+    """Go on with a run that ended early, in a new run; lines go where ``train``'s go.
+
+    Args:
+        text: The old run's id, or a part that only it has.
+        changes: Settings that were given along with it.
+        json: Print the new run's numbers as JSON.
+        runs_dir: Where runs are kept; None for the usual place.
+    """
+    store = RunStore(runs_dir or default_runs_dir())
+    old = store.find(text)
+    _refuse([old.config().spec], _Facts())
+    run = resume_run(store, old, changes, read_machine(), datetime.now())
+    launch([run])
+    return _train(RunView(run), json)
 
 
 def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path | None) -> int:
@@ -72,16 +97,20 @@ def _start(
 ) -> list[RunView]:
     for spec in specs:
         config.on(spec)  # bad combinations are told before torch is asked
+    _refuse(specs, facts)
+    store = RunStore(runs_dir or default_runs_dir())
+    runs = store.create(config, specs, read_machine(), datetime.now())
+    launch(runs)
+    return [RunView(run) for run in runs]
+
+
+def _refuse(specs: Sequence[DeviceSpec], facts: _Facts) -> None:
     for spec in specs:
         if spec.type == "cpu":
             continue
         reason = refuse_reason(facts.get(), spec.type, spec.index)
         if reason is not None:
             raise DeviceUnavailable(f"device: {reason}")
-    store = RunStore(runs_dir or default_runs_dir())
-    runs = store.create(config, specs, read_machine(), datetime.now())
-    launch(runs)
-    return [RunView(run) for run in runs]
 
 
 def _follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:

@@ -26,6 +26,7 @@ from .events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    SnapshotSaved,
     StepsCompleted,
 )
 from .workloads import EPOCH_SAMPLES
@@ -72,6 +73,11 @@ class ArticleLog:
                 yield from self._test(event)
             case SampleSaved(path=path):
                 yield f"saved {path}"
+            case SnapshotSaved(path=path):
+                yield (
+                    f"saved {path} ({event.bytes / 1e6:.1f} MB in {event.seconds:.3f} s; "
+                    f"snapshots took {event.share:.1%} so far)"
+                )
             case DivergenceDetected():
                 last = "none before it"
                 if event.last_finite is not None:

@@ -1,12 +1,14 @@
 """Device specs: a device and its options, as a person writes them.
 
 Grammar: ``TYPE[:INDEX][@OPTION=VALUE]…``, for example ``cpu``, ``cuda:1``, ``cpu@threads=1`` or
-``cuda@precision=tf32@pipeline=reference``. A list of specs is separated by commas. Two specs make a
+``cuda@precision=tf32@pipeline=reference``. A fault is one of the catalogue's, or a class of a file:
+``cpu@fault=path/to/file.py:Class``. A list of specs is separated by commas. Two specs make a
 comparison even on a machine without a GPU.
 """
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable
 
@@ -42,9 +44,29 @@ def _one_of(name: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
     return check
 
 
+def fault_file(value: str) -> tuple[str, str] | None:
+    """The path and the class that a fault's value names; None for a name of the catalogue's.
+
+    Only the form is looked at: whether the file is there is another question, and another place's.
+    """
+    path, _, name = value.rpartition(":")
+    stem = path.removesuffix(".py")
+    plain = value.isprintable() and not set("@,") & set(value)
+    if not plain or stem == path or not stem or stem[-1] in "/\\":
+        return None
+    return (path, name) if name.isidentifier() and not keyword.iskeyword(name) else None
+
+
+def _fault(text: str) -> str:
+    if text not in SIMULATED and fault_file(text) is None:
+        allowed = f"{', '.join(SIMULATED)}, or a class of a file: path/to/file.py:Class"
+        raise FieldError("device", f"fault={text} is unknown", allowed)
+    return text
+
+
 OPTIONS: dict[str, Callable[[str], str]] = {
     "threads": _threads,
-    "fault": _one_of("fault", SIMULATED),
+    "fault": _fault,
     "precision": _one_of("precision", PRECISIONS),
     "pipeline": _one_of("pipeline", PIPELINES),
 }

@@ -167,6 +167,21 @@ class StepProfiled(Event, frozen=True, kw_only=True, tag=True):
     """Seconds of a step at the run's own pace, from the clock."""
 
 
+class SnapshotSaved(Event, frozen=True, kw_only=True, tag=True):
+    """The state of training after a step lies in the run's folder; the clock leaves that out."""
+
+    step: int
+    epoch: int
+    """Of the next batch, or of an evaluation that was still due."""
+    path: str
+    """Relative to the run's folder."""
+    bytes: int
+    seconds: float
+    """Time that it took from the training."""
+    share: float
+    """All snapshots so far, as a share of the time of training and snapshots, 0 to 1."""
+
+
 class DivergenceDetected(Event, frozen=True, kw_only=True, tag=True):
     """The first loss that is not finite."""
 
@@ -236,6 +251,7 @@ AnyEvent = (
     | SampleSaved
     | SystemSampled
     | StepProfiled
+    | SnapshotSaved
     | DivergenceDetected
     | AlarmRaised
     | RunPaused

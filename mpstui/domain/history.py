@@ -23,6 +23,7 @@ from .events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    SnapshotSaved,
     StepProfiled,
     StepsCompleted,
     SystemSampled,
@@ -115,6 +116,8 @@ class RunHistory:
         self.alarm: AlarmRaised | None = None
         """The first alarm: the step from which on this run is off the other's course."""
         self.profile: StepProfiled | None = None
+        self.snapshot: SnapshotSaved | None = None
+        """The newest one: the step that ``--resume`` goes on from, and what snapshots cost."""
         self.joules = 0.0
         """Over the timed windows whose energy was measured; ``joule_samples`` are theirs."""
         self.joule_samples = 0
@@ -126,6 +129,9 @@ class RunHistory:
         self._windows: list[Window] = []
         self._resumed_at = 0.0
         self._training_seconds = 0.0  # wall time since the first step, pauses left out
+        # Of the run that this one goes on from.
+        self._earlier_steps = 0
+        self._earlier_seconds = 0.0
 
     def apply(self, event: AnyEvent) -> None:
         """Take one fact in."""
@@ -134,11 +140,13 @@ class RunHistory:
         self.last_at = event.at
         match event:
             case PreparationAdvanced():
+                # Also after the steps of an earlier run, which a resumed run's log begins with.
+                self.status = Status.STARTING
                 self.message, self.fraction = event.stage, event.fraction
             case RunStarted():
                 self.started = event
                 self.status, self.message, self.fraction = Status.WARMING_UP, "", None
-                self._resumed_at = event.at
+                self._resumed_at, self._earlier_steps = event.at, self.step
             case WarmupFinished():
                 self.status, self._warm = Status.TRAINING, True
             case StepsCompleted():
@@ -162,6 +170,8 @@ class RunHistory:
                     self._note("watts", gpu.watts)
             case StepProfiled():
                 self.profile = event
+            case SnapshotSaved():
+                self.snapshot = event
             case DivergenceDetected():
                 self.diverged = event
             case AlarmRaised():
@@ -196,8 +206,10 @@ class RunHistory:
         self.samples += event.samples
         self.epoch_samples = event.epoch_samples
         self.lr, self.loss, self.device_bytes = event.lr, float(losses[-1]), event.device_bytes
-        if self.started is not None:
-            self._note("elapsed", event.at - self.started.at)
+        if self.started is None:
+            self._earlier_seconds += event.seconds
+        since = event.at - self.started.at if self.started is not None else 0.0
+        self._note("elapsed", self._earlier_seconds + since)
         self._note("learning rate", event.lr)
         self._note("gradient norm", event.grad_norm)
         self._note("device memory", event.device_bytes)
@@ -235,10 +247,12 @@ class RunHistory:
         Args:
             now: Wall-clock Unix time in seconds.
         """
-        if self.started is None or self.step == 0 or self.status.over:
+        steps = self.step - self._earlier_steps
+        if self.started is None or steps == 0 or self.status.over:
             return None
         running = 0.0 if self.status is Status.PAUSED else max(now - self._resumed_at, 0.0)
-        return (self._training_seconds + running) * (self.started.total_steps / self.step - 1)
+        left = self.started.total_steps - self.step
+        return (self._training_seconds + running) / steps * left
 
     def rate_now(self, seconds: float = 3.0) -> float | None:
         """Samples per second over the last timed windows that add up to about so many seconds."""

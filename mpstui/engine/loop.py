@@ -2,7 +2,7 @@
 
 It is PyTorch's example scripts' loop, with three differences: losses stay on the device and are
 read once per flush, a gate is passed before each step, and the clock leaves out what is no
-training step.
+training step. Between two steps its state may be saved, and it can go on from such a state.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ from mpstui.domain.events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    SnapshotSaved,
     StepsCompleted,
     WarmupFinished,
 )
 
-from .data.order import epoch_order
+from .data.order import orders
 from .data.pipelines import Batch
 from .gate import Gate
 from .meter import SETTLE_STEPS, WARMUP_STEPS, Meter
 from .pictures import save_grid
 from .profile import Profiler, profile_steps
 from .setup import Setup
+from .snapshot_budget import Snapshots
+from .snapshots import Draws, Progress, read_draws
 
 
 class Stopped(Exception):
@@ -53,21 +56,39 @@ class Loop:
         gate: Gate,
         now: Callable[[], float] = time.time,
         energy: Callable[[], float | None] | None = None,
+        snapshots: Snapshots | None = None,
+        resume: Progress | None = None,
     ) -> None:
+        """Get ready to train.
+
+        Args:
+            setup: The run; where it is resumed, with the snapshot's state in it.
+            gate: What may hold it.
+            now: Wall-clock Unix time in seconds.
+            energy: Joules since some moment that stays the same; None where unknown.
+            snapshots: Where its state is saved meanwhile; None for nowhere.
+            resume: Where to go on; None for the beginning.
+        """
         self._setup = setup
         self._config = setup.config
         self._gate = gate
         self._now = now
         self._meter = Meter(setup.backend, setup.workload.per_sample, energy=energy)
         self._profiler = Profiler()
-        self._order = torch.Generator().manual_seed(setup.config.seed)
+        self._snapshots = snapshots
+        self._resume = resume
+        skip = resume.epoch - 1 if resume else 0
+        self._orders = orders(setup.config.seed, setup.pipeline.train_samples, skip)
         self._warm = False
         self._warmup_seconds = 0.0
         self._diverged = False
-        self._last_finite: float | None = None
-        self.step = 0
-        self._epoch = 0
-        self._flushed = 0  # steps already read, of this run
+        self._sound = True  # losses and gradients of the newest flush were finite
+        self._pace: float | None = None  # seconds of a step, in the newest timed window
+        self._draws: Draws | None = None  # as they were before an evaluation that is under way
+        self._last_finite = resume.last_finite if resume else None
+        self._first = self.step = resume.step if resume else 0
+        self._epoch = skip
+        self._flushed = self.step  # steps already read, of this run
         self._samples = 0  # read, of this epoch
         self._timed_samples = 0
         self._timed_seconds = 0.0
@@ -80,12 +101,13 @@ class Loop:
         try:
             yield from self._hold()
             self._meter.open(WARMUP_STEPS)
-            while self.step < self._config.total_steps:
+            while self._resume or self.step < self._config.total_steps:
                 yield from self._run_epoch()
             self._save_model()
             yield RunFinished(at=self._now(), step=self.step)
         except Stopped:
             yield from self._flush()
+            yield from self._snapshot(stopping=True)
             self._save_model()
             yield RunStopped(at=self._now(), step=self.step, reason=self._gate.stopping)
         except Exception:
@@ -96,13 +118,13 @@ class Loop:
 
     def _run_epoch(self) -> Iterator[AnyEvent]:
         setup = self._setup
-        self._epoch += 1
-        self._samples = self._timed_samples = 0
-        self._timed_seconds = self._loss_sum = 0.0
-        began = time.perf_counter()
+        self._begin_epoch()
+        yield from self._snapshot()
         setup.model.train()
-        order = epoch_order(self._order, setup.pipeline.train_samples)
-        batches = setup.pipeline.training(order, self._config.batch_size)
+        left = next(self._orders)[self._steps_of_epoch * self._config.batch_size :]
+        batches: Iterator[Batch] = iter(())
+        if self._left_of_epoch > 0:  # else it was stopped between its last step and its evaluation
+            batches = setup.pipeline.training(left, self._config.batch_size)
         for images, labels in batches:
             yield from self._hold()
             with setup.fault:
@@ -114,6 +136,7 @@ class Loop:
             self._take_step(objective, len(images))
             if self._meter.due:
                 yield from self._profiler.watch(self._flush())
+                yield from self._snapshot()
                 yield from self._profile(batches)
             if self.step >= self._config.total_steps:
                 break
@@ -126,17 +149,63 @@ class Loop:
             samples=self._samples,
             timed_samples=self._timed_samples,
             timed_seconds=self._timed_seconds,
-            wall_seconds=time.perf_counter() - began,
+            wall_seconds=time.perf_counter() - self._began,
         )
         yield from self._evaluate()
         setup.scheduler.step()
         self._meter.open(0 if self._warm else WARMUP_STEPS)
 
+    def _begin_epoch(self) -> None:
+        """The next epoch, or the one that a snapshot stands in."""
+        self._epoch += 1
+        before, self._resume = self._resume, None
+        self._samples = before.samples if before else 0
+        self._timed_samples = before.timed_samples if before else 0
+        self._timed_seconds = before.timed_seconds if before else 0.0
+        self._loss_sum = before.loss_sum if before else 0.0
+        self._began = time.perf_counter() - (before.wall_seconds if before else 0.0)
+
+    @property
+    def _steps_of_epoch(self) -> int:
+        return self.step - (self._epoch - 1) * self._config.steps_per_epoch
+
+    @property
+    def _left_of_epoch(self) -> int:
+        end = min(self._config.total_steps, self._epoch * self._config.steps_per_epoch)
+        return end - self.step
+
+    def _snapshot(self, stopping: bool = False) -> Iterator[AnyEvent]:
+        """Save the state, if it is sound and the budget allows it; a stop is not asked to wait."""
+        keep = self._snapshots
+        if keep is None or not self._sound or self.step == 0 or self._resume:
+            return  # in the last case nothing was done since the snapshot that is there already
+        if not stopping:
+            if self._pace is None:  # nothing was timed yet
+                return
+            left = (self._config.total_steps - self.step) * self._pace
+            if not keep.due(self._setup, left):
+                return
+        draws = self._draws or read_draws(self._setup.backend.device)
+        saved = keep.save(self._setup, self._progress(), draws)
+        if saved is not None:
+            yield SnapshotSaved(at=self._now(), **saved._asdict())
+        self._meter.forgive(joules=True)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            step=self.step,
+            epoch=self._epoch,
+            samples=self._samples,
+            timed_samples=self._timed_samples,
+            timed_seconds=self._timed_seconds,
+            wall_seconds=time.perf_counter() - self._began,
+            loss_sum=self._loss_sum,
+            last_finite=self._last_finite,
+        )
+
     def _profile(self, batches: Iterator[Batch]) -> Iterator[AnyEvent]:
         """Once a run: train on the next few batches synchronised, outside the clock."""
-        epoch = self._config.steps_per_epoch
-        left = min(self._config.total_steps, self._epoch * epoch) - self.step
-        wanted = self._profiler.wanted(left, epoch)
+        wanted = self._profiler.wanted(self._left_of_epoch, self._config.steps_per_epoch)
         if not wanted or not self._free():
             return
         self._meter.open(wanted)
@@ -157,6 +226,7 @@ class Loop:
     def _evaluate(self) -> Iterator[AnyEvent]:
         setup = self._setup
         setup.model.eval()
+        self._draws = read_draws(setup.backend.device)
         began = time.perf_counter()
         total, correct, samples = torch.zeros((), device=setup.backend.device), None, 0
         for images, labels in setup.pipeline.test(self._config.test_batch_size):
@@ -187,6 +257,7 @@ class Loop:
             save_grid(picture, path)
             relative = f"{path.parent.name}/{path.name}"
             yield SampleSaved(at=self._now(), epoch=self._epoch, kind=kind, path=relative)
+        self._draws = None
 
     def _hold(self) -> Iterator[AnyEvent]:
         """Pass the gate: at once if it is open, else when it opens.
@@ -225,7 +296,11 @@ class Loop:
         if window.timed:
             self._timed_samples += window.samples
             self._timed_seconds += window.seconds
+            self._pace = window.seconds / len(window.losses)
+        if self._snapshots is not None:
+            self._snapshots.trained(window.seconds)
         self._loss_sum += window.loss_sum
+        norm = self._gradient_norm()
         yield StepsCompleted(
             at=self._now(),
             epoch=self._epoch,
@@ -238,16 +313,19 @@ class Loop:
             lr=self._setup.optimizer.param_groups[0]["lr"],
             device_bytes=self._setup.backend.allocated(),
             joules=window.joules,
-            grad_norm=self._gradient_norm(),
+            grad_norm=norm,
         )
         self._meter.forgive()
         if not self._warm:
             self._warmup_seconds += window.seconds
-            if self._flushed >= WARMUP_STEPS:
+            steps = self._flushed - self._first
+            if steps >= WARMUP_STEPS:
                 self._warm = True
                 seconds = self._warmup_seconds
-                yield WarmupFinished(at=self._now(), steps=self._flushed, seconds=seconds)
+                yield WarmupFinished(at=self._now(), steps=steps, seconds=seconds)
         yield from self._watch(first, window.losses)
+        # A gradient that is not finite has spoilt the weights, though no loss has shown it yet.
+        self._sound = not self._diverged and norm is not None
 
     def _gradient_norm(self) -> float | None:
         """Of the last step: its gradients stand until the next one begins."""

@@ -89,10 +89,17 @@ class Meter:
             return steps >= self._settle
         return steps >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
 
-    def forgive(self) -> None:
-        """Leave out what was done since the last flush: measuring is no training."""
-        if not self._losses:
-            self._mark = self._clock()
+    def forgive(self, joules: bool = False) -> None:
+        """Leave out what was done since the last flush: measuring is no training.
+
+        Args:
+            joules: Leave its energy out too, where it took long enough to matter.
+        """
+        if self._losses:
+            return
+        if joules and self._energy is not None:
+            self._joules = self._energy()
+        self._mark = self._clock()
 
     def flush(self) -> Window | None:
         """Read what there is; None when there is nothing."""

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from mpstui.backends import Backend, open_backend
-from mpstui.divergence.faults import FAULTS
+from mpstui.divergence.fault_file import load_fault
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.config import RunConfig
 from mpstui.runs.rundir import Dataset
@@ -54,7 +54,10 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     Raises:
         DeviceUnavailable: When the device is not there.
         DataError: When the data cannot be read.
+        FieldError: When the file of a simulated fault holds none.
     """
+    simulated = config.spec.option("fault")
+    fault = load_fault(simulated, run_dir) if simulated else nullcontext()
     backend = open_backend(config.spec)
     notes = backend.set_precision(config.precision)
     workload = WORKLOADS[config.workload]
@@ -69,9 +72,9 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
         notes += (f"full MNIST was not to be had: {dataset.reason}",)
     if config.pipeline == "reference":
         notes += ("reference pipeline: DataLoader, PIL, ToTensor, Normalize",)
-    simulated = config.spec.option("fault")
     if simulated:
-        notes += (f"SIMULATED fault {simulated}: {BY_ID[simulated].op} goes wrong on purpose",)
+        what = BY_ID[simulated].op if simulated in BY_ID else "training"
+        notes += (f"SIMULATED fault {simulated}: {what} goes wrong on purpose",)
     return Setup(
         config=config,
         backend=backend,
@@ -83,5 +86,5 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
         scheduler=scheduler,
         run_dir=run_dir,
         notes=notes,
-        fault=FAULTS[simulated]() if simulated else nullcontext(),
+        fault=fault,
     )

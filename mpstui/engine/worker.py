@@ -14,8 +14,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
@@ -39,6 +40,10 @@ from mpstui.telemetry.system import SystemSampler
 
 from .gate import Gate
 
+if TYPE_CHECKING:  # torch is imported by the training thread, when its time has come
+    from .setup import Setup
+    from .snapshots import Progress
+
 POLL_SECONDS = 0.1
 SAMPLE_SECONDS = 1.0
 
@@ -50,8 +55,11 @@ class Diary:
         self.history = RunHistory()
         self._log = log
         self._lock = threading.Lock()
-        for told in LogReader(run.events).read():  # what the keeper did before there was a worker
-            self.history.apply(told)
+        # What the keeper did before there was a worker, and the steps of a run that is resumed.
+        reader = LogReader(run.events)
+        while events := reader.read():
+            for told in events:
+                self.history.apply(told)
 
     def tell(self, event: AnyEvent) -> None:
         """Take one fact in, and write it down."""
@@ -76,16 +84,19 @@ def train_run(
     Raises:
         LogError: When config.toml cannot be read.
     """
-    tell, step = diary.tell, 0
+    tell, step = diary.tell, diary.history.step
     config = run.config()
     try:
         tell(PreparationAdvanced(at=time.time(), stage="importing torch"))
         from .loop import Loop
         from .setup import set_up
+        from .snapshot_budget import Snapshots
 
         tell(PreparationAdvanced(at=time.time(), stage="building model and data"))
         setup = set_up(config, run.dataset() or Dataset(source="embedded"), run.path)
-        loop = Loop(setup, gate, energy=energy)
+        setup, resume = _resumed(run, setup)
+        snapshots = Snapshots(run.path, frozen=lambda: diary.history.alarm is not None)
+        loop = Loop(setup, gate, energy=energy, snapshots=snapshots, resume=resume)
         for event in loop.events():
             tell(event)
             step = loop.step
@@ -97,6 +108,23 @@ def train_run(
         shown = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
         tell(RunFailed(at=time.time(), step=step, error=shown))
     run.write_summary(summarise(run.id, config, run.machine(), diary.history))
+
+
+def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
+    """Put the state of the run into it that it goes on from, where it does.
+
+    Raises:
+        LogError: When that snapshot cannot be read.
+    """
+    resumed = run.resumed()
+    if resumed is None:
+        return setup, None
+    from .snapshots import load_snapshot
+
+    snapshot = load_snapshot(run.snapshot(resumed.step))
+    snapshot.restore(setup)
+    notes = (*setup.notes, f"resumed from {resumed.run} at step {resumed.step}")
+    return replace(setup, notes=notes), snapshot.progress
 
 
 def main(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -49,6 +50,20 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is no data at all, when there is none."""
 
 
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """resumed.json: the run that this one goes on from."""
+
+    run: str
+    """Its id."""
+    step: int
+    """The last step that was done there; its snapshot lies in ``checkpoints``."""
+    epoch: int
+    """Of the next batch, or of an evaluation that was still due."""
+
+
+_SNAPSHOT = re.compile(r"step-([0-9]{6,})\.pt")
+
+
 class RunDir:
     """Paths and contents of a run's directory."""
 
@@ -69,6 +84,22 @@ class RunDir:
     def worker_log(self) -> Path:
         """What the worker wrote to stderr."""
         return self.path / "worker.log"
+
+    @property
+    def fault(self) -> Path:
+        """The copy of the file that a simulated fault comes from, where there is one."""
+        return self.path / "fault.py"
+
+    def snapshot(self, step: int) -> Path:
+        """Where the state after a step is kept."""
+        return self.path / "checkpoints" / f"step-{step:06}.pt"
+
+    def snapshots(self) -> list[tuple[int, Path]]:
+        """The steps whose state is kept, each with its file; ascending."""
+        folder = self.path / "checkpoints"
+        files = folder.iterdir() if folder.is_dir() else ()
+        named = ((_SNAPSHOT.fullmatch(path.name), path) for path in files)
+        return sorted((int(match[1]), path) for match, path in named if match)
 
     def config(self) -> RunConfig:
         """What was asked.
@@ -123,6 +154,14 @@ class RunDir:
     def write_dataset(self, dataset: Dataset) -> None:
         """Write dataset.json."""
         write_json(self.path / "dataset.json", dataset)
+
+    def resumed(self) -> Resumed | None:
+        """Which run this one goes on from."""
+        return read_json(self.path / "resumed.json", Resumed)
+
+    def write_resumed(self, resumed: Resumed) -> None:
+        """Write resumed.json."""
+        write_json(self.path / "resumed.json", resumed)
 
     def exit(self) -> Exit | None:
         """How the worker ended."""

@@ -9,14 +9,18 @@ from datetime import datetime
 from pathlib import Path
 
 from mpstui.domain.config import RunConfig
-from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.devices import DeviceSpec, fault_file
 from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 
+from .files import replace
 from .rundir import RunDir
 
 TRASH = ".trash"
 """The folder of deleted runs, inside the folder of all runs."""
+
+SLUG = 24
+"""Characters of a fault's file and class that go into a run's id."""
 
 _COMPARISON = re.compile(r"\d{8}-\d{6}-[a-z]+-[0-9a-f]{4}")
 """What ``create`` calls a comparison. Any other word is a run's id or a part of one."""
@@ -29,19 +33,34 @@ class RunStore:
         self.root = root
 
     def create(
-        self, config: RunConfig, specs: Sequence[DeviceSpec], machine: Machine, now: datetime
+        self,
+        config: RunConfig,
+        specs: Sequence[DeviceSpec],
+        machine: Machine,
+        now: datetime,
+        fault: Path | None = None,
     ) -> list[RunDir]:
         """Make the directories of a run, or of a comparison's runs, in the order of the specs.
 
+        A file that a fault comes from is copied into its run, which thereby can be made again.
+
+        Args:
+            config: What is asked, but for the device.
+            specs: The devices.
+            machine: Where it runs.
+            now: Names the runs.
+            fault: The file to copy instead of the one that a spec names.
+
         Raises:
-            FieldError: When the config does not go with one of the specs, or there is no making
-                folders at that place; nothing was made then.
+            FieldError: When the config does not go with one of the specs, a fault's file cannot be
+                read, or there is no making folders at that place; nothing was made then.
         """
+        faults = [_fault_source(spec, fault) for spec in specs]
         group = f"{now:%Y%m%d-%H%M%S}-{config.workload}-{secrets.token_hex(2)}"
         configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
         made, digits = [], len(str(len(specs)))
-        for place, one in enumerate(configs, 1):
-            slug = re.sub("[^a-z0-9]+", "-", one.device)
+        for place, (one, source) in enumerate(zip(configs, faults, strict=True), 1):
+            slug = _slug(one.spec)
             # The place keeps a comparison's runs in the order in which they were asked for.
             run = RunDir(
                 self.root
@@ -54,6 +73,8 @@ class RunStore:
                 raise FieldError("runs_dir", problem, "a folder that can be written") from error
             run.write_config(one)
             run.write_machine(machine)
+            if source is not None:
+                replace(run.fault, source)
             made.append(run)
         return made
 
@@ -129,3 +150,24 @@ class RunStore:
             raise RunNotFound(f"no run in {self.root} is called {text!r}; `{lists}` lists them")
         several = ", ".join(run.id for run in matches[:5])
         raise RunNotFound(f"{len(matches)} runs hold {text!r}: {several}; give more of the id")
+
+
+def _slug(spec: DeviceSpec) -> str:
+    """A spec as a part of a run's id; of a fault's file its name alone, without its folders."""
+    text, value = str(spec), spec.option("fault") or ""
+    if (named := fault_file(value)) is not None:
+        stem = re.split(r"[/\\]", named[0])[-1].removesuffix(".py")
+        text = text.replace(value, f"{stem[:SLUG]}-{named[1][:SLUG]}")
+    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _fault_source(spec: DeviceSpec, instead: Path | None) -> bytes | None:
+    named = fault_file(spec.option("fault") or "")
+    if named is None:
+        return None
+    path = instead or Path(named[0])
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = f"fault={path}: {error.strerror}"
+        raise FieldError("device", problem, "a Python file that is there") from error

@@ -39,6 +39,10 @@ from mpstui.runs.store import RunStore
 from .actions import ACTIONS, bindings
 
 if TYPE_CHECKING:
+    from mpstui.investigate.asking import Investigating
+    from mpstui.investigate.request import Folder
+
+    from .investigations import Investigations
     from .session import Session
 
 FOLLOW_SECONDS = 0.25
@@ -68,6 +72,12 @@ def _results() -> Screen[None]:
     return ResultsScreen()
 
 
+def _investigator(folder: Folder) -> Investigating:
+    from mpstui.investigate.asking import Investigator
+
+    return Investigator(folder)
+
+
 class MpstuiApp(App[None]):
     """The terminal app."""
 
@@ -88,6 +98,8 @@ class MpstuiApp(App[None]):
     """What the doctor knows so far; None until the first probe has returned."""
     pulse: reactive[int] = reactive(0)
     """Grows when a run has something new to show, or the runs are others."""
+    told: reactive[int] = reactive(0)
+    """Grows when an investigation has something new to show."""
 
     def __init__(
         self,
@@ -96,6 +108,7 @@ class MpstuiApp(App[None]):
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         start: Callable[[Sequence[RunDir]], object] = launch,
+        investigate: Callable[[Folder], Investigating] = _investigator,
     ) -> None:
         """Make the app.
 
@@ -105,10 +118,13 @@ class MpstuiApp(App[None]):
             now: Wall clock, Unix seconds.
             clock: Monotonic clock, seconds, for the budget of drawing.
             start: Starts runs that were created.
+            investigate: Makes what investigates, from the folder that says what is asked.
         """
         super().__init__()
         self._probes = probes or SystemProbes()
         self._start = start
+        self._investigate = investigate
+        self._investigations: Investigations | None = None
         self.now = now
         self.clock = clock
         self._asking = threading.Lock()
@@ -151,6 +167,9 @@ class MpstuiApp(App[None]):
         """Run known faults and everyday ops on every usable device."""
         if self.session is not None and self.session.live:
             self.notify("A run is under way; the check would disturb its clock.", severity="error")
+            return
+        if self.investigating:
+            self.notify("An investigation is under way on the device.", severity="error")
             return
         self.check_again("ops")
 
@@ -196,7 +215,9 @@ class MpstuiApp(App[None]):
         self.notify(f"{path}\nIt is in the clipboard too.", title="Report written")
 
     def on_unmount(self) -> None:
-        """Let a probe that is still under way not keep the program from ending."""
+        """Let what is still under way not keep the program from ending."""
+        if self._investigations is not None:
+            self._investigations.stop()
         if isinstance(self._probes, SystemProbes):
             self._probes.stop()
 
@@ -217,6 +238,8 @@ class MpstuiApp(App[None]):
         """
         if self.facts is None:
             raise MpstuiError("the machine is still being looked at; try again in a moment")
+        if self.investigating:
+            raise MpstuiError("an investigation is under way, which would disturb the run's clock")
         created = datetime.fromtimestamp(self.now())
         runs = self.store.create(config, specs, self.facts.machine, created)
         self._start(runs)
@@ -248,8 +271,56 @@ class MpstuiApp(App[None]):
         self.pulse += 1
         self.show("live")
 
+    @property
+    def investigations(self) -> Investigations:
+        """What was and is being investigated."""
+        if self._investigations is None:
+            from .investigations import Investigations
+
+            self._investigations = Investigations(self, self._investigate)
+        return self._investigations
+
+    @property
+    def investigating(self) -> bool:
+        """Whether an investigation is under way."""
+        return self._investigations is not None and self._investigations.under_way is not None
+
+    @work
+    async def investigate(self, run: RunDir, again: bool = False) -> None:
+        """Show a run's investigation; begin it if there is none, or another is wanted.
+
+        While runs train it asks first: both would share the machine and disturb the clock.
+        """
+        from .screens.investigate import InvestigateScreen
+        from .screens.questions import pause_first
+
+        try:
+            inquiry = self.investigations.under_way
+            if inquiry is not None and (again or inquiry.run.id != run.id):
+                self.notify(
+                    f"{inquiry.name} is under way: one at a time. x stops it.", severity="warning"
+                )
+            inquiry = inquiry or (None if again else self.investigations.of(run))
+            if inquiry is None:
+                training = self.investigations.training(run)
+                if training:
+                    if await self.push_screen_wait(pause_first(len(training))) != "pause":
+                        return
+                    for other in training:
+                        other.ask("pause")
+                inquiry = self.investigations.begin(run)
+        except MpstuiError as error:
+            self.notify(str(error), title=error.title, severity="error", markup=False)
+            return
+        if isinstance(self.screen, InvestigateScreen):
+            self.screen.take(inquiry)
+        else:
+            self.push_screen(InvestigateScreen(inquiry))
+
     def show(self, mode: str) -> None:
         """Show a mode's screen."""
+        if self.screen.id == "investigate":  # it stands on a mode's screen, in front of it
+            self.pop_screen()
         if self.current_mode != mode:
             self.switch_mode(mode)
 
@@ -304,8 +375,9 @@ class MpstuiApp(App[None]):
         for command in super().get_system_commands(screen):
             if command.title not in own:
                 yield command
+        here = getattr(screen, "MODE", self.current_mode)
         for action in ACTIONS:
-            if action.where in ("app", self.current_mode):
+            if action.where in ("app", here):
                 yield SystemCommand(action.help, action.label, self._runner(action.action, screen))
 
     def _runner(self, action: str, screen: Screen[object]) -> Callable[[], object]:

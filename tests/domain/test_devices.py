@@ -1,19 +1,34 @@
 from __future__ import annotations
 
+import keyword
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpstui.domain.catalogue import SIMULATED
 from mpstui.domain.devices import (
     INDEXED,
     PIPELINES,
     PRECISIONS,
     TYPES,
     DeviceSpec,
+    fault_file,
     parse_device,
     parse_devices,
 )
 from mpstui.domain.errors import FieldError
+
+NAMES = st.from_regex("[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+
+
+@st.composite
+def fault_files(draw: st.DrawFn) -> str:
+    letters = st.characters(categories=["L", "N"], include_characters=" ._-:=+~")
+    folders = draw(st.lists(st.text(letters, min_size=1), max_size=3))
+    stem = draw(st.text(letters, min_size=1))
+    name = draw(NAMES.filter(lambda name: not keyword.iskeyword(name)))
+    return f"{'/'.join([*folders, stem])}.py:{name}"
 
 
 @st.composite
@@ -28,6 +43,8 @@ def specs(draw: st.DrawFn) -> str:
         options.append(f"precision={draw(st.sampled_from(precisions))}")
     if draw(st.booleans()):
         options.append(f"pipeline={draw(st.sampled_from(PIPELINES))}")
+    if draw(st.booleans()):
+        options.append(f"fault={draw(st.sampled_from(SIMULATED) | fault_files())}")
     device = kind if index is None else f"{kind}:{index}"
     return "@".join([device, *draw(st.permutations(options))])
 
@@ -59,6 +76,49 @@ def test_parts_are_told_apart() -> None:
     assert spec.device == "cuda:1"
     assert spec.option("precision") == "tf32"
     assert spec.option("threads") is None
+
+
+@given(fault_files())
+def test_a_fault_of_a_file_keeps_its_path_and_class(value: str) -> None:
+    spec = parse_device(f"cpu@fault={value}@threads=2")
+    assert spec.option("fault") == value
+    assert fault_file(value) == tuple(value.rsplit(":", 1))
+    assert parse_devices(f"cpu,{spec}")[1] == spec
+
+
+@pytest.mark.parametrize("value", SIMULATED)
+def test_a_fault_of_the_catalogue_is_of_no_file(value: str) -> None:
+    assert fault_file(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "neg",
+        "faults.py",
+        "faults.py:",
+        "faults:Class",
+        "faults.pyc:Class",
+        ".py:Class",
+        "folder/.py:Class",
+        ":Class",
+        "faults.py:my class",
+        "faults.py:2nd",
+        "faults.py:class",
+        "faults.py:Class:again",
+        "faults.py:a.b",
+        "fau,lts.py:Class",
+        "fau\nlts.py:Class",
+        "fau\0lts.py:Class",
+    ],
+)
+def test_what_names_no_fault_is_told_the_names_and_the_form(value: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        parse_device(f"cpu@fault={value}")
+    assert caught.value.problem == f"fault={value} is unknown"
+    assert "neg-stride0, " in caught.value.allowed
+    assert "path/to/file.py:Class" in caught.value.allowed
 
 
 def test_spellings_of_one_spec_are_one() -> None:

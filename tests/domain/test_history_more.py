@@ -20,6 +20,7 @@ from mpstui.domain.events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    SnapshotSaved,
     StepProfiled,
     StepsCompleted,
     SystemSampled,
@@ -96,6 +97,9 @@ def test_a_whole_log_goes_through_its_states() -> None:
     alarm = AlarmRaised(
         at=3.2, step=3, value=9.0, other=1.0, gap=8.0, against="cpu", policy="go on"
     )
+    snapshot = SnapshotSaved(
+        at=7.8, step=3, epoch=2, path="step-000003.pt", bytes=9, seconds=0.1, share=0.01
+    )
     log: list[tuple[AnyEvent, Status]] = [
         (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), Status.STARTING),
         (started(at=2.0, total_steps=6), Status.WARMING_UP),
@@ -113,6 +117,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
         (evaluation, Status.TRAINING),
         (SampleSaved(at=7.0, epoch=1, kind="sample", path="samples/1.png"), Status.TRAINING),
         (system, Status.TRAINING),
+        (snapshot, Status.TRAINING),
         (RunStopped(at=8.0, step=3, reason="asked by a person"), Status.STOPPED),
         (RunFailed(at=8.0, step=3, error="RuntimeError: no"), Status.FAILED),
         (RunFinished(at=8.0, step=3), Status.FINISHED),

@@ -28,12 +28,15 @@ from mpstui.domain.events import (
 from mpstui.domain.facts import DeviceFact
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
+from mpstui.investigate.asking import Investigating
+from mpstui.investigate.request import Folder
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Exit, RunDir
 from mpstui.runs.store import RunStore
 from mpstui.ui.app import MpstuiApp
 
 from tests.machines import METAL, Answers, absent, torch  # isort: skip
+from tests.ui.constructed import ConstructedInvestigating  # isort: skip
 
 NOW = 1_795_000_000.0
 """The tests' wall clock: it stands still."""
@@ -247,13 +250,19 @@ def started() -> list[Sequence[RunDir]]:
 def make_app(home: Path, started: list[Sequence[RunDir]]) -> Callable[..., MpstuiApp]:
     """An app on a constructed machine, whose clocks stand still and whose runs do not train."""
 
-    def make(machine: Machine = M2, mps: bool = True) -> MpstuiApp:
+    def make(
+        machine: Machine = M2,
+        mps: bool = True,
+        investigate: Callable[[Folder], Investigating] | None = None,
+        runs_dir: Path | None = None,
+    ) -> MpstuiApp:
         return MpstuiApp(
             probes=ConstructedProbes(machine, mps),
-            runs_dir=home / "runs",
+            runs_dir=runs_dir or home / "runs",
             now=lambda: NOW,
             clock=lambda: 0.0,
             start=started.append,
+            investigate=investigate or ConstructedInvestigating(),
         )
 
     return make

@@ -9,6 +9,7 @@ from mpstui.ui.actions import ACTIONS, bindings
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.configure import ConfigureScreen
 from mpstui.ui.screens.doctor import DoctorScreen
+from mpstui.ui.screens.investigate import InvestigateScreen
 from mpstui.ui.screens.live import LiveScreen
 from mpstui.ui.screens.results import ResultsScreen
 
@@ -19,6 +20,7 @@ SCREENS = {
     "configure": ConfigureScreen,
     "live": LiveScreen,
     "results": ResultsScreen,
+    "investigate": InvestigateScreen,
 }
 
 

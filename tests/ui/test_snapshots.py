@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +15,18 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 from textual.widgets._progress_bar import Bar
 
+from mpstui.domain.investigation import Investigation
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.live import LiveScreen
 
 from tests.ui.conftest import LINUX  # isort: skip
+from tests.ui.constructed import (  # isort: skip
+    CONSTRUCTED_NOTHING,
+    CONSTRUCTED_TOLD,
+    CONSTRUCTED_VAE,
+    ConstructedInvestigating,
+)
 
 MakeApp = Callable[..., MpstuiApp]
 MakeRuns = Callable[..., list[RunDir]]
@@ -150,3 +159,62 @@ def test_quitting_question(snap_compare: Compare, make_app: MakeApp, make_runs: 
 def test_help(snap_compare: Compare, make_app: MakeApp) -> None:
     before = shown("1", LIGHT, "question_mark", modal=True)
     assert snap_compare(make_app(), terminal_size=MIDDLE, run_before=before)
+
+
+FAULT = "cpu,cpu@fault=neg-stride0"
+
+
+def investigated(theme: str, investigating: ConstructedInvestigating) -> Callable[[Any], Any]:
+    """Investigate from the Live screen, until it waits or is over."""
+
+    async def before(pilot: Any) -> None:
+        await shown("3", theme)(pilot)
+        await pilot.press("i")
+        for _ in range(400):
+            await pilot.pause()
+            if pilot.app.screen.id == "investigate" and investigating.told.is_set():
+                break
+        if investigating.go_on.is_set():
+            await pilot.app.workers.wait_for_complete()
+        pilot.app.clear_notifications()
+        for _ in range(8):
+            await pilot.pause()
+
+    return before
+
+
+@pytest.mark.parametrize(
+    ("workload", "devices", "kind", "finding", "waits", "size", "theme"),
+    [
+        ("vae", FAULT, "diverged", CONSTRUCTED_VAE, True, SMALL, DARK),
+        ("vae", FAULT, "diverged", CONSTRUCTED_VAE, False, MIDDLE, LIGHT),
+        ("vae", FAULT, "diverged", CONSTRUCTED_VAE, False, LARGE, DARK),
+        ("mnist", "cpu,mps", "finished", CONSTRUCTED_NOTHING, False, SMALL, ANSI),
+    ],
+    ids=["80", "120", "200", "nothing"],
+)
+def test_investigate(
+    snap_compare: Compare,
+    make_app: MakeApp,
+    make_runs: MakeRuns,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workload: str,
+    devices: str,
+    kind: str,
+    finding: Investigation,
+    waits: bool,
+    size: tuple[int, int],
+    theme: str,
+) -> None:
+    for run in make_runs(workload, devices, kind):
+        (run.path / "keeper.json").unlink()  # nobody trains
+    monkeypatch.chdir(home)  # a path on screen has to be the same each time
+    faulty = finding is CONSTRUCTED_VAE
+    told = CONSTRUCTED_TOLD if faulty else CONSTRUCTED_TOLD[:1]
+    rest = None if faulty else ()
+    investigating = ConstructedInvestigating(finding, told, rest, waits=waits, files=faulty)
+    app = make_app(investigate=investigating, runs_dir=Path("runs"))
+    app.now = datetime(2026, 11, 23, 8, 0, 0).timestamp  # names the folder, in local time
+    before = investigated(theme, investigating)
+    assert snap_compare(app, terminal_size=size, run_before=before)

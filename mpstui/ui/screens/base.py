@@ -93,9 +93,14 @@ class MainScreen(Screen[None]):
         """The app, which owns the state."""
         return cast("MpstuiApp", self.app)
 
+    @property
+    def tab(self) -> str:
+        """The mode whose tab is marked."""
+        return self.MODE
+
     def compose(self) -> ComposeResult:
         """The bar, the body, the footer."""
-        yield TopBar(self.MODE)
+        yield TopBar(self.tab)
         yield from self.body()
         yield Footer()
 

@@ -9,7 +9,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
-from textual.widgets import Log, Static
+from textual.widgets import Footer, Log, Static
 
 from mpstui.domain.history import Status
 from mpstui.runs.paths import home
@@ -27,6 +27,9 @@ from mpstui.ui.widgets.system_strip import SystemStrip
 from .base import MainScreen
 
 EMPTY = "No run yet.  Press  n  to set one up, or start one with  mpstui train."
+
+WHOLE_FOOTER = 150
+"""Cells from which on the keys have room to breathe."""
 
 
 class LiveScreen(MainScreen):
@@ -55,6 +58,11 @@ class LiveScreen(MainScreen):
         &.-low Log { height: 4; }
         &.-empty { #panels, #together, SystemStrip, Log { display: none; } }
         &.-empty #empty { display: block; }
+        FooterKey.-calls {
+            background: $error;
+            color: $text;
+            .footer-key--key, .footer-key--description { background: $error; color: $text; }
+        }
     }
     """
 
@@ -92,6 +100,10 @@ class LiveScreen(MainScreen):
         self._drawn = ()
         self.call_after_refresh(self.sync)
 
+    def on_resize(self) -> None:
+        """Give the keys the room there is."""
+        self.query_one(Footer).compact = self.size.width < WHOLE_FOOTER
+
     async def sync(self) -> None:
         """Show what the session has read."""
         session = self.state.session
@@ -107,6 +119,9 @@ class LiveScreen(MainScreen):
         for panel in panels:
             panel.sync(now)
         self._draw(session, panels)
+        astray = any(view.history.diverged or view.history.alarm for view in session.views)
+        for key in self.query("FooterKey"):  # the footer makes new ones now and then
+            key.set_class(astray and getattr(key, "action", "") == "investigate", "-calls")
         strip = self.query_one(SystemStrip)
         strip.show(session.system, session.views, self._governor.share)
         fresh = session.lines_written - self._lines
@@ -238,6 +253,19 @@ class LiveScreen(MainScreen):
         low, high = self._view.shown(self._whole)
         around = low + event.share * (high - low)
         self._look(self._view.zoomed(self._whole, event.inwards, around))
+
+    def action_investigate(self) -> None:
+        """Look into the run that has the focus, or else that went wrong."""
+        from mpstui.ui.inquiry import choose
+
+        around = self.focused.ancestors_with_self if self.focused else []
+        focused = next((each for each in around if isinstance(each, RunPanel)), None)
+        views = self.state.session.views if self.state.session else []
+        view = focused.view if focused else choose(views)
+        if view is None:
+            self.notify("There is no run to look into yet.", severity="warning")
+        else:
+            self.state.investigate(view.run)
 
     def action_pictures(self) -> None:
         """Look at the newest samples."""

@@ -91,3 +91,14 @@ LEAVE = _question(
     Answer("stop", " Stop and quit ", "warning"),
     Answer("cancel", " Stay "),
 )
+
+
+def pause_first(runs: int) -> Question:
+    """Asks whether to pause what trains, before the device is wanted for something else."""
+    subject, they = ("A run is", "it") if runs == 1 else (f"{runs} runs are", "them")
+    return Question(
+        "Pause and investigate?",
+        f"{subject} training. The investigation would share the device and disturb the clock. "
+        f"`space` on the Live screen lets {they} go on afterwards.",
+        [Answer("pause", " Pause and investigate "), Answer("cancel", " Cancel ")],
+    )

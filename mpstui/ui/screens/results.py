@@ -35,7 +35,7 @@ NOTHING = "Nothing to compare yet.  space  selects runs below,  enter  compares 
 FIRST_ROWS = 32
 """So many rows are shown as soon as they are read; then twice as many, and so on."""
 
-WHOLE_FOOTER = 130
+WHOLE_FOOTER = 140
 """Cells from which on the keys have room to breathe. Below 100 not even compact ones all fit."""
 
 LOOK_SECONDS = 2.0
@@ -257,6 +257,14 @@ class ResultsScreen(MainScreen):
                 self.state.watch_runs(runs)
         except MpstuiError as error:
             self._refuse(error)
+
+    def action_investigate(self) -> None:
+        """Look into the run under the cursor."""
+        row = self._under_cursor
+        if row is None or row.summary is None:
+            self.notify("There is no run to look into here.", severity="warning")
+            return
+        self.state.investigate(self._run(row.id))
 
     def action_pin(self) -> None:
         """Make the run under the cursor the baseline, or no longer."""

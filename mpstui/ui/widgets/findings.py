@@ -116,10 +116,15 @@ def finding_in_full(finding: Finding) -> Content:
     if finding.links:
         text += Content.assemble(("\n\nSee", "bold"))
         for link in finding.links:
-            shown = link.replace("https://github.com/", "").replace("/issues/", "#")
-            text += Content.assemble("\n  ", (shown, f"underline link='{link}'"))
+            text += Content("\n  ") + linked(link)
     text += Content.assemble(("\n\nid  ", "bold dim"), (finding.id, "dim"))
     return text
+
+
+def linked(link: str) -> Content:
+    """A thread's address, short, to click where the terminal can."""
+    shown = link.replace("https://github.com/", "").replace("/issues/", "#")
+    return Content.styled(shown, f"underline link='{link}'")
 
 
 class DeviceTable(DataTable[Content | str]):

@@ -97,6 +97,11 @@ class RunPanel(Vertical):
             self.query_one(Picture).show(self._view.run.path / shown.path)
 
     @property
+    def view(self) -> RunView:
+        """The run."""
+        return self._view
+
+    @property
     def subject(self) -> Subject:
         """The run, as charts take it."""
         return Subject(self._view.history, self._view.config.batch_size, self._series)

@@ -1,0 +1,105 @@
+"""``mpstui investigate``: from a diverged run, or from nothing, to the op at fault."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from mpstui.domain.config import RunConfig
+from mpstui.domain.devices import parse_device
+from mpstui.domain.errors import FieldError
+from mpstui.domain.investigation import Investigation, Told
+from mpstui.domain.tables import as_json
+from mpstui.investigate.asking import Investigator, new_folder, of_run
+from mpstui.investigate.request import Folder, Request
+from mpstui.runs.paths import runs_dir as default_runs_dir
+from mpstui.runs.store import RunStore
+
+STEPS = (1, 10_000)
+"""How many steps may be looked at."""
+
+
+def investigate(
+    config: RunConfig,
+    device: str | None,
+    run: str | None,
+    steps: int | None,
+    json: bool,
+    out: Path | None,
+    runs_dir: Path | None,
+) -> int:
+    """Investigate; progress goes to stderr, the finding to stdout.
+
+    Args:
+        config: The settings, when no run is named.
+        device: A device spec, when no run is named.
+        run: A run to begin from; its own settings count then.
+        steps: How many steps are looked at.
+        json: Print the finding as one JSON document.
+        out: Where the files go.
+        runs_dir: Where runs are kept; None for the usual place.
+
+    Returns:
+        0 when nothing is wrong with the device, 1 when something is or could not be told.
+
+    Raises:
+        FieldError: When neither run nor device is named, or the steps are out of range.
+        RunNotFound: When there is no such run.
+    """
+    if run is not None:
+        request = of_run(RunStore(runs_dir or default_runs_dir()).find(run))
+        if device is not None:
+            spec = parse_device(device)
+            request = replace(request, config=request.config.on(spec, request.config.comparison))
+    elif device is not None:
+        request = Request(config=config.on(parse_device(device)))
+    else:
+        raise FieldError("device", "none is named", "--device SPEC, or --from RUN_ID")
+    if steps is not None:
+        low, high = STEPS
+        if not low <= steps <= high:
+            allowed = f"whole numbers from {low} to {high:,}"
+            raise FieldError("steps", f"{steps} is out of range", allowed)
+        request = replace(request, steps=steps)
+    folder = new_folder(request, datetime.now(), out)
+    finding = _follow(folder)
+    sys.stdout.write(as_json(finding) + "\n" if json else as_text(finding, folder))
+    return int(finding.verdict.blames_device or bool(finding.error))
+
+
+def _follow(folder: Folder) -> Investigation:
+    investigator = Investigator(folder)
+    try:
+        return investigator.run(_say)
+    except KeyboardInterrupt:
+        investigator.stop()
+        raise
+
+
+def _say(told: Told) -> None:
+    mark = "✓" if told.done else "…"
+    if told.done or sys.stderr.isatty():
+        sys.stderr.write(f"{told.stage.value:<9} {mark} {told.text}\n")
+        sys.stderr.flush()
+
+
+def as_text(finding: Investigation, folder: Folder) -> str:
+    """The finding in a few lines."""
+    kind = f" ({finding.kind})" if finding.kind else ""
+    lines = [f"{finding.verdict.value}{kind}", finding.summary]
+    lines += [f"{note}" for note in finding.notes if "SIMULATED" in note]
+    if finding.remedy:
+        lines.append(f"remedy: {finding.remedy}")
+    lines += [f"{each.tried}: {each.outcome}" for each in finding.evidence]
+    if finding.repro:
+        lines.append(f"repro: {folder.repro} ({finding.repro_note})")
+    elif finding.repro_note:
+        lines.append(f"repro: {finding.repro_note}")
+    if finding.unreferenced:
+        lines.append(f"not checked, for want of a reference: {', '.join(finding.unreferenced)}")
+    if folder.report.exists():
+        lines.append(f"report: {folder.report}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,116 @@
+"""Whether the results of one op are right: quick where they are equal, in float64 on suspicion.
+
+Wrong is what is both far from float64 (over :func:`~mpstui.divergence.compare.tolerance`, as a
+share of the reference's largest value) and far beyond what the CPU loses in the same dtype or what
+rounding the inputs would do, whichever is more (:data:`~mpstui.divergence.compare.BEYOND_CPU`
+times). A value that is not finite, a whole number, a truth value or a shape that differs is wrong
+at once. In between lies what is suspect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+
+from .compare import BEYOND_CPU, Gap, gap, tolerance
+
+QUICK = 1e-5
+"""Share of the reference's largest value below which nobody looks twice."""
+
+Named = list[tuple[str, torch.Tensor]]
+
+
+class Judgement(NamedTuple):
+    """What came of the comparison."""
+
+    status: str
+    """``right``, ``suspect`` or ``wrong``."""
+    where: str = ""
+    error: float | None = None
+    """Share of the reference's largest value; None when it has no size."""
+    cpu_error: float | None = None
+    values: str = ""
+
+
+RIGHT = Judgement("right")
+
+
+def alike(ours: torch.Tensor, reference: torch.Tensor) -> bool:
+    """Whether a result can be passed without a second look. Both lie on the CPU."""
+    if ours.shape != reference.shape or ours.dtype != reference.dtype:
+        return False
+    if torch.equal(ours, reference):
+        return True
+    if not ours.is_floating_point():
+        return False
+    bound = max(QUICK, torch.finfo(ours.dtype).eps) * reference.abs().amax()
+    return bool((ours - reference).abs_().amax() <= bound)  # NaN compares as False
+
+
+def judge(
+    ours: Named,
+    on_cpu: Named,
+    exact: Callable[[], Sequence[torch.Tensor]],
+    rounded: Callable[[], Sequence[torch.Tensor]],
+) -> Judgement:
+    """Judge the results of one op.
+
+    Args:
+        ours: The device's, copied to the CPU, by name.
+        on_cpu: The same op's on the CPU, in the same dtypes.
+        exact: Computes them in float64.
+        rounded: Computes them in float64 from inputs moved by about one rounding.
+    """
+    odd = [
+        place
+        for place, ((_, mine), (_, theirs)) in enumerate(zip(ours, on_cpu, strict=True))
+        if not alike(mine, theirs)
+    ]
+    if not odd:
+        return RIGHT
+    references = exact()
+    worst = RIGHT
+    for place in odd:
+        found = _judge_one(ours[place], on_cpu[place], references[place], place, rounded)
+        if _rank(found) > _rank(worst):
+            worst = found
+    return worst
+
+
+def _judge_one(
+    ours: tuple[str, torch.Tensor],
+    on_cpu: tuple[str, torch.Tensor],
+    exact: torch.Tensor,
+    place: int,
+    rounded: Callable[[], Sequence[torch.Tensor]],
+) -> Judgement:
+    name, result = ours
+    if not result.is_floating_point():
+        exact = on_cpu[1]  # whole numbers are right or wrong, in any precision
+    found, lost = gap([ours], [(name, exact)]), gap([on_cpu], [(name, exact)])
+    if lost.wrong:  # float64 goes another way, overflow above all: the CPU's own dtype is right
+        found, lost = gap([ours], [on_cpu]), Gap(0.0)
+        exact = on_cpu[1]
+    if found.wrong:
+        return Judgement("wrong", name, None, lost.error, found.wrong)
+    bound = tolerance(result.dtype)
+    if found.error <= (QUICK if bound <= 1e-3 else bound):
+        return RIGHT
+    moved = gap([(name, rounded()[place])], [(name, exact)])
+    allowed = BEYOND_CPU * max(lost.error, 0.0 if moved.wrong else moved.error)
+    if found.error <= allowed:
+        return RIGHT
+    status = "wrong" if found.error > bound else "suspect"
+    return Judgement(status, name, found.error, lost.error, _count(result, exact, bound))
+
+
+def _count(ours: torch.Tensor, exact: torch.Tensor, bound: float) -> str:
+    far = (ours.double() - exact.double()).abs() > bound * exact.double().abs().amax()
+    return f"{int(far.sum()):,} of {far.numel():,} values are wrong"
+
+
+def _rank(judgement: Judgement) -> tuple[int, float]:
+    size = float("inf") if judgement.error is None else judgement.error
+    return ("right", "suspect", "wrong").index(judgement.status), size

@@ -1,0 +1,187 @@
+"""The same step on the device and on the CPU: from the same state, batch and random draws.
+
+Of legitimate devices the gradients of one such step differ by 4e-7 (median), at most 1e-2; of
+faulty ones by 0.2 and more (measured; see the README). The optimizer is compared on the same
+gradients: the first updates of Adam are the gradients' signs, and near zero any rounding flips one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mpstui.domain.investigation import Lockstep
+
+from .draws import Draws
+from .schema import facts_of, is_random
+from .step import Batch, Side
+
+LOSS = 1e-3
+"""The loss' gap that is more than rounding."""
+
+GRADIENT = 0.05
+"""A parameter's gradient's gap that is."""
+
+UPDATE = 1e-3
+"""An update's gap, on the same gradients, that is."""
+
+
+class Shared(TorchDispatchMode):
+    """Gives random ops the shared draws, and leaves all others alone."""
+
+    def __init__(self, draws: Draws) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._draws = draws
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an op."""
+        kwargs = kwargs or {}
+        facts = facts_of(func)
+        out = func(*args, **kwargs)
+        if facts.random and is_random(func, facts, args, kwargs):
+            with torch.no_grad():
+                self._draws.share(func, facts, args, kwargs, out)
+        return out
+
+
+def in_lockstep(
+    device: Side, cpu: Side, batch: Batch, step: int, draws: Draws, under: Any = None
+) -> Lockstep:
+    """Take one step on both sides, which stand in the same state, and compare.
+
+    Afterwards each side has made its own update from the device's gradients.
+
+    Args:
+        device: The side that is doubted; its fault is entered here.
+        cpu: The other.
+        batch: On the CPU.
+        step: The step's number, which seeds the draws.
+        draws: Shared by both.
+        under: A mode that the device's step runs in, instead of plain shared draws: a shadow.
+    """
+    mode = under or Shared(draws)
+    loss = _forward_backward(device, batch, step, draws, mode, device.fault)
+    cpu_loss = _forward_backward(cpu, batch, step, draws, Shared(draws), nullcontext())
+    gradients = {name: _cpu(p.grad) for name, p in device.model.named_parameters()}
+    expected = {name: _cpu(p.grad) for name, p in cpu.model.named_parameters()}
+    gradient_gap, gradient_of = _worst(gradients, expected, floor=_quiet(expected))
+    before = {name: _cpu(tensor).clone() for name, tensor in device.named().items()}
+    for name, parameter in cpu.model.named_parameters():
+        gradient = gradients[name]
+        parameter.grad = None if gradient is None else gradient.to(parameter.dtype).clone()
+    _phase(mode, "optimizer")
+    with device.fault, mode:
+        device.optimizer.step()
+    device.backend.synchronize()
+    cpu.optimizer.step()
+    update_gap, update_of = _worst(
+        _change(before, device.named()), _change(before, cpu.named()), floor=_floor(before)
+    )
+    loss_gap = _relative(loss, cpu_loss)
+    return Lockstep(
+        step=step,
+        loss=_finite(loss),
+        cpu_loss=_finite(cpu_loss),
+        loss_gap=_finite(loss_gap),
+        gradient_gap=_finite(gradient_gap),
+        gradient_of=gradient_of,
+        update_gap=_finite(update_gap),
+        update_of=update_of,
+        # Where draws could not be shared, the sides differ by right.
+        phase="" if draws.unshared else _where(loss_gap, gradient_gap, update_gap),
+    )
+
+
+def _where(loss: float, gradient: float, update: float) -> str:
+    if not loss <= LOSS:
+        return "forward"
+    if not gradient <= GRADIENT:
+        return "backward"
+    return "" if update <= UPDATE else "optimizer"
+
+
+def _forward_backward(
+    side: Side, batch: Batch, step: int, draws: Draws, mode: Any, fault: AbstractContextManager[Any]
+) -> float:
+    placed = side.place(batch)
+    draws.restart(step)
+    if hasattr(mode, "restart"):
+        mode.restart(step)
+    with fault, mode:
+        _phase(mode, "forward")
+        objective = side.forward(placed)
+        _phase(mode, "backward")
+        torch.autograd.backward(objective)
+    side.backend.synchronize()
+    return float(objective.detach())
+
+
+def _phase(mode: Any, phase: str) -> None:
+    mode.phase = phase
+
+
+def _cpu(tensor: torch.Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().cpu().float()
+
+
+def _change(
+    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    return {
+        name: _cpu(tensor) - before[name] if name in before else _cpu(tensor)
+        for name, tensor in after.items()
+    }
+
+
+def _floor(before: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """What rounding a stored value costs: an update smaller than that says nothing."""
+    return {
+        name: 4 * torch.finfo(torch.float32).eps * float(tensor.abs().amax()) / UPDATE
+        for name, tensor in before.items()
+        if tensor.numel()
+    }
+
+
+def _quiet(gradients: Mapping[str, torch.Tensor | None]) -> dict[str, float]:
+    """A thousandth of the largest gradient: a bias before a batch norm has none but rounding."""
+    sizes = [float(each.abs().amax()) for each in gradients.values() if each is not None]
+    loudest = max((size for size in sizes if math.isfinite(size)), default=0.0)
+    return dict.fromkeys(gradients, 1e-3 * loudest)
+
+
+def _worst(
+    ours: Mapping[str, torch.Tensor | None],
+    theirs: Mapping[str, torch.Tensor | None],
+    floor: Mapping[str, float] | None = None,
+) -> tuple[float, str]:
+    worst, where = 0.0, ""
+    for name, expected in theirs.items():
+        mine = ours.get(name)
+        if mine is None or expected is None or not expected.numel():
+            continue
+        difference = float((mine - expected).abs().amax())
+        scale = max(float(expected.abs().amax()), (floor or {}).get(name, 0.0), 1e-30)
+        gap = difference / scale
+        if math.isnan(gap):
+            both = torch.equal(torch.isfinite(mine), torch.isfinite(expected))
+            gap = 0.0 if both else math.inf
+        if gap > worst:
+            worst, where = gap, name
+    return worst, where
+
+
+def _relative(loss: float, other: float) -> float:
+    if not (math.isfinite(loss) and math.isfinite(other)):
+        return 0.0 if math.isfinite(loss) == math.isfinite(other) else math.inf
+    return abs(loss - other) / max(abs(other), 1e-12)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

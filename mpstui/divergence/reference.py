@@ -1,0 +1,114 @@
+"""An op's results again on the CPU: in its own dtypes, and in float64."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+from . import references
+from .call import Call
+from .cases import REFUSALS
+from .schema import Facts, facts_of, results
+
+ROUNDING = torch.finfo(torch.float32).eps
+
+Named = list[tuple[str, torch.Tensor]]
+
+
+class Unreferenced(Exception):
+    """There is nothing to compare a call with; the message says why."""
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Outside of every mode, simulated faults above all, and of autograd."""
+    if torch._C._len_torch_dispatch_stack():
+        with _disable_current_modes(), torch.no_grad():
+            yield
+    else:
+        with torch.no_grad():
+            yield
+
+
+def run(op: Any, facts: Facts, args: Any, kwargs: Any) -> Named:
+    """The results of a call on CPU tensors, which it may write to.
+
+    Raises:
+        Unreferenced: When the CPU has no such op and nobody wrote a reference, or it refuses.
+    """
+    written = references.reference_of(facts.name)
+    try:
+        if written is None:
+            return results(facts, op(*args, **kwargs), args, kwargs)
+        reason = references.refuses(facts.name, args, kwargs)
+        if reason:
+            raise Unreferenced(reason)
+        out = written.run(*args, **kwargs)
+    except REFUSALS as error:
+        said = " ".join(str(error).split())[:90]
+        raise Unreferenced(f"{type(error).__name__}: {said}") from error
+    return results(facts, tuple(out), args, kwargs)
+
+
+def compared(facts: Facts, named: Named) -> Named:
+    """The results that have defined values: a written reference may leave some out."""
+    written = references.reference_of(facts.name)
+    if written is None or written.compared is None:
+        return named
+    defined = {f"output {place + 1}" for place in written.compared} | {"output"}
+    return [(name, tensor) for name, tensor in named if name in defined]
+
+
+def of_call(
+    call: Call,
+    dtype: torch.dtype | None = None,
+    *,
+    dense: bool = False,
+    rounded: bool = False,
+) -> Named:
+    """A captured call's results on the CPU.
+
+    Args:
+        call: The call.
+        dtype: What floating-point inputs become; None keeps theirs.
+        dense: Whether inputs are contiguous and share no storage.
+        rounded: Whether each floating-point input is moved by about one rounding of float32: what
+            comes of that is how far a right device may be off.
+
+    Raises:
+        Unreferenced: When there is no reference.
+    """
+    with undisturbed():
+        op, facts = call.function, facts_of(call.function)
+        if rounded:
+            call = call.with_storages(tuple(_moved(each) for each in call.storages))
+        args, kwargs = call.on(dtype=dtype, dense=dense)
+        return compared(facts, run(op, facts, args, kwargs))
+
+
+def exact(call: Call, on_cpu: Named, *, dense: bool = False, rounded: bool = False) -> Named:
+    """A captured call's results in float64; where an op has no float64, the CPU's own.
+
+    Args:
+        call: The call.
+        on_cpu: Its results on the CPU in its own dtypes.
+        dense: Whether inputs are contiguous and share no storage.
+        rounded: Whether inputs are moved by one rounding.
+    """
+    try:
+        return of_call(call, torch.float64, dense=dense, rounded=rounded)
+    except Unreferenced:
+        return on_cpu
+
+
+def _moved(storage: torch.Tensor) -> torch.Tensor:
+    if not storage.is_floating_point():
+        return storage
+    generator = torch.Generator().manual_seed(storage.numel())
+    signs = torch.rand(storage.shape, generator=generator, dtype=torch.float64) * 2 - 1
+    eps = max(ROUNDING, torch.finfo(storage.dtype).eps) if storage.dtype != torch.float64 else 0.0
+    return storage.double() * (1 + eps * signs)

@@ -1,0 +1,107 @@
+"""References for ops that have no CPU kernel: what they compute, written in ops that do.
+
+A checker that repeats a device's op on the CPU looks here first for the ops that only a device has.
+A reference takes the op's own arguments on the CPU, in float32 or float64, leaves them as they are,
+and gives the op's results in their order, with lists of tensors laid out flat.
+
+None of the ops themselves was at hand, neither on MPS nor on CUDA. What they compute was read in
+torch's sources: ATen's, which the modules name, and the decompositions and meta functions of the
+installed torch. Where those leave a doubt, the docstring says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from . import attention, cells, linear, norm, rnn
+
+
+class Reference(NamedTuple):
+    """What an op should give, computed on the CPU."""
+
+    run: Callable[..., tuple[torch.Tensor | None, ...]]
+    """Takes the op's arguments; None stands for a result that is undefined or not compared."""
+    compared: tuple[int, ...] | None = None
+    """Which results, in the flat order, can be compared; None for all of them.
+
+    The others are internals whose layout or content no one promises: reserves, seeds, paddings.
+    """
+
+
+_ALL: dict[str, Reference] = {
+    "linear_backward": Reference(linear.linear_backward),
+    "_mps_convolution": Reference(linear.mps_convolution),
+    "_mps_convolution_transpose": Reference(linear.mps_convolution_transpose),
+    "mps_convolution_backward": Reference(linear.mps_convolution_backward, (0, 1)),
+    "mps_convolution_transpose_backward": Reference(linear.mps_convolution_transpose_backward),
+    "cudnn_convolution": Reference(linear.cudnn_convolution),
+    "cudnn_convolution_transpose": Reference(linear.cudnn_convolution_transpose),
+    "cudnn_batch_norm": Reference(norm.cudnn_batch_norm, (0, 1, 2)),
+    "cudnn_batch_norm_backward": Reference(norm.cudnn_batch_norm_backward),
+    "miopen_batch_norm": Reference(norm.miopen_batch_norm),
+    "miopen_batch_norm_backward": Reference(norm.miopen_batch_norm_backward),
+    "_scaled_dot_product_attention_math_for_mps": Reference(attention.math_for_mps, (0,)),
+    "_scaled_dot_product_flash_attention": Reference(attention.flash, (0, 1)),
+    "_scaled_dot_product_flash_attention_backward": Reference(attention.flash_backward),
+    "_scaled_dot_product_efficient_attention": Reference(attention.efficient, (0,)),
+    "_scaled_dot_product_efficient_attention_backward": Reference(attention.efficient_backward),
+    "_scaled_dot_product_cudnn_attention": Reference(attention.cudnn, (0,)),
+    "_scaled_dot_product_cudnn_attention_backward": Reference(attention.cudnn_backward),
+    "_thnn_fused_lstm_cell": Reference(cells.lstm_cell),
+    "_thnn_fused_lstm_cell_backward_impl": Reference(cells.lstm_cell_backward_impl),
+    "_thnn_fused_lstm_cell_backward": Reference(cells.lstm_cell_backward),
+    "_thnn_fused_gru_cell": Reference(cells.gru_cell),
+    "_thnn_fused_gru_cell_backward": Reference(cells.gru_cell_backward),
+    "_lstm_mps": Reference(rnn.lstm_mps, (0, 1, 2)),
+    "lstm_mps_backward": Reference(rnn.lstm_mps_backward),
+    "_cudnn_rnn": Reference(rnn.cudnn_rnn, (0, 1, 2)),
+    "_cudnn_rnn_backward": Reference(rnn.cudnn_rnn_backward),
+}
+
+
+def reference_of(name: str) -> Reference | None:
+    """Find the reference of an op.
+
+    Args:
+        name: As torch prints it: ``aten.linear_backward.default`` or ``aten.linear_backward``.
+
+    Returns:
+        The reference; None for an op, or an overload of one, that has none.
+    """
+    namespace, _, rest = name.partition(".")
+    op, _, overload = rest.partition(".")
+    return _ALL.get(op) if namespace == "aten" and overload in ("", "default") else None
+
+
+def refuses(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Say why a call cannot be repeated, although its op may have a reference.
+
+    Args:
+        name: The op, as for :func:`reference_of`.
+        args: The call's positional arguments.
+        kwargs: Its named ones.
+
+    Returns:
+        The reason; "" for a call that the reference can repeat.
+    """
+    reference = reference_of(name)
+    if reference is None:
+        return f"{name} has no written reference"
+    bound = inspect.signature(reference.run).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = bound.arguments
+    between_layers = given.get("train") and given.get("num_layers", 1) > 1
+    if given.get("dropout_p", 0.0) > 0 or (between_layers and given.get("dropout", 0.0) > 0):
+        return "its dropout drew a mask on the device, which is not known here"
+    if "mode" in given and given["mode"] not in rnn.MODES:
+        return f"mode {given['mode']} is not one of cuDNN's: {', '.join(map(str, rnn.MODES))}"
+    return ""
+
+
+def covered() -> tuple[str, ...]:
+    """Name the ops that have a reference, as in ``aten.linear_backward``."""
+    return tuple(f"aten.{op}" for op in _ALL)

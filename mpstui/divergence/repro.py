@@ -1,0 +1,292 @@
+"""A script of a few lines that shows a fault: it stands alone, and exits with 1 where the fault is.
+
+It computes the reference in float64 on the CPU. Where the doubted device is the CPU itself, a fresh
+process does that, which nothing that was changed in this one reaches, a simulated fault above all.
+An op that the CPU does not have gets its right result spelled out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import torch
+
+from mpstui import __version__
+
+from . import reference, references
+from .call import Call, Slot
+from .compare import tolerance
+from .draws import Problem
+from .schema import facts_of
+from .shrink import Shrunk
+from .trial import Context
+
+EXPECTED_MOST = 512
+"""Values of a right result that are spelled out."""
+
+
+class Script(NamedTuple):
+    """What a script is made of."""
+
+    shrunk: Shrunk
+    device: str
+    """As torch names it."""
+    where: str
+    """Which result is wrong: ``output 2``, ``argument self``."""
+    context: Context
+    problem: Problem | None
+    words: str
+    """What is wrong, in one line."""
+    notes: tuple[str, ...] = ()
+
+
+def source(script: Script) -> str:
+    """The script's text.
+
+    Raises:
+        ValueError: When its inputs are too many to be spelled out; the message says so.
+    """
+    call, recipes = script.shrunk.call, script.shrunk.recipes
+    if not all(recipes):
+        raise ValueError("the fault needs its real inputs, which are too many to be spelled out")
+    facts = facts_of(call.function)
+    has_cpu = references.reference_of(facts.name) is None
+    lines = [
+        f'"""{facts.name} is wrong on {script.device}: {script.words}.',
+        "",
+        *script.notes,
+        f"Seen with torch {torch.__version__}; written by mpstui {__version__}.",
+        "Exits with 1 where the fault is present, with 0 where it is not.",
+        '"""',
+        "",
+        *_imports(script, has_cpu),
+        "",
+        f"DEVICE = {script.device!r}",
+        "torch.manual_seed(0)",
+        *(f"s{place} = {recipe}" for place, recipe in enumerate(recipes)),
+        "",
+        "",
+        *_call(call, script),
+        *_earlier(script),
+    ]
+    if script.context.backward:
+        calls = [f"        {name}(DEVICE)" for name in _earlier_names(script)]
+        lines += [*_INSIDE, *calls, *_INSIDE_END]
+    lines += _drawn(script) if script.problem else _compared(script, has_cpu)
+    return "\n".join(lines) + "\n"
+
+
+def _imports(script: Script, has_cpu: bool) -> list[str]:
+    own = script.device == "cpu" and has_cpu and script.problem is None
+    modules = ["os", "subprocess", "sys", "tempfile"] if own else ["sys"]
+    return [*(f"import {name}" for name in modules), "", "import torch"]
+
+
+def _call(call: Call, script: Script) -> list[str]:
+    names: dict[Slot, str] = {}
+    body: list[str] = []
+    for slot in call.slots:
+        if slot not in names:
+            names[slot] = f"x{len(names)}"
+            body.append(f"    {names[slot]} = {_view(call, slot)}")
+    positional = [_code(value, names) for value in call.args]
+    named = [f"{key}={_code(value, names)}" for key, value in call.kwargs.items()]
+    run = f"torch.ops.{call.op}({', '.join([*positional, *named])})"
+    moved = []
+    for place in sorted({slot.storage for slot in call.slots}):
+        cast = "dtype, " if call.storages[place].is_floating_point() else ""
+        moved.append(f"    p{place} = s{place}.to(device, {cast}copy=True)")
+    result = _result(call, script, names)
+    before = script.problem is not None and "before" in script.problem.code
+    return [
+        "def call(device, dtype=None):",
+        *moved,
+        *body,
+        *([f"    before = {result}.clone()"] if before else []),
+        f"    {'out = ' if result.startswith('out') else ''}{run}",
+        f"    return {result}{', before' if before else ''}",
+        "",
+        "",
+    ]
+
+
+def _earlier_names(script: Script) -> list[str]:
+    return [f"earlier{place}" for place in range(len(script.context.before))]
+
+
+def _earlier(script: Script) -> list[str]:
+    """What has to run before the call goes wrong, on zeros."""
+    lines: list[str] = []
+    for place, before in enumerate(script.context.before):
+        names: dict[Slot, str] = {}
+        lines += [f"def earlier{place}(device):"]
+        for slot in before.slots:
+            if slot not in names:
+                names[slot] = f"x{len(names)}"
+                storage = before.storages[slot.storage]
+                extent = f"torch.zeros({storage.numel()}, dtype={storage.dtype}, device=device)"
+                view = f"as_strided({slot.size}, {slot.stride}, {slot.offset})"
+                lines.append(f"    {names[slot]} = {extent}.{view}")
+        arguments = [_code(value, names) for value in before.args]
+        arguments += [f"{key}={_code(value, names)}" for key, value in before.kwargs.items()]
+        run = f"    torch.ops.{before.op}({', '.join(arguments)})".replace("dtype or ", "")
+        lines += [run, "", ""]
+    return lines
+
+
+def _result(call: Call, script: Script, names: dict[Slot, str]) -> str:
+    where = script.where
+    if where == "draws":
+        facts = facts_of(call.function)
+        where = f"argument {facts.writes[0][1]}" if facts.writes else "output"
+    argument = re.fullmatch(r"argument (\w+)(?:\[(\d+)\])?", where)
+    if argument is not None:
+        arguments = [each.name for each in call.function._schema.arguments]
+        place = arguments.index(argument[1])
+        value = call.args[place] if place < len(call.args) else call.kwargs[argument[1]]
+        several = value if isinstance(value, (list, tuple)) else [value]
+        return names[several[int(argument[2] or 0)]]
+    number = re.fullmatch(r"output (\d+)", where)
+    returns = len(call.function._schema.returns)
+    if number is not None:
+        return f"out[{int(number[1]) - 1}]"
+    return "out[0]" if returns > 1 else "out"
+
+
+def _view(call: Call, slot: Slot) -> str:
+    storage = call.storages[slot.storage]
+    dense, running = True, 1
+    for size, stride in zip(reversed(slot.size), reversed(slot.stride), strict=True):
+        dense = dense and stride == running  # also of one element: a kernel may ask for it
+        running *= size
+    if dense and slot.offset == 0 and running == storage.numel():
+        return f"p{slot.storage}.view({slot.size})" if len(slot.size) != 1 else f"p{slot.storage}"
+    return f"p{slot.storage}.as_strided({slot.size}, {slot.stride}, {slot.offset})"
+
+
+def _code(value: Any, names: dict[Slot, str]) -> str:
+    if isinstance(value, Slot):
+        return names[value]
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_code(each, names) for each in value)}]"
+    if isinstance(value, torch.device):
+        return "device"
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return f'float("{value}")'
+    if isinstance(value, torch.dtype) and value.is_floating_point:
+        return f"dtype or {value}"
+    return repr(value)
+
+
+_INSIDE = [
+    "class Inside(torch.autograd.Function):",
+    '    """The call goes wrong inside of a backward pass only."""',
+    "",
+    "    @staticmethod",
+    "    def forward(ctx, x):",
+    "        return x.clone()",
+    "",
+    "    @staticmethod",
+    "    def backward(ctx, gradient):",
+]
+_INSIDE_END = [
+    "        kept.append(call(DEVICE))",
+    "        return gradient",
+    "",
+    "",
+    "kept = []",
+]
+
+
+def _runs(script: Script) -> list[str]:
+    """Lines that leave the results in ``kept``."""
+    once = "kept.append(call(DEVICE))"
+    if script.context.backward:
+        once = "Inside.apply(torch.ones((), device=DEVICE, requires_grad=True)).backward()"
+    lines = [] if script.context.backward else ["kept = []"]
+    if not script.context.backward:
+        lines += [f"{name}(DEVICE)" for name in _earlier_names(script)]
+    if script.context.times == 1:
+        return [*lines, once]
+    why = "# The first time may be right: what memory held before plays a part."
+    return [*lines, why, f"for _ in range({script.context.times}):", f"    {once}"]
+
+
+def _compared(script: Script, has_cpu: bool) -> list[str]:
+    lines = []
+    if not has_cpu:
+        lines += _spelled_out(script)
+    elif script.device == "cpu":
+        lines += [line.replace("CALL", _right(script)) for line in _OWN_PROCESS]
+    else:
+        lines += [f"want = {_right(script)}"]
+    result = dict(reference.of_call(script.shrunk.call)).get(script.where)
+    if result is None or not result.is_floating_point():
+        judged = ["    wrong = not torch.equal(got.cpu(), want)"]
+    else:
+        bound = tolerance(result.dtype)
+        judged = [
+            "    error = (got.cpu().double() - want.double()).abs().max()",
+            f"    wrong = not error <= {bound:g} * want.double().abs().max()",
+        ]
+    return [
+        *lines,
+        *_runs(script),
+        "bad = 0",
+        "for got in kept:",
+        '    print("got", got.flatten()[:8].tolist(), "want", want.flatten()[:8].tolist())',
+        *judged,
+        "    bad += bool(wrong)",
+        'print("FAULTY" if bad else "right", f"{bad} of {len(kept)}")',
+        "sys.exit(int(bad > 0))",
+    ]
+
+
+def _right(script: Script) -> str:
+    """The call that gives the reference: in float64, where the op has that."""
+    try:
+        reference.of_call(script.shrunk.call, torch.float64)
+    except reference.Unreferenced:
+        return 'call("cpu")'
+    return 'call("cpu", torch.float64)'
+
+
+_OWN_PROCESS = [
+    'if "--reference" in sys.argv:',
+    "    torch.save(CALL, sys.argv[-1])",
+    "    sys.exit()",
+    "# In a process of its own: what is wrong in this one must not reach the reference.",
+    "with tempfile.TemporaryDirectory() as folder:",
+    '    path = os.path.join(folder, "want.pt")',
+    '    subprocess.run([sys.executable, __file__, "--reference", path], check=True)',
+    "    want = torch.load(path)",
+]
+
+
+def _spelled_out(script: Script) -> list[str]:
+    named = dict(reference.of_call(script.shrunk.call, torch.float64))
+    want = named[script.where]
+    if want.numel() > EXPECTED_MOST:
+        raise ValueError("the CPU has no such op, and its right result is too long to spell out")
+    values = ", ".join(repr(value) for value in want.flatten().tolist())
+    shape = tuple(want.shape)
+    why = "# The CPU has no such op: this is its definition's result, computed in float64."
+    return [why, f"want = torch.tensor([{values}], dtype={want.dtype}).view({shape})"]
+
+
+def _drawn(script: Script) -> list[str]:
+    assert script.problem is not None
+    code = script.problem.code
+    pair = "before" in code
+    unpack = "got, before = (each.cpu() for each in kept[0])" if pair else "got = kept[0].cpu()"
+    again = ["again = call(DEVICE).cpu()"] if "again" in code else []
+    return [
+        *_runs(script),
+        unpack,
+        *again,
+        f"bad = bool({code})",
+        'print(got.flatten()[:16], "mean", float(got.double().mean()))',
+        'print("FAULTY" if bad else "right")',
+        "sys.exit(int(bad))",
+    ]

@@ -1,0 +1,106 @@
+"""What an op's schema says of it: what it writes, what is random, what is not worth a check."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils._pytree import tree_flatten
+
+_UNCHECKED = {
+    *("detach", "detach_", "lift_fresh", "lift", "alias", "set_", "resize_", "record_stream"),
+    *("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"),
+    *("_local_scalar_dense", "is_pinned", "_unsafe_view", "_reshape_alias", "requires_grad_"),
+}
+"""Ops that compute nothing, or whose result has no defined values."""
+
+_RANDOM = {"native_dropout", "_fused_dropout"}
+"""Random ops whose tag does not say so in every version."""
+
+_INDEXED = {
+    *("max_pool2d_with_indices", "max_pool3d_with_indices", "max", "min", "topk", "sort"),
+    *("kthvalue", "median", "mode"),
+}
+"""Ops whose second result points to equal values in any order: it is not compared as a number."""
+
+
+_DEFINED = {"mkldnn_rnn_layer": 3, "_batch_norm_with_update": 3}
+"""How many of an op's first results have defined values, where not all have: reserves come last."""
+
+_UNMARKED = {"native_batch_norm": ("running_mean", "running_var")}
+"""Arguments that an op writes to although its schema does not say so."""
+
+
+class Facts(NamedTuple):
+    """What matters of a schema."""
+
+    name: str
+    """``aten.neg.default``."""
+    packet: str
+    """``neg``."""
+    checked: bool
+    random: bool
+    writes: tuple[tuple[int, str], ...]
+    """Place and name of each argument that is written to."""
+
+
+@cache
+def facts_of(op: Any) -> Facts:
+    """The facts of an ``OpOverload``."""
+    packet = op._schema.name.partition("::")[2]
+    writes = tuple(
+        (place, argument.name)
+        for place, argument in enumerate(op._schema.arguments)
+        if (argument.alias_info is not None and argument.alias_info.is_write)
+        or argument.name in _UNMARKED.get(packet, ())
+    )
+    random = torch.Tag.nondeterministic_seeded in op.tags or packet in _RANDOM
+    checked = op.namespace == "aten" and not op.is_view and packet not in _UNCHECKED
+    return Facts(str(op), packet, checked, random, writes)
+
+
+def is_random(op: Any, facts: Facts, args: Any, kwargs: Any) -> bool:
+    """Whether this call draws: fused attention and LSTMs do so only when their dropout is not 0."""
+    if not facts.random:
+        return False
+    for place, argument in enumerate(op._schema.arguments):
+        if argument.name in ("dropout_p", "dropout"):
+            value = args[place] if place < len(args) else kwargs.get(argument.name, 0.0)
+            return bool(value)
+    return True
+
+
+def tensors(values: Any) -> list[torch.Tensor]:
+    """Every tensor in a structure, in order."""
+    return [leaf for leaf in tree_flatten(values)[0] if isinstance(leaf, torch.Tensor)]
+
+
+def written(facts: Facts, args: Any, kwargs: Any) -> list[tuple[str, torch.Tensor]]:
+    """The tensors that a call writes to, by the arguments' names."""
+    found = []
+    for place, name in facts.writes:
+        value = args[place] if place < len(args) else kwargs.get(name)
+        several = tensors(value)
+        for number, tensor in enumerate(several, 1):
+            label = f"argument {name}" + (f"[{number - 1}]" if len(several) > 1 else "")
+            found.append((label, tensor))
+    return found
+
+
+def results(facts: Facts, out: Any, args: Any, kwargs: Any) -> list[tuple[str, torch.Tensor]]:
+    """What a call gave, by name: its outputs, then what it wrote to, each once."""
+    changed = written(facts, args, kwargs)
+    seen = {id(tensor) for _, tensor in changed}
+    leaves = tree_flatten(out)[0][: _DEFINED.get(facts.packet)]
+    numbered = len(leaves) > 1
+    outputs = [
+        (f"output {number}" if numbered else "output", leaf)
+        for number, leaf in enumerate(leaves, 1)
+        if isinstance(leaf, torch.Tensor) and id(leaf) not in seen
+    ]
+    if facts.packet in _INDEXED:
+        outputs = [(name, leaf) for name, leaf in outputs if leaf.is_floating_point()] or outputs[
+            :1
+        ]
+    return [*outputs, *changed]

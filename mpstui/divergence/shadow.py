@@ -1,0 +1,198 @@
+"""Every op of a training step again on the CPU, compared as it happens.
+
+``with fault: with shadow: step`` — the shadow is entered last, so it sees an op first and calls
+what lies below it, a simulated fault or the device itself, as the device's own result. Sources: the
+dispatch modes of ``torch.utils._python_dispatch``; pytorch#101246 asks for such a check.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .attribution import Attribution, Place
+from .call import Call, capture
+from .draws import DrawJudge, Draws
+from .journal import NO_JOURNAL, Begun, Journal
+from .judge import Judgement, judge
+from .reference import Unreferenced, compared, exact, run, undisturbed
+from .schema import Facts, facts_of, is_random, results, written
+from .storages import CPU, Copies, key_of
+
+KEPT = 5
+"""Wrong calls that are kept with their inputs."""
+
+
+class Found(NamedTuple):
+    """An op whose result is not right."""
+
+    index: int
+    """Among the step's ops, counted from 1."""
+    op: str
+    phase: str
+    judgement: Judgement
+    call: Call | None
+    """With the inputs that it had; None where they were written over or not kept."""
+
+
+class Witnessed(NamedTuple):
+    """An op that was looked at closely."""
+
+    found: Found
+    place: Place
+
+
+class Reached(Exception):
+    """The op at which to stop is next, and was not run."""
+
+
+class Shadow(TorchDispatchMode):
+    """Checks the ops that run under it.
+
+    Args:
+        draws: What random ops get.
+        journal: Where each op is written down before it is run.
+        only: The numbers of the ops to check; None for all.
+        keep: Whether to keep the inputs of each checked op from before it ran. Without it, those
+            that a wrong op wrote to are lost, and a second pass over the step has to get them.
+        attribution: Tells where each checked op comes from, which takes its time.
+        stop: The number of an op that must not be run: it ends the process.
+    """
+
+    def __init__(
+        self,
+        draws: Draws,
+        journal: Journal | Any = NO_JOURNAL,
+        only: frozenset[int] | None = None,
+        keep: bool = False,
+        attribution: Attribution | None = None,
+        stop: int | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.phase = "forward"
+        self.step = 0
+        self.index = 0
+        self.checked = 0
+        self.found: list[Found] = []
+        self.unreferenced: dict[str, str] = {}
+        """Ops without a reference, and why."""
+        self._draws = draws
+        self._draw_judge = DrawJudge()
+        self._journal = journal
+        self._only = only
+        self._keep = keep
+        self._attribution = attribution
+        self._stop = stop
+        self.witnessed: dict[int, Witnessed] = {}
+        """By number, what was looked at with an attribution, whether right or wrong."""
+
+    def restart(self, step: int) -> None:
+        """A pass over a step begins."""
+        self.step, self.index = step, 0
+        self._draws.restart(step)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an op, and check what came of it."""
+        kwargs = kwargs or {}
+        facts = facts_of(func)
+        self.index += 1
+        self._journal.begin(Begun(self.step, self.index, self.phase, facts.name))
+        if self.index == self._stop:
+            with undisturbed():
+                call = capture(func, args, kwargs)
+            unfinished = Found(self.index, facts.name, self.phase, Judgement("wrong"), call)
+            self._witness(unfinished, facts, (), args, kwargs)
+            raise Reached
+        asked = self._only is None or self.index in self._only
+        if facts.random and is_random(func, facts, args, kwargs):
+            return self._draw(func, facts, args, kwargs, asked)
+        if not (asked and facts.checked):
+            return func(*args, **kwargs)
+        return self._check(func, facts, args, kwargs)
+
+    def _check(self, func: Any, facts: Facts, args: Any, kwargs: Any) -> Any:
+        with undisturbed():
+            call = capture(func, args, kwargs) if self._keep else None
+            on_cpu = self._reference(func, facts, args, kwargs)
+        out = func(*args, **kwargs)
+        if on_cpu is None:
+            return out
+        self.checked += 1
+        with undisturbed():
+            ours = compared(facts, results(facts, out, args, kwargs))
+            here = [(name, tensor.detach().cpu()) for name, tensor in ours]
+            if len(here) == len(on_cpu):
+                found = self._compare(func, facts, (args, kwargs), here, on_cpu, call)
+            else:
+                words = f"{len(ours)} results where {len(on_cpu)} are right"
+                found = self._note(facts, Judgement("wrong", "results", values=words), call)
+        self._witness(found, facts, out, args, kwargs)
+        return out
+
+    def _reference(
+        self, func: Any, facts: Facts, args: Any, kwargs: Any
+    ) -> list[tuple[str, torch.Tensor]] | None:
+        # The reference comes first: then inputs that nobody writes to need no copy on the CPU.
+        keys = frozenset(key_of(tensor) for _, tensor in written(facts, args, kwargs))
+        copies = Copies(share=True, written=keys)
+        args, kwargs = copies.tree(args), copies.tree(kwargs)
+        if "device" in kwargs:
+            kwargs["device"] = CPU
+        try:
+            return compared(facts, run(func, facts, args, kwargs))
+        except Unreferenced as reason:
+            self.unreferenced.setdefault(facts.name, str(reason))
+            return None
+
+    def _compare(
+        self, func: Any, facts: Facts, given: Any, ours: Any, on_cpu: Any, call: Call | None
+    ) -> Found:
+        if facts.writes and call is None:
+            # Float64 would start from inputs that are no more: only a second pass can tell.
+            same = [tensor for _, tensor in on_cpu]
+            return self._note(facts, judge(ours, on_cpu, lambda: same, lambda: same), None)
+        kept = call
+
+        def inputs() -> Call:
+            nonlocal kept
+            kept = kept or capture(func, *given)
+            return kept
+
+        judgement = judge(
+            ours,
+            on_cpu,
+            lambda: [tensor for _, tensor in exact(inputs(), on_cpu)],
+            lambda: [tensor for _, tensor in exact(inputs(), on_cpu, rounded=True)],
+        )
+        return self._note(facts, judgement, kept)
+
+    def _draw(self, func: Any, facts: Facts, args: Any, kwargs: Any, asked: bool) -> Any:
+        with undisturbed():
+            before = [tensor.detach().cpu().clone() for _, tensor in written(facts, args, kwargs)]
+            call = capture(func, args, kwargs) if self._keep and asked else None
+        out = func(*args, **kwargs)
+        with undisturbed():
+            if asked:
+                self.checked += 1
+                drawn = [t.detach().cpu() for _, t in results(facts, out, args, kwargs)]
+                problem = self._draw_judge.problem(facts, args, drawn, before)
+                words = problem.words if problem else ""
+                judgement = Judgement("wrong" if problem else "right", "draws", values=words)
+                self._witness(self._note(facts, judgement, call), facts, out, args, kwargs)
+            self._draws.share(func, facts, args, kwargs, out)
+        return out
+
+    def _note(self, facts: Facts, judgement: Judgement, call: Call | None) -> Found:
+        found = Found(self.index, facts.name, self.phase, judgement, call)
+        if judgement.status != "right":
+            full = sum(each.call is not None for each in self.found) >= KEPT
+            self.found.append(found._replace(call=None) if full else found)
+        return found
+
+    def _witness(self, found: Found, facts: Facts, out: Any, args: Any, kwargs: Any) -> None:
+        if self._attribution is not None:
+            place = self._attribution.of(self.phase, facts, out, args, kwargs)
+            self.witnessed[self.index] = Witnessed(found, place)

@@ -1,0 +1,270 @@
+"""A failing call made small: seeded values in place of the real ones, then ever smaller shapes.
+
+The layout class stays: the order of the strides, strides of 0, gaps and offsets, for faults live
+there. Sizes that are equal are one dimension and shrink together, as in a matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from .call import Call, Slot, _map
+
+SMALL = (1, 2, 3, 4, 6, 8)
+"""Sizes that are tried first; above them the least failing size is bisected."""
+
+GAP = 3
+"""Elements that a gap between rows or an offset keeps at most."""
+
+FEW = 4
+"""Distinct values up to which a storage is drawn from them alone."""
+
+LITERAL = 64
+"""Elements of a storage that a script can spell out."""
+
+TRIALS = 160
+
+_SHAPES = ("size", "sizes", "input_sizes", "normalized_shape", "output_size", "self_size")
+"""Arguments that repeat a tensor's sizes."""
+
+
+class Shrunk(NamedTuple):
+    """What is left of a call."""
+
+    call: Call
+    recipes: tuple[str, ...]
+    """Python for each storage, to be run in order after ``torch.manual_seed(0)``; empty where the
+    real values are needed and are too many to be spelled out."""
+    trials: int
+
+
+def shrink(call: Call, fails: Callable[[Call], bool]) -> Shrunk:
+    """Make a failing call as small as it goes.
+
+    Args:
+        call: It fails.
+        fails: Whether a changed call still does; it must not raise.
+    """
+    shrinker = _Shrinker(call, fails)
+    return shrinker.run()
+
+
+class _Shrinker:
+    def __init__(self, call: Call, fails: Callable[[Call], bool]) -> None:
+        self._call = call
+        self._fails = fails
+        self._trials = 0
+        self._kinds = [_Kind.of(storage) for storage in call.storages]
+        self._seeded = False
+
+    def run(self) -> Shrunk:
+        apart = _apart(self._call)
+        if apart is not None and self._try(apart):
+            self._call = apart
+            self._kinds = [_Kind.of(storage) for storage in apart.storages]
+        seeded = self._with_seed(self._call)
+        if self._try(seeded):
+            self._seeded, self._call = True, seeded
+        for _ in range(3):
+            before = self._call
+            for size in sorted({n for slot in self._call.slots for n in slot.size if n > 1})[::-1]:
+                self._least(size)
+            if self._call is before:
+                break
+        recipes = [
+            kind.recipe(storage.numel()) if self._seeded else _literal(storage)
+            for kind, storage in zip(self._kinds, self._call.storages, strict=True)
+        ]
+        return Shrunk(self._call, tuple(recipes), self._trials)
+
+    def _least(self, size: int) -> None:
+        low, high = 0, size
+        for small in (*SMALL, None):
+            if small is None or small >= high:
+                break
+            if self._attempt(size, small):
+                return
+            low = small
+        while high - low > 1 and self._trials < TRIALS:
+            middle = (low + high) // 2
+            if self._attempt(high, middle):
+                high = middle
+            else:
+                low = middle
+
+    def _attempt(self, size: int, smaller: int) -> bool:
+        resized = _resized(self._call, size, smaller)
+        if resized is None:
+            return False
+        if self._seeded:
+            for kind in self._kinds:
+                kind.bound(size, smaller)
+            resized = self._with_seed(resized)
+        if self._try(resized):
+            self._call = resized
+            for kind in self._kinds:
+                kind.accept()
+            return True
+        for kind in self._kinds:
+            kind.forget()
+        return False
+
+    def _with_seed(self, call: Call) -> Call:
+        recipes = [
+            kind.recipe(storage.numel())
+            for kind, storage in zip(self._kinds, call.storages, strict=True)
+        ]
+        return call.with_storages(made(recipes))
+
+    def _try(self, call: Call) -> bool:
+        if self._trials >= TRIALS:
+            return False
+        self._trials += 1
+        return self._fails(call)
+
+
+def made(recipes: list[str] | tuple[str, ...]) -> tuple[torch.Tensor, ...]:
+    """The storages that some recipes of ours stand for."""
+    state = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(0)
+    try:
+        return tuple(eval(recipe, {"torch": torch}) for recipe in recipes)  # noqa: S307
+    finally:
+        torch.default_generator.set_state(state)
+
+
+class _Kind:
+    """How the values of a storage are drawn."""
+
+    def __init__(self, template: str, dtype: torch.dtype, high: int | None = None) -> None:
+        self._template = template
+        self._cast = "" if dtype in (torch.float32, torch.int64, torch.bool) else f".to({dtype})"
+        self._high = high
+        self._tried = high
+
+    @staticmethod
+    def of(storage: torch.Tensor) -> _Kind:
+        """The kind that looks most like some values."""
+        dtype = storage.dtype
+        if not storage.numel():
+            return _Kind("torch.zeros({n})", dtype)
+        if dtype == torch.bool:
+            return _Kind(f"(torch.rand({{n}}) < {float(storage.float().mean()):.2g})", dtype)
+        low, high = storage.amin().item(), storage.amax().item()
+        if low == high or low != low:
+            return _Kind(f"torch.full(({{n}},), {_number(low)})", dtype)
+        distinct = torch.unique(storage) if storage.numel() < 2**20 else storage
+        if 2 < 2 * distinct.numel() <= min(2 * FEW, storage.numel()):  # a mask, as a rule
+            values = ", ".join(_number(value) for value in distinct.tolist())
+            pick = f"torch.randint({distinct.numel()}, ({{n}},))"
+            return _Kind(f"torch.tensor([{values}])[{pick}]", dtype)
+        if not dtype.is_floating_point:
+            return _Kind(f"torch.randint({int(low)}, {{high}}, ({{n}},))", dtype, int(high) + 1)
+        if low >= 0:
+            scale = "" if high <= 1 else f" * {high:.3g}"
+            return _Kind(f"(torch.rand({{n}}){scale})", dtype)
+        spread = float(storage.double().std())
+        scale = "" if 0.1 < spread < 10 else f" * {spread:.3g}"
+        return _Kind(f"(torch.randn({{n}}){scale})" if scale else "torch.randn({n})", dtype)
+
+    def recipe(self, count: int) -> str:
+        return self._template.format(n=count, high=self._tried) + self._cast
+
+    def bound(self, size: int, smaller: int) -> None:
+        """Keep indices inside what they point into."""
+        if self._high is not None and size >= self._high:
+            self._tried = max(min(self._high, smaller), 1)
+
+    def accept(self) -> None:
+        self._high = self._tried
+
+    def forget(self) -> None:
+        self._tried = self._high
+
+
+def _number(value: float | int) -> str:
+    if isinstance(value, float):
+        return (
+            f'float("{value}")'
+            if value != value or value in (float("inf"), -float("inf"))
+            else repr(value)
+        )
+    return repr(value)
+
+
+def _literal(storage: torch.Tensor) -> str:
+    if storage.numel() > LITERAL:
+        return ""
+    values = ", ".join(_number(value) for value in storage.tolist())
+    return f"torch.tensor([{values}], dtype={storage.dtype})"
+
+
+def _apart(call: Call) -> Call | None:
+    """The call with a storage of its own for each tensor; None where that is so already."""
+    slots = list(dict.fromkeys(call.slots))
+    if len(slots) == len(call.storages):
+        return None
+    return _rebuilt(call, {slot: slot.size for slot in slots})
+
+
+def _resized(call: Call, size: int, smaller: int) -> Call | None:
+    """The call with every dimension of a size made smaller; None where tensors share storages."""
+    slots = list(dict.fromkeys(call.slots))
+    if len(slots) != len(call.storages):
+        return None
+    sizes = {slot: tuple(smaller if n == size else n for n in slot.size) for slot in slots}
+    rebuilt = _rebuilt(call, sizes)
+    names = [argument.name for argument in call.function._schema.arguments]
+    args = type(rebuilt.args)(
+        _sizes(value, size, smaller) if name in _SHAPES else value
+        for name, value in zip(names, rebuilt.args, strict=False)
+    )
+    return replace(rebuilt, args=args)
+
+
+def _rebuilt(call: Call, sizes: dict[Slot, tuple[int, ...]]) -> Call:
+    """The call with tensors of other sizes, each in a storage of its own, in its layout class."""
+    storages: list[torch.Tensor] = []
+    changed: dict[Slot, Slot] = {}
+    for old, size in sizes.items():
+        new = replace(_relaid(old, size), storage=len(storages))
+        changed[old] = new
+        extent = new.offset + sum(
+            (n - 1) * s for n, s in zip(new.size, new.stride, strict=True) if n
+        )
+        fresh = torch.zeros(extent + 1, dtype=call.storages[old.storage].dtype)
+        # A dimension of stride 0 has one element in memory.
+        there = tuple(1 if not s else n for n, s in zip(new.size, new.stride, strict=True))
+        cut = call.view(old)[tuple(slice(0, n) for n in there)]
+        if cut.numel():
+            fresh.as_strided(there, new.stride, new.offset).copy_(cut)
+        storages.append(fresh)
+    args, kwargs = _map((call.args, call.kwargs), lambda slot: changed[slot])
+    return replace(call, storages=tuple(storages), args=args, kwargs=kwargs)
+
+
+def _sizes(value: Any, size: int, smaller: int) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(smaller if each == size else each for each in value)
+    return value
+
+
+def _relaid(slot: Slot, size: tuple[int, ...]) -> Slot:
+    """A smaller tensor in the same layout class."""
+    order = sorted(
+        (dim for dim in range(len(size)) if slot.stride[dim]),
+        key=lambda dim: (slot.stride[dim], slot.size[dim] > 1, -dim),
+    )
+    stride, old, new = [0] * len(size), 1, 1
+    for dim in order:
+        if slot.size[dim] == 1:
+            stride[dim] = new
+            continue
+        gap = slot.stride[dim] - old
+        stride[dim] = new + min(gap, GAP) if gap > 0 else new
+        old, new = slot.stride[dim] * slot.size[dim], stride[dim] * size[dim]
+    return Slot(slot.storage, size, tuple(stride), min(slot.offset, GAP))

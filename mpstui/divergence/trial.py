@@ -1,0 +1,174 @@
+"""One call again, alone: as it was, several times, inside a backward pass, behind other calls."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from mpstui.backends import Backend
+
+from . import reference
+from .call import Call
+from .cases import REFUSALS
+from .compare import tolerance
+from .draws import DrawJudge, Problem
+from .judge import Judgement, Named, judge
+from .schema import facts_of, is_random, results, written
+
+
+class Context(NamedTuple):
+    """What a call is surrounded by."""
+
+    backward: bool = False
+    """Whether it runs inside autograd's backward: some faults need that."""
+    times: int = 1
+    """How often it is run."""
+    before: tuple[Call, ...] = ()
+    """What is run first."""
+
+
+class Outcome(NamedTuple):
+    """How a call went."""
+
+    judgements: tuple[Judgement, ...]
+    """One each time."""
+    results: tuple[list[tuple[str, torch.Tensor]], ...] = ()
+    """What it gave each time, on the CPU."""
+    problem: Problem | None = None
+    """Of draws."""
+    refused: str = ""
+    """Why there is nothing to judge."""
+    well_posed: bool = True
+    """Whether the CPU itself gets the call right, by far: else it cannot show a fault."""
+
+    @property
+    def wrong(self) -> int:
+        """How many times it was wrong."""
+        return sum(judgement.status == "wrong" for judgement in self.judgements)
+
+    @property
+    def words(self) -> str:
+        """In a few words."""
+        if self.refused:
+            return f"not run: {self.refused}"
+        count = len(self.judgements)
+        if not self.wrong:
+            return "right" if count == 1 else f"right {count} of {count} times"
+        return "wrong" if count == 1 else f"wrong {self.wrong} of {count} times"
+
+
+def attempt(
+    call: Call,
+    backend: Backend,
+    fault: AbstractContextManager[Any],
+    context: Context = Context(),  # noqa: B008 - it cannot change
+    *,
+    dense: bool = False,
+) -> Outcome:
+    """Run a call on a device and judge it.
+
+    Args:
+        call: What to run.
+        backend: The device.
+        fault: A simulated fault to run it in.
+        context: What surrounds it.
+        dense: Whether its inputs are made contiguous.
+    """
+    try:
+        for earlier in context.before:
+            _run(earlier, backend, fault, context.backward)
+        return _judged(call, backend, fault, context, dense)
+    except (*REFUSALS, reference.Unreferenced) as error:
+        return Outcome((), refused=" ".join(str(error).split())[:160] or type(error).__name__)
+
+
+def _judged(call: Call, backend: Backend, fault: Any, context: Context, dense: bool) -> Outcome:
+    op, facts = call.function, facts_of(call.function)
+    args, kwargs = call.on()
+    if is_random(op, facts, args, kwargs):
+        return _drawn(call, backend, fault, context, dense)
+    on_cpu = reference.of_call(call, dense=dense)
+    exact = partial(reference.exact, call, on_cpu, dense=dense)
+    judgements, given = [], []
+    for _ in range(context.times):
+        ours = reference.compared(facts, _run(call, backend, fault, context.backward, dense))
+        if [name for name, _ in ours] != [name for name, _ in on_cpu]:
+            words = f"{len(ours)} results where {len(on_cpu)} are right"
+            judgements.append(Judgement("wrong", "results", values=words))
+            continue
+        judgements.append(
+            judge(
+                ours,
+                on_cpu,
+                lambda: [tensor for _, tensor in exact()],
+                lambda: [tensor for _, tensor in exact(rounded=True)],
+            )
+        )
+        given.append(ours)
+    wrong = any(each.status == "wrong" for each in judgements)
+    return Outcome(
+        tuple(judgements), tuple(given), well_posed=not wrong or _well_posed(on_cpu, exact())
+    )
+
+
+def _well_posed(on_cpu: Named, exact: Named) -> bool:
+    for (_, ours), (_, right) in zip(on_cpu, exact, strict=True):
+        if ours.is_floating_point() and ours.numel():
+            off = (ours.double() - right.double()).abs().amax()
+            if not off <= tolerance(ours.dtype) / 8 * right.double().abs().amax():
+                return False
+    return True
+
+
+def _drawn(call: Call, backend: Backend, fault: Any, context: Context, dense: bool) -> Outcome:
+    op, facts = call.function, facts_of(call.function)
+    looker, judgements, problem = DrawJudge(), [], None
+    given = []
+    for _ in range(max(context.times, 2)):
+        args, kwargs = call.on(dense=dense)
+        before = [tensor for _, tensor in written(facts, args, kwargs)]
+        ours = _run(call, backend, fault, context.backward, dense)
+        found = looker.problem(facts, args, [tensor for _, tensor in ours], before)
+        words = found.words if found else ""
+        judgements.append(Judgement("wrong" if found else "right", "draws", values=words))
+        problem = problem or found
+        given.append(ours)
+    return Outcome(tuple(judgements), tuple(given), problem)
+
+
+def _run(
+    call: Call, backend: Backend, fault: Any, backward: bool, dense: bool = False
+) -> list[tuple[str, torch.Tensor]]:
+    op, facts = call.function, facts_of(call.function)
+    args, kwargs = call.on(backend.device, dense=dense)
+    if not backward:
+        with torch.no_grad(), fault:
+            out = op(*args, **kwargs)
+    else:
+        out = in_backward(lambda: op(*args, **kwargs), backend.device, fault)
+    backend.synchronize()
+    return [(name, tensor.cpu()) for name, tensor in results(facts, out, args, kwargs)]
+
+
+def in_backward(run: Any, device: torch.device, fault: Any) -> Any:
+    """Run something inside a backward pass; returns what it returns."""
+    given: list[Any] = []
+
+    class Inside(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            given.append(run())
+            return gradient
+
+    x = torch.ones((), device=device, requires_grad=True)
+    y = Inside.apply(x)  # type: ignore[no-untyped-call]
+    with fault:
+        torch.autograd.backward(y)
+    return given[0]

@@ -1,0 +1,170 @@
+"""Snapshots: the state of a training between two steps, as a file of tensors and plain values.
+
+``torch.load(weights_only=True)`` reads it, on any machine. The order of the data is not in it: that
+follows from seed and step (:func:`mpstui.engine.data.order.order_of_epoch`).
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpstui.domain.errors import LogError
+from mpstui.runs.rundir import RunDir
+
+from .setup import Setup
+
+FORMAT = 1
+"""Version of the file's format. Keys are only ever added."""
+
+Draws = dict[str, torch.Tensor]
+"""States of torch's default generators by device type: ``cpu``, and the run's device's."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a loop stands, and what it has added up over the epoch that is under way."""
+
+    step: int
+    """The last step that was done, counted from 1 over the whole run."""
+    epoch: int
+    """Counted from 1: the one of the next batch, or of an evaluation that is still due."""
+    samples: int
+    """Of this epoch, done; 0 says that none of its batches was."""
+    timed_samples: int
+    timed_seconds: float
+    wall_seconds: float
+    """Since the epoch's first step, pauses and other runs' turns included."""
+    loss_sum: float
+    """Over ``samples``."""
+    last_finite: float | None
+    """The newest loss."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot that was read; its tensors are on the CPU."""
+
+    workload: str
+    progress: Progress
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    draws: Draws
+
+    @property
+    def step(self) -> int:
+        """The last step that was done."""
+        return self.progress.step
+
+    def restore(self, setup: Setup, draws: bool = True) -> None:
+        """Put the state into a run that was built, on whatever device it is.
+
+        The snapshot shares no tensor with the run afterwards, so that one may go into several.
+
+        Args:
+            setup: Changed in place: model, optimizer, scheduler.
+            draws: Set torch's generators too: the CPU's, and the device's if the snapshot is from
+                a device of that type.
+
+        Raises:
+            LogError: When the run is another workload's.
+        """
+        if setup.config.workload != self.workload:
+            raise LogError(
+                f"a snapshot of {self.workload} does not fit {setup.config.workload}; "
+                f"allowed: one of the same workload"
+            )
+        setup.model.load_state_dict(self.model)
+        # These two keep what they are given where its device and dtype already fit.
+        setup.optimizer.load_state_dict(copy.deepcopy(self.optimizer))
+        setup.scheduler.load_state_dict(copy.deepcopy(self.scheduler))
+        # It has stepped, elsewhere; the scheduler would warn that it had not.
+        setup.optimizer._opt_called = True  # type: ignore[attr-defined,unused-ignore]
+        if draws:
+            set_draws(self.draws, setup.backend.device)
+
+
+def pack(setup: Setup, progress: Progress, draws: Draws) -> bytes:
+    """A run's state as a file's content. The device has to be idle."""
+    file = io.BytesIO()
+    state = {
+        "format": FORMAT,
+        "workload": setup.config.workload,
+        "step": progress.step,
+        "progress": asdict(progress),
+        "model": setup.model.state_dict(),
+        "optimizer": setup.optimizer.state_dict(),
+        "scheduler": setup.scheduler.state_dict(),
+        "draws": draws,
+    }
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def tensor_bytes(setup: Setup) -> int:
+    """About how large a snapshot of this run is, in bytes."""
+    tensors = [*setup.model.state_dict().values()]
+    for state in setup.optimizer.state.values():
+        tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Read a snapshot.
+
+    Raises:
+        LogError: When the file is missing or no snapshot of ours; the message names it.
+    """
+    try:
+        # Asked first: what is no archive would go to a reader of old formats, and its many errors.
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no archive" if path.exists() else "missing")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["format"] > FORMAT:
+            raise ValueError(f"of format {state['format']}, which is newer than this mpstui")
+        return Snapshot(
+            workload=state["workload"],
+            progress=Progress(**state["progress"]),
+            model=state["model"],
+            optimizer=state["optimizer"],
+            scheduler=state["scheduler"],
+            draws=state["draws"],
+        )
+    except (OSError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as e:
+        why = f"without {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]
+        raise LogError(f"{path}: no snapshot: {why}; allowed: what mpstui wrote there") from e
+
+
+def snapshots_of(run_dir: Path) -> list[tuple[int, Path]]:
+    """A run's snapshots that are there, step and file, ascending."""
+    return RunDir(run_dir).snapshots()
+
+
+def read_draws(device: torch.device) -> Draws:
+    """The generators' states now."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    elif device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state(device)
+    return states
+
+
+def set_draws(states: Draws, device: torch.device) -> None:
+    """Put generators into a state; a device's own is left alone where there is none for it."""
+    torch.set_rng_state(states["cpu"])
+    own = states.get(device.type)
+    if own is None or device.type == "cpu":
+        return
+    if device.type == "mps":
+        torch.mps.set_rng_state(own)
+    else:
+        torch.get_device_module(device).set_rng_state(own, device)

@@ -1,0 +1,271 @@
+"""An op at fault, tried on its own: alone, dense, in a fresh process; made small; written down."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from mpstui.backends import Backend
+from mpstui.divergence import reference
+from mpstui.divergence.call import Call
+from mpstui.divergence.replay import Replayed, in_fresh_process
+from mpstui.divergence.repro import Script, source
+from mpstui.divergence.shadow import Witnessed
+from mpstui.divergence.shrink import Shrunk, shrink
+from mpstui.divergence.symptom import symptom
+from mpstui.divergence.trial import Context, Outcome, attempt
+from mpstui.domain.investigation import Evidence, OpAtFault, Stage
+from mpstui.runs.child import environment, module_command
+
+from .request import Folder
+from .telling import Teller
+from .twin import Twin
+
+TIMES = 3
+"""How often a call is repeated."""
+
+EARLIER = 3
+"""Earlier calls of the same op that are tried as what makes a later one go wrong."""
+
+DEADLY_TRIALS = 6
+"""Trials of a call that ends its process: each takes a process."""
+
+
+class Blame(NamedTuple):
+    """What was found out about one op."""
+
+    op: OpAtFault
+    evidence: tuple[Evidence, ...]
+    state_dependent: bool
+    kind: str
+    repro: str = ""
+    repro_note: str = ""
+
+
+def op_at_fault(witnessed: Witnessed, step: int, look: str = "") -> OpAtFault:
+    """The finding about one op, as far as the step alone shows it."""
+    found, place = witnessed.found, witnessed.place
+    judgement = found.judgement
+    return OpAtFault(
+        op=found.op,
+        phase=found.phase,
+        index=found.index,
+        step=step,
+        where=judgement.where,
+        error=judgement.error,
+        cpu_error=judgement.cpu_error,
+        values=judgement.values,
+        symptom=look,
+        source=place.source,
+        code=place.code,
+        parameters=place.parameters,
+        inputs=found.call.described() if found.call else (),
+    )
+
+
+class Blamer:
+    """Tries an op's call on the device of a twin."""
+
+    def __init__(self, twin: Twin, folder: Folder, run_dir: Path | None, teller: Teller) -> None:
+        self._twin = twin
+        self._folder = folder
+        self._run_dir = run_dir
+        self._teller = teller
+        self._backend: Backend = twin.device.backend
+        self._fault = twin.device.fault
+        self._fault_name = twin.config.spec.option("fault") or ""
+
+    def blame(self, witnessed: Witnessed, step: int, earlier: Sequence[Call] = ()) -> Blame:
+        """Repeat, shrink and write down a call whose result was wrong.
+
+        Args:
+            witnessed: The op, with its call.
+            step: Of training.
+            earlier: Calls of the same op that came before it.
+        """
+        call = witnessed.found.call
+        if call is None:
+            op = op_at_fault(witnessed, step)
+            return Blame(op, (), True, "wrong result", repro_note="its inputs were not kept")
+        self._teller.say(Stage.REPEAT, "the same call alone", 0.0)
+        alone = self._try(call, Context(times=TIMES))
+        evidence = [Evidence(tried="the same call alone", outcome=alone.words)]
+        context, outcome = Context(times=TIMES), alone
+        if not alone.wrong:
+            inside = Context(backward=True, times=TIMES)
+            outcome = self._try(call, inside)
+            words = "the same call inside a backward pass"
+            evidence.append(Evidence(tried=words, outcome=outcome.words))
+            context = inside if outcome.wrong else context
+        self._teller.say(Stage.REPEAT, "with contiguous inputs", 0.3)
+        evidence += self._dense(call, context)
+        self._teller.say(Stage.REPEAT, "in a fresh process", 0.4)
+        fresh = self._fresh(call, context)
+        evidence.append(Evidence(tried="in a fresh process", outcome=fresh.words))
+        state_dependent = fresh.wrong < fresh.times
+        if not fresh.wrong and earlier:
+            behind = self._behind(call, context, earlier)
+            if behind is not None:
+                context, words = behind
+                evidence.append(Evidence(tried="behind an earlier call of the op", outcome=words))
+        look = self._symptom(witnessed, outcome)
+        kind = "result never written" if "never written" in look else "wrong result"
+        self._teller.done(Stage.REPEAT, "; ".join(f"{e.tried}: {e.outcome}" for e in evidence))
+        op = op_at_fault(witnessed, step, look)
+        once = fresh.wrong == fresh.times or bool(context.before)
+        context = context._replace(times=1 if once else TIMES)
+        repro, note = self._write(op, call, context, outcome)
+        return Blame(op, tuple(evidence), state_dependent, kind, repro, note)
+
+    def blame_deadly(self, witnessed: Witnessed, step: int, how: str) -> Blame:
+        """Repeat and write down a call that ends its process."""
+        call = witnessed.found.call
+        assert call is not None  # it was captured before it could be run
+        kind = "hangs" if "no answer" in how or "hangs" in how else "aborts the process"
+        op = op_at_fault(witnessed, step)
+        op = replace(op, where="", values=how)
+        self._teller.say(Stage.REPEAT, "in a fresh process")
+        context = Context(backward=op.phase == "backward")
+        fresh = self._fresh(call, context)
+        self._teller.done(Stage.REPEAT, fresh.words)
+        evidence = [Evidence(tried="in a fresh process", outcome=fresh.words)]
+        self._teller.say(Stage.SHRINK, "smaller inputs, a process for each trial")
+        trials = 0
+
+        def fails(smaller: Call) -> bool:
+            nonlocal trials
+            trials += 1
+            return trials <= DEADLY_TRIALS and self._fresh(smaller, context).wrong > 0
+
+        shrunk = shrink(call, fails) if fresh.wrong else Shrunk(call, ("",), 0)
+        first = "output" if not op.where else op.where
+        repro, note = self._script(
+            Script(shrunk, self._backend.device.type, first, context, None, kind), deadly=True
+        )
+        self._teller.done(Stage.SHRINK, note)
+        return Blame(op, tuple(evidence), not fresh.wrong, kind, repro, note)
+
+    def _shows(self, call: Call, context: Context) -> bool:
+        outcome = self._try(call, context)
+        return outcome.wrong > 0 and outcome.well_posed
+
+    def _try(self, call: Call, context: Context, dense: bool = False) -> Outcome:
+        return attempt(call, self._backend, self._fault, context, dense=dense)
+
+    def _dense(self, call: Call, context: Context) -> list[Evidence]:
+        views = [call.view(slot) for slot in call.slots]
+        if all(view.is_contiguous() and not view.storage_offset() for view in views):
+            return []
+        dense = self._try(call, context, dense=True)
+        words = dense.words
+        if not dense.refused and not dense.wrong:
+            words += ": the memory layout makes it wrong"
+        return [Evidence(tried="with contiguous inputs", outcome=words)]
+
+    def _fresh(self, call: Call, context: Context, before: Sequence[Call] = ()) -> Replayed:
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / f"{n}.pt" for n in range(1 + len(before))]
+            for path, each in zip(paths, (call, *before), strict=True):
+                each.save(path)
+            return in_fresh_process(
+                paths[0],
+                self._twin.config.spec.device,
+                self._fault_name,
+                self._run_dir,
+                backward=context.backward,
+                times=context.times,
+                before=paths[1:],
+            )
+
+    def _behind(
+        self, call: Call, context: Context, earlier: Sequence[Call]
+    ) -> tuple[Context, str] | None:
+        for before in earlier[-EARLIER:]:
+            fresh = self._fresh(call, context, [before])
+            if fresh.wrong:
+                words = f"{fresh.words}, behind {', '.join(before.described())}"
+                return context._replace(before=(before,)), words
+        return None
+
+    def _symptom(self, witnessed: Witnessed, outcome: Outcome) -> str:
+        found = witnessed.found
+        if found.judgement.where == "draws":
+            return found.judgement.values
+        wrong = [
+            given
+            for given, judgement in zip(outcome.results, outcome.judgements, strict=False)
+            if judgement.status == "wrong"
+        ]
+        if not wrong or found.call is None:
+            return ""
+        with contextlib.suppress(RuntimeError):
+            return symptom(found.call, wrong[0], found.judgement.where)
+        return ""
+
+    def _write(
+        self, op: OpAtFault, call: Call, context: Context, outcome: Outcome
+    ) -> tuple[str, str]:
+        if not outcome.wrong:
+            return "", "none: the call alone is right on this device"
+        self._teller.say(Stage.SHRINK, "seeded values, smaller shapes")
+        # In this process later calls may be wrong where a fresh one's first is right.
+        trial = context._replace(times=1)
+        shrunk = shrink(call, lambda smaller: self._shows(smaller, trial))
+        final = self._try(shrunk.call, context)
+        wrong = next((j for j in final.judgements if j.status == "wrong"), None)
+        where = wrong.where if wrong else op.where
+        words = op.symptom or (wrong.values if wrong else "") or "a wrong result"
+        repro, note = self._script(
+            Script(shrunk, self._backend.device.type, where, context, final.problem, words)
+        )
+        size = ", ".join(shrunk.call.described())
+        note = f"{size} after {shrunk.trials} trials; {note}" if repro else note
+        self._teller.done(Stage.SHRINK, note)
+        return repro, note
+
+    def _script(self, script: Script, deadly: bool = False) -> tuple[str, str]:
+        notes = []
+        if self._fault_name:
+            notes = [
+                f"SIMULATED: the fault is there under `python -m mpstui.divergence.simulate "
+                f"{self._fault_name} repro.py`.",
+            ]
+        try:
+            text = source(script._replace(notes=(*script.notes, *notes)))
+        except (ValueError, reference.Unreferenced) as error:
+            return "", f"none: {error}"
+        self._folder.repro.write_text(text, encoding="utf-8")
+        with_fault = self._run(self._fault_name)
+        seen = f"exit status {with_fault}"
+        if self._fault_name:
+            seen += f" with the fault, {self._run('')} without"
+        elif with_fault == 0:
+            seen += ": a fresh process is right"
+        return self._folder.repro.name, seen
+
+    def _run(self, fault: str) -> int:
+        script = str(self._folder.repro)
+        command = (
+            module_command("mpstui.divergence.simulate", self._fault_path(fault), script)
+            if fault
+            else [sys.executable, script]
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(command, env=environment(), capture_output=True, timeout=120)
+            return done.returncode
+        return -1
+
+    def _fault_path(self, fault: str) -> str:
+        """A fault of a file, from the run's own copy where there is one."""
+        name, colon, kind = fault.rpartition(":")
+        if not colon or self._run_dir is None:
+            return fault
+        copy = self._run_dir / "fault.py"
+        return f"{copy}:{kind}" if copy.is_file() else f"{name}:{kind}"

@@ -1,0 +1,157 @@
+"""A close look at one training step: in lockstep, op by op, and what is left when no op is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+
+from mpstui.divergence.attribution import Attribution
+from mpstui.divergence.draws import Draws
+from mpstui.divergence.guard import Guard, Trespass
+from mpstui.divergence.journal import NO_JOURNAL, Journal
+from mpstui.divergence.lockstep import in_lockstep
+from mpstui.divergence.shadow import Found, Reached, Shadow, Witnessed
+from mpstui.divergence.step import Side, State, load, save
+from mpstui.divergence.trace import Parting, Trace, parting
+from mpstui.domain.investigation import Lockstep
+
+from .twin import Twin
+
+CONFIRMED = 6
+"""Ops of a step that are looked at a second time, with their inputs kept."""
+
+
+class Looked(NamedTuple):
+    """What one step showed."""
+
+    step: int
+    state: State
+    """What it started from."""
+    plain: Lockstep
+    """Without the check."""
+    shadowed: Lockstep
+    """Under the check, which waits for every op."""
+    wrong: tuple[Witnessed, ...]
+    """Ops that are wrong, in their order."""
+    suspects: tuple[Found, ...]
+    checked: int
+    unreferenced: dict[str, str]
+
+
+class Looker:
+    """Looks at steps of a twin. Each look starts both sides from the device's state."""
+
+    def __init__(self, twin: Twin, journal: Journal | Any = NO_JOURNAL) -> None:
+        self.twin = twin
+        self._journal = journal
+        self._draws = Draws(twin.seed)
+
+    def look(self, step: int, before: Callable[[State], None] | None = None) -> Looked:
+        """Take a step under the check; the device then stands behind that step.
+
+        Args:
+            step: Its number; the device stands before it.
+            before: Told the state that it starts from, in case the process does not survive it.
+        """
+        state = save(self.twin.device)
+        if before is not None:
+            before(state)
+        # The check comes first: it writes down each op, should one end the process.
+        shadow = Shadow(self._draws, self._journal)
+        shadowed = self.lockstep(step, state, under=shadow)
+        wrong = self._confirm(step, state, shadow)
+        plain = self.lockstep(step, state)
+        suspects = tuple(each for each in shadow.found if each.judgement.status == "suspect")
+        return Looked(
+            step,
+            state,
+            plain,
+            shadowed,
+            wrong,
+            suspects,
+            shadow.checked,
+            shadow.unreferenced
+            | dict.fromkeys(self._draws.unshared, "it draws inside, which cannot be shared"),
+        )
+
+    def lockstep(self, step: int, state: State, under: Any = None) -> Lockstep:
+        """One step of both sides from a state."""
+        device, cpu = self.twin.device, self.twin.cpu
+        load(device, state)
+        load(cpu, state)
+        return in_lockstep(device, cpu, self.twin.batch(step), step, self._draws, under)
+
+    def witness(self, step: int, state: State, only: frozenset[int]) -> dict[int, Witnessed]:
+        """The step once more, with the inputs and the places of some ops kept."""
+        attribution = Attribution(self.twin.device)
+        shadow = Shadow(self._draws, self._journal, only, keep=True, attribution=attribution)
+        with anomaly():
+            self.lockstep(step, state, under=shadow)
+        return shadow.witnessed
+
+    def before_op(self, step: int, state: State, index: int) -> Witnessed | None:
+        """An op that ends the process: its inputs and place, without running it."""
+        attribution = Attribution(self.twin.device)
+        nothing: frozenset[int] = frozenset()
+        shadow = Shadow(self._draws, only=nothing, attribution=attribution, stop=index)
+        with anomaly(), contextlib.suppress(Reached):
+            self.lockstep(step, state, under=shadow)
+        return shadow.witnessed.get(index)
+
+    def trespass(self, step: int, state: State) -> tuple[Trespass, Witnessed | None] | None:
+        """An op that writes where it must not."""
+        guard = Guard(self.twin.device, self._draws)
+        self.lockstep(step, state, under=guard)
+        if guard.found is None:
+            return None
+        index = guard.found.index
+        return guard.found, self.witness(step, state, frozenset({index})).get(index)
+
+    def parting(self, step: int, state: State) -> Parting | None:
+        """Where the two sides' ops part, or what they return."""
+        ours = self._trace(self.twin.device, step, state)
+        theirs = self._trace(self.twin.cpu, step, state)
+        return parting(ours.ran, theirs.ran)
+
+    def _trace(self, side: Side, step: int, state: State) -> Trace:
+        load(side, state)
+        trace = Trace(side, self._draws)
+        trace.restart(step)
+        with anomaly(), side.fault, trace:
+            objective = side.forward(side.place(self.twin.batch(step)))
+            trace.phase = "backward"
+            torch.autograd.backward(objective)
+            trace.phase = "optimizer"
+            side.optimizer.step()
+        return trace
+
+    def _confirm(self, step: int, state: State, shadow: Shadow) -> tuple[Witnessed, ...]:
+        """Of what looked wrong, what is: some inputs were overwritten before they could be kept."""
+        doubted = [each for each in shadow.found if each.judgement.status != "right"]
+        doubted = [each for each in doubted if each.judgement.status == "wrong" or not each.call]
+        if not doubted:
+            return ()
+        first = {each.index: each for each in doubted[:CONFIRMED]}
+        again = self.witness(step, state, frozenset(first))
+        confirmed = []
+        for index, before in first.items():
+            seen = again.get(index)
+            if seen is not None and seen.found.judgement.status == "wrong":
+                confirmed.append(seen)
+            elif seen is not None and before.call is not None:
+                confirmed.append(seen._replace(found=before))  # right this time: by its state
+        return tuple(confirmed)
+
+
+@contextlib.contextmanager
+def anomaly() -> Iterator[None]:
+    """Autograd's nodes remember the line that made them."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow
+        with torch.autograd.set_detect_anomaly(True, check_nan=False):
+            yield

@@ -1,0 +1,118 @@
+"""A run built twice: on its device, and on the CPU in float32, from the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from msgspec.structs import replace
+from torch import nn
+
+from mpstui.divergence.step import Batch, Side, load, save
+from mpstui.domain.config import RunConfig
+from mpstui.engine.data.order import order_of_epoch
+from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.snapshots import load_snapshot
+from mpstui.runs.rundir import Dataset
+
+
+class Twin(NamedTuple):
+    """Both sides, and what they are trained on."""
+
+    config: RunConfig
+    device: Side
+    cpu: Side
+    batch: Callable[[int], Batch]
+    """The batch of a step, counted from 1, on the CPU."""
+    restore: Callable[[Path], int]
+    """Put both sides into a snapshot's state; returns its step."""
+    reset: Callable[[], None]
+    """Put both sides at the beginning, before step 1."""
+    total_steps: int
+    device_name: str
+    notes: tuple[str, ...]
+    seed: int
+    per_sample: bool
+    """Whether the objective is a sum over the batch, shown divided by its size."""
+
+
+def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
+    """Build a run on its device and on the CPU.
+
+    Raises:
+        DeviceUnavailable: When the device is not there.
+        DataError: When the data cannot be read.
+        FieldError: When a simulated fault's file is not what it should be.
+    """
+    plain = replace(config, device="cpu", precision="float32", pipeline="resident")
+    theirs = set_up(plain, dataset, run_dir)
+    ours = set_up(config, dataset, run_dir)
+    device, cpu = side_of(ours), side_of(theirs)
+    begin = save(cpu)
+    load(device, begin)
+
+    def restore(path: Path) -> int:
+        snapshot = load_snapshot(path)
+        snapshot.restore(ours, draws=False)
+        load(cpu, save(device))
+        return snapshot.step
+
+    def reset() -> None:
+        load(device, begin)
+        load(cpu, begin)
+
+    return Twin(
+        config=config,
+        device=device,
+        cpu=cpu,
+        batch=Batches(theirs).of,
+        restore=restore,
+        reset=reset,
+        total_steps=config.total_steps,
+        device_name=ours.backend.name(),
+        notes=ours.notes,
+        seed=config.seed,
+        per_sample=ours.workload.per_sample,
+    )
+
+
+def side_of(setup: Setup) -> Side:
+    """A run that is ready to train, as the checks take it."""
+
+    def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
+        images, labels = batch
+        return setup.workload.objective(model, images, labels)
+
+    autocast: Callable[[], AbstractContextManager[Any]] = (
+        nullcontext if setup.config.precision == "float32" else setup.autocast
+    )
+    return Side(
+        backend=setup.backend,
+        model=setup.model,
+        optimizer=setup.optimizer,
+        objective=objective,
+        autocast=autocast,
+        fault=setup.fault,
+    )
+
+
+class Batches:
+    """The batches of a run, by step."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._epoch = 0
+        self._order = torch.empty(0)
+
+    def of(self, step: int) -> Batch:
+        """The batch of a step, counted from 1, as the loop would visit it."""
+        config, pipeline = self._setup.config, self._setup.pipeline
+        epoch, place = divmod(step - 1, config.steps_per_epoch)
+        if self._epoch != epoch + 1:
+            self._epoch = epoch + 1
+            self._order = order_of_epoch(config.seed, pipeline.train_samples, self._epoch)
+        index = self._order[place * config.batch_size :][: config.batch_size]
+        return next(iter(pipeline.training(index, config.batch_size)))

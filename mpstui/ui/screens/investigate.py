@@ -1,0 +1,208 @@
+"""Investigate: how far the search for the op at fault has come, and what it found."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Footer, Static
+
+from mpstui.domain.investigation import Investigation, Stage
+from mpstui.domain.units import duration
+from mpstui.ui.actions import bindings
+from mpstui.ui.inquiry import Inquiry, State
+from mpstui.ui.widgets.curves import Curves, figure
+from mpstui.ui.widgets.finding import headline, in_full, look, pairs, script
+from mpstui.ui.widgets.stages import StageList
+
+from .base import MainScreen
+
+
+class InvestigateScreen(MainScreen):
+    """One inquiry. It stands on the screen that asked for it; leaving it ends nothing."""
+
+    MODE = "investigate"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("investigate")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
+    DEFAULT_CSS = """
+    InvestigateScreen {
+        #head { height: auto; }
+        #verdict, #summary { height: auto; }
+        #split { height: 1fr; }
+        #left { width: 1fr; height: auto; }
+        #left Curves { display: none; }
+        #pane { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+        #pane Curves { margin-top: 1; }
+        #said, #script { height: auto; }
+        #script { display: none; }
+        &.-stacked #split { layout: vertical; }
+        &.-beside {
+            #left { width: 5fr; height: 1fr; }
+            #left Curves { display: block; height: 1fr; }
+            #pane { width: 7fr; }
+            #pane Curves { display: none; }
+        }
+        &.-script { #script { display: block; } #said, #pane Curves { display: none; } }
+    }
+    """
+
+    def __init__(self, inquiry: Inquiry) -> None:
+        super().__init__(id="investigate")
+        self.inquiry = inquiry
+        self._shown: tuple[Investigation | None, int] = (None, 0)
+        """The finding, and the width for which its lines were broken."""
+
+    @property
+    def tab(self) -> str:
+        """The screen below, where escape leads."""
+        return self.state.current_mode
+
+    def body(self) -> ComposeResult:
+        """The verdict over stages and curves at the left, everything known at the right."""
+        with Vertical(id="head", classes="pane"):
+            yield Static(id="verdict")
+            yield Static(id="summary")
+        with Horizontal(id="split"):
+            with Vertical(id="left"):
+                yield StageList()
+                yield Curves(classes="pane")
+            with VerticalScroll(id="pane", classes="pane"):
+                yield Static(id="said")
+                yield Curves()
+                yield Static(id="script")
+
+    def on_mount(self) -> None:
+        """Follow the inquiry."""
+        super().on_mount()
+        self.watch(self.app, "told", self._sync, init=False)
+        self.set_interval(1.0, self._sync)  # seconds go by while nothing is told
+        self.query_one("#pane").focus()
+        self.take(self.inquiry)
+
+    def take(self, inquiry: Inquiry) -> None:
+        """Show an inquiry from its beginning."""
+        self.inquiry = inquiry
+        self._shown = (None, 0)
+        self.remove_class("-script")
+        self.query_one("#pane").scroll_home(animate=False)
+        self._sync()
+
+    def on_resize(self) -> None:
+        """Break lines anew."""
+        self.query_one(Footer).compact = self.size.width < 100
+        self.call_after_refresh(self._sync)
+
+    def _sync(self) -> None:
+        """Show where it stands."""
+        inquiry, finding = self.inquiry, self.inquiry.finding
+        if len(self.query("StageRow Static")) < 3 * len(Stage):  # not composed yet
+            return
+        low, narrow = self.has_class("-low"), self.has_class("-narrow")
+        drawn = figure(finding.curves) if finding else None
+        self.set_class(drawn is not None and not narrow, "-beside")
+        self.set_class(drawn is None or narrow, "-stacked")
+        stages = self.query_one(StageList)
+        stages.show(inquiry.lines(self.state.clock()), low)
+        stages.set_class(low and narrow and finding is not None, "-one-line")
+        width = max(self.query_one("#pane").scrollable_content_region.width, 20)
+        if finding is None:
+            self.query_one("#verdict", Static).update(self._under_way())
+        if self._shown == (finding, width):
+            return
+        self._shown = (finding, width)
+        self.refresh_bindings()
+        self._title()
+        self.query_one("#head").set_classes(f"pane {look(finding)[2]}" if finding else "pane")
+        summary = self.query_one("#summary", Static)
+        summary.display = finding is not None
+        if finding is not None:
+            self.query_one("#verdict", Static).update(headline(finding))
+            summary.update(Content(finding.summary))
+        for curves in self.query(Curves):
+            curves.show(finding.curves if finding else (), drawn)
+        said = self._asked(width) if finding is None else in_full(finding, inquiry.folder, width)
+        self.query_one("#said", Static).update(said)
+        self.call_after_refresh(self._sync)  # the pane may have got another width
+
+    def _title(self) -> None:
+        inquiry = self.inquiry
+        mark = ("  SIMULATED FAULT ", "bold $text-warning") if inquiry.simulated else ""
+        head = self.query_one("#head")
+        head.border_title = Content.assemble(f"Investigation: {inquiry.name}", mark)
+        earlier = f" · of {inquiry.folder.path.name}" if inquiry.began is None else ""
+        head.border_subtitle = Content(f"{inquiry.run.id}{earlier}")
+        finding = "The run" if inquiry.finding is None else "The finding"
+        self.query_one("#pane").border_title = "repro.py" if self.has_class("-script") else finding
+
+    def _under_way(self) -> Content:
+        inquiry = self.inquiry
+        lines = inquiry.lines(self.state.clock())
+        done = sum(line.state is State.DONE for line in lines)
+        since = None if inquiry.began is None else self.state.clock() - inquiry.began
+        word = "stopping" if inquiry.stopping else "under way"
+        return Content.assemble(
+            (f"▸ {word}", "bold $text-primary"),
+            f"  {done} of {len(lines)} stages done, {duration(since)}",
+        )
+
+    def _asked(self, width: int) -> Content:
+        """What is looked into, while it is."""
+        config = self.inquiry.config
+        rows = [
+            ("workload", config.info.title),
+            ("device", config.device),
+            ("settings", f"batch {config.batch_size:,}, lr {config.lr:g}, seed {config.seed}"),
+            ("arithmetic", f"{config.precision}, {config.pipeline} pipeline"),
+            ("files", str(self.inquiry.folder.path)),
+        ]
+        leaving = "esc goes back; the investigation goes on, and i shows it again."
+        return pairs(rows, width) + Content.styled(f"\n\n{leaving}", "$foreground-muted")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what makes sense: to stop what is under way, and the rest of what is over."""
+        if action in ("stop", "copy_report", "repro", "again"):
+            return self.inquiry.under_way is (action == "stop")
+        return super().check_action(action, parameters)
+
+    def action_back(self) -> None:
+        """Back to the screen below; the investigation goes on."""
+        self.app.pop_screen()
+
+    def action_copy_report(self) -> None:
+        """Copy report.md."""
+        path = self.inquiry.folder.report
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            self.notify("There is no report yet.", severity="warning")
+        except (OSError, UnicodeDecodeError) as error:
+            self.notify(f"{path}: {error}", title="Not copied", severity="error", markup=False)
+        else:
+            self.app.copy_to_clipboard(text)
+            self.notify(str(path), title="Copied", markup=False)
+
+    def action_repro(self) -> None:
+        """Show repro.py in place of the finding, or the finding again."""
+        shown = None if self.has_class("-script") else script(self.inquiry.folder.repro)
+        if shown is not None:
+            self.query_one("#script", Static).update(shown)
+        elif not self.has_class("-script"):
+            finding = self.inquiry.finding
+            why = f": {finding.repro_note}" if finding and finding.repro_note else " yet."
+            self.notify(f"There is no repro.py{why}", severity="warning", markup=False)
+        self.set_class(shown is not None, "-script")
+        self.query_one("#pane").scroll_home(animate=False)
+        self._title()
+
+    def action_stop(self) -> None:
+        """Stop it; what there is is kept."""
+        self.state.investigations.stop()
+        self._sync()
+
+    def action_again(self) -> None:
+        """Investigate the run again."""
+        self.state.investigate(self.inquiry.run, again=True)
