@@ -50,7 +50,7 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(6, 5)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = x.contiguous(memory_format=torch.channels_last)
         x = F.softplus(self.norm(self.conv1(x)))
         x = self.drop(torch.tanh(self.conv2(x)))
@@ -69,7 +69,7 @@ class Transformer(nn.Module):
         self.out = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 64), nn.GELU(), nn.Linear(64, 4))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         b, n, _ = x.shape
         q, k, v = self.qkv(self.norm(x)).view(b, n, 3, self.heads, 64).permute(2, 0, 3, 1, 4)
         if self.causal:
@@ -91,7 +91,7 @@ class Lstm(nn.Module):
         self.lstm = nn.LSTM(10, 12, num_layers=2, dropout=dropout)
         self.head = nn.Linear(12, 4)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.head(self.lstm(x.transpose(0, 1))[0][-1])
 
 
@@ -103,7 +103,7 @@ class Critic(nn.Module):
         self.hidden = nn.Linear(40, 128)
         self.score = nn.Linear(128, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.score(F.silu(self.hidden(x)))
 
 
@@ -114,7 +114,7 @@ class Stream(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(40, 24, bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.hidden(x)
 
 
@@ -126,7 +126,7 @@ class Graph(nn.Module):
         self.send = nn.Linear(16, 12)
         self.head = nn.Linear(12, 4)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         target = torch.arange(x.shape[0], device=x.device) // 2
         held = torch.zeros(x.shape[0], 12, device=x.device)
         held.index_add_(0, target, self.send(x))
@@ -144,7 +144,7 @@ class Odds(nn.Module):
         self.gains = nn.Parameter(torch.linspace(0.5, 2.0, 6))
         self.register_buffer("gram", torch.zeros(48, 60))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         h = torch.relu(self.enter(x))
         return self.head(getattr(self, f"_{self.kind}")(h))
 
@@ -189,7 +189,7 @@ class Long(nn.Module):
         self.enter = nn.Linear(4, 6)
         self.out = nn.Linear(6, wide, bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         h = torch.tanh(self.enter(x))
         if self.kind == "wide":
             return self.out(h).logsumexp(1).unsqueeze(1) * h[:, :4]

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .schema import results, tensors
-from .schema import Facts
+from .schema import Facts, results, tensors
 from .step import Side
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')

@@ -1,4 +1,4 @@
-"""One call of an op with its inputs, kept on the CPU: to be run again, changed, and written down."""
+"""One call of an op with its inputs, kept on the CPU: to run again, to change, to write down."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Call:
     def slots(self) -> list[Slot]:
         """Every tensor argument, in order."""
         found: list[Slot] = []
-        _walk((self.args, self.kwargs), found.append)
+        map_slots((self.args, self.kwargs), found.append)
         return found
 
     def on(
@@ -69,7 +69,7 @@ class Call:
             plain = view.contiguous().clone().to(device)
             return plain.to(dtype) if dtype is not None and plain.is_floating_point() else plain
 
-        args, kwargs = _map((self.args, self.kwargs), build)
+        args, kwargs = map_slots((self.args, self.kwargs), build)
         if "device" in kwargs:
             kwargs["device"] = device
         if dtype is not None and isinstance(kwargs.get("dtype"), torch.dtype):
@@ -112,7 +112,9 @@ def capture(op: Any, args: Any, kwargs: Any) -> Call:
         if key not in places:
             places[key] = len(storages)
             storages.append(flat(value.detach()).to(CPU, copy=True))
-        return Slot(places[key], tuple(value.size()), tuple(value.stride()), value.storage_offset())
+        return Slot(
+            places[key], tuple(value.size()), tuple(value.stride()), int(value.storage_offset())
+        )
 
     kept_args, kept_kwargs = tree_map(keep, args), tree_map(keep, dict(kwargs))
     return Call(facts_of(op).name, tuple(storages), kept_args, kept_kwargs)
@@ -125,15 +127,12 @@ def _words(tensor: torch.Tensor) -> str:
     return words + (f", offset {tensor.storage_offset()}" if tensor.storage_offset() else "")
 
 
-def _map(value: Any, change: Any) -> Any:
+def map_slots(value: Any, change: Any) -> Any:
+    """A structure of lists, tuples and dicts, with each slot changed."""
     if isinstance(value, Slot):
         return change(value)
     if isinstance(value, (list, tuple)):
-        return type(value)(_map(each, change) for each in value)
+        return type(value)(map_slots(each, change) for each in value)
     if isinstance(value, dict):
-        return {name: _map(each, change) for name, each in value.items()}
+        return {name: map_slots(each, change) for name, each in value.items()}
     return value
-
-
-def _walk(value: Any, tell: Any) -> None:
-    _map(value, tell)

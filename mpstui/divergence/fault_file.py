@@ -13,10 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .faults import FAULTS
 from mpstui.domain.devices import fault_file
 from mpstui.domain.errors import FieldError
 from mpstui.runs.rundir import RunDir
+
+from .faults import FAULTS
 
 
 def load_fault(value: str, run_dir: Path | None) -> AbstractContextManager[Any]:

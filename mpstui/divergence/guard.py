@@ -23,7 +23,7 @@ from .storages import flat
 class Trespass(NamedTuple):
     """An op that wrote where it had no business."""
 
-    index: int
+    number: int
     op: str
     phase: str
     victim: str

@@ -52,7 +52,8 @@ def in_fresh_process(
         return Replayed(wrong=1, times=1, words=f"hangs for more than {timeout:g} s")
     if answer.returncode:
         last = answer.stderr.strip().splitlines()[-1:] or [""]
-        words = f"the process ended with {ending(answer.returncode)}: {last[0][:160]}"
+        words = f"the process ended with {ending(answer.returncode)}"
+        words += f": {last[0][:160]}" if last[0] else ""
         return Replayed(wrong=int(answer.returncode < 0), times=1, words=words)
     return msgspec.json.decode(answer.stdout.splitlines()[-1], type=Replayed)
 

@@ -1,7 +1,7 @@
 """A script of a few lines that shows a fault: it stands alone, and exits with 1 where the fault is.
 
-It computes the reference in float64 on the CPU. Where the doubted device is the CPU itself, a fresh
-process does that, which nothing that was changed in this one reaches, a simulated fault above all.
+It computes the reference in float64 on the CPU. Where the doubted device is the CPU itself, or the
+fault is simulated, a fresh process does that, which nothing that was changed in this one reaches.
 An op that the CPU does not have gets its right result spelled out.
 """
 
@@ -39,6 +39,12 @@ class Script(NamedTuple):
     words: str
     """What is wrong, in one line."""
     notes: tuple[str, ...] = ()
+    simulated: bool = False
+
+    @property
+    def own_process(self) -> bool:
+        """Whether the reference needs a process that nothing has been changed in."""
+        return self.problem is None and (self.device == "cpu" or self.simulated)
 
 
 def source(script: Script) -> str:
@@ -78,7 +84,7 @@ def source(script: Script) -> str:
 
 
 def _imports(script: Script, has_cpu: bool) -> list[str]:
-    own = script.device == "cpu" and has_cpu and script.problem is None
+    own = script.own_process and has_cpu
     modules = ["os", "subprocess", "sys", "tempfile"] if own else ["sys"]
     return [*(f"import {name}" for name in modules), "", "import torch"]
 
@@ -217,7 +223,7 @@ def _compared(script: Script, has_cpu: bool) -> list[str]:
     lines = []
     if not has_cpu:
         lines += _spelled_out(script)
-    elif script.device == "cpu":
+    elif script.own_process:
         lines += [line.replace("CALL", _right(script)) for line in _OWN_PROCESS]
     else:
         lines += [f"want = {_right(script)}"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .attribution import Attribution, Place
@@ -27,7 +28,7 @@ KEPT = 5
 class Found(NamedTuple):
     """An op whose result is not right."""
 
-    index: int
+    number: int
     """Among the step's ops, counted from 1."""
     op: str
     phase: str

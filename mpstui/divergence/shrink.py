@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .call import Call, Slot, _map
+from .call import Call, Slot, map_slots
 
 SMALL = (1, 2, 3, 4, 6, 8)
 """Sizes that are tried first; above them the least failing size is bisected."""
@@ -132,7 +132,7 @@ def made(recipes: list[str] | tuple[str, ...]) -> tuple[torch.Tensor, ...]:
     state = torch.default_generator.get_state()
     torch.default_generator.manual_seed(0)
     try:
-        return tuple(eval(recipe, {"torch": torch}) for recipe in recipes)  # noqa: S307
+        return tuple(eval(recipe, {"torch": torch}) for recipe in recipes)
     finally:
         torch.default_generator.set_state(state)
 
@@ -243,7 +243,7 @@ def _rebuilt(call: Call, sizes: dict[Slot, tuple[int, ...]]) -> Call:
         if cut.numel():
             fresh.as_strided(there, new.stride, new.offset).copy_(cut)
         storages.append(fresh)
-    args, kwargs = _map((call.args, call.kwargs), lambda slot: changed[slot])
+    args, kwargs = map_slots((call.args, call.kwargs), lambda slot: changed[slot])
     return replace(call, storages=tuple(storages), args=args, kwargs=kwargs)
 
 

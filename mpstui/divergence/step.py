@@ -1,4 +1,4 @@
-"""A training step in its three phases, on a device or on the CPU, and the state that it starts from."""
+"""A training step in three phases, on a device or on the CPU, and the state it starts from."""
 
 from __future__ import annotations
 

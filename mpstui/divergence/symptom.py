@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 
 from . import reference
-from .call import Call, Slot
+from .call import Call, Slot, map_slots
+from .cases import REFUSALS
 from .compare import tolerance
-from .schema import facts_of
+from .schema import facts_of, written
 
 Named = list[tuple[str, torch.Tensor]]
 
@@ -33,7 +35,7 @@ def symptom(call: Call, ours: Named, where: str) -> str:
     for words, guess in _guesses(call, right, where):
         try:
             guessed = guess()
-        except (*reference.REFUSALS, reference.Unreferenced):
+        except (*REFUSALS, reference.Unreferenced):
             continue
         if guessed is not None and _same(mine, guessed):
             return words
@@ -68,17 +70,11 @@ def _result(call: Call, where: str) -> torch.Tensor | None:
 def _before(call: Call, where: str) -> torch.Tensor | None:
     facts = facts_of(call.function)
     args, kwargs = call.on()
-    from .schema import written
-
     return dict(written(facts, args, kwargs)).get(where)
 
 
 def _one_by_one(call: Call, change: Callable[[Slot], Slot]) -> Iterator[Call]:
     """The call with one tensor read in another way, then with all of them."""
-    from dataclasses import replace
-
-    from .call import _map
-
     slots = list(dict.fromkeys(call.slots))
     groups = [[slot] for slot in slots] + ([slots] if len(slots) > 1 else [])
     for group in groups:
@@ -86,7 +82,7 @@ def _one_by_one(call: Call, change: Callable[[Slot], Slot]) -> Iterator[Call]:
         def swap(slot: Slot, group: list[Slot] = group) -> Slot:
             return change(slot) if slot in group else slot
 
-        args, kwargs = _map((call.args, call.kwargs), swap)
+        args, kwargs = map_slots((call.args, call.kwargs), swap)
         if (args, kwargs) != (call.args, call.kwargs):
             yield replace(call, args=args, kwargs=kwargs)
 

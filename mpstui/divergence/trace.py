@@ -33,7 +33,7 @@ class Ran(NamedTuple):
 class Parting(NamedTuple):
     """The first op at which two sides part."""
 
-    index: int
+    number: int
     ours: Ran | None
     """None when the device had run all of its ops."""
     theirs: Ran | None

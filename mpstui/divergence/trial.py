@@ -124,7 +124,7 @@ def _well_posed(on_cpu: Named, exact: Named) -> bool:
 
 
 def _drawn(call: Call, backend: Backend, fault: Any, context: Context, dense: bool) -> Outcome:
-    op, facts = call.function, facts_of(call.function)
+    facts = facts_of(call.function)
     looker, judgements, problem = DrawJudge(), [], None
     given = []
     for _ in range(max(context.times, 2)):
@@ -163,12 +163,12 @@ def in_backward(run: Any, device: torch.device, fault: Any) -> Any:
             return x.clone()
 
         @staticmethod
-        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
             given.append(run())
             return gradient
 
     x = torch.ones((), device=device, requires_grad=True)
-    y = Inside.apply(x)  # type: ignore[no-untyped-call]
+    y = Inside.apply(x)
     with fault:
         torch.autograd.backward(y)
     return given[0]

@@ -1,5 +1,4 @@
-"""What an investigation found: which op is wrong on a device, where in the model, and how one knows.
-
+"""What an investigation found: which op is wrong, where in the model, and how one knows.
 The worker prints a :class:`Told` a line while it works and writes one :class:`Investigation`, as
 ``investigation.json``, at its end; CLI, screen and report are made from that alone.
 """
@@ -108,13 +107,13 @@ class Lockstep(msgspec.Struct, frozen=True, kw_only=True):
     """The device's; None when it is not finite."""
     cpu_loss: float | None
     loss_gap: float | None
-    """Their difference as a share of the CPU's; None when one is not finite, as all gaps are."""
+    """Their difference as a share of the CPU's; None when one is not finite; likewise below."""
     gradient_gap: float | None
     """The worst parameter's: largest difference as a share of the CPU's largest gradient."""
     gradient_of: str = ""
     """That parameter's name."""
-    update_gap: float | None = 0.0
-    """The worst parameter's update, likewise."""
+    update_gap: float | None = None
+    """The worst parameter's update, likewise, both sides updating from the same gradients."""
     update_of: str = ""
     phase: str = ""
     """The first phase in which they differ beyond rounding: ``forward``, ``backward``,

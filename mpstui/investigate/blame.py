@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ def op_at_fault(witnessed: Witnessed, step: int, look: str = "") -> OpAtFault:
     return OpAtFault(
         op=found.op,
         phase=found.phase,
-        index=found.index,
+        index=found.number,
         step=step,
         where=judgement.where,
         error=judgement.error,
@@ -82,13 +82,15 @@ class Blamer:
         self._fault = twin.device.fault
         self._fault_name = twin.config.spec.option("fault") or ""
 
-    def blame(self, witnessed: Witnessed, step: int, earlier: Sequence[Call] = ()) -> Blame:
+    def blame(
+        self, witnessed: Witnessed, step: int, earlier: Callable[[], Sequence[Call]]
+    ) -> Blame:
         """Repeat, shrink and write down a call whose result was wrong.
 
         Args:
             witnessed: The op, with its call.
             step: Of training.
-            earlier: Calls of the same op that came before it.
+            earlier: Gives calls of the same op that came before it.
         """
         call = witnessed.found.call
         if call is None:
@@ -110,8 +112,8 @@ class Blamer:
         fresh = self._fresh(call, context)
         evidence.append(Evidence(tried="in a fresh process", outcome=fresh.words))
         state_dependent = fresh.wrong < fresh.times
-        if not fresh.wrong and earlier:
-            behind = self._behind(call, context, earlier)
+        if not fresh.wrong:
+            behind = self._behind(call, context, earlier())
             if behind is not None:
                 context, words = behind
                 evidence.append(Evidence(tried="behind an earlier call of the op", outcome=words))
@@ -147,7 +149,7 @@ class Blamer:
         shrunk = shrink(call, fails) if fresh.wrong else Shrunk(call, ("",), 0)
         first = "output" if not op.where else op.where
         repro, note = self._script(
-            Script(shrunk, self._backend.device.type, first, context, None, kind), deadly=True
+            Script(shrunk, self._backend.device.type, first, context, None, kind)
         )
         self._teller.done(Stage.SHRINK, note)
         return Blame(op, tuple(evidence), not fresh.wrong, kind, repro, note)
@@ -230,15 +232,15 @@ class Blamer:
         self._teller.done(Stage.SHRINK, note)
         return repro, note
 
-    def _script(self, script: Script, deadly: bool = False) -> tuple[str, str]:
+    def _script(self, script: Script) -> tuple[str, str]:
         notes = []
         if self._fault_name:
             notes = [
                 f"SIMULATED: the fault is there under `python -m mpstui.divergence.simulate "
-                f"{self._fault_name} repro.py`.",
+                f"{Path(self._fault_name).name} repro.py`.",
             ]
         try:
-            text = source(script._replace(notes=(*script.notes, *notes)))
+            text = source(script._replace(notes=tuple(notes), simulated=bool(self._fault_name)))
         except (ValueError, reference.Unreferenced) as error:
             return "", f"none: {error}"
         self._folder.repro.write_text(text, encoding="utf-8")

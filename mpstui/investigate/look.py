@@ -1,4 +1,4 @@
-"""A close look at one training step: in lockstep, op by op, and what is left when no op is wrong."""
+"""A close look at one training step: in lockstep, op by op, and what else there is to see."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Looker:
         self.lockstep(step, state, under=guard)
         if guard.found is None:
             return None
-        index = guard.found.index
+        index = guard.found.number
         return guard.found, self.witness(step, state, frozenset({index})).get(index)
 
     def parting(self, step: int, state: State) -> Parting | None:
@@ -134,7 +134,7 @@ class Looker:
         doubted = [each for each in doubted if each.judgement.status == "wrong" or not each.call]
         if not doubted:
             return ()
-        first = {each.index: each for each in doubted[:CONFIRMED]}
+        first = {each.number: each for each in doubted[:CONFIRMED]}
         again = self.witness(step, state, frozenset(first))
         confirmed = []
         for index, before in first.items():

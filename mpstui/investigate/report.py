@@ -5,12 +5,17 @@ It holds no user's name, host name or home folder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec.structs import asdict
 
 from mpstui import __version__
 from mpstui.doctor.report.privacy import without_names
 from mpstui.doctor.report.text import machine_line
 from mpstui.domain.catalogue import BY_ID
+from mpstui.domain.config import default_config
 from mpstui.domain.investigation import Curve, Investigation, OpAtFault
 from mpstui.domain.machine import Machine
 from mpstui.domain.units import DASH, number
@@ -23,8 +28,6 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def write_report(folder: Folder, request: Request, finding: Investigation) -> None:
     """Write report.md into an investigation's folder."""
-    from pathlib import Path
-
     from mpstui.telemetry.machine import read_machine
 
     machine = RunDir(Path(request.run)).machine() if request.run else None
@@ -73,14 +76,20 @@ def as_markdown(finding: Investigation, machine: Machine, repro: str, command: s
 
 
 def curves(found: Sequence[Curve], width: int = 60) -> list[str]:
-    """Loss curves as text, on one scale, with the numbers at their ends; ✗ is not finite."""
+    """Loss curves as text, on one scale, with the numbers at their ends; ✗ is not finite.
+
+    The scale is logarithmic where the losses span more than two orders of magnitude.
+    """
     values = [v for curve in found for v in curve.losses if v is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    log = low > 0 and high > 100 * low
+    low, high = (math.log(low), math.log(high)) if log else (low, high)
     name = max((len(curve.device) for curve in found), default=0)
-    lines = []
+    lines = ["(log scale)"] if log else []
     for curve in found:
         shown = curve.losses[:width]
-        bars = "".join(_bar(value, low, high) for value in shown)
+        scaled = [math.log(v) if log and v is not None else v for v in shown]
+        bars = "".join(_bar(value, low, high) for value in scaled)
         ends = f"{number(shown[0])} → {number(shown[-1])}" if shown else DASH
         last = curve.first_step + len(shown) - 1
         lines.append(f"{curve.device:<{name}}  {bars}  {ends}, steps {curve.first_step}–{last}")
@@ -144,7 +153,8 @@ def _of(name: str) -> str:
 
 
 def _checked(finding: Investigation) -> list[str]:
-    lines = [f"{finding.ops_checked:,} ops of {finding.steps_checked} steps were checked."]
+    steps = f"{finding.steps_checked} step" + ("s" if finding.steps_checked != 1 else "")
+    lines = [f"{finding.ops_checked:,} ops of {steps} were checked."]
     if finding.unreferenced:
         lines.append(f"Not checked, for want of a reference: {', '.join(finding.unreferenced)}.")
     if finding.suspects:
@@ -159,5 +169,15 @@ def _cell(text: str) -> str:
 
 
 def _command(request: Request) -> str:
+    """What asks for the same: the settings that are not the workload's own, and the device."""
     config = request.config
-    return f"mpstui investigate --workload {config.workload} --device {config.device}"
+    plain = asdict(default_config(config.workload))
+    fields = ("dataset", "batch_size", "lr", "seed", "pipeline", "precision")
+    changed = [
+        f"--{name.replace('_', '-')} {value}"
+        for name in fields
+        if (value := getattr(config, name)) != plain[name]
+        and f"{name}={value}" not in config.device
+    ]
+    words = ["mpstui investigate", f"--workload {config.workload}", f"--device {config.device}"]
+    return " ".join([*words, *changed])

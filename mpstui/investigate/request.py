@@ -45,6 +45,11 @@ class Folder:
         """The op that was begun last, which names it when the process dies."""
         return self.path / "begun.bin"
 
+    @property
+    def state(self) -> Path:
+        """What the step under way starts from, while one is."""
+        return self.path / "state.pt"
+
     def request(self) -> Request | None:
         """What was asked."""
         return read_json(self.path / "request.json", Request)

@@ -89,14 +89,13 @@ def _search(folder: Folder, request: Request, died: str, teller: Teller) -> Inve
     of = f" of {run_dir.name}{bad}" if request.run else ""
     teller.done(Stage.PREPARE, f"{request.config.workload} on {request.config.device}{of}")
     search = Search(twin, request, folder, teller)
-    state = folder.path / "state.pt"
     try:
-        if begun is not None and state.is_file():
-            kept = State(**torch.load(state, weights_only=True))
+        if begun is not None and folder.state.is_file():
+            kept = State(**torch.load(folder.state, weights_only=True))
             return search.after_death(begun, kept, died)
         return search.run(start)
     finally:
-        state.unlink(missing_ok=True)
+        folder.state.unlink(missing_ok=True)
 
 
 def _teller(out: TextIO) -> Teller:

@@ -8,10 +8,9 @@ lockstep and op by op. Seeds go round the models, so that a time limit cuts all 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +40,7 @@ OPTIMIZERS: dict[str, dict[str, bool]] = {
 STEPS = 3
 
 
-class OtherRounding(TorchDispatchMode):
+class OtherRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Legitimate kernels: other orders of summation, and exp through exp2."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -78,7 +77,7 @@ class Clean(NamedTuple):
         """Built twice."""
         fault: AbstractContextManager[Any] = nullcontext()
         if self.rounding != "as it is":
-            fault = OtherRounding()
+            fault = OtherRounding()  # type: ignore[no-untyped-call]
         if self.model in SPECIMENS:
             twin = twin_of(self.model, self.device, self.seed, fault)
         else:
@@ -120,7 +119,7 @@ def looks(clean: Clean, steps: int = STEPS) -> list[Looked]:
 def finding(look: Looked) -> str:
     """What was found in a right step, which should be nothing."""
     found = [f"{w.found.op}: {w.found.judgement}" for w in look.wrong]
-    return "; ".join(found) or look.plain.phase and f"lockstep: {look.plain}"
+    return "; ".join(found) or (look.plain.phase and f"lockstep: {look.plain}")
 
 
 def verdict_of(twin: Twin, steps: int = 2) -> Verdict:
@@ -162,7 +161,9 @@ def _settings(device: str) -> None:
 
 
 def _table(seen: dict[str, list[Looked]]) -> None:
-    print("| right training | steps | ops checked | findings | largest gradient gap | unreferenced |")
+    print(
+        "| right training | steps | ops checked | findings | largest gradient gap | unreferenced |"
+    )
     print("| --- | --- | --- | --- | --- | --- |")
     for name, found in seen.items():
         gaps = [look.plain.gradient_gap for look in found if look.plain.gradient_gap is not None]
@@ -174,4 +175,4 @@ def _table(seen: dict[str, list[Looked]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

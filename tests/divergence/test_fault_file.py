@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from mpstui.divergence.fault_file import load_fault
 from mpstui.divergence.faults import FAULTS, NegStride0
 from mpstui.domain.config import make_config
 from mpstui.domain.errors import FieldError
 from mpstui.domain.events import RunFailed, RunStarted, StepsCompleted
-from mpstui.divergence.fault_file import load_fault
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import set_up

@@ -1,0 +1,129 @@
+"""One side in training alone: for the loss curves, and to see whether the CPU diverges too."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from mpstui.divergence.draws import Draws
+from mpstui.divergence.lockstep import Shared
+from mpstui.divergence.step import Side, State, load, take_step
+from mpstui.domain.investigation import Curve, Evidence, Stage, Verdict
+
+from .conclusion import Conclusion
+from .telling import Teller
+from .twin import Twin
+
+CURVE_STEPS = 60
+"""Steps of the loss curves in the report."""
+
+CURVE_SECONDS = 5.0
+"""Wall time that each of them may take."""
+
+MORE_STEPS = 40
+"""How far beyond a run's bad step the CPU is trained."""
+
+FAR = 10.0
+"""How many times its first loss a training's loss is when it has diverged."""
+
+
+class Trained(NamedTuple):
+    """How a side did."""
+
+    losses: list[float]
+    raised: str = ""
+    """The step and the error that ended it."""
+
+    def diverged(self, first: int) -> int | None:
+        """The step at which it went wrong; None when it did not."""
+        scale = next((abs(loss) for loss in self.losses if math.isfinite(loss)), 1.0)
+        for number, loss in enumerate(self.losses):
+            if not math.isfinite(loss) or abs(loss) > FAR * scale:
+                return first + number
+        return first + len(self.losses) if self.raised else None
+
+
+class Alone:
+    """Trains one side of a twin."""
+
+    def __init__(self, twin: Twin, clock: Callable[[], float] = time.monotonic) -> None:
+        self._twin = twin
+        self._clock = clock
+
+    def train(self, side: Side, first: int, last: int, seconds: float) -> Trained:
+        """Train from where a side stands, until a loss is not finite or time is up."""
+        losses: list[float] = []
+        draws, deadline = Draws(self._twin.seed), self._clock() + seconds
+        for step in range(first, last + 1):
+            draws.restart(step)
+            batch = side.place(self._twin.batch(step))
+            try:
+                with side.fault, Shared(draws):
+                    loss = take_step(side, batch)
+            except RuntimeError as error:  # the CPU's BCE refuses NaN, for one
+                return Trained(losses, f"step {step} raises: {str(error).splitlines()[0]}")
+            losses.append(loss / len(batch[0]) if self._twin.per_sample else loss)
+            if not math.isfinite(losses[-1]) or self._clock() > deadline:
+                break
+        return Trained(losses)
+
+    def curves(self, first: int, state: State) -> tuple[Curve, ...]:
+        """Both sides from the same state, each on its own, with the same draws."""
+        last = min(first + CURVE_STEPS - 1, self._twin.total_steps)
+        found = []
+        for side, name in ((self._twin.device, self._twin.config.device), (self._twin.cpu, "cpu")):
+            load(side, state)
+            losses = self.train(side, first, last, CURVE_SECONDS).losses
+            shown = tuple(loss if math.isfinite(loss) else None for loss in losses)
+            found.append(Curve(device=name, first_step=first, losses=shown))
+        return tuple(found)
+
+    def diverges_too(
+        self, first: int, state: State, bad_step: int | None, seconds: float, teller: Teller
+    ) -> Conclusion | None:
+        """Whether the CPU's training goes wrong as well, and what would keep it from that.
+
+        Args:
+            first: The first step.
+            state: What it starts from.
+            bad_step: The step at which the run went wrong, as its log says.
+            seconds: How long this may take.
+            teller: Told what is tried.
+        """
+        last = min((bad_step or first + 200) + MORE_STEPS, self._twin.total_steps)
+        teller.say(Stage.LOCKSTEP, "the same steps on the CPU alone")
+        load(self._twin.cpu, state)
+        trained = self.train(self._twin.cpu, first, last, seconds / 2)
+        step = trained.diverged(first)
+        if step is None:
+            return None
+        load(self._twin.cpu, state)
+        for group in self._twin.cpu.optimizer.param_groups:
+            group["lr"] *= 0.1
+        calmer = self.train(self._twin.cpu, first, step, seconds / 2)
+        fine = calmer.diverged(first) is None
+        evidence = (
+            Evidence(
+                tried="the same steps on the CPU",
+                outcome=trained.raised or f"diverges at step {step}",
+            ),
+            Evidence(
+                tried="the same steps on the CPU, learning rate ÷ 10",
+                outcome="does not diverge" if fine else "diverges as well",
+            ),
+            Evidence(tried="the batch at that step", outcome=self._batch(step)),
+        )
+        return Conclusion(
+            Verdict.DIVERGES_ON_CPU,
+            f"The CPU's training diverges too, by step {step}: the device is not to blame.",
+            evidence=evidence,
+            remedy="lower the learning rate" if fine else "look at the data and the model",
+        )
+
+    def _batch(self, step: int) -> str:
+        batch: Sequence[object] = self._twin.batch(min(step, self._twin.total_steps))
+        values = [each for each in batch if getattr(each, "is_floating_point", bool)()]
+        finite = all(bool(each.isfinite().all()) for each in values)  # type: ignore[attr-defined]
+        return "every value is finite" if finite else "it holds values that are not finite"
