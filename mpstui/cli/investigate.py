@@ -18,6 +18,8 @@ from mpstui.investigate.request import Folder, Request
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.store import RunStore
 
+from .facts import LazyFacts, refuse
+
 STEPS = (1, 10_000)
 """How many steps may be looked at."""
 
@@ -48,6 +50,7 @@ def investigate(
     Raises:
         FieldError: When neither run nor device is named, or the steps are out of range.
         RunNotFound: When there is no such run.
+        DeviceUnavailable: When the device is not there.
     """
     if run is not None:
         request = of_run(RunStore(runs_dir or default_runs_dir()).find(run))
@@ -64,6 +67,7 @@ def investigate(
             allowed = f"whole numbers from {low} to {high:,}"
             raise FieldError("steps", f"{steps} is out of range", allowed)
         request = replace(request, steps=steps)
+    refuse([request.config.spec], LazyFacts())
     folder = new_folder(request, datetime.now(), out)
     finding = _follow(folder)
     sys.stdout.write(as_json(finding) + "\n" if json else as_text(finding, folder))

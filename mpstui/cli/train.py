@@ -9,14 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from mpstui.doctor.probes import gather
-from mpstui.doctor.refusal import refuse_reason
-from mpstui.doctor.system import SystemProbes
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
-from mpstui.domain.errors import DeviceUnavailable
-from mpstui.domain.facts import Facts, Need
 from mpstui.domain.history import Status
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs.launch import launch
@@ -26,12 +21,14 @@ from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
+from .facts import LazyFacts, refuse
+
 POLL_SECONDS = 0.1
 
 
 def train(config: RunConfig, device: str | None, json: bool, runs_dir: Path | None) -> int:
     """Train on one device; its lines go to stdout, or to stderr when JSON is asked for."""
-    facts = _Facts()
+    facts = LazyFacts()
     specs = [parse_device(device or facts.get().default_devices()[-1])]
     (view,) = _start(config, specs, facts, runs_dir)
     return _train(view, json)
@@ -60,7 +57,7 @@ def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | N
     """
     store = RunStore(runs_dir or default_runs_dir())
     old = store.find(text)
-    _refuse([old.config().spec], _Facts())
+    refuse([old.config().spec], LazyFacts())
     run = resume_run(store, old, changes, read_machine(), datetime.now())
     launch([run])
     return _train(RunView(run), json)
@@ -68,7 +65,7 @@ def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | N
 
 def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path | None) -> int:
     """Train on several devices; lines go to stderr, the table to stdout."""
-    facts = _Facts()
+    facts = LazyFacts()
     specs = parse_devices(devices or ",".join(facts.get().default_devices()))
     if devices is None and len(specs) == 1:
         _print(sys.stderr, "no accelerator on this machine: cpu alone; name two specs to compare")
@@ -79,38 +76,16 @@ def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path 
     return _exit_code(views)
 
 
-class _Facts:
-    """The doctor's facts, probed only when a question needs them: an import of torch takes long."""
-
-    def __init__(self) -> None:
-        self._facts: Facts | None = None
-
-    def get(self) -> Facts:
-        if self._facts is None:
-            _print(sys.stderr, "asking torch which devices it has …")
-            self._facts = gather(SystemProbes(), up_to=Need.TORCH)
-        return self._facts
-
-
 def _start(
-    config: RunConfig, specs: Sequence[DeviceSpec], facts: _Facts, runs_dir: Path | None
+    config: RunConfig, specs: Sequence[DeviceSpec], facts: LazyFacts, runs_dir: Path | None
 ) -> list[RunView]:
     for spec in specs:
         config.on(spec)  # bad combinations are told before torch is asked
-    _refuse(specs, facts)
+    refuse(specs, facts)
     store = RunStore(runs_dir or default_runs_dir())
     runs = store.create(config, specs, read_machine(), datetime.now())
     launch(runs)
     return [RunView(run) for run in runs]
-
-
-def _refuse(specs: Sequence[DeviceSpec], facts: _Facts) -> None:
-    for spec in specs:
-        if spec.type == "cpu":
-            continue
-        reason = refuse_reason(facts.get(), spec.type, spec.index)
-        if reason is not None:
-            raise DeviceUnavailable(f"device: {reason}")
 
 
 def _follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:

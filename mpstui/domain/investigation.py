@@ -1,4 +1,5 @@
 """What an investigation found: which op is wrong, where in the model, and how one knows.
+
 The worker prints a :class:`Told` a line while it works and writes one :class:`Investigation`, as
 ``investigation.json``, at its end; CLI, screen and report are made from that alone.
 """

@@ -13,10 +13,13 @@ import msgspec
 
 from mpstui.doctor.child import Asker
 from mpstui.doctor.probes import ProbeFailed
+from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import Investigation, Told, Verdict
 from mpstui.runs.child import module_command
+from mpstui.runs.files import replace
 from mpstui.runs.paths import home
 from mpstui.runs.rundir import RunDir
+from mpstui.runs.store import fault_source
 
 from .request import Folder, Request
 
@@ -43,15 +46,25 @@ def new_folder(request: Request, now: datetime, out: Path | None = None) -> Fold
         request: What is asked.
         now: Names the folder.
         out: The directory; None for one inside the run's, or without a run in the program's own.
+
+    Raises:
+        FieldError: When the directory cannot be made, or a fault's file cannot be read.
     """
+    source = None if request.run else fault_source(request.config.spec)
     if out is None:
         base = Path(request.run) if request.run else home()
         out = base / "investigations" / f"{now:%Y%m%d-%H%M%S}"
-    out.mkdir(parents=True, exist_ok=True)
     folder = Folder(out)
-    for stale in ("investigation.json", "report.md", "repro.py", "begun.bin"):
-        (out / stale).unlink(missing_ok=True)
-    folder.write_request(request)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for stale in ("investigation.json", "report.md", "repro.py", "begun.bin"):
+            (out / stale).unlink(missing_ok=True)
+        folder.write_request(request)
+        if source is not None:  # as a run keeps it
+            replace(RunDir(out).fault, source)
+    except OSError as error:
+        problem = f"{out}: {error.strerror}"
+        raise FieldError("out", problem, "a folder that can be written") from error
     return folder
 
 

@@ -21,8 +21,10 @@ from mpstui.divergence.shadow import Witnessed
 from mpstui.divergence.shrink import Shrunk, shrink
 from mpstui.divergence.symptom import symptom
 from mpstui.divergence.trial import Context, Outcome, attempt
+from mpstui.domain.devices import fault_file
 from mpstui.domain.investigation import Evidence, OpAtFault, Stage
 from mpstui.runs.child import environment, module_command
+from mpstui.runs.rundir import RunDir
 
 from .request import Folder
 from .telling import Teller
@@ -73,7 +75,7 @@ def op_at_fault(witnessed: Witnessed, step: int, look: str = "") -> OpAtFault:
 class Blamer:
     """Tries an op's call on the device of a twin."""
 
-    def __init__(self, twin: Twin, folder: Folder, run_dir: Path | None, teller: Teller) -> None:
+    def __init__(self, twin: Twin, folder: Folder, run_dir: Path, teller: Teller) -> None:
         self._twin = twin
         self._folder = folder
         self._run_dir = run_dir
@@ -265,9 +267,7 @@ class Blamer:
         return -1
 
     def _fault_path(self, fault: str) -> str:
-        """A fault of a file, from the run's own copy where there is one."""
-        name, colon, kind = fault.rpartition(":")
-        if not colon or self._run_dir is None:
-            return fault
-        copy = self._run_dir / "fault.py"
-        return f"{copy}:{kind}" if copy.is_file() else f"{name}:{kind}"
+        """A fault of a file, from the copy that was made of it."""
+        kind = fault.rpartition(":")[2]
+        copy = RunDir(self._run_dir).fault
+        return f"{copy}:{kind}" if fault_file(fault) and copy.is_file() else fault

@@ -47,7 +47,7 @@ class Search:
         self._folder = folder
         self._teller = teller
         self._clock = clock
-        run_dir = Path(request.run) if request.run else None
+        run_dir = Path(request.run) if request.run else folder.path
         self._blamer = Blamer(twin, folder, run_dir, teller)
         self._looker = Looker(twin, Journal(folder.begun))
         self._alone = Alone(twin, clock)

@@ -55,7 +55,7 @@ class RunStore:
             FieldError: When the config does not go with one of the specs, a fault's file cannot be
                 read, or there is no making folders at that place; nothing was made then.
         """
-        faults = [_fault_source(spec, fault) for spec in specs]
+        faults = [fault_source(spec, fault) for spec in specs]
         group = f"{now:%Y%m%d-%H%M%S}-{config.workload}-{secrets.token_hex(2)}"
         configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
         made, digits = [], len(str(len(specs)))
@@ -161,7 +161,16 @@ def _slug(spec: DeviceSpec) -> str:
     return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _fault_source(spec: DeviceSpec, instead: Path | None) -> bytes | None:
+def fault_source(spec: DeviceSpec, instead: Path | None = None) -> bytes | None:
+    """The text of the file that a spec's simulated fault comes from; None without one.
+
+    Args:
+        spec: The device spec.
+        instead: The file to read in place of the one that it names.
+
+    Raises:
+        FieldError: When the file cannot be read.
+    """
     named = fault_file(spec.option("fault") or "")
     if named is None:
         return None

@@ -115,8 +115,7 @@ def stop_in(monkeypatch: pytest.MonkeyPatch, gate: Gate, step: int, workload: st
     monkeypatch.setattr(kind, "objective", counted)
 
 
-@pytest.mark.parametrize(("stop", "epoch"), [(2, 1), (4, 2), (6, 2)])
-@pytest.mark.parametrize("workload", ["mnist", "vae"])
+@pytest.mark.parametrize(("workload", "stop", "epoch"), BOUNDARIES)
 @pytest.mark.usefixtures("short_epochs")
 def test_stopped_and_resumed_a_run_is_the_unbroken_one_to_the_bit(
     store: RunStore, monkeypatch: pytest.MonkeyPatch, workload: str, stop: int, epoch: int

@@ -1,0 +1,42 @@
+"""The doctor's facts, probed when a command needs them, and what they refuse."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from mpstui.doctor.probes import gather
+from mpstui.doctor.refusal import refuse_reason
+from mpstui.doctor.system import SystemProbes
+from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.errors import DeviceUnavailable
+from mpstui.domain.facts import Facts, Need
+
+
+class LazyFacts:
+    """Facts that are probed only when a question needs them: an import of torch takes long."""
+
+    def __init__(self) -> None:
+        self._facts: Facts | None = None
+
+    def get(self) -> Facts:
+        """The facts, torch's answer included."""
+        if self._facts is None:
+            sys.stderr.write("asking torch which devices it has …\n")
+            sys.stderr.flush()
+            self._facts = gather(SystemProbes(), up_to=Need.TORCH)
+        return self._facts
+
+
+def refuse(specs: Sequence[DeviceSpec], facts: LazyFacts) -> None:
+    """Look whether something speaks against running on some devices; nobody asks about the CPU.
+
+    Raises:
+        DeviceUnavailable: When something does; the message says why.
+    """
+    for spec in specs:
+        if spec.type == "cpu":
+            continue
+        reason = refuse_reason(facts.get(), spec.type, spec.index)
+        if reason is not None:
+            raise DeviceUnavailable(f"device: {reason}")

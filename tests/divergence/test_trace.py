@@ -1,0 +1,170 @@
+"""Who trespasses, where two sides part, and which line and parameter an op belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mpstui.backends import open_backend
+from mpstui.divergence.draws import Draws
+from mpstui.divergence.faults import Fault
+from mpstui.divergence.guard import Guard
+from mpstui.divergence.lockstep import in_lockstep
+from mpstui.divergence.schema import facts_of
+from mpstui.divergence.step import Side, load, save
+from mpstui.divergence.trace import Parting, Ran, Trace, parting
+from mpstui.domain.devices import parse_device
+from mpstui.investigate.look import anomaly
+
+from tests.specimens import twin_of  # isort: skip
+
+CPU = open_backend(parse_device("cpu"))
+
+
+def _planted(op: str, change: Callable[..., Any]) -> Fault:
+    class Planted(Fault):
+        ops = (op,)
+
+        def faulty(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+            return change(call, *args, **kwargs)
+
+    return Planted()
+
+
+class _Net(nn.Module):
+    def __init__(self, activation: Any = torch.tanh) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+        self.activation = activation
+        self.register_buffer("seen", torch.zeros(3))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.get_buffer("seen").add_(1)
+        h = self.activation(self.hidden(x))
+        return self.head(h)
+
+
+def _side(fault: Any = None, activation: Any = torch.tanh) -> Side:
+    torch.manual_seed(0)
+    model = _Net(activation)
+    optimizer = torch.optim.Adam(model.parameters(), foreach=False)
+    objective = lambda model, batch: model(batch[0]).square().mean()  # noqa: E731
+    side = Side(CPU, model, optimizer, objective, fault=fault or nullcontext())
+    model(torch.ones(2, 6)).sum().backward()  # so that the optimizer has a state to be hit
+    optimizer.step()
+    return side
+
+
+BATCH = (torch.linspace(-1, 1, 24).view(4, 6),)
+
+
+def _ran(side: Side) -> list[Ran]:
+    trace = Trace(side, Draws())
+    with anomaly():
+        in_lockstep(side, _side(), BATCH, 1, Draws(), trace)
+    return trace.ran
+
+
+@pytest.mark.parametrize("victim", ["head.weight", "seen", "exp_avg of hidden.weight"])
+@pytest.mark.parametrize(
+    ("op", "phase"), [("tanh", "forward"), ("tanh_backward", "backward"), ("addcdiv_", "optimizer")]
+)
+def test_a_write_out_of_bounds_names_the_op_and_its_victim(
+    op: str, phase: str, victim: str
+) -> None:
+    def trespass(call: Any, *args: Any, **kwargs: Any) -> Any:
+        torch.as_strided(side.named()[victim].detach(), (2,), (1,), 1).add_(3)
+        return call(*args, **kwargs)
+
+    side = _side()
+    object.__setattr__(side, "fault", _planted(op, trespass))
+    guard = Guard(side, Draws())
+    in_lockstep(side, _side(), BATCH, 1, Draws(), guard)
+    found = guard.found
+    assert found is not None
+    assert (found.op, found.phase, found.victim) == (f"aten.{op}.default", phase, victim)
+    assert found.call.op == found.op
+    assert [each.op for each in _ran(_side())][found.number - 1] == found.op
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.uint8])
+def test_a_single_bit_in_what_an_earlier_op_returned_is_seen(dtype: torch.dtype) -> None:
+    kept: list[torch.Tensor] = []
+    side = _side()
+    guard = Guard(side, Draws())
+    guard.restart(1)
+
+    def trespass(call: Any, x: torch.Tensor) -> Any:
+        kept[0].view(torch.uint8)[-1] ^= 1
+        return call(x)
+
+    with _planted("tanh", trespass), guard:
+        kept.append(torch.ones(5, dtype=dtype).mul(1))
+        torch.tanh(torch.ones(3))
+    assert guard.found is not None
+    assert guard.found.victim == "the output of op 2, aten.mul.Tensor"
+
+
+@pytest.mark.parametrize("name", ["convnet", "lstm", "column", "half"])
+def test_steps_that_keep_to_their_own_have_no_trespasser(name: str) -> None:
+    twin = twin_of(name)
+    guard = Guard(twin.device, Draws())
+    for step in (1, 2):
+        in_lockstep(twin.device, twin.cpu, twin.batch(step), step, Draws(), guard)
+        assert guard.found is None
+        load(twin.cpu, save(twin.device))
+    assert guard.index > 20
+
+
+@pytest.mark.xfail(strict=True, reason="only native_batch_norm is known to move running statistics")
+def test_the_batch_norm_of_cuda_may_move_its_running_statistics() -> None:
+    facts = facts_of(torch.ops.aten.cudnn_batch_norm.default)  # its schema marks no write either
+    assert [name for _, name in facts.writes] == ["running_mean", "running_var"]
+
+
+def test_sides_that_run_the_same_do_not_part() -> None:
+    ours = _ran(_side())
+    assert len(ours) > 30
+    assert parting(ours, _ran(_side())) is None
+    assert parting(ours, _ran(_side(_planted("tanh", lambda c, x: c(x) * (1 + 1e-6))))) is None
+
+
+def test_they_part_at_another_op_or_at_another_value_or_where_one_ends() -> None:
+    plain, other = _ran(_side()), _ran(_side(activation=torch.sigmoid))
+    at = [each.op for each in plain].index("aten.tanh.default")
+    found = parting(plain, other)
+    assert found == Parting(at + 1, plain[at], other[at], True)
+    assert found.theirs is not None
+    assert found.theirs.op == "aten.sigmoid.default"
+    wrong = _ran(_side(_planted("tanh", lambda call, x: call(x) * 1.01)))
+    assert parting(wrong, plain) == Parting(at + 1, wrong[at], plain[at], False)
+    assert parting(plain[:9], plain) == Parting(10, None, plain[9], True)
+
+
+def test_the_line_and_the_parameters_of_each_op() -> None:
+    ran = _ran(_side())
+    lines = {(each.op, each.phase, each.place.code): each.place for each in ran}
+    hidden, head = "h = self.activation(self.hidden(x))", "return self.head(h)"
+    for code, name in ((hidden, "hidden"), (head, "head")):
+        both = {f"{name}.weight", f"{name}.bias"}
+        forward = lines["aten.addmm.default", "forward", code]
+        assert set(forward.parameters) == both
+        assert forward.source.startswith("test_trace.py:")
+        backward = [
+            each for each in ran if each.op == "aten.mm.default" and each.place.code == code
+        ]
+        assert {each.phase for each in backward} == {"backward"}
+        assert any(each.place.parameters == (f"{name}.weight",) for each in backward)
+        sums = lines["aten.sum.dim_IntList", "backward", code]
+        assert sums.parameters == (f"{name}.bias",)
+    assert lines["aten.tanh_backward.default", "backward", hidden].parameters == ()
+    steps = [each.place for each in ran if each.op == "aten.addcdiv_.default"]
+    assert [place.parameters for place in steps] == [
+        *(("hidden.weight",), ("hidden.bias",), ("head.weight",), ("head.bias",))
+    ]
+    assert {(place.source, place.code) for place in steps} == {("", "")}

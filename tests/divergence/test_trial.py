@@ -1,0 +1,157 @@
+"""A call again, alone; and the journal that outlives its process."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mpstui.backends import open_backend
+from mpstui.divergence.call import Call, capture
+from mpstui.divergence.faults import FAULTS, Fault, in_backward
+from mpstui.divergence.journal import SIZE, Begun, Journal, last_begun
+from mpstui.divergence.trial import Context, Outcome, attempt
+from mpstui.domain.devices import parse_device
+
+CPU = open_backend(parse_device("cpu"))
+ATEN: Any = torch.ops.aten
+TANH = capture(ATEN.tanh.default, (torch.linspace(-2, 2, 30).view(5, 6).t(),), {})
+
+
+def _planted(op: str, change: Callable[..., Any]) -> Fault:
+    class Planted(Fault):
+        ops = (op,)
+
+        def faulty(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+            return change(call, *args, **kwargs)
+
+    return Planted()
+
+
+def _after(wrong: Callable[[list[str]], bool]) -> Fault:
+    """Tanh is wrong when what has run says so."""
+    ran: list[str] = []
+
+    def change(call: Any, *args: Any) -> Any:
+        ran.append(str(call))
+        return call(*args) * (2 if "tanh" in str(call) and wrong(ran) else 1)
+
+    fault = _planted("tanh", change)
+    type(fault).ops = ("tanh", "exp")
+    return fault
+
+
+def _tried(fault: Any, context: Context = Context(), call: Call = TANH, **kwargs: Any) -> Outcome:  # noqa: B008
+    return attempt(call, CPU, fault, context, **kwargs)
+
+
+def test_a_sound_call_is_right_also_in_backward_and_several_times() -> None:
+    outcome = _tried(nullcontext())
+    assert (outcome.wrong, outcome.words, outcome.well_posed) == (0, "right", True)
+    assert torch.equal(dict(outcome.results[0])["output"], torch.tanh(TANH.view(TANH.slots[0])))
+    assert _tried(nullcontext(), Context(True, 3)).words == "right 3 of 3 times"
+
+
+def test_what_goes_wrong_inside_a_backward_pass_alone() -> None:
+    fault = _after(lambda ran: in_backward())
+    assert _tried(fault).words == "right"
+    outcome = _tried(fault, Context(backward=True))
+    assert (outcome.words, outcome.wrong, outcome.well_posed) == ("wrong", 1, True)
+    assert outcome.judgements[0].where == "output"
+
+
+def test_what_goes_wrong_from_the_second_time_on() -> None:
+    assert _tried(_after(lambda ran: len(ran) > 1)).words == "right"
+    outcome = _tried(_after(lambda ran: len(ran) > 1), Context(times=3))
+    assert outcome.words == "wrong 2 of 3 times"
+    assert len(outcome.results) == 3
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_what_goes_wrong_behind_another_call(backward: bool) -> None:
+    exp = capture(ATEN.exp.default, (torch.ones(2),), {})
+    fault = _after(lambda ran: ran[0] == "aten.exp.default" and in_backward() == backward)
+    assert _tried(fault, Context(backward)).words == "right"
+    fault = _after(lambda ran: ran[0] == "aten.exp.default" and in_backward() == backward)
+    assert _tried(fault, Context(backward, before=(exp,))).words == "wrong"
+
+
+def test_a_fault_of_strides_is_gone_when_dense() -> None:
+    x = torch.linspace(-2, 2, 30).view(5, 6).t()
+    call = capture(ATEN.softplus.default, (x,), {})
+    assert _tried(FAULTS["softplus-strided"](), call=call).words == "wrong"
+    assert _tried(FAULTS["softplus-strided"](), call=call, dense=True).words == "right"
+
+
+def test_draws_are_looked_at_twice_and_their_problem_kept() -> None:
+    call = capture(ATEN.normal_.default, (torch.zeros(20, 10).t(), 0.0, 1.0), {})
+    outcome = _tried(FAULTS["random-strided"](), call=call)
+    assert (outcome.words, outcome.wrong) == ("wrong 2 of 2 times", 2)
+    assert outcome.problem is not None
+    assert outcome.problem.code == "torch.equal(got, before)"
+    assert _tried(nullcontext(), call=call).words == "right 2 of 2 times"
+
+
+def test_what_is_refused_is_neither_right_nor_wrong() -> None:
+    call = capture(ATEN.mm.default, (torch.ones(2, 3), torch.ones(2, 3)), {})
+    outcome = _tried(nullcontext(), call=call)
+    assert outcome.words.startswith("not run: mat1 and mat2 shapes cannot be multiplied")
+    assert (outcome.judgements, outcome.wrong) == ((), 0)
+
+
+def test_a_call_that_the_cpu_itself_loses_is_not_well_posed() -> None:
+    values = torch.tensor([3e7, 1.0, -3e7])
+    call = capture(ATEN.cumsum.default, (values, 0), {})
+    tripled = _planted("cumsum", lambda call, x, dim: call(x, dim) * 3)
+    assert _tried(tripled, call=call).well_posed  # the largest value is right
+    call = capture(ATEN.sum.default, (torch.tensor([1e8, 1.0, -1e8, 0.5]),), {})
+    outcome = _tried(_planted("sum", lambda call, x: call(x) + 900), call=call)
+    assert (outcome.words, outcome.well_posed) == ("wrong", False)
+
+
+def test_a_result_too_many_is_wrong() -> None:
+    call = capture(ATEN.unbind_copy.int, (torch.ones(3, 2),), {})
+    outcome = _tried(_planted("unbind_copy", lambda call, x: call(x)[:2]), call=call)
+    assert outcome.judgements[0].values == "2 results where 3 are right"
+
+
+def test_the_journal_outlives_a_killed_process(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from mpstui.divergence.journal import Begun, Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "journal.begin(Begun(3, 41, 'forward', 'aten.some_very_long_name.default'))\n"
+        "journal.begin(Begun(3, 42, 'backward', 'aten.mm.default', 'repeat'))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert last_begun(path) == Begun(3, 42, "backward", "aten.mm.default", "repeat")
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\0" * SIZE, b'[3, 41, "forw\n', b"[1, 2]\n", b"\xff\xfe\n"]
+)
+def test_of_a_missing_or_damaged_journal_nothing_is_read(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "journal").write_bytes(content)
+    assert last_begun(tmp_path / "journal") is None
+
+
+def test_a_new_journal_is_empty_and_a_name_without_end_does_no_harm(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    assert last_begun(tmp_path / "journal") is None
+    journal.begin(Begun(1, 1, "forward", "x" * SIZE))
+    assert (tmp_path / "journal").stat().st_size == SIZE
+    journal.begin(Begun(1, 2, "forward", "aten.mm.default"))
+    assert last_begun(tmp_path / "journal") == Begun(1, 2, "forward", "aten.mm.default")

@@ -1,0 +1,74 @@
+"""Faults as a person might write them: one class for each thing that can go wrong. Simulated."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class OutOfBounds(TorchDispatchMode):
+    """Relu is right, and writes into a parameter that it was not given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.victim: torch.Tensor | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if str(func) == "aten.addmm.default" and self.victim is None:
+            self.victim = args[0]
+        if str(func) == "aten.relu.default" and self.victim is not None:
+            torch.as_strided(self.victim, (4,), (1,), 0).add_(0.5)
+        return out
+
+
+class Abort(TorchDispatchMode):
+    """As a Metal assertion does: it cannot be caught."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if str(func) == "aten.sigmoid_backward.default":
+            os.abort()
+        return func(*args, **(kwargs or {}))
+
+
+class OtherOp(TorchFunctionMode):
+    """Above the dispatcher: another op is called than the model says."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.exp:
+            return torch.tanh(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+class Kernel:
+    """Below the dispatcher: the CPU's own kernel is replaced, the reference's too."""
+
+    def __enter__(self) -> None:
+        self._library = torch.library.Library("aten", "IMPL")
+        self._library.impl("neg", lambda x: torch.ops.aten.mul.Tensor(x, 1.0), "CPU")
+
+    def __exit__(self, *ended: object) -> None:
+        self._library._destroy()
+
+
+class Race(TorchDispatchMode):
+    """Wrong as long as nobody looks at each op."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if str(func) == "aten.sigmoid_backward.default" and not self._watched():
+            return out * 3
+        return out
+
+    def _watched(self) -> bool:
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_filename.endswith("shadow.py"):
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
+        return False

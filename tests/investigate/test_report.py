@@ -1,0 +1,111 @@
+"""The report: complete, readable as text, and without anybody's name in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from mpstui.domain.config import make_config
+from mpstui.domain.events import AlarmRaised, DivergenceDetected
+from mpstui.domain.investigation import (
+    Curve,
+    Evidence,
+    Investigation,
+    Lockstep,
+    OpAtFault,
+    Verdict,
+)
+from mpstui.investigate.report import as_markdown, curves, write_report
+from mpstui.investigate.request import Folder, Request
+from mpstui.investigate.start import bad_step
+from mpstui.runs.log import LogWriter
+from mpstui.runs.rundir import RunDir
+
+from tests.machines import M4  # isort: skip
+
+OP = OpAtFault(
+    op="aten.neg.default",
+    phase="backward",
+    index=40,
+    step=1,
+    where="output",
+    error=2.0,
+    cpu_error=0.0,
+    values="2,560 of 2,560 values are wrong",
+    symptom="the result is the input",
+    source="vae.py:74",
+    code="divergence = …",
+    parameters=("fc21.weight",),
+    inputs=("float32 (128, 20), strides (0, 0)",),
+)
+FOUND = Investigation(
+    workload="vae",
+    device="mps",
+    device_name="constructed",
+    torch="2.14.1",
+    verdict=Verdict.FAULTY_OP,
+    kind="wrong result",
+    summary="aten.neg.default is wrong.",
+    op=OP,
+    lockstep=Lockstep(
+        step=1, loss=550.9, cpu_loss=550.9, loss_gap=0.0, gradient_gap=None, gradient_of="fc22.bias"
+    ),
+    evidence=(Evidence(tried="a | b", outcome="wrong"),),
+    known=("neg-stride0",),
+    ops_checked=155,
+    steps_checked=1,
+    unreferenced=("aten.odd.default",),
+)
+
+
+def test_all_that_a_maintainer_asks_for_is_there() -> None:
+    text = as_markdown(FOUND, M4, "import torch\n", "mpstui investigate …")
+    for part in (
+        *("aten.neg.default", "vae.py:74", "fc21.weight", "float32 (128, 20), strides (0, 0)"),
+        *("the result is the input", "a \\| b", "```python\nimport torch\n```", "not finite"),
+        *("torch 2.14.1", M4.name, "aten.odd.default", "155 ops of 1 step ", "does nothing"),
+    ):
+        assert part in text, part
+
+
+def test_without_an_op_it_says_what_there_is() -> None:
+    clean = replace(FOUND, op=None, kind="", verdict=Verdict.NOTHING, known=(), evidence=())
+    text = as_markdown(clean, M4, "", "mpstui investigate …")
+    assert text.startswith("### vae on mps: nothing found")
+    assert "#### The op" not in text and "```python" not in text
+
+
+def test_no_home_folder_and_no_user_gets_into_the_file(tmp_path: Path) -> None:
+    home = os.path.expanduser("~")
+    found = replace(FOUND, notes=(f"SIMULATED fault {home}/secret/faults.py:Mine",))
+    request = Request(config=make_config({"workload": "vae", "device": "cpu", "lr": 0.5}))
+    write_report(Folder(tmp_path), request, found)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "secret" not in text and f"{home}/" not in text
+    assert "mpstui investigate --workload vae --device cpu --lr 0.5" in text
+
+
+def test_curves_share_a_scale_that_is_logarithmic_where_it_has_to_be() -> None:
+    flat, steep = (1.0, 1.0, 1.0), (1.0, 1e4, None)
+    lines = curves([Curve(device="a", first_step=5, losses=flat)])
+    assert lines == ["a  ▁▁▁  1.0000 → 1.0000, steps 5–7"]
+    log, _, last = curves(
+        [Curve(device=n, first_step=1, losses=c) for n, c in (("a", flat), ("b", steep))]
+    )
+    assert log == "(log scale)"
+    assert last.startswith("b  ▁█✗  ") and last.endswith("steps 1–3")
+
+
+def test_a_run_went_wrong_at_the_first_thing_that_its_log_says(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    assert bad_step(run) is None
+    with LogWriter(run.events) as log:
+        log.append(DivergenceDetected(at=1.0, step=601, value="nan", last_finite=None))
+        log.append(
+            AlarmRaised(
+                at=2.0, step=420, value=9.0, other=1.0, gap=8.0, against="cpu", policy="go on"
+            )
+        )
+    assert bad_step(run) == 420
