@@ -191,7 +191,7 @@ class Search:
             steps_checked=len(self._looks),
             unreferenced=_names(name for each in self._looks for name in each.unreferenced),
             curves=drawn,
-            notes=twin.notes,
+            notes=tuple(sorted(twin.notes, key=lambda note: "SIMULATED" not in note)),
             seconds=self._teller.seconds,
             **conclusion._asdict(),
         )

@@ -115,6 +115,10 @@ def stop_in(monkeypatch: pytest.MonkeyPatch, gate: Gate, step: int, workload: st
     monkeypatch.setattr(kind, "objective", counted)
 
 
+BOUNDARIES = [("mnist", 4, 2), ("vae", 2, 1), ("vae", 4, 2), ("vae", 6, 2)]
+"""Within an epoch, behind one, and between a last step and its evaluation."""
+
+
 @pytest.mark.parametrize(("workload", "stop", "epoch"), BOUNDARIES)
 @pytest.mark.usefixtures("short_epochs")
 def test_stopped_and_resumed_a_run_is_the_unbroken_one_to_the_bit(
