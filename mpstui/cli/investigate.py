@@ -45,7 +45,8 @@ def investigate(
         runs_dir: Where runs are kept; None for the usual place.
 
     Returns:
-        0 when nothing is wrong with the device, 1 when something is or could not be told.
+        0 when nothing is wrong with the device, 1 when something is or could not be told, 130 when
+        a person ended it.
 
     Raises:
         FieldError: When neither run nor device is named, or the steps are out of range.
@@ -69,7 +70,11 @@ def investigate(
         request = replace(request, steps=steps)
     refuse([request.config.spec], LazyFacts())
     folder = new_folder(request, datetime.now(), out)
-    finding = _follow(folder)
+    try:
+        finding = _follow(folder)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing was concluded\n")
+        return 130
     sys.stdout.write(as_json(finding) + "\n" if json else as_text(finding, folder))
     return int(finding.verdict.blames_device or bool(finding.error))
 

@@ -51,23 +51,28 @@ class Alone:
     def __init__(self, twin: Twin, clock: Callable[[], float] = time.monotonic) -> None:
         self._twin = twin
         self._clock = clock
+        self._draws = Draws(twin.seed)
 
     def train(self, side: Side, first: int, last: int, seconds: float) -> Trained:
         """Train from where a side stands, until a loss is not finite or time is up."""
         losses: list[float] = []
-        draws, deadline = Draws(self._twin.seed), self._clock() + seconds
+        deadline = self._clock() + seconds
         for step in range(first, last + 1):
-            draws.restart(step)
-            batch = side.place(self._twin.batch(step))
             try:
-                with side.fault, Shared(draws):
-                    loss = take_step(side, batch)
+                losses.append(self.take_step(side, step))
             except RuntimeError as error:  # the CPU's BCE refuses NaN, for one
                 return Trained(losses, f"step {step} raises: {str(error).splitlines()[0]}")
-            losses.append(loss / len(batch[0]) if self._twin.per_sample else loss)
             if not math.isfinite(losses[-1]) or self._clock() > deadline:
                 break
         return Trained(losses)
+
+    def take_step(self, side: Side, step: int) -> float:
+        """Train one side on a step's batch, with the shared draws; the loss as the log shows it."""
+        self._draws.restart(step)
+        batch = side.place(self._twin.batch(step))
+        with side.fault, Shared(self._draws):
+            loss = take_step(side, batch)
+        return loss / len(batch[0]) if self._twin.per_sample else loss
 
     def curves(self, first: int, state: State) -> tuple[Curve, ...]:
         """Both sides from the same state, each on its own, with the same draws."""

@@ -25,7 +25,7 @@ from .request import Folder, Request
 
 Tell = Callable[[Told], None]
 
-PATIENCE = 300.0
+PATIENCE = 180.0
 """Seconds that the worker may say nothing, before it counts as hanging."""
 
 

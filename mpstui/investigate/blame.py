@@ -18,7 +18,7 @@ from mpstui.divergence.call import Call
 from mpstui.divergence.replay import Replayed, in_fresh_process
 from mpstui.divergence.repro import Script, source
 from mpstui.divergence.shadow import Witnessed
-from mpstui.divergence.shrink import Shrunk, shrink
+from mpstui.divergence.shrink import shrink
 from mpstui.divergence.symptom import symptom
 from mpstui.divergence.trial import Context, Outcome, attempt
 from mpstui.domain.devices import fault_file
@@ -35,6 +35,9 @@ TIMES = 3
 
 EARLIER = 3
 """Earlier calls of the same op that are tried as what makes a later one go wrong."""
+
+FRESH_SECONDS = 60.0
+"""How long a fresh process may take, the import of torch included, before it counts as hanging."""
 
 DEADLY_TRIALS = 6
 """Trials of a call that ends its process: each takes a process."""
@@ -148,7 +151,8 @@ class Blamer:
             trials += 1
             return trials <= DEADLY_TRIALS and self._fresh(smaller, context).wrong > 0
 
-        shrunk = shrink(call, fails) if fresh.wrong else Shrunk(call, ("",), 0)
+        # One that hangs would take its time at each trial.
+        shrunk = shrink(call, fails if kind != "hangs" else lambda smaller: False)
         first = "output" if not op.where else op.where
         repro, note = self._script(
             Script(shrunk, self._backend.device.type, first, context, None, kind)
@@ -186,6 +190,7 @@ class Blamer:
                 backward=context.backward,
                 times=context.times,
                 before=paths[1:],
+                timeout=FRESH_SECONDS,
             )
 
     def _behind(
@@ -262,7 +267,9 @@ class Blamer:
             else [sys.executable, script]
         )
         with contextlib.suppress(subprocess.TimeoutExpired):
-            done = subprocess.run(command, env=environment(), capture_output=True, timeout=120)
+            done = subprocess.run(
+                command, env=environment(), capture_output=True, timeout=FRESH_SECONDS
+            )
             return done.returncode
         return -1
 

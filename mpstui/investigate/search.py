@@ -87,15 +87,19 @@ class Search:
         """Go through steps until one differs from the CPU's."""
         deadline = self._clock() + self._request.seconds
         for point in start.points:
-            step = point.enter(self._twin)
-            self._entered = step + 1, save(self._twin.device)
-            for number in range(self._request.steps):
-                step += 1
-                if step > self._twin.total_steps or self._clock() > deadline:
+            done = point.enter(self._twin)
+            self._entered = done + 1, save(self._twin.device)
+            closely = steps_to_look_at(done, self._request.steps, start.bad_step)
+            for step in range(done + 1, min(closely[-1], self._twin.total_steps) + 1):
+                if self._clock() > deadline:
                     break
-                said = f"step {step}, {number + 1} of {self._request.steps}"
-                self._teller.say(Stage.LOCKSTEP, said, number / self._request.steps)
                 try:
+                    if step not in closely:
+                        self._alone.take_step(self._twin.device, step)
+                        continue
+                    place = closely.index(step)
+                    said = f"step {step}, {place + 1} of {len(closely)}"
+                    self._teller.say(Stage.LOCKSTEP, said, place / len(closely))
                     look = self._look(step)
                 except RuntimeError:  # the CPU's BCE refuses NaN, for one
                     self._raised = True
@@ -204,6 +208,20 @@ class Search:
         loss = None if found.loss is None else found.loss / size
         cpu_loss = None if found.cpu_loss is None else found.cpu_loss / size
         return replace(found, loss=loss, cpu_loss=cpu_loss)
+
+
+def steps_to_look_at(done: int, count: int, bad_step: int | None) -> list[int]:
+    """The first steps; and where a run went wrong far behind them, those around that, too.
+
+    Args:
+        done: Steps that are done already.
+        count: How many to look at, in each place.
+        bad_step: The step at which the run went wrong.
+    """
+    steps = set(range(done + 1, done + count + 1))
+    if bad_step is not None and bad_step > done:
+        steps |= set(range(max(done + 1, bad_step + 2 - count), bad_step + 2))
+    return sorted(steps)
 
 
 def _names(found: Iterable[str]) -> tuple[str, ...]:

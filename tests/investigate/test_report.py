@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from mpstui.domain.config import make_config
@@ -19,6 +20,7 @@ from mpstui.domain.investigation import (
 )
 from mpstui.investigate.report import as_markdown, curves, write_report
 from mpstui.investigate.request import Folder, Request
+from mpstui.investigate.search import steps_to_look_at
 from mpstui.investigate.start import bad_step
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
@@ -109,3 +111,20 @@ def test_a_run_went_wrong_at_the_first_thing_that_its_log_says(tmp_path: Path) -
             )
         )
     assert bad_step(run) == 420
+
+
+@pytest.mark.parametrize(
+    ("done", "count", "bad", "looked_at"),
+    [
+        (0, 3, None, [1, 2, 3]),
+        (0, 3, 2, [1, 2, 3]),
+        (10, 3, 12, [11, 12, 13]),
+        (10, 2, 14, [11, 12, 14, 15]),
+        (10, 3, 5, [11, 12, 13]),  # the alarm is behind us
+        (0, 20, 1, list(range(1, 21))),
+    ],
+)
+def test_the_first_steps_are_looked_at_and_those_where_it_went_wrong(
+    done: int, count: int, bad: int | None, looked_at: list[int]
+) -> None:
+    assert steps_to_look_at(done, count, bad) == looked_at
