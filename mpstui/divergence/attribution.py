@@ -54,7 +54,7 @@ class Attribution:
             file, line = _called_from()
         named = self._touched(tensors((args, kwargs)))
         if node is not None:
-            shapes = {tuple(t.shape) for _, t in results(facts, out, args, kwargs)}
+            shapes = {_shape(t) for _, t in results(facts, out, args, kwargs)}
             named += self._flows_into(node, shapes)
         code = linecache.getline(file, line).strip() if file and phase != "optimizer" else ""
         source = f"{Path(file).name}:{line}" if file and phase != "optimizer" else ""
@@ -82,10 +82,15 @@ class Attribution:
         names = {id(p): name for name, p in self._side.model.named_parameters()}
         found = []
         for variable in _variables(node, 3):
-            shape = tuple(variable.shape)
+            shape = _shape(variable)
             if id(variable) in names and (shape in shapes or shape[::-1] in shapes):
                 found.append(names[id(variable)])
         return found
+
+
+def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape without its ones: a bias' gradient is summed with the dimension kept."""
+    return tuple(size for size in tensor.shape if size != 1)
 
 
 def _variables(node: Any, depth: int) -> Iterable[torch.Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from .schema import facts_of
-from .storages import CPU, Copies, Key, flat, key_of
+from .storages import CPU, Copies, Key, flat, key_of, plain
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ class Call:
             view = self.view(slot)
             if not dense:
                 return copies(view)  # type: ignore[no-any-return]
-            plain = view.contiguous().clone().to(device)
-            return plain.to(dtype) if dtype is not None and plain.is_floating_point() else plain
+            return Copies(dtype, device)(view.contiguous().clone())  # type: ignore[no-any-return]
 
         args, kwargs = map_slots((self.args, self.kwargs), build)
         if "device" in kwargs:
@@ -108,6 +107,7 @@ def capture(op: Any, args: Any, kwargs: Any) -> Call:
     def keep(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
             return value
+        value = plain(value)
         key = key_of(value)
         if key not in places:
             places[key] = len(storages)

@@ -55,10 +55,15 @@ def run(op: Any, facts: Facts, args: Any, kwargs: Any) -> Named:
 
 
 def compared(facts: Facts, named: Named) -> Named:
-    """The results that have defined values: a written reference may leave some out."""
+    """The results that have defined values: a written reference may leave some out.
+
+    It does not write to its arguments either, and those of such an op are not compared.
+    """
     written = references.reference_of(facts.name)
-    if written is None or written.compared is None:
+    if written is None:
         return named
+    if written.compared is None:
+        return [(name, tensor) for name, tensor in named if name.startswith("output")]
     defined = {f"output {place + 1}" for place in written.compared} | {"output"}
     return [(name, tensor) for name, tensor in named if name in defined]
 

@@ -17,7 +17,7 @@ from mpstui import __version__
 from . import reference, references
 from .call import Call, Slot
 from .compare import tolerance
-from .draws import Problem
+from .drawn import Problem
 from .schema import facts_of
 from .shrink import Shrunk
 from .trial import Context
@@ -231,11 +231,7 @@ def _compared(script: Script, has_cpu: bool) -> list[str]:
     if result is None or not result.is_floating_point():
         judged = ["    wrong = not torch.equal(got.cpu(), want)"]
     else:
-        bound = tolerance(result.dtype)
-        judged = [
-            "    error = (got.cpu().double() - want.double()).abs().max()",
-            f"    wrong = not error <= {bound:g} * want.double().abs().max()",
-        ]
+        judged = _judged(tolerance(result.dtype), bool(result.isfinite().all()))
     return [
         *lines,
         *_runs(script),
@@ -246,6 +242,22 @@ def _compared(script: Script, has_cpu: bool) -> list[str]:
         "    bad += bool(wrong)",
         'print("FAULTY" if bad else "right", f"{bad} of {len(kept)}")',
         "sys.exit(int(bad > 0))",
+    ]
+
+
+def _judged(bound: float, finite: bool) -> list[str]:
+    if finite:
+        return [
+            "    error = (got.cpu().double() - want.double()).abs().max()",
+            f"    wrong = not error <= {bound:g} * want.double().abs().max()",
+        ]
+    return [
+        "    a, b = got.cpu().double(), want.double()",
+        "    finite = b.isfinite()",
+        "    error = (a - b)[finite].abs().amax() if finite.any() else torch.zeros(())",
+        f"    near = bool(error <= {bound:g} * b[finite].abs().amax()) if finite.any() else True",
+        "    odd = torch.equal(a[~finite].nan_to_num(0.5), b[~finite].nan_to_num(0.5))",
+        "    wrong = not (near and odd)",
     ]
 
 

@@ -28,8 +28,18 @@ _INDEXED = {
 _DEFINED = {"mkldnn_rnn_layer": 3, "_batch_norm_with_update": 3}
 """How many of an op's first results have defined values, where not all have: reserves come last."""
 
-_UNMARKED = {"native_batch_norm": ("running_mean", "running_var")}
+_STATISTICS = ("running_mean", "running_var")
+_UNMARKED = {
+    "native_batch_norm": _STATISTICS,
+    "cudnn_batch_norm": _STATISTICS,
+    "miopen_batch_norm": _STATISTICS,
+    "mkldnn_rnn_layer_backward": ("workspace",),
+}
 """Arguments that an op writes to although its schema does not say so."""
+
+
+_SCRATCH = ("argument workspace",)
+"""What is written to without defined values."""
 
 
 class Facts(NamedTuple):
@@ -43,6 +53,13 @@ class Facts(NamedTuple):
     random: bool
     writes: tuple[tuple[int, str], ...]
     """Place and name of each argument that is written to."""
+    defaults: tuple[tuple[str, Any], ...] = ()
+    """Each argument's name and default, in order: one that is given its default is left out."""
+
+    def named(self, args: Any) -> dict[str, Any]:
+        """Positional arguments by name, with the defaults of those that were left out."""
+        given = {name: value for (name, _), value in zip(self.defaults, args, strict=False)}
+        return {**dict(self.defaults), **given}
 
 
 @cache
@@ -57,7 +74,8 @@ def facts_of(op: Any) -> Facts:
     )
     random = torch.Tag.nondeterministic_seeded in op.tags or packet in _RANDOM
     checked = op.namespace == "aten" and not op.is_view and packet not in _UNCHECKED
-    return Facts(str(op), packet, checked, random, writes)
+    defaults = tuple((each.name, each.default_value) for each in op._schema.arguments)
+    return Facts(str(op), packet, checked, random, writes, defaults)
 
 
 def is_random(op: Any, facts: Facts, args: Any, kwargs: Any) -> bool:
@@ -82,8 +100,8 @@ def written(facts: Facts, args: Any, kwargs: Any) -> list[tuple[str, torch.Tenso
     for place, name in facts.writes:
         value = args[place] if place < len(args) else kwargs.get(name)
         several = tensors(value)
-        for number, tensor in enumerate(several, 1):
-            label = f"argument {name}" + (f"[{number - 1}]" if len(several) > 1 else "")
+        for number, tensor in enumerate(several):
+            label = f"argument {name}" + (f"[{number}]" if len(several) > 1 else "")
             found.append((label, tensor))
     return found
 
@@ -103,4 +121,4 @@ def results(facts: Facts, out: Any, args: Any, kwargs: Any) -> list[tuple[str, t
         outputs = [(name, leaf) for name, leaf in outputs if leaf.is_floating_point()] or outputs[
             :1
         ]
-    return [*outputs, *changed]
+    return [*outputs, *(each for each in changed if each[0] not in _SCRATCH)]

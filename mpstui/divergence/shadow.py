@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .attribution import Attribution, Place
 from .call import Call, capture
-from .draws import DrawJudge, Draws
+from .drawn import DrawJudge
+from .draws import Draws
 from .journal import NO_JOURNAL, Begun, Journal
 from .judge import Judgement, judge
 from .reference import Unreferenced, compared, exact, run, undisturbed

@@ -140,11 +140,11 @@ def made(recipes: list[str] | tuple[str, ...]) -> tuple[torch.Tensor, ...]:
 class _Kind:
     """How the values of a storage are drawn."""
 
-    def __init__(self, template: str, dtype: torch.dtype, high: int | None = None) -> None:
+    def __init__(self, template: str, dtype: torch.dtype, low: int = 0, high: int = 0) -> None:
         self._template = template
         self._cast = "" if dtype in (torch.float32, torch.int64, torch.bool) else f".to({dtype})"
-        self._high = high
-        self._tried = high
+        self._low = low
+        self._high = self._tried = high
 
     @staticmethod
     def of(storage: torch.Tensor) -> _Kind:
@@ -154,29 +154,27 @@ class _Kind:
             return _Kind("torch.zeros({n})", dtype)
         if dtype == torch.bool:
             return _Kind(f"(torch.rand({{n}}) < {float(storage.float().mean()):.2g})", dtype)
-        low, high = storage.amin().item(), storage.amax().item()
-        if low == high or low != low:
-            return _Kind(f"torch.full(({{n}},), {_number(low)})", dtype)
-        distinct = torch.unique(storage) if storage.numel() < 2**20 else storage
-        if 2 < 2 * distinct.numel() <= min(2 * FEW, storage.numel()):  # a mask, as a rule
+        if dtype.is_complex:
+            return _Kind("torch.randn({n}, dtype=torch.complex64)", dtype)
+        distinct = torch.unique(storage[: 2**20])
+        if distinct.numel() == 1 or bool(storage.isnan().all()):
+            return _Kind(f"torch.full(({{n}},), {_number(storage[0].item())})", dtype)
+        if not dtype.is_floating_point:
+            low, high = int(storage.amin()), int(storage.amax())
+            return _Kind("torch.randint({low}, {high}, ({n},))", dtype, low, high + 1)
+        if distinct.numel() <= FEW < storage.numel():  # a mask, as a rule
             values = ", ".join(_number(value) for value in distinct.tolist())
             pick = f"torch.randint({distinct.numel()}, ({{n}},))"
             return _Kind(f"torch.tensor([{values}])[{pick}]", dtype)
-        if not dtype.is_floating_point:
-            return _Kind(f"torch.randint({int(low)}, {{high}}, ({{n}},))", dtype, int(high) + 1)
-        if low >= 0:
-            scale = "" if high <= 1 else f" * {high:.3g}"
-            return _Kind(f"(torch.rand({{n}}){scale})", dtype)
-        spread = float(storage.double().std())
-        scale = "" if 0.1 < spread < 10 else f" * {spread:.3g}"
-        return _Kind(f"(torch.randn({{n}}){scale})" if scale else "torch.randn({n})", dtype)
+        return _Kind(_spread(storage), dtype)
 
     def recipe(self, count: int) -> str:
-        return self._template.format(n=count, high=self._tried) + self._cast
+        low = self._low if self._low < self._tried else 0
+        return self._template.format(n=count, low=low, high=self._tried) + self._cast
 
     def bound(self, size: int, smaller: int) -> None:
         """Keep indices inside what they point into."""
-        if self._high is not None and size >= self._high:
+        if size >= self._high:
             self._tried = max(min(self._high, smaller), 1)
 
     def accept(self) -> None:
@@ -186,13 +184,26 @@ class _Kind:
         self._tried = self._high
 
 
-def _number(value: float | int) -> str:
-    if isinstance(value, float):
-        return (
-            f'float("{value}")'
-            if value != value or value in (float("inf"), -float("inf"))
-            else repr(value)
-        )
+def _spread(storage: torch.Tensor) -> str:
+    """Draws that spread as some values do, those that are not finite among them."""
+    odd = storage[~storage.isfinite()]
+    finite = storage[storage.isfinite()].double()
+    scale = float(finite.amax()) if bool((finite >= 0).all()) else float(finite.std())
+    near = f"{scale:.3g}" if 0 < scale < float("inf") else "1"
+    if bool((finite >= 0).all()):
+        drawn = "torch.rand({n})" if 0 < scale <= 1 else f"(torch.rand({{n}}) * {near})"
+    else:
+        drawn = "torch.randn({n})" if 0.1 < scale < 10 else f"(torch.randn({{n}}) * {near})"
+    if not odd.numel():
+        return drawn
+    share = odd.numel() / storage.numel()
+    value = f"torch.tensor({_number(odd[0].item())})"
+    return f"torch.where(torch.rand({{n}}) < {share:.2g}, {value}, {drawn})"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return f'float("{value}")'
     return repr(value)
 
 

@@ -21,6 +21,13 @@ def key_of(tensor: torch.Tensor) -> Key:
     return storage.data_ptr(), storage.nbytes(), tensor.dtype
 
 
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor without a pending conjugation or sign, which its storage does not show."""
+    if tensor.is_conj() or tensor.is_neg():
+        return tensor.resolve_conj().resolve_neg()
+    return tensor
+
+
 def flat(tensor: torch.Tensor) -> torch.Tensor:
     """The whole storage behind a tensor, as one dimension of its dtype."""
     storage = tensor.untyped_storage()
@@ -56,18 +63,27 @@ class Copies:
         """The copy of a tensor; anything else is returned as it is."""
         if not isinstance(value, torch.Tensor):
             return value
-        cast = self._dtype is not None and value.is_floating_point() and value.dtype != self._dtype
+        value = plain(value)
+        wanted = self._wanted(value.dtype)
+        cast = wanted != value.dtype
         if value.layout is not torch.strided:
             moved = value.to(self._device)
-            return moved.to(self._dtype) if cast else moved
+            return moved.to(wanted)
         key = key_of(value)
         if self._share and not cast and value.device == self._device and key not in self._written:
             return value
         base = self._made.get(key)
         if base is None:
             base = flat(value.detach()).to(self._device, copy=True)
-            base = self._made[key] = base.to(self._dtype) if cast else base
+            base = self._made[key] = base.to(wanted)
         return torch.as_strided(base, value.size(), value.stride(), value.storage_offset())
+
+    def _wanted(self, dtype: torch.dtype) -> torch.dtype:
+        if self._dtype is None:
+            return dtype
+        if dtype.is_complex:
+            return torch.complex128 if self._dtype == torch.float64 else dtype
+        return self._dtype if dtype.is_floating_point else dtype
 
     def tree(self, values: Any) -> Any:
         """A structure of lists, tuples and dicts, with its tensors copied."""

@@ -14,7 +14,7 @@ from . import reference
 from .call import Call
 from .cases import REFUSALS
 from .compare import tolerance
-from .draws import DrawJudge, Problem
+from .drawn import DrawJudge, Problem
 from .judge import Judgement, Named, judge
 from .schema import facts_of, is_random, results, written
 

@@ -30,7 +30,7 @@ def _planted(op: str, change: Callable[..., Any]) -> Fault:
         def faulty(self, call: Any, *args: Any, **kwargs: Any) -> Any:
             return change(call, *args, **kwargs)
 
-    return Planted()
+    return Planted()  # type: ignore[no-untyped-call]
 
 
 def _side(fault: Any, optimizer: Any = torch.optim.Adam) -> Side:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 
 from mpstui.__main__ import main
 from mpstui.doctor.report import without_names
+from mpstui.domain.config import make_config
 from mpstui.domain.investigation import Investigation, Stage, Told, Verdict
 from mpstui.investigate import asking
 from mpstui.investigate.asking import Investigator, new_folder
@@ -145,12 +147,8 @@ def test_an_earlier_finding_does_not_stand_for_a_new_one(tmp_path: Path) -> None
 
 
 def _request() -> Request:
-    from mpstui.domain.config import make_config
-
     return Request(config=make_config({"workload": "vae", "device": "cpu"}))
 
 
-def _now() -> object:
-    from datetime import datetime
-
+def _now() -> datetime:
     return datetime(2026, 11, 24, 14, 0, 0)
