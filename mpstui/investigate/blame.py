@@ -39,7 +39,7 @@ EARLIER = 3
 FRESH_SECONDS = 60.0
 """How long a fresh process may take, the import of torch included, before it counts as hanging."""
 
-DEADLY_TRIALS = 6
+DEADLY_TRIALS = 4
 """Trials of a call that ends its process: each takes a process."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mpstui.__main__ import main
+from mpstui.cli import facts as facts_module
 from mpstui.cli import train as train_module
 from mpstui.cli.parser import build_parser, config_of
 from mpstui.domain.config import FIELDS, make_config
@@ -87,7 +88,7 @@ def test_a_bad_value_is_named_before_torch_is_asked(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(train_module, "gather", None)
+    monkeypatch.setattr(facts_module, "gather", None)
     assert main(line) == 2
     assert words in capsys.readouterr().err
 
@@ -202,7 +203,7 @@ def test_the_default_device_is_the_first_accelerator(
         raise KeyError
 
     machine = read_machine()
-    monkeypatch.setattr(train_module, "gather", lambda *_, **__: facts(machine, *devices))
+    monkeypatch.setattr(facts_module, "gather", lambda *_, **__: facts(machine, *devices))
     monkeypatch.setattr(train_module, "_start", start)
     for command in ("train", "compare"):
         with pytest.raises(KeyError):
@@ -214,7 +215,7 @@ def test_a_device_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     machine = read_machine()
-    monkeypatch.setattr(train_module, "gather", lambda *_, **__: facts(machine, "cpu", "cuda:0"))
+    monkeypatch.setattr(facts_module, "gather", lambda *_, **__: facts(machine, "cpu", "cuda:0"))
     assert main(["train", "--device", "cuda:7"]) == 2
     assert "cuda:7" in capsys.readouterr().err
     assert not (home / "runs").exists()

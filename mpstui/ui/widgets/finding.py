@@ -115,7 +115,7 @@ def _lockstep(step: Lockstep, width: int) -> Content:
         ("update", step.update_gap, step.update_of),
     )
     for name, value, of in compared:
-        if of or value is None or name == "gradient":
+        if of or name == "gradient":
             worst = f", worst in {of}" if of else ""
             rows.append((name, f"gap {DASH if value is None else _share(value)}{worst}"))
     rows.append(("first apart", f"in {step.phase}" if step.phase else "nowhere beyond rounding"))
