@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mpstui.domain.investigation import Lockstep
 
 from .draws import Draws
+from .journal import NO_JOURNAL, Begun, Journal
 from .schema import facts_of, is_random
 from .step import Batch, Side
 
@@ -32,11 +33,24 @@ UPDATE = 1e-3
 
 
 class Shared(TorchDispatchMode):
-    """Gives random ops the shared draws, and leaves all others alone."""
+    """Gives random ops the shared draws, and leaves all others alone.
 
-    def __init__(self, draws: Draws) -> None:
+    Args:
+        draws: What random ops get.
+        journal: Where each op is written down before it is run.
+    """
+
+    def __init__(self, draws: Draws, journal: Journal | Any = NO_JOURNAL) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.phase = "forward"
+        self._step = self._number = 0
         self._draws = draws
+        self._journal = journal
+
+    def restart(self, step: int) -> None:
+        """A pass over a step begins."""
+        self._step, self._number = step, 0
+        self._draws.restart(step)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -44,6 +58,8 @@ class Shared(TorchDispatchMode):
         """Run an op."""
         kwargs = kwargs or {}
         facts = facts_of(func)
+        self._number += 1
+        self._journal.begin(Begun(self._step, self._number, self.phase, facts.name))
         out = func(*args, **kwargs)
         if facts.random and is_random(func, facts, args, kwargs):
             with torch.no_grad():
@@ -111,9 +127,7 @@ def _forward_backward(
     side: Side, batch: Batch, step: int, draws: Draws, mode: Any, fault: AbstractContextManager[Any]
 ) -> float:
     placed = side.place(batch)
-    draws.restart(step)
-    if hasattr(mode, "restart"):
-        mode.restart(step)
+    mode.restart(step)
     with fault, mode:
         _phase(mode, "forward")
         objective = side.forward(placed)

@@ -22,7 +22,8 @@ _INDEXED = {
     *("max_pool2d_with_indices", "max_pool3d_with_indices", "max", "min", "topk", "sort"),
     *("kthvalue", "median", "mode"),
 }
-"""Ops whose second result points to equal values in any order: it is not compared as a number."""
+"""Ops whose second result points into their input: of equal values it may point to any, so what it
+points at is compared."""
 
 
 _DEFINED = {"mkldnn_rnn_layer": 3, "_batch_norm_with_update": 3}
@@ -117,8 +118,24 @@ def results(facts: Facts, out: Any, args: Any, kwargs: Any) -> list[tuple[str, t
         for number, leaf in enumerate(leaves, 1)
         if isinstance(leaf, torch.Tensor) and id(leaf) not in seen
     ]
-    if facts.packet in _INDEXED:
-        outputs = [(name, leaf) for name, leaf in outputs if leaf.is_floating_point()] or outputs[
-            :1
-        ]
+    if facts.packet in _INDEXED and len(outputs) == 2:
+        values, (name, index) = outputs[0], outputs[1]
+        outputs = [values, (name, _pointed_at(facts, args, values[1], index))]
     return [*outputs, *(each for each in changed if each[0] not in _SCRATCH)]
+
+
+def _pointed_at(facts: Facts, args: Any, values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """What an op's indices point at, on the CPU; NaN where they point nowhere."""
+    source: torch.Tensor = args[0].detach().cpu()
+    index = index.detach().cpu()
+    flat = {"max_pool2d_with_indices": 2, "max_pool3d_with_indices": 3}.get(facts.packet)
+    if flat is not None:
+        source, index, dim = source.flatten(-flat), index.flatten(-flat), -1
+    else:
+        dim = int(facts.named(args).get("dim", -1))
+        if index.dim() < source.dim():
+            index = index.unsqueeze(dim)
+    size = source.shape[dim] if source.dim() else 1
+    if index.numel() and not 0 <= int(index.amin()) <= int(index.amax()) < size:
+        return torch.full(values.shape, float("nan"))
+    return source.gather(dim, index).reshape(values.shape)

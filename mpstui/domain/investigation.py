@@ -27,6 +27,8 @@ class Verdict(str, Enum):
     DIVERGES_ON_CPU = "training diverges on the CPU too"
     """The device is not to blame."""
     NOTHING = "nothing found"
+    INCOMPLETE = "not completed"
+    """The investigation itself ended early; ``error`` says why."""
 
     @property
     def blames_device(self) -> bool:
@@ -152,7 +154,7 @@ class Investigation(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     kind: str = ""
     """How the op is at fault: ``wrong result``, ``result never written``, ``writes out of bounds``,
-    ``aborts the process``, ``hangs``; empty without one."""
+    ``raises an error``, ``aborts the process``, ``hangs``; empty without one."""
     summary: str
     """The verdict in one sentence."""
     remedy: str = ""

@@ -25,6 +25,9 @@ CURVE_SECONDS = 5.0
 MORE_STEPS = 40
 """How far beyond a run's bad step the CPU is trained."""
 
+CALMER = (10, 100, 1_000, 10_000)
+"""What a learning rate that diverges is divided by."""
+
 FAR = 10.0
 """How many times its first loss a training's loss is when it has diverged."""
 
@@ -104,19 +107,15 @@ class Alone:
         step = trained.diverged(first)
         if step is None:
             return None
-        load(self._twin.cpu, state)
-        for group in self._twin.cpu.optimizer.param_groups:
-            group["lr"] *= 0.1
-        calmer = self.train(self._twin.cpu, first, step, seconds / 2)
-        fine = calmer.diverged(first) is None
+        calm = self._calm_rate(first, step, state, seconds / 2)
         evidence = (
             Evidence(
                 tried="the same steps on the CPU",
                 outcome=trained.raised or f"diverges at step {step}",
             ),
             Evidence(
-                tried="the same steps on the CPU, learning rate ÷ 10",
-                outcome="does not diverge" if fine else "diverges as well",
+                tried=f"the same steps on the CPU, learning rate ÷ {calm or CALMER[-1]:,}",
+                outcome="does not diverge" if calm else "diverges as well",
             ),
             Evidence(tried="the batch at that step", outcome=self._batch(step)),
         )
@@ -124,8 +123,21 @@ class Alone:
             Verdict.DIVERGES_ON_CPU,
             f"The CPU's training diverges too, by step {step}: the device is not to blame.",
             evidence=evidence,
-            remedy="lower the learning rate" if fine else "look at the data and the model",
+            remedy=f"lower the learning rate: ÷ {calm:,} is enough for these steps"
+            if calm
+            else "look at the data and the model",
         )
+
+    def _calm_rate(self, first: int, last: int, state: State, seconds: float) -> int | None:
+        """What the learning rate has to be divided by, for these steps to go well."""
+        for divisor in CALMER:
+            load(self._twin.cpu, state)
+            for group in self._twin.cpu.optimizer.param_groups:
+                group["lr"] /= divisor
+            calmer = self.train(self._twin.cpu, first, last, seconds / len(CALMER))
+            if calmer.diverged(first) is None:
+                return divisor
+        return None
 
     def _batch(self, step: int) -> str:
         batch: Sequence[object] = self._twin.batch(min(step, self._twin.total_steps))

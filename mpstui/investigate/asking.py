@@ -82,6 +82,13 @@ class Investigator(Investigating):
         self._asker = Asker()
 
     def run(self, tell: Tell) -> Investigation:  # noqa: D102 - the protocol says it
+        try:
+            return self._run(tell)
+        finally:
+            for left in (self._folder.state, self._folder.begun):
+                left.unlink(missing_ok=True)
+
+    def _run(self, tell: Tell) -> Investigation:
         died = self._ask(tell)
         finding = self._folder.finding()
         if finding is None and died != "stopped" and self._folder.begun.exists():
@@ -94,7 +101,7 @@ class Investigator(Investigating):
                 workload=request.config.workload,
                 device=request.config.device,
                 run=Path(request.run).name,
-                verdict=Verdict.NOTHING,
+                verdict=Verdict.INCOMPLETE,
                 summary=f"the investigation ended early: {died or 'its worker found nothing'}",
                 error=died or "the worker ended without a finding",
             )

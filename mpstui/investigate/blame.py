@@ -242,16 +242,20 @@ class Blamer:
     def _script(self, script: Script) -> tuple[str, str]:
         notes = []
         if self._fault_name:
-            notes = [
-                f"SIMULATED: the fault is there under `python -m mpstui.divergence.simulate "
-                f"{Path(self._fault_name).name} repro.py`.",
-            ]
+            own = fault_file(self._fault_name)
+            name = f"fault.py:{own[1]}" if own else self._fault_name
+            command = f"python -m mpstui.divergence.simulate {name} repro.py"
+            notes = [f"SIMULATED: the fault is there under `{command}`."]
         try:
             text = source(script._replace(notes=tuple(notes), simulated=bool(self._fault_name)))
         except (ValueError, reference.Unreferenced) as error:
             return "", f"none: {error}"
         self._folder.repro.write_text(text, encoding="utf-8")
         with_fault = self._run(self._fault_name)
+        if with_fault == 0:
+            told = "In a fresh process it exits with 0: the fault depends on what ran before."
+            ending = script._replace(notes=(*notes, told), simulated=bool(self._fault_name))
+            self._folder.repro.write_text(source(ending), encoding="utf-8")
         seen = f"exit status {with_fault}"
         if self._fault_name:
             seen += f" with the fault, {self._run('')} without"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from mpstui.domain.catalogue import CATALOGUE
@@ -28,10 +29,7 @@ class Conclusion(NamedTuple):
         """Rows of the catalogue that are about the op at fault, by id."""
         if self.op is None or not self.kind:
             return ()
-        packet = self.op.op.split(".")[1].strip("_")
-        stem = packet.removeprefix("native_").removesuffix("_backward")
-        rows = ((row.id, row.op.replace(" ", "_").lower()) for row in CATALOGUE)
-        return tuple(id for id, op in rows if stem and stem in op)
+        return tuple(row.id for row in CATALOGUE if _about(row.op.lower(), self.op))
 
 
 def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Conclusion:
@@ -55,5 +53,18 @@ def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Con
 def belongs(op: OpAtFault) -> str:
     """The sentence that says where in the model an op comes from."""
     if op.source:
-        return f" It belongs to {op.source}, `{op.code}`."
+        touched = f", {', '.join(op.parameters)}" if op.parameters else ""
+        return f" It belongs to {op.source}, `{op.code}`{touched}."
     return f" It touches {', '.join(op.parameters)}." if op.parameters else ""
+
+
+def _about(row: str, op: OpAtFault) -> bool:
+    """Whether a row of the catalogue is about the op, and about such inputs as it had."""
+    _, packet, overload = op.op.split(".")
+    stem = packet.strip("_").removeprefix("native_").removesuffix("_backward").replace("_", "")
+    words = {word.replace("_", "") for word in re.findall(r"[a-z0-9_]+", row)}
+    if stem not in words:
+        return False
+    if "stride-0" in row or "expanded" in row:
+        return any(re.search(r"strides \(.*\b0\b", each) for each in op.inputs)
+    return "out=" not in row or overload == "out"

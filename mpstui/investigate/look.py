@@ -12,13 +12,16 @@ from mpstui.divergence.attribution import Attribution
 from mpstui.divergence.draws import Draws
 from mpstui.divergence.guard import Guard, Trespass
 from mpstui.divergence.journal import NO_JOURNAL, Journal
-from mpstui.divergence.lockstep import in_lockstep
+from mpstui.divergence.lockstep import Shared, in_lockstep
 from mpstui.divergence.shadow import Found, Reached, Shadow, Witnessed
-from mpstui.divergence.step import Side, State, load, save
+from mpstui.divergence.step import Side, State, load, save, take_step
 from mpstui.divergence.trace import Parting, Trace, parting
 from mpstui.domain.investigation import Lockstep
 
 from .twin import Twin
+
+ERRORS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
+"""What a step may raise: the CPU's BCE refuses NaN, for one."""
 
 CONFIRMED = 6
 """Ops of a step that are looked at a second time, with their inputs kept."""
@@ -39,6 +42,10 @@ class Looked(NamedTuple):
     suspects: tuple[Found, ...]
     checked: int
     unreferenced: dict[str, str]
+    raised: str = ""
+    """The error that the device's step ended with, and the CPU's did not."""
+    raising: Witnessed | None = None
+    """The op that raised it, where it was one."""
 
 
 class Looker:
@@ -61,9 +68,15 @@ class Looker:
             before(state)
         # The check comes first: it writes down each op, should one end the process.
         shadow = Shadow(self._draws, self._journal)
-        shadowed = self.lockstep(step, state, under=shadow)
+        try:
+            shadowed = self.lockstep(step, state, under=shadow)
+        except ERRORS as error:
+            return self._after_error(step, state, shadow, error)
         wrong = self._confirm(step, state, shadow)
-        plain = self.lockstep(step, state)
+        try:
+            plain = self.lockstep(step, state)
+        except ERRORS as error:  # not the first time: some faults wait
+            return self._again(step, state, error)
         suspects = tuple(each for each in shadow.found if each.judgement.status == "suspect")
         return Looked(
             step,
@@ -82,13 +95,14 @@ class Looker:
         device, cpu = self.twin.device, self.twin.cpu
         load(device, state)
         load(cpu, state)
-        return in_lockstep(device, cpu, self.twin.batch(step), step, self._draws, under)
+        mode = under or Shared(self._draws, self._journal)
+        return in_lockstep(device, cpu, self.twin.batch(step), step, self._draws, mode)
 
     def witness(self, step: int, state: State, only: frozenset[int]) -> dict[int, Witnessed]:
         """The step once more, with the inputs and the places of some ops kept."""
         attribution = Attribution(self.twin.device)
         shadow = Shadow(self._draws, self._journal, only, keep=True, attribution=attribution)
-        with anomaly():
+        with anomaly(), contextlib.suppress(*ERRORS):
             self.lockstep(step, state, under=shadow)
         return shadow.witnessed
 
@@ -127,6 +141,52 @@ class Looker:
             trace.phase = "optimizer"
             side.optimizer.step()
         return trace
+
+    def _after_error(self, step: int, state: State, shadow: Shadow, error: Exception) -> Looked:
+        """The device's step raised an error: what was wrong before, or the op that raised it."""
+        wrong = self._confirm(step, state, shadow)
+        if not wrong and not self._cpu_takes(step, state):
+            raise error  # by right
+        said = " ".join(str(error).split())[:200]
+        apart = Lockstep(
+            step=step,
+            loss=None,
+            cpu_loss=None,
+            loss_gap=None,
+            gradient_gap=None,
+            phase=shadow.phase,
+        )
+        return Looked(
+            step,
+            state,
+            apart,
+            apart,
+            wrong,
+            (),
+            shadow.checked,
+            shadow.unreferenced,
+            f"{type(error).__name__}: {said}",
+            self.before_op(step, state, shadow.index) if not wrong else None,
+        )
+
+    def _again(self, step: int, state: State, error: Exception) -> Looked:
+        """The step raised an error that it did not raise under the check: under the check again."""
+        shadow = Shadow(self._draws, self._journal)
+        with contextlib.suppress(*ERRORS):
+            self.lockstep(step, state, under=shadow)
+        return self._after_error(step, state, shadow, error)
+
+    def _cpu_takes(self, step: int, state: State) -> bool:
+        """Whether the CPU's own step raises nothing."""
+        cpu = self.twin.cpu
+        load(cpu, state)
+        self._draws.restart(step)
+        try:
+            with Shared(self._draws):
+                take_step(cpu, cpu.place(self.twin.batch(step)))
+        except ERRORS:
+            return False
+        return True
 
     def _confirm(self, step: int, state: State, shadow: Shadow) -> tuple[Witnessed, ...]:
         """Of what looked wrong, what is: some inputs were overwritten before they could be kept."""

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from mpstui.divergence.call import Call
 from mpstui.divergence.journal import Begun, Journal
 from mpstui.divergence.step import State, load, save
-from mpstui.domain.investigation import Curve, Investigation, Lockstep, Stage, Verdict
+from mpstui.domain.investigation import Curve, Evidence, Investigation, Lockstep, Stage, Verdict
 
 from .alone import Alone
 from .blame import Blamer, op_at_fault
-from .conclusion import Conclusion, of_blame
-from .look import Looked, Looker
+from .conclusion import Conclusion, belongs, of_blame
+from .look import ERRORS, Looked, Looker
 from .request import Folder, Request
 from .start import Start
 from .telling import Teller
@@ -63,6 +63,8 @@ class Search:
             return self._finding(self._clean(start), self._looks[-1] if self._looks else None)
         differs = f"differs in {look.plain.phase}" if look.plain.phase else "agrees with the CPU"
         self._teller.done(Stage.LOCKSTEP, f"step {look.step} {differs}")
+        if look.raised and not look.wrong:
+            return self._finding(self._raises(look), look)
         if look.wrong and not self._setting_explains(look):
             return self._finding(self._faulty(look), look)
         return self._finding(explain(self._looker, look, self._teller), look)
@@ -74,7 +76,7 @@ class Search:
         witnessed = self._looker.before_op(begun.step, state, begun.index)
         if witnessed is None:
             words = f"the process ended ({how}) in {begun.op}, and did not come there again"
-            return self._finding(Conclusion(Verdict.NOTHING, words), None, curves=False)
+            return self._finding(Conclusion(Verdict.INCOMPLETE, words), None, curves=False)
         self._teller.done(Stage.OPS, f"op {begun.index}, {begun.op}, in {begun.phase}")
         blame = self._blamer.blame_deadly(witnessed, begun.step, how)
         return self._finding(of_blame(blame, self._device), None, curves=False)
@@ -101,11 +103,11 @@ class Search:
                     said = f"step {step}, {place + 1} of {len(closely)}"
                     self._teller.say(Stage.LOCKSTEP, said, place / len(closely))
                     look = self._look(step)
-                except RuntimeError:  # the CPU's BCE refuses NaN, for one
+                except ERRORS:  # on the CPU too
                     self._raised = True
                     break
                 self._looks.append(look)
-                if look.wrong or look.plain.phase or self._lower(look):
+                if look.wrong or look.raised or look.plain.phase or self._lower(look):
                     return look
                 if look.plain.loss is None:
                     break
@@ -113,7 +115,7 @@ class Search:
 
     def _look(self, step: int) -> Looked:
         look = self._looker.look(step, self._keep)
-        if look.plain.phase and not look.shadowed.phase and not look.wrong:
+        if look.plain.phase and not (look.shadowed.phase or look.wrong or look.raised):
             # Right the first time: some faults wait for what memory held before.
             load(self._twin.device, look.state)
             again = self._looker.look(step, self._keep)
@@ -145,6 +147,24 @@ class Search:
         also = tuple(op_at_fault(each, look.step) for each in others)
         return of_blame(blame, self._device, also)
 
+    def _raises(self, look: Looked) -> Conclusion:
+        """An error that the CPU's step does not raise."""
+        self._teller.done(Stage.OPS, f"the device's step raises {look.raised}")
+        evidence = (Evidence(tried="the same step on the CPU", outcome="raises nothing"),)
+        where = f"step {look.step} raises an error on {self._device}, in {look.plain.phase}"
+        if look.raising is None:
+            words = f"{where}, outside of any op: {look.raised}"
+            return Conclusion(Verdict.OTHER_OPS, words, evidence=evidence)
+        op = replace(op_at_fault(look.raising, look.step), where="", values=look.raised)
+        return Conclusion(
+            Verdict.FAULTY_OP,
+            f"{op.op} in {op.phase} raises {look.raised}.{belongs(op)}",
+            kind="raises an error",
+            op=op,
+            evidence=evidence,
+            repro_note="none: the error itself says what the device refuses",
+        )
+
     def _earlier(self, look: Looked) -> list[Call]:
         """Calls of the same op in the same step that came before it, one of each shape."""
         index, op = look.wrong[0].found.number, look.wrong[0].found.op
@@ -158,8 +178,7 @@ class Search:
         return list(calls.values())
 
     def _clean(self, start: Start) -> Conclusion:
-        count = len(self._looks)
-        steps = f"{count} step{'' if count == 1 else 's'}"
+        steps = ranges([look.step for look in self._looks])
         if self._looks:
             checked = sum(look.checked for look in self._looks)
             self._teller.done(Stage.LOCKSTEP, f"{steps} agree with the CPU")
@@ -172,6 +191,9 @@ class Search:
             found = self._alone.diverges_too(first, state, bad, seconds, self._teller)
             if found is not None:
                 return found
+        if not self._looks:
+            raised = "the first step raises an error on the CPU too"
+            return Conclusion(Verdict.INCOMPLETE, f"No step could be looked at: {raised}.")
         return Conclusion(Verdict.NOTHING, f"{steps} agree with the CPU, op by op.")
 
     def _finding(
@@ -222,6 +244,18 @@ def steps_to_look_at(done: int, count: int, bad_step: int | None) -> list[int]:
     if bad_step is not None and bad_step > done:
         steps |= set(range(max(done + 1, bad_step + 2 - count), bad_step + 2))
     return sorted(steps)
+
+
+def ranges(steps: list[int]) -> str:
+    """Steps in words: ``steps 1–20 and 841–860``."""
+    spans: list[list[int]] = []
+    for step in sorted(set(steps)):
+        if spans and spans[-1][1] == step - 1:
+            spans[-1][1] = step
+        else:
+            spans.append([step, step])
+    words = " and ".join(f"{low}–{high}" if high > low else f"{low}" for low, high in spans)
+    return f"step{'' if len(set(steps)) == 1 else 's'} {words or 'none'}"
 
 
 def _names(found: Iterable[str]) -> tuple[str, ...]:

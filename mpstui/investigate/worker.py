@@ -54,7 +54,7 @@ def investigate(folder: Folder, request: Request, died: str, teller: Teller) -> 
             workload=request.config.workload,
             device=request.config.device,
             run=Path(request.run).name,
-            verdict=Verdict.NOTHING,
+            verdict=Verdict.INCOMPLETE,
             summary=f"the investigation ended early: {shown}",
             error=shown,
             seconds=teller.seconds,

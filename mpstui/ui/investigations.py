@@ -114,7 +114,7 @@ def _failed(inquiry: Inquiry, error: str) -> Investigation:
         workload=inquiry.config.workload,
         device=inquiry.config.device,
         run=inquiry.run.id,
-        verdict=Verdict.NOTHING,
+        verdict=Verdict.INCOMPLETE,
         summary=f"the investigation ended early: {error}",
         error=error,
     )

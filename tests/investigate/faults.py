@@ -74,3 +74,39 @@ class Race(TorchDispatchMode):
                 return True
             frame = frame.f_back  # type: ignore[assignment]
         return False
+
+
+class Raises(TorchDispatchMode):
+    """As a command buffer does that ends with an error; not at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if str(func) == "aten.threshold_backward.default":
+            self.calls += 1
+            if self.calls > 3:
+                raise RuntimeError("command buffer exited with error status 5")
+        return func(*args, **(kwargs or {}))
+
+
+class NanInExp(TorchDispatchMode):
+    """One NaN, which the loss then refuses: the CPU's BCE raises on it."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if str(func) == "aten.exp.default":
+            out = out.clone()
+            out.view(-1)[7] = float("nan")
+        return out
+
+
+class PoolIndices(TorchDispatchMode):
+    """The values are right, and the indices point at the first pixel."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if str(func) == "aten.max_pool2d_with_indices.default":
+            return out[0], torch.zeros_like(out[1])
+        return out

@@ -105,7 +105,7 @@ def test_a_worker_that_dies_at_once_is_told_and_not_asked_again(
     worker("import os; os.abort()", monkeypatch)
     folder = new_folder(_request(), _now(), tmp_path)
     finding = Investigator(folder).run(lambda told: None)
-    assert finding.verdict is Verdict.NOTHING
+    assert finding.verdict is Verdict.INCOMPLETE
     assert "SIGABRT" in finding.error
 
 
