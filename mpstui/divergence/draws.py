@@ -13,7 +13,8 @@ import torch
 from torch.utils._pytree import tree_map
 
 from .cases import REFUSALS
-from .schema import Facts, results
+from .reference import undisturbed
+from .schema import Facts, is_random, results
 
 
 class Draws:
@@ -29,6 +30,14 @@ class Draws:
     def restart(self, step: int) -> None:
         """A pass over a step begins."""
         self._step, self._count = step, 0
+
+    def run(self, op: Any, facts: Facts, args: Any, kwargs: Any) -> Any:
+        """Run an op; one that draws gets the shared numbers."""
+        out = op(*args, **kwargs)
+        if is_random(op, facts, args, kwargs):
+            with undisturbed():
+                self.share(op, facts, args, kwargs, out)
+        return out
 
     def share(self, op: Any, facts: Facts, args: Any, kwargs: Any, out: Any) -> None:
         """Put the shared numbers in place of what the device drew.

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .call import Call, capture
 from .draws import Draws
 from .reference import undisturbed
-from .schema import facts_of, is_random, tensors, written
+from .schema import facts_of, tensors, written
 from .step import Side
 from .storages import flat
 
@@ -68,12 +68,12 @@ class Guard(TorchDispatchMode):
         facts = facts_of(func)
         self.index += 1
         if self.found is not None:
-            return self._run(func, facts, args, kwargs)
+            return self._draws.run(func, facts, args, kwargs)
         with undisturbed():
             for place, tensor in enumerate(tensors((args, kwargs)), 1):
                 self._watch(tensor, f"argument {place} of op {self.index}, {facts.name}")
             call = capture(func, args, kwargs)
-        out = self._run(func, facts, args, kwargs)
+        out = self._draws.run(func, facts, args, kwargs)
         with undisturbed():
             mine = {t.untyped_storage().data_ptr() for _, t in written(facts, args, kwargs)}
             for pointer in mine & self._watched.keys():
@@ -81,13 +81,6 @@ class Guard(TorchDispatchMode):
             self._look(facts.name, mine, call)
             for tensor in tensors(out):
                 self._watch(tensor, f"the output of op {self.index}, {facts.name}")
-        return out
-
-    def _run(self, func: Any, facts: Any, args: Any, kwargs: Any) -> Any:
-        out = func(*args, **kwargs)
-        if facts.random and is_random(func, facts, args, kwargs):
-            with undisturbed():
-                self._draws.share(func, facts, args, kwargs, out)
         return out
 
     def _look(self, op: str, mine: set[int], call: Call) -> None:

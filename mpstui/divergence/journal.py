@@ -18,8 +18,6 @@ class Begun(msgspec.Struct, frozen=True, array_like=True):
     index: int
     phase: str
     op: str
-    doing: str = "step"
-    """``step``, or what else was tried with it: ``repeat``, ``shrink``."""
 
 
 class Journal:

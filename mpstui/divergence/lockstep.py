@@ -19,7 +19,7 @@ from mpstui.domain.investigation import Lockstep
 
 from .draws import Draws
 from .journal import NO_JOURNAL, Begun, Journal
-from .schema import facts_of, is_random
+from .schema import facts_of
 from .step import Batch, Side
 
 LOSS = 1e-3
@@ -60,11 +60,7 @@ class Shared(TorchDispatchMode):
         facts = facts_of(func)
         self._number += 1
         self._journal.begin(Begun(self._step, self._number, self.phase, facts.name))
-        out = func(*args, **kwargs)
-        if facts.random and is_random(func, facts, args, kwargs):
-            with torch.no_grad():
-                self._draws.share(func, facts, args, kwargs, out)
-        return out
+        return self._draws.run(func, facts, args, kwargs)
 
 
 def in_lockstep(

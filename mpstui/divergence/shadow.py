@@ -109,7 +109,7 @@ class Shadow(TorchDispatchMode):
             self._witness(unfinished, facts, (), args, kwargs)
             raise Reached
         asked = self._only is None or self.index in self._only
-        if facts.random and is_random(func, facts, args, kwargs):
+        if is_random(func, facts, args, kwargs):
             return self._draw(func, facts, args, kwargs, asked)
         if not (asked and facts.checked):
             return func(*args, **kwargs)

@@ -11,7 +11,7 @@ from .attribution import Attribution, Place
 from .compare import gap
 from .draws import Draws
 from .reference import undisturbed
-from .schema import facts_of, is_random, results
+from .schema import facts_of, results
 from .step import Side
 
 ROOM = 2**30
@@ -63,10 +63,8 @@ class Trace(TorchDispatchMode):
         """Run an op, and keep what it gave."""
         kwargs = kwargs or {}
         facts = facts_of(func)
-        out = func(*args, **kwargs)
+        out = self._draws.run(func, facts, args, kwargs)
         with undisturbed():
-            if facts.random and is_random(func, facts, args, kwargs):
-                self._draws.share(func, facts, args, kwargs, out)
             place = self._attribution.of(self.phase, facts, out, args, kwargs)
             named = results(facts, out, args, kwargs) if facts.checked else []
             size = sum(tensor.numel() * tensor.element_size() for _, tensor in named)

@@ -110,10 +110,16 @@ class Looker:
         """An op that ends the process: its inputs and place, without running it."""
         attribution = Attribution(self.twin.device)
         nothing: frozenset[int] = frozenset()
-        shadow = Shadow(self._draws, only=nothing, attribution=attribution, stop=index)
-        with anomaly(), contextlib.suppress(Reached):
-            self.lockstep(step, state, under=shadow)
-        return shadow.witnessed.get(index)
+        for _ in range(2):
+            shadow = Shadow(self._draws, only=nothing, attribution=attribution, stop=index)
+            try:
+                with anomaly():
+                    self.lockstep(step, state, under=shadow)
+            except Reached:
+                return shadow.witnessed[index]
+            except ERRORS:
+                index = shadow.index  # an op raises earlier than it did before: that one, then
+        return None
 
     def trespass(self, step: int, state: State) -> tuple[Trespass, Witnessed | None] | None:
         """An op that writes where it must not."""

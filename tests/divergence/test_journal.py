@@ -19,12 +19,12 @@ def test_the_journal_outlives_a_killed_process(tmp_path: Path) -> None:
         "from mpstui.divergence.journal import Begun, Journal\n"
         "journal = Journal(Path(sys.argv[1]))\n"
         "journal.begin(Begun(3, 41, 'forward', 'aten.some_very_long_name.default'))\n"
-        "journal.begin(Begun(3, 42, 'backward', 'aten.mm.default', 'repeat'))\n"
+        "journal.begin(Begun(3, 42, 'backward', 'aten.mm.default'))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert last_begun(path) == Begun(3, 42, "backward", "aten.mm.default", "repeat")
+    assert last_begun(path) == Begun(3, 42, "backward", "aten.mm.default")
 
 
 @pytest.mark.parametrize(

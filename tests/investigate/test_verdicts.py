@@ -94,6 +94,13 @@ def test_an_error_that_the_cpu_does_not_raise_names_the_op_that_raised_it(tmp_pa
     assert "relu(" in found.op.code
 
 
+def test_an_op_that_raises_earlier_the_next_time_is_named_all_the_same(tmp_path: Path) -> None:
+    found = with_fault("RaisesEarlier", tmp_path)
+    assert found.kind == "raises an error"
+    assert found.op is not None
+    assert (found.op.op, found.op.phase) == ("aten.relu.default", "forward")
+
+
 def test_a_nan_that_the_loss_refuses_is_put_on_the_op_that_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
