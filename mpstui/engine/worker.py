@@ -1,4 +1,6 @@
-"""The worker: ``python -m mpstui.engine.worker RUN_DIR``. One process for each run.
+"""The worker: ``python -m mpstui.engine.worker [RUN_DIR]``. One process for each run.
+
+Without a run it is a warm one: it imports torch, and its keeper tells it the run later.
 
 A training thread does everything of the run that touches torch (two threads would open two OpenMP
 pools, and two threads on MPS crash); the main thread obeys control.json and samples psutil. A
@@ -9,14 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -39,8 +42,10 @@ from mpstui.telemetry.gpu import open_gpu
 from mpstui.telemetry.system import SystemSampler
 
 from .gate import Gate
+from .pipes import take_pipes, teller, told_run, words_of
 
 if TYPE_CHECKING:  # torch is imported by the training thread, when its time has come
+    from .loop import Choose
     from .setup import Setup
     from .snapshots import Progress
 
@@ -96,7 +101,8 @@ def train_run(
         setup = set_up(config, run.dataset() or Dataset(source="embedded"), run.path)
         setup, resume = _resumed(run, setup)
         snapshots = Snapshots(run.path, frozen=lambda: diary.history.alarm is not None)
-        loop = Loop(setup, gate, energy=energy, snapshots=snapshots, resume=resume)
+        chooser = _chooser(run, diary) if config.calibrate != "off" else None
+        loop = Loop(setup, gate, energy=energy, snapshots=snapshots, resume=resume, choose=chooser)
         for event in loop.events():
             tell(event)
             step = loop.step
@@ -108,6 +114,14 @@ def train_run(
         shown = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
         tell(RunFailed(at=time.time(), step=step, error=shown))
     run.write_summary(summarise(run.id, config, run.machine(), diary.history))
+
+
+def _chooser(run: RunDir, diary: Diary) -> Choose | None:
+    """What settles the run's plan; where it is resumed, that of the run that it goes on from."""
+    from .fast.choose import Chooser
+
+    machine, before = run.machine(), diary.history.plan
+    return Chooser(machine, before.plan if before else None) if machine else None
 
 
 def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
@@ -127,46 +141,56 @@ def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
     return replace(setup, notes=notes), snapshot.progress
 
 
-def main(path: Path) -> None:
-    """Be a worker under a keeper."""
-    words, keeper = _take_pipes()
+def main(path: Path | None) -> None:
+    """Be a worker under a keeper: of a run, or with None a warm one, of the run that it is told."""
+    said, keeper = take_pipes()
+    words = words_of(keeper)
+    begin: queue.SimpleQueue[Begin] = queue.SimpleQueue()
+    told = (begin, path is None)
+    # A daemon, lest it wait for ever where what comes before the run's start fails in this thread.
+    training = threading.Thread(target=_train, args=told, name="training", daemon=True)
+    if path is None:
+        training.start()
+        path = told_run(words)
     run = RunDir(path)
-    gate = Gate(say=_teller(words), refereed=True)
+    gate = Gate(say=teller(said), refereed=True)
     with LogWriter(run.events) as log:
         diary = Diary(run, log)
         alarms = Alarms(run, gate, diary)
-        threading.Thread(target=_hear, args=(keeper, gate, alarms), daemon=True).start()
+        threading.Thread(target=_hear, args=(words, gate, alarms), daemon=True).start()
         energy = EnergyMeter()
-        told = (run, gate, diary, energy.joules)
-        training = threading.Thread(target=train_run, args=told, name="training")
-        training.start()
+        begin.put(Begin(run, gate, diary, energy.joules))
+        if not training.is_alive():
+            training.start()
         try:
             _attend(run, gate, diary, training, energy)
         finally:
             training.join()  # what goes wrong with watching must not cost the run its end
 
 
-def _take_pipes() -> tuple[TextIO, int]:
-    """The pipes to and from the keeper, taken out of stdout's and stdin's place.
+class Begin(NamedTuple):
+    """What the training thread is given to begin with: the arguments of ``train_run``."""
 
-    What libraries print must not mix with our words. And a DataLoader's forked process closes its
-    ``sys.stdin`` first of all: it would wait for ever for the lock of a thread that reads there.
-    """
-    words, keeper = os.fdopen(os.dup(1), "w", buffering=1), os.dup(0)
-    os.dup2(2, 1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    return words, keeper
+    run: RunDir
+    gate: Gate
+    diary: Diary
+    energy: Callable[[], float | None]
 
 
-def _teller(words: TextIO) -> Callable[[str], None]:
-    def say(word: str) -> None:
-        with contextlib.suppress(OSError):  # the keeper is gone, and _hear stops the run
-            words.write(f"{word}\n")
-            words.flush()
+def _train(begin: queue.SimpleQueue[Begin], warm: bool) -> None:
+    """The training thread, from its start to the run's end."""
+    if warm:
+        with contextlib.suppress(Exception):  # train_run meets it again, and the run's log tells it
+            _import_ahead()
+    train_run(*begin.get())
 
-    return say
+
+def _import_ahead() -> None:
+    """Import what a run needs. No tensor is made and no device opened: that is the run's choice."""
+    # Torch imports this one when the first optimizer is made, and it takes as long as torch itself.
+    import torch._dynamo  # noqa: F401
+
+    from . import loop, setup, snapshot_budget  # noqa: F401
 
 
 class Alarms:
@@ -202,16 +226,12 @@ def act_on_alarm(run: RunDir, gate: Gate, policy: str, why: str) -> None:
         gate.stop(f"alarm: {why}")
 
 
-def _hear(keeper: int, gate: Gate, alarms: Alarms) -> None:
-    # Plain reads: a thread inside a buffered file would hold its lock when the process ends.
-    rest = b""
-    while block := os.read(keeper, 64):
-        *words, rest = (rest + block).split(b"\n")
-        for word in words:
-            if word.startswith(b"alarm "):
-                alarms.parted(msgspec.json.decode(word.removeprefix(b"alarm "), type=Parted))
-            else:
-                gate.turn(word.strip() == b"go")
+def _hear(words: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
+    for word in words:
+        if word.startswith(b"alarm "):
+            alarms.parted(msgspec.json.decode(word.removeprefix(b"alarm "), type=Parted))
+        else:
+            gate.turn(word.strip() == b"go")
     gate.stop("the keeper is gone")
 
 
@@ -249,4 +269,4 @@ def _attend(
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

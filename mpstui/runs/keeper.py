@@ -1,17 +1,17 @@
 """The keeper: starts the workers of a run or a comparison, gives them turns, writes how they ended.
 
-``python -m mpstui.runs.keeper RUN_DIR…``. It imports no torch and sleeps most of the time. Between
-it and a worker go single words, one a line: ``go``, ``wait`` and ``alarm …`` one way; ``ready``,
-``yielded``, ``paused`` and ``resumed`` the other.
+``python -m mpstui.runs.keeper RUN_DIR…``. It imports no torch and sleeps most of the time.
+``--warm N`` in place of the runs starts N workers that import torch ahead of their runs, which come
+as a line on stdin; when stdin is closed instead, nobody wants any and all end.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import queue
 import struct
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,75 +21,17 @@ import msgspec
 from mpstui.domain.course import Course
 from mpstui.domain.events import StepsCompleted
 
-from .child import environment, module_command
 from .control import Parted
 from .dataset import settle_dataset
 from .log import LogReader
-from .rundir import Exit, RunDir
+from .rundir import RunDir
+from .workers import Spare, Worker
 
 TURN_SECONDS = 2.0
 """Long enough that the steps left out at a turn's start are few, short enough to look alive."""
 
 POLL_SECONDS = 0.1
 WATCH_SECONDS = 0.5
-
-
-class Worker:
-    """A worker process as its keeper knows it."""
-
-    def __init__(self, run: RunDir, said: queue.Queue[tuple[Worker, str]]) -> None:
-        self.run = run
-        self.state = "starting"
-        """``starting``, ``ready``, ``running``, ``yielding``, ``paused`` or ``gone``."""
-        self._killed = False
-        with run.worker_log.open("ab") as log:
-            self._process = subprocess.Popen(
-                module_command("mpstui.engine.worker", str(run.path)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                bufsize=1,
-                errors="replace",
-                env=environment(),
-            )
-        threading.Thread(target=self._listen, args=(said,), daemon=True).start()
-
-    def _listen(self, said: queue.Queue[tuple[Worker, str]]) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            said.put((self, line.strip()))
-        code = self._process.wait()
-        self.run.write_exit(Exit(code=code, killed=self._killed))
-        said.put((self, "gone"))
-
-    def tell(self, word: str) -> None:
-        """Say a word to the worker; one that is gone does not hear it."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(f"{word}\n")
-            self._process.stdin.flush()
-        except (BrokenPipeError, OSError):
-            pass
-        else:
-            self.state = {"go": "running", "wait": "yielding"}.get(word, self.state)
-
-    def hear(self, word: str) -> None:
-        """Take in what the worker said."""
-        states = {
-            "ready": "ready",
-            "yielded": "ready",
-            "resumed": "ready",
-            "paused": "paused",
-            "gone": "gone",
-        }
-        self.state = states.get(word, self.state)
-
-    def obey(self) -> None:
-        """End the process if a person asks for that."""
-        if not self._killed and self.state != "gone" and self.run.wish() == "kill":
-            self._killed = True
-            self._process.kill()
 
 
 class Turns:
@@ -153,11 +95,19 @@ def _losses(log: LogReader) -> list[float]:
     return [loss for event in steps for (loss,) in struct.iter_unpack("<f", event.losses)]
 
 
-def keep(runs: Sequence[RunDir]) -> None:
-    """Look after some runs until each worker is gone."""
+def keep(runs: Sequence[RunDir], spares: Sequence[Spare] = ()) -> None:
+    """Look after some runs until each worker is gone.
+
+    Args:
+        runs: What to train.
+        spares: Warm workers for the first of them; those that are too many are ended.
+    """
+    for spare in spares[len(runs) :]:
+        spare.end()
     settle_dataset(runs)
     said: queue.Queue[tuple[Worker, str]] = queue.Queue()
-    workers = [Worker(run, said) for run in runs]
+    warm = [*spares, *(None for _ in runs)]
+    workers = [Worker(run, said, spare) for run, spare in zip(runs, warm, strict=False)]
     exclusive = len(runs) > 1 and runs[0].config().mode == "turns"
     turns = Turns(workers, exclusive)
     watches = [Watch(runs[0], worker) for worker in workers[1:]]
@@ -175,5 +125,23 @@ def keep(runs: Sequence[RunDir]) -> None:
             watch.look(time.monotonic())
 
 
+def wait_for_runs(count: int) -> None:
+    """Warm some workers, and keep the runs that whoever started this hands over."""
+    spares = [Spare() for _ in range(count)]
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):  # the app is gone, and nobody wants to train
+        for spare in spares:
+            spare.end()
+        return
+    runs = [RunDir(Path(path)) for path in json.loads(line)]
+    with (runs[0].path / "keeper.log").open("ab") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    keep(runs, spares)
+
+
 if __name__ == "__main__":
-    keep([RunDir(Path(argument)) for argument in sys.argv[1:]])
+    if sys.argv[1] == "--warm":
+        wait_for_runs(int(sys.argv[2]))
+    else:
+        keep([RunDir(Path(argument)) for argument in sys.argv[1:]])

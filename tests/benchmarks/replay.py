@@ -31,7 +31,7 @@ def write(path: Path, steps: int) -> None:
     """A log of so many steps, with a NaN, an inf and a −inf in its middle."""
     noise = np.random.default_rng(1)
     with LogWriter(path) as log:
-        log.append(_started(steps))
+        log.append(started(steps))
         for first in range(1, steps + 1, PER_EVENT):
             losses = 2.0 / (1 + first / 1e5) + 0.05 * noise.standard_normal(PER_EVENT)
             if first <= steps // 2 < first + PER_EVENT:
@@ -51,7 +51,8 @@ def write(path: Path, steps: int) -> None:
             )
 
 
-def _started(steps: int) -> RunStarted:
+def started(steps: int) -> RunStarted:
+    """The beginning of a constructed run."""
     return RunStarted(
         at=0.0,
         workload="mnist",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -32,11 +33,11 @@ from mpstui.domain.summarise import summarise
 from mpstui.engine.gate import Gate
 from mpstui.engine.worker import Diary, train_run
 from mpstui.runs.child import environment, module_command
-from mpstui.runs.launch import launch
+from mpstui.runs.launch import Warm, launch
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 
-PATIENCE = 60.0
+from tests.processes import PATIENCE, wait_until_ended  # isort: skip
 
 
 @pytest.fixture(autouse=True)
@@ -199,8 +200,10 @@ def test_a_runs_folder_holds_only_what_is_meant_to_be_there(tmp_path: Path) -> N
 
 
 def test_a_run_obeys_control_json(tmp_path: Path) -> None:
-    run = new_run(tmp_path, device="cpu@threads=1")
-    keeper = launch([run])
+    """Its worker is a warm one, of which nobody could tell."""
+    run, warm = new_run(tmp_path, device="cpu@threads=1"), Warm()
+    warm.heat(1)
+    keeper = launch([run], warm)
     try:
         wait_for(run, trained)
         run.ask("pause")
@@ -234,14 +237,34 @@ def test_a_worker_whose_keeper_is_killed_stops(tmp_path: Path) -> None:
     os.kill(keeper.pid, signal.SIGKILL)
     keeper.wait(PATIENCE)
     assert len(workers) == 1
-    _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
-    assert alive == []
+    wait_until_ended(workers)
     stopped, summary = read(run)[-1], run.summary()
     assert isinstance(stopped, RunStopped)
     assert stopped.reason == "the keeper is gone"
     assert stopped.step > 0
     assert summary is not None
     assert summary.status == "stopped"
+
+
+def test_a_warm_worker_prints_into_its_runs_log_and_needs_no_torchvision(tmp_path: Path) -> None:
+    """Python itself prints what is imported, before the run is known and after."""
+    run = new_run(tmp_path, workload="mnist", device="cpu@threads=1", dry_run=True)
+    worker = subprocess.Popen(
+        module_command("mpstui.engine.worker"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**environment(), "PYTHONPROFILEIMPORTTIME": "1"},
+    )
+    with worker:
+        assert worker.stdin is not None
+        worker.stdin.write(f"run {json.dumps(str(run.path))}\ngo\n".encode())
+        worker.stdin.flush()
+        assert worker.wait(PATIENCE) == 0
+    assert any(isinstance(event, RunFinished) for event in read(run))
+    imported = {line.rpartition("|")[2].strip() for line in run.worker_log.read_text().splitlines()}
+    assert {"torch", "torch._dynamo", "mpstui.engine.loop"} <= imported
+    assert "torchvision" not in imported
 
 
 def test_a_worker_whose_keeper_went_before_it_was_ready_stops(tmp_path: Path) -> None:

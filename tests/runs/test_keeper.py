@@ -10,7 +10,7 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.events import RunFinished, RunStarted, StepsCompleted
 from mpstui.domain.history import Status
-from mpstui.runs import keeper
+from mpstui.runs import keeper, workers
 from mpstui.runs.keeper import TURN_SECONDS, Turns
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, Exit, RunDir
@@ -135,7 +135,7 @@ SLEEPS = "import sys; print('ready', flush=True); sys.stdin.read()"
 
 
 def worker_is(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(keeper, "module_command", lambda *_: [sys.executable, "-c", code])
+    monkeypatch.setattr(workers, "module_command", lambda *_: [sys.executable, "-c", code])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")

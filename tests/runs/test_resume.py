@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from mpstui.domain.events import (
     StepsCompleted,
 )
 from mpstui.domain.history import Status
+from mpstui.engine.data.mnist import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.snapshots import load_snapshot
 from mpstui.engine.worker import Diary, train_run
@@ -57,9 +59,16 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Epochs of 120 samples."""
+    """Epochs of 120 samples, tested on 200 digits."""
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 120)
     monkeypatch.setattr("mpstui.engine.data.order.EPOCH_SAMPLES", 120)
+
+    def few(dataset: Dataset, data_dir: str) -> Digits:
+        digits = load_digits(dataset, data_dir)
+        images, labels = digits.test_images[:200], digits.test_labels[:200]
+        return replace(digits, test_images=images, test_labels=labels)
+
+    monkeypatch.setattr("mpstui.engine.setup.load_digits", few)
 
 
 @pytest.fixture
@@ -69,7 +78,7 @@ def store(tmp_path: Path) -> RunStore:
 
 def new(store: RunStore, device: str = "cpu", **values: Any) -> RunDir:
     asked = {"workload": "vae", "batch_size": 20_000, "test_batch_size": 1000, "epochs": 3}
-    config = make_config({**asked, **values})
+    config = make_config({**asked, "calibrate": "off", **values})
     (run,) = store.create(config, [parse_device(device)], read_machine(), NOW)
     run.write_dataset(Dataset(source="embedded"))
     return run
@@ -385,7 +394,7 @@ def test_an_alarm_keeps_the_run_from_saving_any_more(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes from the keeper, through another thread of the worker."""
-    run, gate = new(store), Gate()
+    run, gate = new(store, batch_size=40), Gate()
     stop_in(monkeypatch, gate, 2)
     with LogWriter(run.events) as log:
         diary = Diary(run, log)
@@ -402,7 +411,7 @@ def test_an_alarm_keeps_the_run_from_saving_any_more(
 def test_a_stopped_worker_leaves_a_snapshot_of_its_last_step(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, gate = new(store), Gate()
+    run, gate = new(store, batch_size=40), Gate()
     stop_in(monkeypatch, gate, 2)
     train(run, gate)
     ((step, path),) = run.snapshots()

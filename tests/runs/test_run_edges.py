@@ -17,16 +17,17 @@ from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.events import RunPaused, RunStopped, SystemSampled, encode
 from mpstui.domain.history import Status
 from mpstui.domain.machine import Machine
-from mpstui.runs import keeper
+from mpstui.runs import keeper, workers
 from mpstui.runs.child import ending
 from mpstui.runs.dataset import RETRY_SECONDS, decide
-from mpstui.runs.keeper import Turns, Worker
+from mpstui.runs.keeper import Turns
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.paths import full_mnist
 from mpstui.runs.rundir import Dataset, Exit, Keeper, RunDir
 from mpstui.runs.settings import load_last, save_last
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
+from mpstui.runs.workers import Worker
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 PATIENCE = 30.0
@@ -217,7 +218,7 @@ def test_processes_take_turns_to_the_end(tmp_path: Path, monkeypatch: pytest.Mon
     turns = tmp_path / "turns"
     code = WORKER.format(path=str(turns))
     monkeypatch.setattr(
-        keeper, "module_command", lambda module, path: [sys.executable, "-c", code, path]
+        workers, "module_command", lambda module, path: [sys.executable, "-c", code, path]
     )
     monkeypatch.setattr(keeper, "TURN_SECONDS", 0.0)
     first, second = made(tmp_path / "runs", "cpu,cpu@threads=1")
