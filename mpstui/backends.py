@@ -19,12 +19,18 @@ from typing_extensions import override
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import DeviceUnavailable
 
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Types that autocast computes in, by the precision's name."""
+
 
 class Backend:
     """A device that can be trained on; this base is the CPU."""
 
     loader_options: ClassVar[dict[str, Any]] = {}
     """What the article's script gives its DataLoader on this device."""
+
+    pins: ClassVar[bool] = False
+    """Whether copies from pinned memory of the host are quicker. MPS has no such memory."""
 
     def __init__(self, spec: DeviceSpec) -> None:
         self.spec = spec
@@ -64,21 +70,31 @@ class Backend:
         Returns:
             Notes for the reader of the results.
         """
-        if precision == "bf16":
-            return ("bf16 autocast: a lower precision than the article's float32",)
+        if precision in HALVES:
+            scaled = ", gradients scaled" if precision == "fp16" else ""
+            return (f"{precision} autocast{scaled}: a lower precision than the article's float32",)
         return ()
 
     def lower_precision(self, precision: str) -> list[tuple[str, str]]:
         """What makes results less exact than float32, each with the switch that removes it."""
-        if precision == "bf16":
-            return [("bf16 autocast", "train with --precision float32, without torch.autocast")]
+        if precision in HALVES:
+            switch = "train with --precision float32, without torch.autocast"
+            return [(f"{precision} autocast", switch)]
         return []
 
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
         """The context that a forward pass runs in."""
-        if precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        if precision in HALVES:
+            return torch.autocast(self.device.type, dtype=HALVES[precision])
         return contextlib.nullcontext()
+
+    def scaler(self, precision: str) -> torch.amp.GradScaler | None:
+        """What keeps half-precision gradients from vanishing; None where none is needed.
+
+        Source: Micikevicius et al., "Mixed Precision Training", ICLR 2018 (arXiv:1710.03740),
+        section 3.2. bf16 has float32's range.
+        """
+        return torch.amp.GradScaler(self.device.type) if precision == "fp16" else None
 
 
 class Accelerator(Backend):
@@ -116,6 +132,7 @@ class Cuda(Accelerator):
     """NVIDIA's, or AMD's under the same name."""
 
     loader_options: ClassVar[dict[str, Any]] = {"num_workers": 1, "pin_memory": True}
+    pins: ClassVar[bool] = True
 
     @override
     def set_precision(self, precision: str) -> tuple[str, ...]:

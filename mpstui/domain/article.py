@@ -18,6 +18,7 @@ from .events import (
     DivergenceDetected,
     EpochCompleted,
     EvaluationCompleted,
+    PlanChosen,
     PreparationAdvanced,
     RunFailed,
     RunFinished,
@@ -65,6 +66,8 @@ class ArticleLog:
                 yield f"{event.workload} on {event.device} ({event.device_name})"
                 yield f"data: {event.dataset}"
                 yield from event.notes
+            case PlanChosen(line=line):
+                yield line
             case StepsCompleted():
                 yield from self._steps(event)
             case EpochCompleted():

@@ -7,17 +7,17 @@ from typing import Any
 
 import msgspec
 
-from .devices import PIPELINES, PRECISIONS, DeviceSpec, parse_device
+from .devices import CALIBRATE, PIPELINES, PRECISIONS, DeviceSpec, parse_device
 from .errors import FieldError
-from .fields import Choice, Field, Flag, Integer, Real, Text
-from .workloads import EPOCH_SAMPLES, WORKLOADS, WorkloadInfo
+from .fields import Choice, ChoiceOrClass, Field, Flag, Integer, Real, Text
+from .workloads import EPOCH_SAMPLES, WORKLOADS, WorkloadInfo, info_of
 
 MODES = ("turns", "together")
 ALARMS = ("go on", "pause", "stop")
 DATASETS = ("auto", "mnist", "embedded")
 
 FIELDS: tuple[Field, ...] = (
-    Choice("workload", "Workload", "the model that is trained", tuple(WORKLOADS)),
+    ChoiceOrClass("workload", "Workload", "the model that is trained", tuple(WORKLOADS)),
     Choice("dataset", "Dataset", "auto: full MNIST, else embedded", DATASETS),
     Text("data_dir", "Data folder", "of full MNIST; empty: our own"),
     Integer("batch_size", "Batch size", "samples a training step", 1, EPOCH_SAMPLES),
@@ -31,7 +31,9 @@ FIELDS: tuple[Field, ...] = (
     Flag("dry_run", "Dry run", "one training and one test step"),
     Flag("save_model", "Save model", "keep the weights in the run's folder"),
     Choice("pipeline", "Pipeline", "reference: the article's DataLoader", PIPELINES),
-    Choice("precision", "Precision", "tf32: cuda only; bf16: autocast", PRECISIONS),
+    Choice("precision", "Precision", "tf32: cuda only; bf16, fp16: autocast", PRECISIONS),
+    Flag("compile", "Compile", "torch.compile the model; slow to start"),
+    Choice("calibrate", "Calibrate", "measure the fastest way; off: plain loop", CALIBRATE),
     Choice("mode", "Comparison", "together: at once, not for timing", MODES),
     Choice("on_alarm", "On alarm", "when off course or not finite", ALARMS),
 )
@@ -59,6 +61,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     save_model: bool = False
     pipeline: str = "resident"
     precision: str = "float32"
+    compile: bool = False
+    calibrate: str = "on"
+    """Whether the fastest way to do the same work is looked for: ``off`` is the plain loop,
+    ``again`` measures anew what is known of this machine already."""
     mode: str = "turns"
     on_alarm: str = "go on"
     """What a run does when its loss is not finite or leaves the other run's course."""
@@ -73,7 +79,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def info(self) -> WorkloadInfo:
         """What is known of the workload."""
-        return WORKLOADS[self.workload]
+        return info_of(self.workload)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -100,19 +106,21 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             comparison=comparison,
             pipeline=spec.option("pipeline") or self.pipeline,
             precision=spec.option("precision") or self.precision,
+            compile=self.compile or spec.option("compile") is not None,
+            calibrate=spec.option("calibrate") or self.calibrate,
         )
         if config.precision == "tf32" and spec.type != "cuda":
-            raise FieldError("precision", f"{spec.type} has no TF32", "float32, bf16")
+            raise FieldError("precision", f"{spec.type} has no TF32", "float32, bf16, fp16")
         return config
 
 
 def default_config(workload: str = "mnist") -> RunConfig:
-    """The article's settings for a workload.
+    """The article's settings for a workload; for an own one those that all own ones have.
 
     Raises:
         FieldError: When there is no workload of that name.
     """
-    info = WORKLOADS[BY_NAME["workload"].check(workload)]
+    info = info_of(BY_NAME["workload"].check(workload))
     return RunConfig(
         workload=info.name,
         batch_size=info.batch_size,

@@ -8,13 +8,13 @@ comparison even on a machine without a GPU.
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Callable
 
 import msgspec
 
 from .catalogue import SIMULATED
+from .class_file import ClassFile, class_file
 from .errors import FieldError
 
 TYPES = ("cpu", "mps", "cuda", "xpu")
@@ -23,8 +23,9 @@ TYPES = ("cpu", "mps", "cuda", "xpu")
 INDEXED = ("cuda", "xpu")
 """Types of which a machine may hold several."""
 
-PRECISIONS = ("float32", "tf32", "bf16")
-PIPELINES = ("resident", "reference")
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
+CALIBRATE = ("on", "off", "again")
+PIPELINES = ("resident", "streamed", "reference")
 
 _FORM = re.compile(r"(?P<type>[a-z]+)(?::(?P<index>[0-9]{1,3}))?(?P<options>(?:@[^@]*)*)")
 
@@ -44,17 +45,12 @@ def _one_of(name: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
     return check
 
 
-def fault_file(value: str) -> tuple[str, str] | None:
+def fault_file(value: str) -> ClassFile | None:
     """The path and the class that a fault's value names; None for a name of the catalogue's.
 
-    Only the form is looked at: whether the file is there is another question, and another place's.
+    A spec has no room for ``@`` and ``,`` in a path: they end it.
     """
-    path, _, name = value.rpartition(":")
-    stem = path.removesuffix(".py")
-    plain = value.isprintable() and not set("@,") & set(value)
-    if not plain or stem == path or not stem or stem[-1] in "/\\":
-        return None
-    return (path, name) if name.isidentifier() and not keyword.iskeyword(name) else None
+    return None if set("@,") & set(value) else class_file(value)
 
 
 def _fault(text: str) -> str:
@@ -64,13 +60,21 @@ def _fault(text: str) -> str:
     return text
 
 
+def _compile(text: str) -> str:
+    if text:
+        raise FieldError("device", f"compile={text} says too much", "@compile, without a value")
+    return text
+
+
 OPTIONS: dict[str, Callable[[str], str]] = {
     "threads": _threads,
     "fault": _fault,
     "precision": _one_of("precision", PRECISIONS),
     "pipeline": _one_of("pipeline", PIPELINES),
+    "compile": _compile,
+    "calibrate": _one_of("calibrate", CALIBRATE),
 }
-"""Every option with its check, which returns the value in its one spelling."""
+"""Every option with its check, which returns the value in its one spelling; "" is said without."""
 
 
 class DeviceSpec(msgspec.Struct, frozen=True):
@@ -81,7 +85,8 @@ class DeviceSpec(msgspec.Struct, frozen=True):
     options: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        return self.device + "".join(f"@{name}={value}" for name, value in self.options)
+        said = (f"@{name}={value}" if value else f"@{name}" for name, value in self.options)
+        return self.device + "".join(said)
 
     @property
     def device(self) -> str:
@@ -113,7 +118,8 @@ def parse_device(text: str) -> DeviceSpec:
     for part in match["options"].split("@")[1:]:
         name, _, value = part.partition("=")
         if name not in OPTIONS:
-            allowed = ", ".join(f"@{known}=" for known in OPTIONS)
+            allowed = ", ".join(f"@{known}=" for known in OPTIONS if known != "compile")
+            allowed += ", @compile"
             raise FieldError("device", f"option {name!r} is unknown", allowed)
         if name in options:
             raise FieldError("device", f"{name} is given twice", "each option once")

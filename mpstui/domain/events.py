@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .plan import Plan
+
 SCHEMA = 1
 """Version of this format, written into each ``RunStarted``. Fields are only ever added."""
 
@@ -49,6 +51,18 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     """What a reader should know: a simulated fault, a lower precision, a missing feature."""
 
 
+class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
+    """How the steps are carried out was settled; the clock leaves out what that took."""
+
+    plan: Plan
+    line: str
+    """The plan in words, with what it gains, or why it is the plain loop."""
+    gain: float | None = None
+    """How many times as fast as the plain loop; None where that was not measured."""
+    untried: tuple[str, ...] = ()
+    """Choices that were not measured, each with its reason."""
+
+
 class WarmupFinished(Event, frozen=True, kw_only=True, tag=True):
     """The first steps, which trained but stand outside the clock, are over."""
 
@@ -56,7 +70,7 @@ class WarmupFinished(Event, frozen=True, kw_only=True, tag=True):
     seconds: float
 
 
-class StepsCompleted(Event, frozen=True, kw_only=True, tag=True):
+class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """A batch of steps, read from the device at once."""
 
     epoch: int
@@ -122,7 +136,7 @@ class SampleSaved(Event, frozen=True, kw_only=True, tag=True):
     """Relative to the run's folder."""
 
 
-class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
+class GpuReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A GPU at one moment. None is unknown, and ``reason`` says why."""
 
     name: str
@@ -135,7 +149,7 @@ class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class SystemSampled(Event, frozen=True, kw_only=True, tag=True):
+class SystemSampled(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """What psutil and the GPU's own counters said of the machine and of the worker."""
 
     cores: tuple[float, ...]
@@ -244,6 +258,7 @@ class RunFailed(Event, frozen=True, kw_only=True, tag=True):
 AnyEvent = (
     PreparationAdvanced
     | RunStarted
+    | PlanChosen
     | WarmupFinished
     | StepsCompleted
     | EpochCompleted

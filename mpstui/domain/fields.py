@@ -8,6 +8,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from .class_file import FORM, class_file
 from .errors import FieldError
 
 
@@ -80,6 +81,20 @@ class Choice(Field):
         if value not in self.choices:
             raise self._refuse(repr(value), "is not a choice")
         return str(value)
+
+
+@dataclass(frozen=True)
+class ChoiceOrClass(Choice):
+    """One of a few names, or a class of a person's own file."""
+
+    @property
+    @override
+    def allowed(self) -> str:
+        return f"{super().allowed}, or {FORM}"
+
+    @override
+    def check(self, value: Any) -> str:
+        return str(value) if class_file(value) is not None else super().check(value)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .events import (
     DivergenceDetected,
     EpochCompleted,
     EvaluationCompleted,
+    PlanChosen,
     PreparationAdvanced,
     RunFailed,
     RunFinished,
@@ -95,6 +96,8 @@ class RunHistory:
         self.fraction: float | None = None
         """How much of the preparation is done."""
         self.started: RunStarted | None = None
+        self.plan: PlanChosen | None = None
+        """How its steps are carried out; None for the plain loop."""
         self.epoch = 0
         self.step = 0
         self.epoch_samples = 0
@@ -147,6 +150,9 @@ class RunHistory:
                 self.started = event
                 self.status, self.message, self.fraction = Status.WARMING_UP, "", None
                 self._resumed_at, self._earlier_steps = event.at, self.step
+            case PlanChosen():
+                self.plan = event
+                self.status, self.message, self.fraction = Status.WARMING_UP, "", None
             case WarmupFinished():
                 self.status, self._warm = Status.TRAINING, True
             case StepsCompleted():

@@ -40,8 +40,14 @@ def summarise(
         test_loss=newest.loss if newest else None,
         accuracy=history.accuracy,
         diverged_at=history.diverged.step if history.diverged else None,
-        notes=started.notes if started else (),
+        notes=_notes(history),
         parted_at=history.alarm.step if history.alarm else None,
         profile=history.profile,
         joules_per_epoch=history.joules_per_epoch,
     )
+
+
+def _notes(history: RunHistory) -> tuple[str, ...]:
+    """What the run said of itself when it started, and how its steps were carried out."""
+    told = history.started.notes if history.started else ()
+    return (*told, history.plan.line) if history.plan is not None else told

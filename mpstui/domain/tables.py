@@ -11,6 +11,7 @@ import msgspec
 from .comparison import HEADINGS, article_rows, notes, rows
 from .summary import RunSummary, speed_up
 from .units import DASH, date, number
+from .workloads import short_name
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -51,7 +52,7 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
         [
             run.run_id,
             date(run.started_at)[:16],
-            run.workload,
+            short_name(run.workload),
             run.device,
             run.status,
             f"{run.steps:,}",

@@ -1,12 +1,18 @@
 """The workloads by name, as far as they are known without torch: titles and default settings.
 
 The models themselves are in ``mpstui.engine.workloads``; a test holds the two lists together.
-Defaults are those of PyTorch's examples ``mnist`` and ``vae``, which the article ran.
+Defaults are those of PyTorch's examples ``mnist`` and ``vae``, which the article ran. A workload of
+a person's own file is known by its name alone, since its file imports torch: all of them have the
+same defaults.
 """
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+
+from .class_file import class_file
 
 EPOCH_SAMPLES = 60_000
 """Samples in an epoch, whatever the data, so that times compare with the article's."""
@@ -29,7 +35,7 @@ class WorkloadInfo(msgspec.Struct, frozen=True, kw_only=True):
     loss_unit: str
     """What one loss value is: the objective and its unit."""
     has_accuracy: bool
-    """Whether a test counts correct answers."""
+    """Whether a test counts correct answers; False too where that is not known."""
     makes_pictures: bool
     """Whether it saves samples to look at."""
 
@@ -62,3 +68,28 @@ _VAE = WorkloadInfo(
 )
 
 WORKLOADS = {info.name: info for info in (_MNIST, _VAE)}
+
+
+def info_of(workload: str) -> WorkloadInfo:
+    """What is known of a workload, built in or a person's own (``path/to/file.py:Class``)."""
+    own = class_file(workload)
+    if own is None:
+        return WORKLOADS[workload]
+    return WorkloadInfo(
+        name=workload,
+        title=own.name,
+        batch_size=64,
+        test_batch_size=1000,
+        epochs=1,
+        lr=1e-3,
+        gamma=1.0,
+        log_interval=10,
+        loss_unit="own objective",
+        has_accuracy=False,
+        makes_pictures=False,
+    )
+
+
+def short_name(workload: str) -> str:
+    """A workload in a table: of an own one the file and the class, without the folders."""
+    return re.split(r"[/\\]", workload)[-1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,8 @@ from mpstui.domain.events import (
     WarmupFinished,
 )
 
+from .data.feed import Feed, there
 from .data.order import orders
-from .data.pipelines import Batch
 from .gate import Gate
 from .meter import SETTLE_STEPS, WARMUP_STEPS, Meter
 from .pictures import save_grid
@@ -41,6 +41,11 @@ from .profile import Profiler, profile_steps
 from .setup import Setup
 from .snapshot_budget import Snapshots
 from .snapshots import Draws, Progress, read_draws
+from .steps import steps_of
+
+Choose = Callable[[Setup, Callable[[], bool]], Generator[AnyEvent, None, Setup]]
+"""Tells what it does, returns the run under the plan that it found; its second argument says
+whether it may go on."""
 
 
 class Stopped(Exception):
@@ -58,6 +63,7 @@ class Loop:
         energy: Callable[[], float | None] | None = None,
         snapshots: Snapshots | None = None,
         resume: Progress | None = None,
+        choose: Choose | None = None,
     ) -> None:
         """Get ready to train.
 
@@ -68,6 +74,8 @@ class Loop:
             energy: Joules since some moment that stays the same; None where unknown.
             snapshots: Where its state is saved meanwhile; None for nowhere.
             resume: Where to go on; None for the beginning.
+            choose: Settles the plan that it trains under, when the device is its own; None for the
+                plain loop.
         """
         self._setup = setup
         self._config = setup.config
@@ -77,6 +85,8 @@ class Loop:
         self._profiler = Profiler()
         self._snapshots = snapshots
         self._resume = resume
+        self._choose = choose
+        self._steps = steps_of(setup)
         skip = resume.epoch - 1 if resume else 0
         self._orders = orders(setup.config.seed, setup.pipeline.train_samples, skip)
         self._warm = False
@@ -100,6 +110,9 @@ class Loop:
         self._gate.ready()
         try:
             yield from self._hold()
+            if self._choose is not None:
+                self._setup = yield from self._choose(self._setup, self._unasked)
+                self._steps = steps_of(self._setup)
             self._meter.open(WARMUP_STEPS)
             while self._resume or self.step < self._config.total_steps:
                 yield from self._run_epoch()
@@ -121,25 +134,18 @@ class Loop:
         self._begin_epoch()
         yield from self._snapshot()
         setup.model.train()
-        left = next(self._orders)[self._steps_of_epoch * self._config.batch_size :]
-        batches: Iterator[Batch] = iter(())
-        if self._left_of_epoch > 0:  # else it was stopped between its last step and its evaluation
-            batches = setup.pipeline.training(left, self._config.batch_size)
+        size = self._config.batch_size
+        left = next(self._orders)[self._steps_of_epoch * size :][: self._left_of_epoch * size]
+        batches = Feed(iter(()), there)
+        if len(left):  # else it was stopped between its last step and its evaluation
+            batches = setup.pipeline.training(left, size * self._steps.batches)
         for images, labels in batches:
             yield from self._hold()
-            with setup.fault:
-                setup.optimizer.zero_grad()
-                with setup.autocast():
-                    objective = setup.workload.objective(setup.model, images, labels)
-                torch.autograd.backward(objective)
-                setup.optimizer.step()
-            self._take_step(objective, len(images))
+            self._take_steps(self._steps.take(images, labels), len(images))
             if self._meter.due:
                 yield from self._profiler.watch(self._flush())
                 yield from self._snapshot()
                 yield from self._profile(batches)
-            if self.step >= self._config.total_steps:
-                break
         yield from self._flush()
         mean = self._loss_sum / self._samples
         yield EpochCompleted(
@@ -203,22 +209,29 @@ class Loop:
             last_finite=self._last_finite,
         )
 
-    def _profile(self, batches: Iterator[Batch]) -> Iterator[AnyEvent]:
+    def _profile(self, batches: Feed) -> Iterator[AnyEvent]:
         """Once a run: train on the next few batches synchronised, outside the clock."""
-        wanted = self._profiler.wanted(self._left_of_epoch, self._config.steps_per_epoch)
-        if not wanted or not self._free():
+        left = self._left_of_epoch - batches.ahead
+        wanted = self._profiler.wanted(left, self._config.steps_per_epoch)
+        # A graph has no phases to be told apart, and its steps op by op are not its steps.
+        if not wanted or not self._free() or self._setup.plan.graph_steps:
             return
         self._meter.open(wanted)
-        found = profile_steps(self._setup, batches, wanted, self._take_step, self._free)
+        found = profile_steps(self._setup, batches, wanted, self._take_steps, self._free)
         yield from self._flush()
         self._meter.open(SETTLE_STEPS)
         told = self._profiler.take(self._now(), self.step, found, len(found) == wanted)
         if told is not None:
             yield told
 
-    def _take_step(self, objective: torch.Tensor, samples: int) -> None:
-        self.step += 1
-        self._meter.add(objective, samples)
+    def _take_steps(self, objectives: torch.Tensor, samples: int) -> None:
+        self.step += len(objectives)
+        size = self._config.batch_size
+        self._meter.add(objectives, [min(size, samples - at) for at in range(0, samples, size)])
+
+    def _unasked(self) -> bool:
+        """Whether no person wants it to pause or stop. A turn may end: the keeper waits."""
+        return not self._gate.paused and not self._gate.stopping
 
     def _free(self) -> bool:
         return not self._gate.shut and not self._gate.stopping
@@ -229,11 +242,11 @@ class Loop:
         self._draws = read_draws(setup.backend.device)
         began = time.perf_counter()
         total, correct, samples = torch.zeros((), device=setup.backend.device), None, 0
-        for images, labels in setup.pipeline.test(self._config.test_batch_size):
+        for images, labels in setup.pipeline.test(
+            setup.plan.eval_chunk or self._config.test_batch_size
+        ):
             yield from self._hold()
-            # Not around a yield: whoever takes the event would go on without gradients.
-            with torch.no_grad(), setup.autocast():
-                score = setup.workload.score(setup.model, images, labels)
+            score = setup.score(images, labels)
             total = total + score.loss_sum.float()
             if score.correct is not None:
                 correct = score.correct if correct is None else correct + score.correct
@@ -308,7 +321,7 @@ class Loop:
             losses=window.losses.astype("<f4").tobytes(),
             samples=window.samples,
             epoch_samples=self._samples,
-            seconds=window.seconds,
+            seconds=round(window.seconds, 7),
             timed=window.timed,
             lr=self._setup.optimizer.param_groups[0]["lr"],
             device_bytes=self._setup.backend.allocated(),
@@ -334,7 +347,7 @@ class Loop:
         if not gradients:
             return None
         norm = float(torch.nn.utils.get_total_norm(gradients))
-        return norm if math.isfinite(norm) else None
+        return float(f"{norm:.6g}") if math.isfinite(norm) else None  # more would be log, not news
 
     def _watch(self, first: int, losses: npt.NDArray[np.float32]) -> Iterator[AnyEvent]:
         if self._diverged:
@@ -368,7 +381,7 @@ class Loop:
             torch=str(torch.__version__),
             dataset=setup.data.description,
             train_samples=setup.pipeline.train_samples,
-            test_samples=len(setup.data.test_labels),
+            test_samples=setup.pipeline.test_samples,
             parameters=sum(parameter.numel() for parameter in setup.model.parameters()),
             steps_per_epoch=config.steps_per_epoch,
             total_steps=config.total_steps,

@@ -8,7 +8,7 @@ device, so that a window's end is an edge by itself. Energy is read at the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ class Meter:
         self._clock = clock
         self._energy = energy
         self._joules: float | None = None  # at the mark
-        self._losses: list[torch.Tensor] = []
+        self._losses: list[torch.Tensor] = []  # each (steps,), on the device
         self._sizes: list[int] = []
         self._mark = 0.0
         self._settle = 0
@@ -76,15 +76,20 @@ class Meter:
         self._mark = self._clock()
         self._settle = settle
 
-    def add(self, objective: torch.Tensor, samples: int) -> None:
-        """Take in a step's objective, a 0-d tensor that stays on the device."""
-        self._losses.append(objective.detach())
-        self._sizes.append(samples)
+    def add(self, objectives: torch.Tensor, samples: Sequence[int]) -> None:
+        """Take in some steps' objectives, shape (steps,), which stay on the device.
+
+        Args:
+            objectives: What was minimised.
+            samples: Of each step.
+        """
+        self._losses.append(objectives)
+        self._sizes += samples
 
     @property
     def due(self) -> bool:
         """Whether it is time to read: the settling is over, or the window is long enough."""
-        steps = len(self._losses)
+        steps = len(self._sizes)
         if self._settle:
             return steps >= self._settle
         return steps >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
@@ -105,7 +110,7 @@ class Meter:
         """Read what there is; None when there is nothing."""
         if not self._losses:
             return None
-        losses = torch.stack(self._losses).float().cpu().numpy()
+        losses = torch.cat(self._losses).float().cpu().numpy()
         mark = end = self._clock()
         joules = None
         if self._energy is not None:

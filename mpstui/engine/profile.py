@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -17,7 +16,7 @@ from mpstui.backends import Backend
 from mpstui.domain.anatomy import LAUNCH, PHASES
 from mpstui.domain.events import AnyEvent, StepProfiled, StepsCompleted
 
-from .data.pipelines import Batch, Pipeline, Reference
+from .data.feed import Feed
 from .setup import Setup
 
 PROFILE_AFTER = 50
@@ -51,7 +50,7 @@ class Profiler:
         take it in.
 
         Args:
-            left: Steps that are left of this epoch, and of the run.
+            left: Batches of this epoch, and of the run, that are still to be made.
             epoch: Steps of a whole epoch.
         """
         if self._told or self._steps < PROFILE_AFTER:
@@ -89,7 +88,7 @@ class Profiler:
 
 def profile_steps(
     setup: Setup,
-    batches: Iterator[Batch],
+    batches: Feed,
     steps: int,
     take: Callable[[torch.Tensor, int], None],
     go_on: Callable[[], bool],
@@ -101,7 +100,7 @@ def profile_steps(
         setup: The run.
         batches: Its batches on their way; as many as steps are taken off.
         steps: At most so many.
-        take: Gets each step's objective, 0-d, on the device, and its number of samples.
+        take: Gets each step's objective, shape (1,), on the device, and its number of samples.
         go_on: Asked before each step: False when the turn is wanted back or the run shall stop.
         clock: Seconds, monotonic.
 
@@ -112,28 +111,26 @@ def profile_steps(
     found: list[dict[str, float]] = []
     while len(found) < steps and go_on():
         watch = _Stopwatch(setup.backend, clock)
-        with _left_on_the_host(setup.pipeline):
-            batch = next(batches, None)
+        # Each step makes a batch, sends one and takes the oldest that was sent, as ``next`` does.
+        batches.make()
+        watch.lap("data")
+        batches.send()
+        watch.lap("transfer" if batches.copies else "data")
+        batch = batches.take()
         if batch is None:
             break
-        watch.lap("data")
-        if isinstance(setup.pipeline, Reference):
-            images, labels = (part.to(setup.backend.device) for part in batch)
-            watch.lap("transfer")
-        else:
-            images, labels = batch
+        images, labels = batch
         with setup.fault:
             setup.optimizer.zero_grad()
             watch.lap("optimizer", launches=True)
-            with setup.autocast():
-                objective = setup.workload.objective(setup.model, images, labels)
+            objective = setup.objective(images, labels)
             watch.lap("forward", launches=True)
-            torch.autograd.backward(objective)
+            setup.backward(objective)
             watch.lap("backward", launches=True)
-            setup.optimizer.step()
+            setup.step()
             watch.lap("optimizer", launches=True)
         found.append(watch.seconds)
-        take(objective, len(images))
+        take(objective.detach().view(1), len(images))
     return found
 
 
@@ -156,21 +153,3 @@ class _Stopwatch:
         if launches and LAUNCH in self.seconds:
             self.seconds[LAUNCH] += returned - self._mark
         self._mark = end
-
-
-@contextmanager
-def _left_on_the_host(pipeline: Pipeline) -> Iterator[None]:
-    """Let the reference pipeline hand out a batch as its DataLoader made it.
-
-    It copies a batch to the device before it yields it; a copy to where the batch is does nothing,
-    and leaves the real one to be timed by itself.
-    """
-    if not isinstance(pipeline, Reference):
-        yield
-        return
-    device = pipeline._device
-    pipeline._device = torch.device("cpu")
-    try:
-        yield
-    finally:
-        pipeline._device = device

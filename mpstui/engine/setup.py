@@ -16,11 +16,14 @@ from mpstui.backends import Backend, open_backend
 from mpstui.divergence.fault_file import load_fault
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.config import RunConfig
+from mpstui.domain.plan import PLAIN, Plan
 from mpstui.runs.rundir import Dataset
 
+from .data.drawn import drawn
+from .data.items import Items
 from .data.mnist import Digits, load_digits
-from .data.pipelines import PIPELINES, Pipeline
-from .workloads import WORKLOADS, Workload
+from .data.pipelines import Pipeline, open_pipeline
+from .workloads import Score, Workload, find_workload, load_items
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,60 @@ class Setup:
     config: RunConfig
     backend: Backend
     workload: Workload
-    data: Digits
+    data: Digits | Items
     pipeline: Pipeline
     model: nn.Module
+    """Who owns the parameters, under the names that snapshots have."""
+    net: nn.Module
+    """What is called: the model, or a module on the same parameters that is faster."""
     optimizer: Optimizer
     scheduler: LRScheduler
     run_dir: Path
     notes: tuple[str, ...]
     fault: AbstractContextManager[Any] = field(default_factory=nullcontext)
     """A simulated fault that training runs in; nothing unless the device spec asks for one."""
+    scaler: torch.amp.GradScaler | None = None
+    """For half-precision gradients, where they need it."""
+    plan: Plan = PLAIN
+    """How its steps are carried out."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
         return self.backend.autocast(self.config.precision)
+
+    def laid_out(self, images: torch.Tensor) -> torch.Tensor:
+        """Images in the memory format of the weights."""
+        if self.plan.layout == "channels_last" and images.dim() == 4:
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
+
+    def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The forward pass of a training step: what is minimised, 0-d."""
+        # A last batch of another size would have the model compiled a second time, on the clock.
+        short = self.config.compile and len(images) != self.config.batch_size
+        with self.autocast():
+            net = self.model if short else self.net
+            return self.workload.objective(net, self.laid_out(images), labels)
+
+    def score(self, images: torch.Tensor, labels: torch.Tensor) -> Score:
+        """The test of a batch; without gradients, and not compiled a second time for it."""
+        net = self.model if self.config.compile else self.net
+        with torch.no_grad(), self.autocast():
+            return self.workload.score(net, self.laid_out(images), labels)
+
+    def backward(self, objective: torch.Tensor) -> None:
+        """Fill the gradients; in half precision they are scaled until the step."""
+        scaled = objective if self.scaler is None else self.scaler.scale(objective)
+        torch.autograd.backward(scaled)
+
+    def step(self) -> None:
+        """Step the optimizer; gradients that left the range of fp16 are passed over."""
+        if self.scaler is None:
+            self.optimizer.step()
+            return
+        self.scaler.unscale_(self.optimizer)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
 
 def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
@@ -54,15 +98,16 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     Raises:
         DeviceUnavailable: When the device is not there.
         DataError: When the data cannot be read.
-        FieldError: When the file of a simulated fault holds none.
+        FieldError: When the file of a simulated fault or of an own workload holds none.
     """
     simulated = config.spec.option("fault")
     fault = load_fault(simulated, run_dir) if simulated else nullcontext()
     backend = open_backend(config.spec)
     notes = backend.set_precision(config.precision)
-    workload = WORKLOADS[config.workload]
-    digits = load_digits(dataset, config.data_dir)
-    pipeline: Pipeline = PIPELINES[config.pipeline](digits, backend, workload.normalise)
+    with drawn(config.seed):  # an own workload may draw its data: alike on each device
+        workload = find_workload(config.workload, run_dir)
+        data = load_items(workload) or load_digits(dataset, config.data_dir)
+    pipeline = open_pipeline(config.pipeline, data, backend, workload.normalise, config.batch_size)
     torch.manual_seed(config.seed)
     model = workload.model().to(backend.device)
     optimizer = workload.optimizer(model, config)
@@ -70,8 +115,10 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     torch.manual_seed(config.seed)
     if dataset.reason:
         notes += (f"full MNIST was not to be had: {dataset.reason}",)
-    if config.pipeline == "reference":
-        notes += ("reference pipeline: DataLoader, PIL, ToTensor, Normalize",)
+    if pipeline.note:
+        notes += (pipeline.note,)
+    if config.compile:
+        notes += ("torch.compile: the model is compiled in the first steps, outside the clock",)
     if simulated:
         what = BY_ID[simulated].op if simulated in BY_ID else "training"
         notes += (f"SIMULATED fault {simulated}: {what} goes wrong on purpose",)
@@ -79,12 +126,20 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
         config=config,
         backend=backend,
         workload=workload,
-        data=digits,
+        data=data,
         pipeline=pipeline,
         model=model,
+        net=_compiled(model) if config.compile else model,
         optimizer=optimizer,
         scheduler=scheduler,
         run_dir=run_dir,
         notes=notes,
         fault=fault,
+        scaler=backend.scaler(config.precision),
     )
+
+
+def _compiled(model: nn.Module) -> nn.Module:
+    compiled = torch.compile(model)
+    assert isinstance(compiled, nn.Module)
+    return compiled

@@ -10,7 +10,7 @@ import copy
 import io
 import pickle
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from mpstui.domain.errors import LogError
 from mpstui.runs.rundir import RunDir
 
+from .fast.optimizers import load_state
 from .setup import Setup
 
 FORMAT = 1
@@ -58,6 +59,8 @@ class Snapshot:
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     draws: Draws
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """Of a run in fp16."""
 
     @property
     def step(self) -> int:
@@ -83,8 +86,10 @@ class Snapshot:
                 f"allowed: one of the same workload"
             )
         setup.model.load_state_dict(self.model)
-        # These two keep what they are given where its device and dtype already fit.
-        setup.optimizer.load_state_dict(copy.deepcopy(self.optimizer))
+        load_state(setup.optimizer, self.optimizer)
+        if setup.scaler is not None and self.scaler:
+            setup.scaler.load_state_dict(self.scaler)
+        # It keeps what it is given.
         setup.scheduler.load_state_dict(copy.deepcopy(self.scheduler))
         # It has stepped, elsewhere; the scheduler would warn that it had not.
         setup.optimizer._opt_called = True  # type: ignore[attr-defined,unused-ignore]
@@ -104,6 +109,7 @@ def pack(setup: Setup, progress: Progress, draws: Draws) -> bytes:
         "optimizer": setup.optimizer.state_dict(),
         "scheduler": setup.scheduler.state_dict(),
         "draws": draws,
+        "scaler": setup.scaler.state_dict() if setup.scaler is not None else {},
     }
     torch.save(state, file)
     return file.getvalue()
@@ -137,6 +143,7 @@ def load_snapshot(path: Path) -> Snapshot:
             optimizer=state["optimizer"],
             scheduler=state["scheduler"],
             draws=state["draws"],
+            scaler=state.get("scaler", {}),
         )
     except (OSError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as e:
         why = f"without {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import torch
@@ -21,10 +22,11 @@ from mpstui.domain.errors import MpstuiError
 from mpstui.domain.summary import measure
 from mpstui.runs.rundir import Dataset
 
+from .data.feed import Batch
 from .data.order import epoch_order
-from .data.pipelines import Batch
 from .meter import WARMUP_STEPS
 from .setup import Setup, set_up
+from .steps import train_step
 
 WINDOWS = 5
 """Windows that the timed seconds are cut into, for a spread."""
@@ -43,7 +45,7 @@ def sweep_point(device: str, workload: str, batch_size: int, seconds: float) -> 
 
     Args:
         device: A device spec.
-        workload: Its name.
+        workload: Its name, or ``path/to/file.py:Class``.
         batch_size: Samples a step.
         seconds: About so long, timed; at least three steps.
 
@@ -53,7 +55,8 @@ def sweep_point(device: str, workload: str, batch_size: int, seconds: float) -> 
     point = SweepPoint(device=device, batch_size=batch_size)
     try:
         asked = {"workload": workload, "device": device, "batch_size": batch_size}
-        setup = set_up(make_config(asked), Dataset(source="embedded"), Path())
+        with TemporaryDirectory() as empty:  # in the current one, any workload.py would be taken
+            setup = set_up(make_config(asked), Dataset(source="embedded"), Path(empty))
         windows = rates(setup, seconds)
     except MpstuiError as error:
         return msgspec.structs.replace(point, error=str(error))
@@ -80,7 +83,7 @@ def rates(
         setup.backend.synchronize()
         began = clock()
         for _ in range(steps):
-            _train_step(setup, *next(batches))
+            train_step(setup, *next(batches))
         setup.backend.synchronize()
         return clock() - began
 
@@ -107,16 +110,6 @@ def _endless(setup: Setup) -> Iterator[Batch]:
         order = epoch_order(generator, setup.pipeline.train_samples)
         whole = order[: len(order) // size * size]
         yield from setup.pipeline.training(whole, size)
-
-
-def _train_step(setup: Setup, images: torch.Tensor, labels: torch.Tensor) -> None:
-    """The loop's step, without gate and losses."""
-    with setup.fault:
-        setup.optimizer.zero_grad()
-        with setup.autocast():
-            objective = setup.workload.objective(setup.model, images, labels)
-        torch.autograd.backward(objective)
-        setup.optimizer.step()
 
 
 def _in_words(error: Exception) -> str:

@@ -19,7 +19,7 @@ from mpstui.runs.child import module_command
 from mpstui.runs.files import replace
 from mpstui.runs.paths import home
 from mpstui.runs.rundir import RunDir
-from mpstui.runs.store import fault_source
+from mpstui.runs.store import own_files
 
 from .request import Folder, Request
 
@@ -48,9 +48,9 @@ def new_folder(request: Request, now: datetime, out: Path | None = None) -> Fold
         out: The directory; None for one inside the run's, or without a run in the program's own.
 
     Raises:
-        FieldError: When the directory cannot be made, or a fault's file cannot be read.
+        FieldError: When the directory cannot be made, or an own file cannot be read.
     """
-    source = None if request.run else fault_source(request.config.spec)
+    files = {} if request.run else own_files(request.config, request.config.spec)
     if out is None:
         base = Path(request.run) if request.run else home()
         out = base / "investigations" / f"{now:%Y%m%d-%H%M%S}"
@@ -60,8 +60,8 @@ def new_folder(request: Request, now: datetime, out: Path | None = None) -> Fold
         for stale in ("investigation.json", "report.md", "repro.py", "begun.bin"):
             (out / stale).unlink(missing_ok=True)
         folder.write_request(request)
-        if source is not None:  # as a run keeps it
-            replace(RunDir(out).fault, source)
+        for name, text in files.items():  # as a run keeps them
+            replace(out / name, text)
     except OSError as error:
         problem = f"{out}: {error.strerror}"
         raise FieldError("out", problem, "a folder that can be written") from error

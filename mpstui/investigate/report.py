@@ -6,6 +6,7 @@ It holds no user's name, host name or home folder.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -179,5 +180,9 @@ def _command(request: Request) -> str:
         if (value := getattr(config, name)) != plain[name]
         and f"{name}={value}" not in config.device
     ]
-    words = ["mpstui investigate", f"--workload {config.workload}", f"--device {config.device}"]
+    words = [
+        "mpstui investigate",
+        f"--workload {shlex.quote(config.workload)}",
+        f"--device {config.device}",
+    ]
     return " ".join([*words, *changed])

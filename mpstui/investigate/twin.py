@@ -13,10 +13,14 @@ from torch import nn
 
 from mpstui.divergence.step import Batch, Side, load, save
 from mpstui.domain.config import RunConfig
+from mpstui.domain.events import PlanChosen
+from mpstui.domain.plan import PLAIN, SAME, Plan
 from mpstui.engine.data.order import order_of_epoch
+from mpstui.engine.fast.carry_out import carry_out
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.snapshots import load_snapshot
-from mpstui.runs.rundir import Dataset
+from mpstui.runs.log import LogReader
+from mpstui.runs.rundir import Dataset, RunDir
 
 
 class Twin(NamedTuple):
@@ -47,9 +51,11 @@ def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
         DataError: When the data cannot be read.
         FieldError: When a simulated fault's file is not what it should be.
     """
+    # A compiled model's ops cannot be looked at one by one, and the model is compiled as it stands.
+    config = replace(config, compile=False)
     plain = replace(config, device="cpu", precision="float32", pipeline="resident")
     theirs = set_up(plain, dataset, run_dir)
-    ours = set_up(config, dataset, run_dir)
+    ours, told = as_it_ran(set_up(config, dataset, run_dir), run_dir)
     device, cpu = side_of(ours), side_of(theirs)
     begin = save(cpu)
     load(device, begin)
@@ -73,10 +79,33 @@ def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
         reset=reset,
         total_steps=config.total_steps,
         device_name=ours.backend.name(),
-        notes=ours.notes,
+        notes=(*ours.notes, *told),
         seed=config.seed,
         per_sample=ours.workload.per_sample,
     )
+
+
+def as_it_ran(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:
+    """A run in the memory layout, and with the optimizer's kernels, that it was trained with.
+
+    What else its plan changed is left out, and told: each op has to be one of the model's own.
+
+    Args:
+        setup: The run under the plain plan.
+        run_dir: Its folder, whose log has the plan; without one it stays plain.
+    """
+    reader, plans = LogReader(RunDir(run_dir).events), [PLAIN]
+    while events := reader.read():
+        plans += [event.plan for event in events if isinstance(event, PlanChosen)]
+    ran = plans[-1]
+    optimizer = ran.optimizer if ran.optimizer in ("fused", "foreach") else SAME
+    plan = Plan(layout=ran.layout, optimizer=optimizer)
+    without = replace(ran, layout=PLAIN.layout, optimizer=SAME, threads=None, eval_chunk=None)
+    if ran.optimizer != optimizer:
+        without = replace(without, optimizer=ran.optimizer)
+    left_out = without.words(type(setup.optimizer).__name__)
+    note = (f"looked at without what its steps were carried out with: {left_out}",)
+    return carry_out(plan, setup), note if left_out else ()
 
 
 def side_of(setup: Setup) -> Side:
@@ -84,7 +113,7 @@ def side_of(setup: Setup) -> Side:
 
     def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
         images, labels = batch
-        return setup.workload.objective(model, images, labels)
+        return setup.workload.objective(model, setup.laid_out(images), labels)
 
     autocast: Callable[[], AbstractContextManager[Any]] = (
         nullcontext if setup.config.precision == "float32" else setup.autocast

@@ -20,6 +20,7 @@ import msgspec
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.investigation import Investigation, Stage, Told, Verdict
+from mpstui.domain.workloads import short_name
 from mpstui.runs.rundir import Dataset, RunDir
 
 from .request import Folder, Request
@@ -87,7 +88,8 @@ def _search(folder: Folder, request: Request, died: str, teller: Teller) -> Inve
     start = start_of(request.run)
     bad = "" if start.bad_step is None else f", which went wrong by step {start.bad_step}"
     of = f" of {run_dir.name}{bad}" if request.run else ""
-    teller.done(Stage.PREPARE, f"{request.config.workload} on {request.config.device}{of}")
+    named = short_name(request.config.workload)
+    teller.done(Stage.PREPARE, f"{named} on {request.config.device}{of}")
     search = Search(twin, request, folder, teller)
     try:
         if begun is not None and folder.state.is_file():

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import msgspec
 
+from mpstui.domain.class_file import class_file
 from mpstui.domain.config import RunConfig
 from mpstui.domain.errors import LogError
 from mpstui.domain.events import PreparationAdvanced
 
 from .child import environment, module_command
+from .class_file import defines
 from .files import read_json, write_json
 from .log import LogWriter
 from .paths import full_mnist
@@ -80,7 +82,10 @@ def decide(
 
 
 def settle_dataset(runs: Sequence[RunDir]) -> None:
-    """Decide and write dataset.json into each run, with the progress in each log."""
+    """Decide and write dataset.json into each run, with the progress in each log.
+
+    A workload that brings data of its own needs no digits, and none are fetched for it.
+    """
     if all(run.dataset() for run in runs):
         return
     writers = [LogWriter(run.events) for run in runs]
@@ -89,10 +94,21 @@ def settle_dataset(runs: Sequence[RunDir]) -> None:
         for writer in writers:
             writer.append(PreparationAdvanced(at=time.time(), stage=stage, fraction=fraction))
 
-    dataset = decide(runs[0].config(), tell, _fetch_in_process, time.time())
+    if brings_data(runs[0]):
+        dataset = Dataset(source="own")
+    else:
+        dataset = decide(runs[0].config(), tell, _fetch_in_process, time.time())
     for run, writer in zip(runs, writers, strict=True):
         run.write_dataset(dataset)
         writer.close()
+
+
+def brings_data(run: RunDir) -> bool:
+    """Whether a run's workload is of a person's own file and has a method ``datasets`` there."""
+    own = class_file(run.config().workload)
+    if own is None or not run.workload.is_file():
+        return False
+    return defines(run.workload.read_bytes(), own.name, "datasets")
 
 
 def _fetch_in_process(folder: Path, tell: Callable[[str, float | None], None]) -> str:

@@ -61,8 +61,7 @@ def resume_run(
     if config.total_steps < point.step:
         problem = f"it would end at step {config.total_steps}, its snapshot is of {point.step}"
         raise FieldError("steps" if "steps" in changes else "epochs", problem, "a longer run")
-    fault = old.fault if old.fault.is_file() else None
-    (run,) = store.create(config, [config.spec], machine, now, fault=fault)
+    (run,) = store.create(config, [config.spec], machine, now, old=old)
     try:
         run.snapshot(point.step).parent.mkdir()
         shutil.copyfile(old.snapshot(point.step), run.snapshot(point.step))

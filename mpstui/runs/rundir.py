@@ -44,7 +44,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     """dataset.json: which data was decided on before the workers started."""
 
     source: str
-    """``mnist`` or ``embedded``."""
+    """``mnist`` or ``embedded``; ``own`` for a workload that brings its own."""
     reason: str = ""
     error: str = ""
     """Why there is no data at all, when there is none."""
@@ -89,6 +89,11 @@ class RunDir:
     def fault(self) -> Path:
         """The copy of the file that a simulated fault comes from, where there is one."""
         return self.path / "fault.py"
+
+    @property
+    def workload(self) -> Path:
+        """The copy of the file that an own workload comes from, where there is one."""
+        return self.path / "workload.py"
 
     def snapshot(self, step: int) -> Path:
         """Where the state after a step is kept."""

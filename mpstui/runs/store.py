@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from mpstui.domain.class_file import class_file
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, fault_file
 from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 
+from .class_file import FAULT, WORKLOAD, read_file
 from .files import replace
 from .rundir import RunDir
 
@@ -22,7 +24,7 @@ TRASH = ".trash"
 SLUG = 24
 """Characters of a fault's file and class that go into a run's id."""
 
-_COMPARISON = re.compile(r"\d{8}-\d{6}-[a-z]+-[0-9a-f]{4}")
+_COMPARISON = re.compile(r"\d{8}-\d{6}-[a-z0-9]+-[0-9a-f]{4}")
 """What ``create`` calls a comparison. Any other word is a run's id or a part of one."""
 
 
@@ -38,28 +40,29 @@ class RunStore:
         specs: Sequence[DeviceSpec],
         machine: Machine,
         now: datetime,
-        fault: Path | None = None,
+        old: RunDir | None = None,
     ) -> list[RunDir]:
         """Make the directories of a run, or of a comparison's runs, in the order of the specs.
 
-        A file that a fault comes from is copied into its run, which thereby can be made again.
+        Files that a workload or a fault comes from are copied into the runs, which thereby can be
+        made again.
 
         Args:
             config: What is asked, but for the device.
             specs: The devices.
             machine: Where it runs.
             now: Names the runs.
-            fault: The file to copy instead of the one that a spec names.
+            old: A run whose copies of such files are taken instead of the files themselves.
 
         Raises:
-            FieldError: When the config does not go with one of the specs, a fault's file cannot be
-                read, or there is no making folders at that place; nothing was made then.
+            FieldError: When the config does not go with one of the specs, a file cannot be read,
+                or there is no making folders at that place; nothing was made then.
         """
-        faults = [fault_source(spec, fault) for spec in specs]
-        group = f"{now:%Y%m%d-%H%M%S}-{config.workload}-{secrets.token_hex(2)}"
+        kept = [own_files(config, spec, old) for spec in specs]
+        group = f"{now:%Y%m%d-%H%M%S}-{_word(config.workload)}-{secrets.token_hex(2)}"
         configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
         made, digits = [], len(str(len(specs)))
-        for place, (one, source) in enumerate(zip(configs, faults, strict=True), 1):
+        for place, (one, files) in enumerate(zip(configs, kept, strict=True), 1):
             slug = _slug(one.spec)
             # The place keeps a comparison's runs in the order in which they were asked for.
             run = RunDir(
@@ -73,8 +76,8 @@ class RunStore:
                 raise FieldError("runs_dir", problem, "a folder that can be written") from error
             run.write_config(one)
             run.write_machine(machine)
-            if source is not None:
-                replace(run.fault, source)
+            for name, text in files.items():
+                replace(run.path / name, text)
             made.append(run)
         return made
 
@@ -161,22 +164,31 @@ def _slug(spec: DeviceSpec) -> str:
     return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def fault_source(spec: DeviceSpec, instead: Path | None = None) -> bytes | None:
-    """The text of the file that a spec's simulated fault comes from; None without one.
+def _word(workload: str) -> str:
+    """A workload as a part of a run's id: of an own one its class, in plain letters."""
+    own = class_file(workload)
+    name = workload if own is None else own.name[:SLUG]
+    return re.sub("[^a-z0-9]+", "", name.lower()) or "own"
+
+
+def own_files(config: RunConfig, spec: DeviceSpec, old: RunDir | None = None) -> dict[str, bytes]:
+    """The texts of a person's own files that a run is made from, by the names of their copies.
 
     Args:
-        spec: The device spec.
-        instead: The file to read in place of the one that it names.
+        config: Names the workload.
+        spec: Names the fault, if any.
+        old: A run whose copies are read where it has them.
 
     Raises:
-        FieldError: When the file cannot be read.
+        FieldError: When a file cannot be read.
     """
-    named = fault_file(spec.option("fault") or "")
-    if named is None:
-        return None
-    path = instead or Path(named[0])
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        problem = f"fault={path}: {error.strerror}"
-        raise FieldError("device", problem, "a Python file that is there") from error
+    named = (
+        (WORKLOAD, class_file(config.workload), "workload"),
+        (FAULT, fault_file(spec.option("fault") or ""), "fault"),
+    )
+    files = {}
+    for role, file, kept in named:
+        if file is not None:
+            copy: Path | None = getattr(old, kept, None)
+            files[f"{kept}.py"] = read_file(role, file, copy)
+    return files

@@ -31,6 +31,7 @@ HUGE = "9" * 5000
     ("name", "text", "value"),
     [
         ("workload", " vae ", "vae"),
+        ("workload", " a b/c.py:Net ", "a b/c.py:Net"),
         ("data_dir", " /tmp/a b ", "/tmp/a b"),
         ("data_dir", "", ""),
         ("batch_size", "64", 64),
@@ -202,7 +203,7 @@ def test_tf32_may_be_asked_for_before_the_device_is() -> None:
 
 CONFIGS = st.fixed_dictionaries(
     {
-        "workload": st.sampled_from(sorted(WORKLOADS)),
+        "workload": st.sampled_from([*sorted(WORKLOADS), "a 'b'/c.py:Net"]),
         "device": st.sampled_from(["cpu", "cpu@threads=3", "cuda:1@precision=tf32", "mps"]),
         "dataset": st.sampled_from(DATASETS),
         "data_dir": st.text(st.characters(exclude_categories=["Cs"])),

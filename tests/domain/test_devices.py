@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mpstui.domain.catalogue import SIMULATED
 from mpstui.domain.devices import (
+    CALIBRATE,
     INDEXED,
     PIPELINES,
     PRECISIONS,
@@ -42,6 +43,10 @@ def specs(draw: st.DrawFn) -> str:
         precisions = [each for each in PRECISIONS if each != "tf32" or kind == "cuda"]
         options.append(f"precision={draw(st.sampled_from(precisions))}")
     if draw(st.booleans()):
+        options.append("compile")
+    if draw(st.booleans()):
+        options.append(f"calibrate={draw(st.sampled_from(CALIBRATE))}")
+    if draw(st.booleans()):
         options.append(f"pipeline={draw(st.sampled_from(PIPELINES))}")
     if draw(st.booleans()):
         options.append(f"fault={draw(st.sampled_from(SIMULATED) | fault_files())}")
@@ -71,6 +76,8 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
 
 
 def test_parts_are_told_apart() -> None:
+    assert str(parse_device("cpu@calibrate=off@compile")) == "cpu@compile@calibrate=off"
+    assert parse_device("cpu@compile=") == parse_device("cpu@compile")
     spec = parse_device(" cuda:1@precision=tf32@pipeline=reference ")
     assert spec == DeviceSpec("cuda", 1, (("precision", "tf32"), ("pipeline", "reference")))
     assert spec.device == "cuda:1"
@@ -151,8 +158,10 @@ def test_spellings_of_one_spec_are_one() -> None:
         ("cpu@threads=1@threads=2", "threads is given twice", "each option once"),
         ("mps@threads=1", "threads does nothing on mps", "cpu@threads=N"),
         ("mps@precision=tf32", "mps has no TF32", "cuda@precision=tf32"),
-        ("cpu@precision=fp16", "precision=fp16 is unknown", "float32, tf32, bf16"),
-        ("cpu@pipeline=", "pipeline= is unknown", "resident, reference"),
+        ("cpu@precision=fp8", "precision=fp8 is unknown", "float32, tf32, bf16, fp16"),
+        ("cpu@compile=yes", "compile=yes says too much", "@compile, without a value"),
+        ("cpu@calibrate=", "calibrate= is unknown", "on, off, again"),
+        ("cpu@pipeline=", "pipeline= is unknown", "resident, streamed, reference"),
     ],
 )
 def test_a_refusal_names_the_problem_and_what_is_allowed(

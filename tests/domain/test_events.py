@@ -16,6 +16,7 @@ from mpstui.domain.events import (
     DivergenceDetected,
     EpochCompleted,
     EvaluationCompleted,
+    PlanChosen,
     PreparationAdvanced,
     RunFailed,
     RunFinished,
@@ -32,6 +33,7 @@ from mpstui.domain.events import (
     decode,
     encode,
 )
+from mpstui.domain.plan import Plan
 
 KINDS: tuple[type[AnyEvent], ...] = get_args(AnyEvent)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -58,6 +60,14 @@ BUILT: dict[type[AnyEvent], st.SearchStrategy[AnyEvent]] = {
         total_steps=COUNT,
         threads=COUNT,
         notes=st.lists(TEXT).map(tuple),
+    ),
+    PlanChosen: st.builds(
+        PlanChosen,
+        at=FINITE,
+        plan=st.builds(Plan, layout=TEXT, rewrites=st.lists(TEXT).map(tuple), threads=COUNT),
+        line=TEXT,
+        gain=st.none() | FINITE,
+        untried=st.lists(TEXT).map(tuple),
     ),
     WarmupFinished: st.builds(WarmupFinished, at=FINITE, steps=COUNT, seconds=FINITE),
     StepsCompleted: st.builds(

@@ -12,6 +12,7 @@ from mpstui.domain.events import (
     DivergenceDetected,
     EpochCompleted,
     EvaluationCompleted,
+    PlanChosen,
     PreparationAdvanced,
     RunFailed,
     RunFinished,
@@ -27,6 +28,7 @@ from mpstui.domain.events import (
     WarmupFinished,
 )
 from mpstui.domain.history import WINDOWS, RunHistory, Status
+from mpstui.domain.plan import Plan
 from mpstui.domain.series import NonFinite
 
 
@@ -103,6 +105,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
     log: list[tuple[AnyEvent, Status]] = [
         (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), Status.STARTING),
         (started(at=2.0, total_steps=6), Status.WARMING_UP),
+        (PlanChosen(at=2.1, plan=Plan(), line="plain loop"), Status.WARMING_UP),
         (steps(1, [2.0], timed=False), Status.WARMING_UP),
         (RunPaused(at=2.5, step=1), Status.PAUSED),
         (RunResumed(at=2.6, step=1), Status.WARMING_UP),

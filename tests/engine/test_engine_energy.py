@@ -62,7 +62,7 @@ class Bench:
 
     def window(self, joules: float | None, seconds: float = 0.5) -> Window:
         """One step that ends at so many joules."""
-        self.meter.add(torch.tensor(1.0), 4)
+        self.meter.add(torch.tensor([1.0]), [4])
         self.now += seconds
         self.joules = joules
         window = self.meter.flush()
@@ -118,7 +118,7 @@ def test_reading_the_counter_stands_outside_the_clock() -> None:
 def test_without_a_counter_there_is_no_energy() -> None:
     meter = Meter(Backend(parse_device("cpu")), False)
     meter.open(0)
-    meter.add(torch.tensor(1.0), 4)
+    meter.add(torch.tensor([1.0]), [4])
     window = meter.flush()
     assert window is not None
     assert (window.timed, window.joules) == (True, None)

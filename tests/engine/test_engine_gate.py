@@ -22,6 +22,7 @@ from mpstui.domain.events import (
     RunStopped,
     StepsCompleted,
 )
+from mpstui.engine.data.feed import Feed
 from mpstui.engine.data.mnist import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
@@ -205,7 +206,7 @@ def test_a_turn_taken_back_before_the_first_step_is_yielded(make: Make) -> None:
     loop = make(gate, steps=3)
     training = loop._setup.pipeline.training
 
-    def slow_to_start(order: Any, batch_size: int) -> Iterator[Any]:
+    def slow_to_start(order: Any, batch_size: int) -> Feed:
         gate.turn(False)  # the first batch took longer than the turn
         return training(order, batch_size)
 

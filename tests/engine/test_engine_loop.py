@@ -25,6 +25,7 @@ from mpstui.domain.events import (
     StepsCompleted,
     WarmupFinished,
 )
+from mpstui.engine.data.feed import Feed
 from mpstui.engine.data.mnist import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
@@ -291,7 +292,7 @@ def test_epochs_have_orders_of_their_own(make: Make) -> None:
     loop = make(workload="mnist", batch_size=60, epochs=2, lr=1e-9)
     training = loop._setup.pipeline.training
 
-    def watched(order: torch.Tensor, batch_size: int) -> Iterator[Any]:
+    def watched(order: torch.Tensor, batch_size: int) -> Feed:
         seen.append(order.tolist())
         return training(order, batch_size)
 

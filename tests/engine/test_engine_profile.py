@@ -147,10 +147,11 @@ def test_the_clock_leaves_profiled_steps_and_a_settling_out(make: Make) -> None:
     assert epoch.samples == 40 * 16
 
 
-def test_the_reference_pipeline_tells_the_copy_from_the_loading(
-    ready: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pipeline", ["reference", "resident", "streamed"])
+def test_making_a_batch_is_told_from_copying_it_and_none_is_lost(
+    ready: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch, pipeline: str
 ) -> None:
-    setup = ready(pipeline="reference")
+    setup = ready(pipeline=pipeline)
     laps: list[str] = []
     lap = module._Stopwatch.lap
 
@@ -160,22 +161,15 @@ def test_the_reference_pipeline_tells_the_copy_from_the_loading(
 
     monkeypatch.setattr(module._Stopwatch, "lap", noted)
     batches = setup.pipeline.training(torch.arange(64), 16)
-    device = setup.pipeline._device  # type: ignore[attr-defined]
+    first = next(batches)
     found = profile_steps(setup, batches, 2, lambda objective, samples: None, lambda: True)
-    assert laps[:6] == ["data", "transfer", "optimizer", "forward", "backward", "optimizer"]
-    assert all(one["data"] > 0 and one["transfer"] > 0 for one in found)
-    assert setup.pipeline._device is device  # type: ignore[attr-defined]
-    assert len(list(batches)) == 2  # the other batches are still there
-
-
-def test_a_batch_is_left_on_the_host_while_it_is_loaded(ready: Callable[..., Setup]) -> None:
-    setup = ready(pipeline="reference")
-    setup.pipeline._device = torch.device("meta")  # type: ignore[attr-defined]
-    batches = setup.pipeline.training(torch.arange(48), 16)
-    assert next(batches)[0].device.type == "meta"
-    with module._left_on_the_host(setup.pipeline):
-        assert next(batches)[0].device.type == "cpu"
-    assert next(batches)[0].device.type == "meta"
+    copied = "transfer" if pipeline == "reference" else "data"
+    assert laps[:6] == ["data", copied, "optimizer", "forward", "backward", "optimizer"]
+    assert all(one["data"] > 0 for one in found)
+    whole = list(setup.pipeline.training(torch.arange(64), 16))
+    assert torch.equal(first[0], whole[0][0])
+    (last,) = batches
+    assert torch.equal(last[0], whole[3][0])
 
 
 def test_laps_are_synchronised_and_launching_ends_before_the_wait() -> None:
@@ -232,7 +226,7 @@ def test_a_turn_that_ends_within_the_profile_goes_on_with_it_later(
     gate.turn(True)
     gate.wait_for_turn = lambda: gate.turn(True)  # type: ignore[method-assign]
     loop = make(gate=gate, steps=45)
-    take, seen = loop._take_step, 0
+    take, seen = loop._take_steps, 0
 
     def taken(objective: torch.Tensor, samples: int) -> None:
         nonlocal seen
@@ -241,7 +235,7 @@ def test_a_turn_that_ends_within_the_profile_goes_on_with_it_later(
         if seen == WARMUP_STEPS + AFTER + 2:  # in the profile
             gate.turn(False)
 
-    monkeypatch.setattr(loop, "_take_step", taken)
+    monkeypatch.setattr(loop, "_take_steps", taken)
     events = list(loop.events())
     (told,) = profiles(events)
     assert said.count("yielded") == 1
@@ -255,14 +249,14 @@ def test_a_stop_within_the_profile_keeps_its_steps(
 ) -> None:
     gate = Gate()
     loop = make(gate=gate, steps=45)
-    take = loop._take_step
+    take = loop._take_steps
 
     def taken(objective: torch.Tensor, samples: int) -> None:
         take(objective, samples)
         if loop.step == WARMUP_STEPS + AFTER + 2:
             gate.wish("stop")
 
-    monkeypatch.setattr(loop, "_take_step", taken)
+    monkeypatch.setattr(loop, "_take_steps", taken)
     events = list(loop.events())
     assert profiles(events) == []
     assert isinstance(events[-1], RunStopped)

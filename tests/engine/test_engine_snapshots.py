@@ -190,7 +190,7 @@ def test_the_order_of_an_epoch_follows_from_its_number(build: Build, epoch: int)
     setup = build(epochs=epoch, seed=3)
     training = setup.pipeline.training
 
-    def watched(order: torch.Tensor, batch_size: int) -> Iterator[Any]:
+    def watched(order: torch.Tensor, batch_size: int) -> Any:
         seen.append(order)
         return training(order, batch_size)
 
@@ -525,12 +525,12 @@ def test_the_energy_of_a_snapshot_is_not_the_trainings(build: Build) -> None:
     counter = 1000.0
     meter = Meter(build().backend, False, Hand(step=1.0), lambda: counter)
     meter.open(settle=0)
-    meter.add(torch.tensor(1.0), 10)
+    meter.add(torch.tensor([1.0]), [10])
     counter += 5.0
     first = meter.flush()
     counter += 100.0
     meter.forgive(joules=True)
-    meter.add(torch.tensor(1.0), 10)
+    meter.add(torch.tensor([1.0]), [10])
     counter += 7.0
     second = meter.flush()
     assert first is not None

@@ -15,6 +15,7 @@ from mpstui.domain.errors import DeviceUnavailable
 from mpstui.engine import sweep as module
 from mpstui.engine.meter import WARMUP_STEPS
 from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.steps import train_step
 from mpstui.engine.sweep import LEAST_WARMUP, LEAST_WINDOWS, OUT_OF_MEMORY, rates, sweep_point
 from mpstui.runs.rundir import Dataset
 
@@ -37,7 +38,7 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], tuple[list[int
             now += seconds
             sizes.append(len(images))
 
-        monkeypatch.setattr(module, "_train_step", step)
+        monkeypatch.setattr(module, "train_step", step)
         return sizes, lambda: now
 
     return make
@@ -81,7 +82,7 @@ def test_all_batches_are_whole(setup: Setup) -> None:
 
 def test_the_step_trains(setup: Setup) -> None:
     before = [parameter.clone() for parameter in setup.model.parameters()]
-    module._train_step(setup, *next(module._endless(setup)))
+    train_step(setup, *next(module._endless(setup)))
     after = list(setup.model.parameters())
     assert not any(torch.equal(one, two) for one, two in zip(before, after, strict=True))
 

@@ -1,1 +1,1 @@
-"""Data: IDX files, the order of batches, and the two pipelines that feed the loop."""
+"""Data: IDX files, own data sets, the order of batches, and what feeds them to the loop."""

@@ -28,6 +28,17 @@ class Digits:
     description: str
     """For the screen and the log."""
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Images for training and for the test."""
+        return len(self.train_labels), len(self.test_labels)
+
+    @property
+    def resident_bytes(self) -> int:
+        """What all of it takes on a device, as float32 images and int64 labels."""
+        images = self.train_images.numel() + self.test_images.numel()
+        return 4 * images + 8 * sum(self.sizes)
+
 
 def load_digits(dataset: Dataset, data_dir: str) -> Digits:
     """Read the data that was decided on.
@@ -48,6 +59,24 @@ def load_digits(dataset: Dataset, data_dir: str) -> Digits:
             f"{visits:g} times an epoch, {len(test_labels):,} test images"
         )
     return Digits(train_images, train_labels, test_images, test_labels, description)
+
+
+def as_float(
+    images: torch.Tensor, normalise: tuple[float, float] | None, pin: bool = False
+) -> torch.Tensor:
+    """What ToTensor and Normalize make of bytes, for all images at once.
+
+    Args:
+        images: uint8, shape (n, 28, 28).
+        normalise: Mean and deviation, or None.
+        pin: Whether the result is to lie in pinned memory, for a copy to the device.
+
+    Returns:
+        float32, shape (n, 1, 28, 28).
+    """
+    bytes_ = images.unsqueeze(1)
+    floats = torch.empty(bytes_.shape, dtype=torch.float32, pin_memory=pin).copy_(bytes_).div_(255)
+    return floats if normalise is None else floats.sub_(normalise[0]).div_(normalise[1])
 
 
 def _part(folder: Path, part: str) -> tuple[torch.Tensor, torch.Tensor]:

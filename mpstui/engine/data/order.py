@@ -13,6 +13,9 @@ from mpstui.domain.workloads import EPOCH_SAMPLES
 def epoch_order(generator: torch.Generator, samples: int) -> torch.Tensor:
     """Indices of one epoch: whole permutations of the data, one after another, cut at 60,000.
 
+    So a smaller set is visited again within an epoch, and of a larger one an epoch visits 60,000
+    samples, which the next epoch draws anew.
+
     Args:
         generator: A CPU generator; it moves on, so that the next epoch differs.
         samples: Size of the training set.

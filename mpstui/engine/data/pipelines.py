@@ -1,53 +1,40 @@
-"""Two ways to feed the loop the same batches; both do the same mathematical work.
+"""Ways to feed the loop the same batches; all do the same mathematical work.
 
 ``resident`` keeps normalised float32 images on the device and picks batches by index. ``reference``
 is the article's script as it stands: a DataLoader that makes each image a PIL image, then ToTensor,
 then Normalize, one by one on the host, and a copy of each batch to the device. The gain of the one
-over the other is measured, not claimed.
+over the other is measured, not claimed. ``streamed`` is for digits that the device has no room for,
+and a workload's own data sets go through a DataLoader of theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from mpstui.backends import Backend
+from mpstui.domain.errors import FieldError
 
-from .mnist import Digits
-
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Images (b, 1, 28, 28) float32 and labels (b,) int64, on the device."""
-
-SHOWN = 8
-"""Test images whose reconstructions are saved each epoch."""
-
-
-class Pipeline(Protocol):
-    """A source of batches on a device."""
-
-    train_samples: int
-
-    def training(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
-        """The batches of one epoch, in the order of these indices, shape (n,) on the CPU."""
-
-    def test(self, batch_size: int) -> Iterator[Batch]:
-        """The test set in its own order."""
-
-    def shown(self) -> torch.Tensor:
-        """The first test images, for pictures."""
+from .base import SHOWN, Pipeline
+from .feed import Batch, Feed, there
+from .items import Items
+from .loader import Loader, LoaderSize
+from .mnist import Digits, as_float
+from .reference import PilDigits, Reference
+from .streamed import Streamed
 
 
 class Resident(Pipeline):
     """Everything on the device from the start."""
 
+    note = ""
+
     def __init__(
         self, digits: Digits, backend: Backend, normalise: tuple[float, float] | None
     ) -> None:
-        self.train_samples = len(digits.train_labels)
+        self.train_samples, self.test_samples = digits.sizes
         device = backend.device
         self._images = as_float(digits.train_images, normalise).to(device)
         self._labels = digits.train_labels.to(device)
@@ -55,95 +42,81 @@ class Resident(Pipeline):
         self._test_labels = digits.test_labels.to(device)
 
     @override
-    def training(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
-        for index in torch.split(order.to(self._images.device), batch_size):
-            yield self._images.index_select(0, index), self._labels.index_select(0, index)
+    def training(self, order: torch.Tensor, batch_size: int) -> Feed:
+        return Feed(self._pick(order, batch_size), there)
 
     @override
-    def test(self, batch_size: int) -> Iterator[Batch]:
+    def test(self, batch_size: int) -> Feed:
         images = torch.split(self._test_images, batch_size)
         labels = torch.split(self._test_labels, batch_size)
-        yield from zip(images, labels, strict=True)
+        return Feed(zip(images, labels, strict=True), there)
 
     @override
     def shown(self) -> torch.Tensor:
         return self._test_images[:SHOWN]
 
-
-class Reference(Pipeline):
-    """The article's DataLoader."""
-
-    def __init__(
-        self, digits: Digits, backend: Backend, normalise: tuple[float, float] | None
-    ) -> None:
-        self.train_samples = len(digits.train_labels)
-        self._device = backend.device
-        self._options = backend.loader_options
-        self._train = PilDigits(digits.train_images, digits.train_labels, normalise)
-        self._test = PilDigits(digits.test_images, digits.test_labels, normalise)
-
-    @override
-    def training(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
-        batches = [batch.tolist() for batch in torch.split(order, batch_size)]
-        yield from self._load(self._train, {"batch_sampler": batches})
-
-    @override
-    def test(self, batch_size: int) -> Iterator[Batch]:
-        yield from self._load(self._test, {"batch_size": batch_size})
-
-    @override
-    def shown(self) -> torch.Tensor:
-        count = min(SHOWN, len(self._test))
-        return torch.stack([self._test[index][0] for index in range(count)]).to(self._device)
-
-    def _load(self, dataset: PilDigits, how: dict[str, Any]) -> Iterator[Batch]:
-        # A generator of its own: the loader's seed draw must not move the model's random numbers.
-        loader = DataLoader(dataset, generator=torch.Generator(), **how, **self._options)
-        for images, labels in loader:
-            yield images.to(self._device), labels.to(self._device)
+    def _pick(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
+        for index in torch.split(order.to(self._images.device), batch_size):
+            yield self._images.index_select(0, index), self._labels.index_select(0, index)
 
 
-class PilDigits(Dataset[tuple[torch.Tensor, int]]):
-    """Digits that go through PIL and torchvision's transforms one by one, as in the example."""
+Tensors = type[Resident] | type[Streamed] | type[Reference]
 
-    def __init__(
-        self, images: torch.Tensor, labels: torch.Tensor, normalise: tuple[float, float] | None
-    ) -> None:
-        from torchvision import transforms  # three seconds, for this pipeline only
-
-        steps: list[Any] = [transforms.ToTensor()]
-        if normalise is not None:
-            mean, deviation = normalise
-            steps.append(transforms.Normalize((mean,), (deviation,)))
-        self._transform = transforms.Compose(steps)
-        self._images = images
-        self._labels = labels
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        from PIL import Image
-
-        image = Image.fromarray(self._images[index].numpy(), mode="L")
-        return self._transform(image), int(self._labels[index])
-
-
-def as_float(images: torch.Tensor, normalise: tuple[float, float] | None) -> torch.Tensor:
-    """What ToTensor and Normalize make of bytes, for all images at once.
-
-    Args:
-        images: uint8, shape (n, 28, 28).
-        normalise: Mean and deviation, or None.
-
-    Returns:
-        float32, shape (n, 1, 28, 28).
-    """
-    floats = images.unsqueeze(1).to(torch.float32).div(255)
-    return floats if normalise is None else floats.sub_(normalise[0]).div_(normalise[1])
-
-
-PIPELINES: dict[str, type[Resident] | type[Reference]] = {
+PIPELINES: dict[str, Tensors] = {
     "resident": Resident,
+    "streamed": Streamed,
     "reference": Reference,
 }
+
+
+def open_pipeline(
+    name: str,
+    data: Digits | Items,
+    backend: Backend,
+    normalise: tuple[float, float] | None,
+    batch_size: int,
+    size: LoaderSize = LoaderSize(),  # noqa: B008 - a tuple does not change
+) -> Pipeline:
+    """What feeds a run.
+
+    Digits that a device has no room for are streamed where they were to be resident. Own data sets
+    go through their DataLoader, whichever of the two is asked for.
+
+    Args:
+        name: One of ``PIPELINES``.
+        data: Digits, or a workload's own data sets.
+        backend: Where the batches go.
+        normalise: Mean and deviation for digits; None leaves them in 0 to 1.
+        batch_size: Samples a training step.
+        size: How the DataLoader of own data sets is set up.
+
+    Raises:
+        FieldError: When own data sets are to go through the article's pipeline, which is of digits.
+    """
+    if isinstance(data, Items):
+        if name == "reference":
+            problem = "reference is the article's, of digits; this workload has data of its own"
+            raise FieldError("pipeline", problem, "resident, streamed")
+        return Loader(data, backend, batch_size, size)
+    room = backend.room() if name == "resident" else data.resident_bytes
+    if data.resident_bytes <= room:
+        return PIPELINES[name](data, backend, normalise)
+    pipeline = Streamed(data, backend, normalise)
+    needed, free = (f"{count / 2**20:,.0f} MiB" for count in (data.resident_bytes, room))
+    pipeline.note += f": {needed} do not go into the {free} that may be taken"
+    return pipeline
+
+
+__all__ = [
+    "PIPELINES",
+    "Batch",
+    "Feed",
+    "LoaderSize",
+    "PilDigits",
+    "Pipeline",
+    "Reference",
+    "Resident",
+    "Streamed",
+    "as_float",
+    "open_pipeline",
+]

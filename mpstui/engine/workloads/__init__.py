@@ -1,11 +1,31 @@
-"""The workloads, registered by name. Each is a small implementation of :class:`Workload`."""
+"""The workloads: two by name, others from a person's own file."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from mpstui.domain.class_file import class_file
+
 from .base import Score, Workload
 from .mnist import Mnist
+from .own import load_items, load_workload
 from .vae import Vae
 
 WORKLOADS: dict[str, Workload] = {"mnist": Mnist(), "vae": Vae()}
 
-__all__ = ["WORKLOADS", "Score", "Workload"]
+
+def find_workload(name: str, run_dir: Path) -> Workload:
+    """The workload that a config names.
+
+    Args:
+        name: One of ``WORKLOADS``, or ``path/to/file.py:Class``.
+        run_dir: The run's folder, which may hold a copy of that file.
+
+    Raises:
+        FieldError: When the file does not hold a workload; the message says what it lacks.
+    """
+    own = class_file(name)
+    return WORKLOADS[name] if own is None else load_workload(own, run_dir)
+
+
+__all__ = ["WORKLOADS", "Score", "Workload", "find_workload", "load_items"]

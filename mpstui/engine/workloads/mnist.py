@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -39,8 +37,7 @@ class Net(nn.Module):
 class Mnist(Workload):
     """Digits told apart."""
 
-    normalise: tuple[float, float] | None = (0.1307, 0.3081)
-    per_sample = False
+    normalise = (0.1307, 0.3081)
 
     @override
     def model(self) -> nn.Module:
@@ -61,9 +58,3 @@ class Mnist(Workload):
         output = model(images)
         loss = functional.nll_loss(output, labels, reduction="sum")
         return Score(loss, (output.argmax(dim=1) == labels).sum())
-
-    @override
-    def pictures(
-        self, model: nn.Module, images: torch.Tensor
-    ) -> Iterable[tuple[str, torch.Tensor]]:
-        return ()

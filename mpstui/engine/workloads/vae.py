@@ -11,12 +11,9 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
 from typing_extensions import override
 
-from mpstui.domain.config import RunConfig
-
-from .base import Score, Workload
+from .base import Workload
 
 LATENT = 20
 GRID = 8
@@ -49,16 +46,12 @@ class Autoencoder(nn.Module):
 class Vae(Workload):
     """Digits compressed to twenty numbers and drawn again."""
 
-    normalise: tuple[float, float] | None = None
     per_sample = True
+    item_every = 1
 
     @override
     def model(self) -> nn.Module:
         return Autoencoder()
-
-    @override
-    def optimizer(self, model: nn.Module, config: RunConfig) -> Optimizer:
-        return Adam(model.parameters(), lr=config.lr)
 
     @override
     def objective(
@@ -73,10 +66,6 @@ class Vae(Workload):
             )
             divergence = -0.5 * torch.sum(1 + log_variance - mean.pow(2) - log_variance.exp())
         return likelihood + divergence
-
-    @override
-    def score(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Score:
-        return Score(self.objective(model, images, labels), None)
 
     @override
     def pictures(

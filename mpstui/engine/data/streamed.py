@@ -1,0 +1,54 @@
+"""Digits that stay on the host as bytes; each batch is made there and copied ahead of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from typing_extensions import override
+
+from mpstui.backends import Backend
+
+from .base import SHOWN, Pipeline
+from .feed import Batch, Feed, sender
+from .mnist import Digits, as_float
+
+
+class Streamed(Pipeline):
+    """The batches of ``resident``, to the bit, for data larger than the device's memory."""
+
+    note = "streamed: the data stay on the host, batches are copied ahead"
+
+    def __init__(
+        self, digits: Digits, backend: Backend, normalise: tuple[float, float] | None
+    ) -> None:
+        self.train_samples, self.test_samples = digits.sizes
+        self._training = digits.train_images, digits.train_labels
+        self._test = digits.test_images, digits.test_labels
+        self._normalise = normalise
+        self._pins = backend.pins
+        self._device = backend.device
+        self._send = sender(backend)
+
+    @override
+    def training(self, order: torch.Tensor, batch_size: int) -> Feed:
+        return self._feed(self._training, order, batch_size)
+
+    @override
+    def test(self, batch_size: int) -> Feed:
+        return self._feed(self._test, torch.arange(self.test_samples), batch_size)
+
+    @override
+    def shown(self) -> torch.Tensor:
+        return as_float(self._test[0][:SHOWN], self._normalise).to(self._device)
+
+    def _feed(self, part: Batch, order: torch.Tensor, batch_size: int) -> Feed:
+        made = self._make(part, order, batch_size)
+        return Feed(made, self._send, self._send.ahead)
+
+    def _make(self, part: Batch, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
+        images, labels = part
+        for index in torch.split(order, batch_size):
+            floats = as_float(images.index_select(0, index), self._normalise, pin=self._pins)
+            answers = labels.index_select(0, index)
+            yield floats, answers.pin_memory() if self._pins else answers

@@ -1,0 +1,119 @@
+"""Which plan a run trains under: one known for its circumstances, or a new calibration's."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Generator
+
+import torch
+
+from mpstui.domain.config import RunConfig
+from mpstui.domain.events import AnyEvent, PlanChosen, PreparationAdvanced
+from mpstui.domain.machine import Machine
+from mpstui.domain.plan import PLAIN, Calibration, Circumstances, Plan
+from mpstui.engine.setup import Setup
+from mpstui.runs.calibrations import load_calibration, save_calibration
+
+from .calibrate import SHORTEST_RUN, Calibrator, TooShort
+from .carry_out import carry_out
+
+
+class Chooser:
+    """Settles a run's plan. Called by the loop when the device is the run's."""
+
+    def __init__(
+        self, machine: Machine, before: Plan | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        """Choose for runs on a machine.
+
+        Args:
+            machine: Where they run.
+            before: The plan of the run that this one goes on from: on it it stays.
+            now: Wall-clock Unix time in seconds.
+        """
+        self._machine = machine
+        self._before = before
+        self._now = now
+
+    def __call__(self, setup: Setup, go_on: Callable[[], bool]) -> Generator[AnyEvent, None, Setup]:
+        """Tell what is tried, then the plan; returns the run under it."""
+        if plain_only(setup.config):
+            return setup
+        again = setup.config.calibrate == "again"
+        if self._before is not None and not again:
+            line = "as the run that this one goes on from"
+            yield PlanChosen(at=self._now(), plan=self._before, line=line)
+            return carry_out(self._before, setup)
+        circumstances = self._circumstances(setup)
+        found = None if again else load_calibration(circumstances)
+        kept = found is not None
+        if found is None:
+            try:
+                found = yield from self._calibrate(setup, go_on, 0.0 if again else SHORTEST_RUN)
+            except TooShort as short:
+                yield PlanChosen(at=self._now(), plan=PLAIN, line=f"plain loop: {short}")
+                return setup
+            # Cut short, or among others' work: the next run had better look again.
+            if go_on() and found.unsteady is None:
+                _keep(circumstances, found)
+        yield PlanChosen(
+            at=self._now(),
+            plan=found.plan,
+            line=found.line(kept),
+            gain=found.gain,
+            untried=found.untried,
+        )
+        return carry_out(found.plan, setup)
+
+    def _calibrate(
+        self, setup: Setup, go_on: Callable[[], bool], least: float
+    ) -> Generator[AnyEvent, None, Calibration]:
+        calibrator = Calibrator(setup, go_on)
+        for words in calibrator.run(least):
+            yield PreparationAdvanced(at=self._now(), stage=f"calibrating: {words}")
+        return calibrator.result
+
+    def _circumstances(self, setup: Setup) -> Circumstances:
+        config, machine = setup.config, self._machine
+        options = [f"@{k}={v}" for k, v in config.spec.options if k != "calibrate"]
+        return Circumstances(
+            machine=f"{machine.name}, {machine.system}, {machine.cores_logical} cores",
+            torch=str(torch.__version__),
+            device=f"{config.spec.device}{''.join(options)}, {setup.backend.name()}",
+            workload=_named(config, setup),
+            batch_size=config.batch_size,
+            test_batch_size=config.test_batch_size,
+            precision=config.precision,
+            pipeline=config.pipeline,
+        )
+
+
+def plain_only(config: RunConfig) -> bool:
+    """Whether a run stays with the plain loop without a question.
+
+    The reference pipeline is there to be measured as it stands; a simulated fault is to be seen in
+    the ops that it was made for; a compiled model would be compiled anew for each choice.
+    """
+    return (
+        config.calibrate == "off"
+        or config.pipeline == "reference"
+        or config.dry_run
+        or config.compile
+        or config.spec.option("fault") is not None
+    )
+
+
+def _named(config: RunConfig, setup: Setup) -> str:
+    own = setup.run_dir / "workload.py"
+    if ":" not in config.workload or not own.is_file():
+        return config.workload
+    return f"{config.workload}, {hashlib.sha256(own.read_bytes()).hexdigest()[:16]}"
+
+
+def _keep(circumstances: Circumstances, found: Calibration) -> None:
+    try:
+        save_calibration(circumstances, found)
+    except OSError as error:  # the run trains all the same
+        sys.stderr.write(f"calibration not kept: {error}\n")

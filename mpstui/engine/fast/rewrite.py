@@ -1,0 +1,172 @@
+"""Changes to a model's graph that keep its values: found with torch.fx, for anybody's model.
+
+``pool-first`` takes the maximum before the ReLU, which then has a quarter of the work or less: both
+are monotone, so values and gradients are the same to the bit. ``byte-dropout`` draws one byte an
+element instead of a float: with p a multiple of 1/256 the mask has exactly its distribution (other
+draws, though, from the same generator).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+from typing_extensions import override
+
+_LEVELS = 256
+
+
+class ByteDropout(nn.Module):
+    """Dropout whose mask is a comparison of random bytes; trains when its original trains."""
+
+    def __init__(self, original: nn.Dropout) -> None:
+        super().__init__()
+        self._original = (original,)  # in a tuple: it stays registered in its own place only
+        self._kept = round(_LEVELS * (1 - original.p))
+        self._scale = 1 / (1 - original.p)
+
+    @override
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """The values of any shape, each zero with probability p, else scaled by 1 / (1 - p)."""
+        if not self._original[0].training:
+            return values
+        count = values.numel()
+        words = torch.empty(-(-count // 8), dtype=torch.int64, device=values.device)
+        drawn = words.random_(-(2**63), None).view(torch.uint8)[:count]
+        # In the order of the values in memory, since the product of two layouts is slow.
+        dense = values.untyped_storage().nbytes() == count * values.element_size()
+        drawn = drawn.as_strided(values.shape, values.stride()) if dense else drawn.view_as(values)
+        return values * (drawn < self._kept).to(values.dtype).mul_(self._scale)
+
+
+def possible(model: nn.Module) -> tuple[str, ...]:
+    """The rewrites that change anything in a model; none of a model that cannot be traced."""
+    return tuple(
+        name
+        for name, change in _REWRITES.items()
+        if (traced := _trace(model)) is not None and change(traced)
+    )
+
+
+def rewrite(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
+    """A module that computes what the model does, on the same parameters.
+
+    Args:
+        model: It stays as it is, and keeps its parameters' names.
+        names: What to change; the model itself comes back for none.
+    """
+    traced = _trace(model) if names else None
+    if traced is None:
+        return model
+    for name in names:
+        _REWRITES[name](traced)
+    traced.graph.lint()
+    traced.recompile()
+    return traced
+
+
+def _trace(model: nn.Module) -> fx.GraphModule | None:
+    """The model's graph; None where it has not one alone, or Python decides on the way."""
+    training = model.training
+    try:
+        traced = [fx.symbolic_trace(model.train(mode)) for mode in (True, False)]
+    except Exception:  # noqa: BLE001 - own code runs on proxies here, and may raise anything
+        return None
+    finally:
+        model.train(training)
+    # A graph of its own for training and for tests: which is right is decided in Python.
+    return traced[0] if traced[0].code == traced[1].code else None
+
+
+def _pool_first(traced: fx.GraphModule) -> bool:
+    changed = False
+    for pool in list(traced.graph.nodes):
+        relu = pool.args[0] if pool.args else None
+        if not (_is_pool(traced, pool) and isinstance(relu, fx.Node) and _is_relu(traced, relu)):
+            continue
+        if len(relu.users) > 1:
+            continue
+        pool.replace_input_with(relu, relu.args[0])
+        with traced.graph.inserting_after(pool):
+            moved = traced.graph.node_copy(relu, lambda node: node)
+        pool.replace_all_uses_with(moved)
+        moved.args = (pool, *moved.args[1:])
+        traced.graph.erase_node(relu)
+        changed = True
+    return changed
+
+
+def _byte_dropout(traced: fx.GraphModule) -> bool:
+    changed = False
+    for node in traced.graph.nodes:
+        if node.op != "call_module":
+            continue
+        original = traced.get_submodule(node.target)
+        if type(original) is nn.Dropout and _whole(_LEVELS * original.p) and 0 < original.p < 1:
+            node.target = f"{node.target.replace('.', '_')}_bytes"
+            traced.add_submodule(node.target, ByteDropout(original))
+            changed = True
+    return changed
+
+
+class _BiasApart(nn.Module):
+    """A linear layer in two ops."""
+
+    def __init__(self, original: nn.Linear) -> None:
+        super().__init__()
+        self._original = (original,)
+
+    @override
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """As the layer: (…, in) to (…, out)."""
+        layer = self._original[0]
+        return functional.linear(values, layer.weight) + layer.bias
+
+
+def _bias_apart(traced: fx.GraphModule) -> bool:
+    changed = False
+    for node in traced.graph.nodes:
+        if _is_module(traced, node, nn.Linear) and _module(traced, node).bias is not None:
+            original = _module(traced, node)
+            node.target = f"{str(node.target).replace('.', '_')}_apart"
+            traced.add_submodule(node.target, _BiasApart(original))
+            changed = True
+    return changed
+
+
+def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
+    # In place it would change what others may read.
+    functions = (functional.relu, torch.relu)
+    return (
+        (node.op == "call_function" and node.target in functions and not node.kwargs.get("inplace"))
+        or (node.op == "call_method" and node.target == "relu")
+        or (_is_module(traced, node, nn.ReLU) and not _module(traced, node).inplace)
+    )
+
+
+def _is_pool(traced: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_function" and node.target in (functional.max_pool2d, torch.max_pool2d):
+        return not node.kwargs.get("return_indices")
+    return _is_module(traced, node, nn.MaxPool2d) and not _module(traced, node).return_indices
+
+
+def _is_module(traced: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> bool:
+    return node.op == "call_module" and type(_module(traced, node)) is kind
+
+
+def _module(traced: fx.GraphModule, node: fx.Node) -> Any:
+    return traced.get_submodule(str(node.target))
+
+
+def _whole(value: float) -> bool:
+    return abs(value - round(value)) < 1e-9
+
+
+_REWRITES: dict[str, Callable[[fx.GraphModule], bool]] = {
+    "pool-first": _pool_first,
+    "byte-dropout": _byte_dropout,
+    "bias-apart": _bias_apart,
+}
