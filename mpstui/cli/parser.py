@@ -9,8 +9,8 @@ from typing import Any
 
 from mpstui import __version__
 from mpstui.domain.catalogue import SIMULATED
-from mpstui.domain.config import FIELDS, RunConfig, make_config
-from mpstui.domain.fields import Choice, Flag
+from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, make_config
+from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag
 from mpstui.domain.workloads import WORKLOADS
 
 DEVICE_HELP = "TYPE[:INDEX][@OPTION=VALUE]…, e.g. cpu, mps, cuda:1, cpu@threads=1"
@@ -111,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--batch-sizes", default="16..4096", metavar="N,N…|N..N", help="(default: %(default)s)"
     )
-    sweep.add_argument("--workload", choices=tuple(WORKLOADS), default="mnist")
+    sweep.add_argument("--workload", metavar=_metavar(BY_NAME["workload"]), default="mnist")
     sweep.add_argument(
         "--seconds", type=float, default=1.0, help="timed, for each point (default: %(default)s)"
     )
@@ -199,11 +199,16 @@ def _settings(parser: argparse.ArgumentParser, leave_out: tuple[str, ...]) -> No
             )
             continue
         # Values are checked by the field itself, so that every way in gives the same message.
-        metavar = "|".join(field.choices) if isinstance(field, Choice) else "N"
-        metavar = "DIR" if field.name == "data_dir" else metavar
         group.add_argument(
-            flag, dest=field.name, metavar=metavar, help=_help(field.name, field.help)
+            flag, dest=field.name, metavar=_metavar(field), help=_help(field.name, field.help)
         )
+
+
+def _metavar(field: Field) -> str:
+    if isinstance(field, Choice):
+        own = ("FILE.py:CLASS",) if isinstance(field, ChoiceOrClass) else ()
+        return "|".join((*field.choices, *own))
+    return "DIR" if field.name == "data_dir" else "N"
 
 
 def _help(name: str, text: str) -> str:
@@ -222,7 +227,7 @@ def _listing(
     parser: argparse.ArgumentParser, workload: Any, status: Any, device: Any, sort: Any, json: Any
 ) -> None:
     """Flags of a list of runs, with their defaults."""
-    parser.add_argument("--workload", choices=tuple(WORKLOADS), default=workload)
+    parser.add_argument("--workload", metavar=_metavar(BY_NAME["workload"]), default=workload)
     parser.add_argument(
         "--status",
         metavar="S",

@@ -12,11 +12,13 @@ from pathlib import Path
 import msgspec
 
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
+from mpstui.domain.config import BY_NAME
 from mpstui.domain.errors import FieldError, LogError, UsageError
 from mpstui.domain.history import Status
 from mpstui.domain.summary import RunSummary, speed_up
 from mpstui.domain.tables import as_json, comparison_table, runs_table
 from mpstui.domain.units import date
+from mpstui.domain.workloads import short_name
 from mpstui.runs import trash
 from mpstui.runs.export import export, unlike
 from mpstui.runs.notes import read_note, write_note
@@ -44,15 +46,17 @@ def list_runs(
     Args:
         json: Print one JSON document instead.
         runs_dir: Where runs are kept; None for the usual place.
-        workload: Only runs of this workload.
+        workload: Only runs of this workload; of an own one, its file's folders may be left out.
         status: Only runs of this status, one of ``STATUSES``.
         device: Only runs whose device spec or device name holds this, in any case.
         sort: ``started``: the newest first. ``epoch``, ``loss``, ``accuracy``: the best first and
             last those without the number; equals, and ``device``, the newest first.
 
     Raises:
-        FieldError: When there is no such status.
+        FieldError: When there is no such status, or no workload could be called so.
     """
+    if workload is not None:
+        workload = BY_NAME["workload"].check(workload)
     if status is not None and status not in STATUSES:
         raise FieldError("status", f"{status!r} is none", ", ".join(STATUSES))
     store = _store(runs_dir)
@@ -60,7 +64,7 @@ def list_runs(
     found = [
         run
         for run in kept
-        if workload in (None, run.workload)
+        if workload in (None, run.workload, short_name(run.workload))
         and (status is None or status in _statuses(run))
         and (device or "").lower() in f"{run.device}\n{run.device_name}".lower()
     ]

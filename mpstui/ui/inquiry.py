@@ -7,6 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from mpstui.domain.investigation import Investigation, Stage, Told
+from mpstui.domain.workloads import short_name
 from mpstui.investigate.request import Folder
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
@@ -97,7 +98,7 @@ class Inquiry:
     @property
     def name(self) -> str:
         """``vae on mps``."""
-        return f"{self.config.workload} on {self.config.device}"
+        return f"{short_name(self.config.workload)} on {self.config.device}"
 
     def take(self, told: Told, now: float) -> None:
         """Take what its worker says. A stage may be told of again: a second worker begins anew."""

@@ -36,6 +36,7 @@ VALUES = {
     "log_interval": "5",
     "pipeline": "reference",
     "precision": "bf16",
+    "calibrate": "again",
     "mode": "together",
     "on_alarm": "pause",
 }

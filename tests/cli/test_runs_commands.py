@@ -165,6 +165,22 @@ def test_no_match_is_told_from_no_runs(said: Said, home: Path) -> None:
     assert "none of the 1 runs" in said("runs", "--workload", "vae")
 
 
+def test_an_own_workloads_runs_go_by_its_file_without_the_folders(
+    said: Said, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = home / "some folder" / "nets.py"
+    path.parent.mkdir()
+    path.write_text("class Small: ...")
+    (own,) = made(home, workload=f"{path}:Small")
+    made(home, day=2)
+    for name in (f"{path}:Small", "nets.py:Small"):
+        lines = said("runs", "--workload", name).splitlines()
+        assert [line.split()[0] for line in lines[1:]] == [own.id]
+        assert "  nets.py:Small  " in lines[1]
+    assert main(["runs", "--workload", "cifar"]) == 2
+    assert "workload: 'cifar' is not a choice; allowed: mnist, vae, or" in capsys.readouterr().err
+
+
 def test_an_unknown_status_is_named(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     made(home)
     assert main(["runs", "--status", "done"]) == 2
@@ -411,7 +427,6 @@ def test_sweep_hands_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ["sweep"],
         ["sweep", "--devices", "cpu", "--seconds", "soon"],
-        ["sweep", "--devices", "cpu", "--workload", "cifar"],
         ["runs", "--sort", "colour"],
         ["runs", "export", "x", "--format", "csv"],
         ["runs", "export", "x", "--format", "xml", "--out", "y"],

@@ -132,6 +132,7 @@ def test_devices_alternate_and_stdout_has_the_answer_alone(
         (["--devices", "cpu", "--batch-sizes", "9..9"], "no power of two"),
         (["--devices", "cpu", "--seconds", "0"], "seconds: 0 is too small"),
         (["--devices", "cpu", "--seconds", "nan"], "seconds"),
+        (["--devices", "cpu", "--workload", "cifar"], "workload: 'cifar' is not a choice"),
     ],
 )
 def test_bad_usage_exits_2_before_anything_is_measured(

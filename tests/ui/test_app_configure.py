@@ -106,6 +106,40 @@ async def test_a_new_workload_brings_its_defaults_but_keeps_what_was_typed(
         assert shown(app, "epochs") == "7"
 
 
+async def test_an_own_workload_is_typed_checked_and_comes_back(
+    make_app: MakeApp, started: list[Sequence[RunDir]], tmp_path: Path
+) -> None:
+    path = tmp_path / "my nets.py"
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        assert not app.screen.query_one("#row-own").display
+        app.screen.query_one("#workload", Select).value = "own"
+        await pilot.pause()
+        assert app.screen.query_one("#row-own").display
+        assert shown(app, "lr") == "0.001"
+        assert "a file and a class are needed" in note(app, "own")
+        await retype(app, pilot, "own", f"{path}:Net")
+        assert "No such file" in note(app, "own")
+        assert app.screen.query_one("#start", Button).disabled
+        path.write_text("class Net: ...")
+        await retype(app, pilot, "lr", "0.5")
+        assert note(app, "own") == "of your own file"
+        command = str(app.screen.query_one("#verdict", Static).content)
+        assert f"--workload '{path}:Net' --lr 0.5" in command
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+    (runs,) = started
+    assert runs[0].workload.read_text() == "class Net: ..."
+    again = make_app()
+    async with again.run_test(size=(120, 40)) as pilot:
+        await open_form(again, pilot)
+        assert shown(again, "own") == f"{path}:Net"
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert (shown(again, "own"), shown(again, "lr")) == (f"{path}:Net", "0.001")
+
+
 async def test_starting_creates_the_runs_and_the_config_comes_back(
     make_app: MakeApp, started: list[Sequence[RunDir]], home: Path
 ) -> None:

@@ -12,6 +12,7 @@ from textual.widgets import DataTable, Static
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.units import DASH
+from mpstui.domain.workloads import short_name
 from mpstui.ui.history import moment
 
 RIGHT = frozenset({"epoch", "samples/s", "speed-up", "test loss", "accuracy"})
@@ -126,7 +127,7 @@ def _aligned(column: Sequence[str]) -> list[str]:
 def _about(runs: Sequence[RunSummary]) -> str:
     """What the runs have in common."""
     parts = (
-        [run.workload for run in runs],
+        [short_name(run.workload) for run in runs],
         [f"batch {run.batch_size}" for run in runs],
         [run.mode for run in runs],
     )

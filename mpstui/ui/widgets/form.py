@@ -17,13 +17,18 @@ from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Label, Select, Static
 
 from mpstui.doctor.refusal import refuse_reason
+from mpstui.domain.class_file import FORM, class_file
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config, make_config
 from mpstui.domain.devices import DeviceSpec, parse_devices
 from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import Facts
-from mpstui.domain.fields import Choice, Field, Flag
+from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag
+from mpstui.domain.workloads import WORKLOADS
+from mpstui.runs.class_file import WORKLOAD, read_file
 
 DEVICES = "devices"
+OWN = "own"
+"""The row of an own workload, and the choice that opens it."""
 PER_WORKLOAD = ("batch_size", "test_batch_size", "epochs", "lr", "gamma", "log_interval")
 """Fields whose default depends on the workload."""
 
@@ -37,6 +42,7 @@ class Row(Horizontal):
         Label { width: 16; }
         Input, Select { width: 20; }
         Checkbox { width: 20; }
+        #own { width: 36; }
         .note {
             width: 1fr; height: 1; margin-left: 2;
             color: $foreground-muted; text-wrap: nowrap; text-overflow: ellipsis;
@@ -97,6 +103,10 @@ class ConfigForm(Vertical):
         for field in FIELDS:
             yield Row(field.name, field.label, _control(field, self._shown), field.help)
             if field.name == "workload":
+                own = Input(placeholder=FORM, id=OWN, compact=True)
+                row = Row(OWN, "Own class", own, "of your own file")
+                row.display = False  # until it is chosen
+                yield row
                 typed = Input("cpu", id=DEVICES, compact=True)
                 yield Row(DEVICES, "Devices", typed, "separated by commas")
 
@@ -116,7 +126,7 @@ class ConfigForm(Vertical):
     def set_defaults(self) -> None:
         """Show the article's settings for the workload that is chosen."""
         self._devices_typed = False
-        self._show(default_config(self._read("workload")))
+        self._show(self._defaults(self._read("workload")))
         self.know(self._facts)
 
     def request(self) -> tuple[RunConfig, tuple[DeviceSpec, ...]]:
@@ -140,7 +150,7 @@ class ConfigForm(Vertical):
         event.stop()
         if isinstance(event, Checkbox.Changed):
             event.checkbox.label = _yes_no(event.value)
-        if event.control.id == "workload":
+        if event.control.id in ("workload", OWN):
             self._follow_workload()
         if event.control.id == DEVICES and self.app.focused is event.control:
             self._devices_typed = True
@@ -149,9 +159,12 @@ class ConfigForm(Vertical):
     def check(self) -> None:
         """Look at every field, say beside it what is wrong, and tell what the whole comes to."""
         first: str | None = None
+        own = self.query_one("#workload", Select).value == OWN
+        self.query_one(f"#row-{OWN}", Row).display = own
         for field in FIELDS:
             problem = self._problem(field)
-            self.query_one(f"#row-{field.name}", Row).say(problem)
+            row = OWN if own and field.name == "workload" else field.name
+            self.query_one(f"#row-{row}", Row).say(problem)
             first = first or (problem and f"{field.label}: {problem}")
         problem = self._device_problem()
         self.query_one(f"#row-{DEVICES}", Row).say(problem, self._device_hint())
@@ -163,8 +176,13 @@ class ConfigForm(Vertical):
         self.post_message(self.Checked(config, specs, command_line(config, specs), None))
 
     def _problem(self, field: Field) -> str | None:
+        shown = self._read(field.name)
+        if field.name == "workload" and not str(shown).strip():
+            return f"a file and a class are needed; {FORM}"
         try:
-            _value(field, self._read(field.name))
+            value = _value(field, shown)
+            if field.name == "workload" and (own := class_file(value)) is not None:
+                read_file(WORKLOAD, own)
         except FieldError as error:
             return f"{error.problem}; {error.allowed}"
         return None
@@ -201,25 +219,37 @@ class ConfigForm(Vertical):
         chosen = self._read("workload")
         if chosen == self._shown.workload:
             return
-        old, new = default_config(self._shown.workload), default_config(chosen)
+        old, new = default_config(self._shown.workload), self._defaults(chosen)
         for name in PER_WORKLOAD:
             if self._read(name) == _text(getattr(old, name)):
                 self._write(name, getattr(new, name))
         self._shown = new
 
+    def _defaults(self, workload: str) -> RunConfig:
+        """Of a workload; all own ones have the same, which is there before one is typed."""
+        return default_config(workload if workload in WORKLOADS or class_file(workload) else FORM)
+
     def _show(self, config: RunConfig) -> None:
+        typed = self.query_one(f"#{OWN}", Input).value
         self._shown = config
         for field in FIELDS:
             self._write(field.name, getattr(config, field.name))
+        if config.workload == FORM:  # the defaults of what is not typed yet
+            self.query_one(f"#{OWN}", Input).value = typed
         self.check()
 
     def _read(self, name: str) -> Any:
         control = self.query_one(f"#{name}")
         assert isinstance(control, (Input, Select, Checkbox))
+        if name == "workload" and control.value == OWN:
+            return self.query_one(f"#{OWN}", Input).value
         return control.value
 
     def _write(self, name: str, value: Any) -> None:
         control = self.query_one(f"#{name}")
+        if name == "workload" and value not in WORKLOADS:
+            self.query_one(f"#{OWN}", Input).value = value
+            value = OWN
         if isinstance(control, Input):
             control.value = _text(value)
         elif isinstance(control, (Select, Checkbox)):
@@ -247,6 +277,8 @@ def _control(field: Field, config: RunConfig) -> Widget:
     value = getattr(config, field.name)
     if isinstance(field, Choice):
         options = [(choice, choice) for choice in field.choices]
+        if isinstance(field, ChoiceOrClass):
+            options.append(("own class", OWN))
         return Select(options, value=value, allow_blank=False, id=field.name, compact=True)
     if isinstance(field, Flag):
         return Checkbox(_yes_no(value), value, id=field.name, compact=True)

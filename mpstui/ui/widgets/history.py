@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Input, Static
 
 from mpstui.domain.summary import Measured
 from mpstui.domain.units import DASH, decimals, number, rate
+from mpstui.domain.workloads import short_name
 from mpstui.ui.history import History, HistoryRow
 
 RIGHT = frozenset({"epoch", "samples/s", "test loss", "accuracy"})
@@ -267,7 +268,7 @@ def _texts(row: HistoryRow, short: bool) -> dict[str, str]:
     run = row.summary
     if run is not None:
         texts |= {
-            "workload": run.workload,
+            "workload": short_name(run.workload),
             "device": run.device,
             "status": row.status,
             "epoch": _seconds(run.epoch_seconds),
