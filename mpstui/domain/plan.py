@@ -85,7 +85,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     loading: str = ""
     """How a workload's own data are loaded and why; empty for digits."""
     unsteady: float | None = None
-    """How many times as long the plain loop's slowest block took as its quickest, where that is so
+    """How many times as long the plain loop's median block took as its quickest, where that is so
     much that others were busy on the machine; None where it was quiet."""
 
     @property
@@ -101,7 +101,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """
         when = "as an earlier run measured" if kept else f"calibrated in {self.took:.1f} s"
         if self.unsteady is not None:
-            when += f", on a busy machine: the same steps took up to {self.unsteady:.1f}× as long"
+            when += f", on a busy machine: the same steps took {self.unsteady:.1f}× as long"
         loading = f"; data: {self.loading}" if self.loading else ""
         if not self.words:
             return f"plain loop: nothing was faster ({when}){loading}"

@@ -6,11 +6,13 @@ from probe processes, runs from their logs.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +20,7 @@ from msgspec.structs import replace
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.events import Event, InputEvent, MouseMove, Resize
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.theme import Theme
@@ -30,13 +33,15 @@ from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.facts import Facts
 from mpstui.runs.files import replace as write
-from mpstui.runs.launch import launch
+from mpstui.runs.launch import Warm, launch
 from mpstui.runs.paths import home
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
+from mpstui.runs.settings import load_last
 from mpstui.runs.store import RunStore
 
 from .actions import ACTIONS, bindings
+from .governor import Governor
 
 if TYPE_CHECKING:
     from mpstui.investigate.asking import Investigating
@@ -46,6 +51,15 @@ if TYPE_CHECKING:
     from .session import Session
 
 FOLLOW_SECONDS = 0.25
+CATCHING_UP = 1000
+"""So many events at once are the past of a run that a person asked for: reading goes on at once."""
+
+HEAT_SECONDS = 1.0
+"""How often the app looks whether it may warm workers for the next runs."""
+
+MOST_WARM = 2
+"""Workers that wait at once. A comparison of two begins when both are ready: one would save it
+nothing. More would hold memory that few comparisons ever use."""
 
 
 def _doctor() -> Screen[None]:
@@ -94,11 +108,12 @@ class MpstuiApp(App[None]):
     }
     DEFAULT_MODE = "doctor"
 
-    facts: reactive[Facts | None] = reactive(None)
+    # Screens show these; to repaint all of the screen for each would cost more than all charts.
+    facts: reactive[Facts | None] = reactive(None, repaint=False)
     """What the doctor knows so far; None until the first probe has returned."""
-    pulse: reactive[int] = reactive(0)
+    pulse: reactive[int] = reactive(0, repaint=False)
     """Grows when a run has something new to show, or the runs are others."""
-    told: reactive[int] = reactive(0)
+    told: reactive[int] = reactive(0, repaint=False)
     """Grows when an investigation has something new to show."""
 
     def __init__(
@@ -107,8 +122,10 @@ class MpstuiApp(App[None]):
         runs_dir: Path | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        spent: Callable[[], float] = time.process_time,
         start: Callable[[Sequence[RunDir]], object] = launch,
         investigate: Callable[[Folder], Investigating] = _investigator,
+        warm: Warm | None = None,
     ) -> None:
         """Make the app.
 
@@ -116,17 +133,22 @@ class MpstuiApp(App[None]):
             probes: Where facts come from; the machine itself unless a test has recorded ones.
             runs_dir: Where runs are kept.
             now: Wall clock, Unix seconds.
-            clock: Monotonic clock, seconds, for the budget of drawing.
+            clock: Monotonic clock, seconds, for the budget of watching.
+            spent: This process's processor time so far, seconds, for the same.
             start: Starts runs that were created.
             investigate: Makes what investigates, from the folder that says what is asked.
+            warm: What ``start`` takes workers from that have imported torch; None for nothing.
         """
         super().__init__()
         self._probes = probes or SystemProbes()
         self._start = start
         self._investigate = investigate
+        self._warm = warm
         self._investigations: Investigations | None = None
         self.now = now
         self.clock = clock
+        self._spent = spent
+        self.governor = Governor()
         self._asking = threading.Lock()
         self.store = RunStore(runs_dir or default_runs_dir())
         self.session: Session | None = None
@@ -137,10 +159,19 @@ class MpstuiApp(App[None]):
         self._remember_theme()
         self.action_probe()
         self.set_interval(FOLLOW_SECONDS, self.follow)
+        self.call_after_refresh(self._collect)
+        if self._warm is not None:
+            self.set_interval(HEAT_SECONDS, self.heat)
         with suppress(MpstuiError):  # a damaged folder is told of when somebody looks at it
             if any(run.kept() for run in self.store.newest_group()):
                 self.recall()  # so that quitting asks about them, whichever screen is up
                 self.notify("A run is under way. Press 3 to watch it.")
+
+    def _collect(self) -> None:
+        """Collect garbage again after the first frame, but not in what is there for good."""
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
 
     def _remember_theme(self) -> None:
         """Take the theme of last time, and keep the one that a person chooses."""
@@ -220,15 +251,49 @@ class MpstuiApp(App[None]):
             self._investigations.stop()
         if isinstance(self._probes, SystemProbes):
             self._probes.stop()
+        if self._warm is not None:
+            self._warm.close()
+
+    async def on_event(self, event: Event) -> None:
+        """Note when a person asks for something: the answer is not held back."""
+        if isinstance(event, (InputEvent, Resize)) and not isinstance(event, MouseMove):
+            self.governor.asked(self.clock())
+        await super().on_event(event)
 
     def follow(self) -> None:
-        """Read the logs on."""
+        """Read the logs on, as often as the budget allows."""
+        session = self.session
+        if session is None:
+            return
+        now = self.clock()
+        if not self.governor.due(now, self._spent(), session.timing):
+            return
         try:
-            if self.session is not None and self.session.refresh():
+            before = session.taken
+            if session.refresh():
                 self.pulse += 1
+            if session.taken - before > CATCHING_UP:
+                self.governor.asked(now)
         except MpstuiError as error:  # told once: the runs are then no longer followed
             self.session = None
             self.notify(str(error), title=error.title, severity="error", markup=False)
+
+    def heat(self) -> None:
+        """Let workers import torch for the next runs, while the machine has nothing better to do.
+
+        Not while the doctor asks, something is investigated, or a run is timed, here or elsewhere.
+        """
+        if self._warm is None or self._warm.waiting or self.facts is None:
+            return
+        if self._asking.locked() or self.investigating or self.facts.torch is None:
+            return
+        if self.session is not None and self.session.live:
+            return
+        with suppress(MpstuiError, OSError):  # damage is told where somebody looks at it
+            if not any(run.kept() for run in self.store.newest_group()):
+                last = load_last()
+                devices = len(last[1] if last else self.facts.default_devices())
+                self._warm.heat(min(devices, MOST_WARM))
 
     def start_runs(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
         """Start a run, or a comparison, and watch it.
@@ -392,6 +457,7 @@ class MpstuiApp(App[None]):
 
 def run_app(runs_dir: Path | None) -> int:
     """Run the app in this terminal; returns an exit code."""
-    app = MpstuiApp(runs_dir=runs_dir)
+    warm = Warm()
+    app = MpstuiApp(runs_dir=runs_dir, start=partial(launch, warm=warm), warm=warm)
     app.run()
     return app.return_code or 0

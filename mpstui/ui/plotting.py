@@ -213,7 +213,11 @@ def _canvas(strokes: list[tuple[str, list[Dot]]], columns: int, rows: int) -> li
         marker = plotext.marker("braille", plotext.pixel(FIRST_CODE + styles.index(style)))
         thin = _thin(dots)
         xs, ys = [x + 0.5 for x, _ in thin], [y + 0.5 for _, y in thin]
-        figure.draw(figure.signal(xs, ys, marker=marker).lines())
+        signal = figure.signal(xs, ys, marker=marker).lines()
+        # plotext would look through every point for colours that are no longer free, which costs
+        # more than all the rest. Every curve has its colour already.
+        signal._get_unique_pixels = list
+        figure.draw(signal)
     return [_cells(row, styles) for row in figure.build().string().split("\n")[:rows]]
 
 

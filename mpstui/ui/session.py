@@ -50,6 +50,16 @@ class Session:
         return any(not view.history.status.over for view in self.views)
 
     @property
+    def timing(self) -> bool:
+        """Whether a run's clock may be on."""
+        return any(view.history.status is Status.TRAINING for view in self.views)
+
+    @property
+    def taken(self) -> int:
+        """Events that were taken in so far."""
+        return sum(view.history.revision for view in self.views)
+
+    @property
     def system(self) -> SystemSampled | None:
         """The newest reading of the machine by any worker."""
         readings = [view.history.system for view in self.views if view.history.system]

@@ -2,7 +2,7 @@
 
 A is the reference pipeline, the script written anew (DataLoader, PIL, ToTensor, Normalize; the loss
 read as often as the script reads it). B is what a run does by default: the plan of a calibration.
-Both are `mpstui train` in a fresh process, in turn; an epoch is 60,000 samples of training by the
+Both are runs in fresh processes, in turn; an epoch is 60,000 samples of training by the
 run's own clock, which leaves the first ten steps out, and the evaluation behind it. ``wall`` is the
 same with nothing left out, from the first step on. Importing, loading and calibrating come before.
 """
@@ -15,30 +15,35 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mpstui.domain.history import RunHistory
+from mpstui.domain.config import make_config
+from mpstui.domain.devices import parse_device
+from mpstui.domain.history import RunHistory, Status
+from mpstui.runs.child import module_command
 from mpstui.runs.log import LogReader
 from mpstui.runs.store import RunStore
+from mpstui.telemetry.machine import read_machine
 
 from .report import publish, spread
 
 
-def trained(home: Path, device: str, workload: str, epochs: int, *more: str) -> RunHistory:
-    """A run in a fresh process, to its end, as its log tells it."""
-    asked = ("--device", device, "--workload", workload, "--epochs", str(epochs))
-    command = [sys.executable, "-m", "mpstui", "train", *asked, "--dataset", "embedded", *more]
+def trained(home: Path, device: str, **settings: Any) -> RunHistory:
+    """A run in fresh processes, to its end, as its log tells it."""
+    config = make_config({"dataset": "embedded", **settings})
+    store = RunStore(home / "runs")
+    (run,) = store.create(config, [parse_device(device)], read_machine(), datetime.now())
     environment = {**os.environ, "MPSTUI_HOME": str(home)}
-    subprocess.run(
-        command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    history = RunHistory()
-    newest = RunStore(home / "runs").all()[0]
-    reader = LogReader(newest.events)
+    command = module_command("mpstui.runs.keeper", str(run.path))
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    history, reader = RunHistory(), LogReader(run.events)
     while events := reader.read():
         for event in events:
             history.apply(event)
+    if history.status is not Status.FINISHED:
+        raise RuntimeError(f"{device}: {history.status.value}: {history.message}")
     return history
 
 
@@ -65,12 +70,13 @@ def main(asked: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         # Settles the plan, which later runs find; its own times are not used.
-        first = trained(home, fast, asked.workload, 1, "--calibrate", "again", "--steps", "100")
+        settings = {"workload": asked.workload, "epochs": asked.epochs}
+        first = trained(home, fast, **settings, calibrate="again", steps=100)
         assert first.plan is not None
         slows, fasts, ends = [], [], []
         for turn in range(asked.alternations):
-            a = trained(home, slow, asked.workload, asked.epochs)
-            b = trained(home, fast, asked.workload, asked.epochs)
+            a = trained(home, slow, **settings)
+            b = trained(home, fast, **settings)
             slows.append(epoch_of(a))
             fasts.append(epoch_of(b))
             ends.append((a.evaluations[-1].loss, b.evaluations[-1].loss))

@@ -255,12 +255,15 @@ def make_app(home: Path, started: list[Sequence[RunDir]]) -> Callable[..., Mpstu
         mps: bool = True,
         investigate: Callable[[Folder], Investigating] | None = None,
         runs_dir: Path | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
+        spent: Callable[[], float] = lambda: 0.0,
     ) -> MpstuiApp:
         return MpstuiApp(
             probes=ConstructedProbes(machine, mps),
             runs_dir=runs_dir or home / "runs",
             now=lambda: NOW,
-            clock=lambda: 0.0,
+            clock=clock,
+            spent=spent,
             start=started.append,
             investigate=investigate or ConstructedInvestigating(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.geometry import Region
 from textual.strip import Strip
 
 from mpstui.ui.plotting import Figure, Line, Mark, Run, draw
@@ -143,20 +144,25 @@ async def test_a_theme_switch_needs_no_new_figure(draws: list[tuple[int, int]]) 
         assert colours(chart, "│") != axis
 
 
-async def test_drawing_time_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticking = iter(range(100))
-    monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticking)))
+async def test_only_rows_that_changed_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ChartApp()
     async with app.run_test(size=(60, 20)) as pilot:
         chart = app.query_one(Chart)
-        await pilot.pause()
-        before = chart.draw_seconds
         chart.show(FIGURE)
         await pilot.pause()
-        assert chart.draw_seconds == before + 1.0
-        chart.refresh()
-        await pilot.pause()
-        assert chart.draw_seconds == before + 1.0
+        before = strips(chart)
+        asked: list[Region] = []
+        monkeypatch.setattr(chart, "refresh", lambda *regions: asked.extend(regions))
+        # The same ends, and a bend that the rows near the top do not see.
+        chart.show(Figure((Line((0.0, 10.0, 18.0, 20.0), (3.0, 2.0, 1.0, 1.0), "series-1"),)))
+        others = [y for y, (a, b) in enumerate(zip(before, strips(chart), strict=True)) if a != b]
+        assert 0 < len(others) < 10
+        assert asked == [Region(0, 1 + y, 60, 1) for y in others]  # under the title
+        asked.clear()
+        chart.show(
+            Figure((Line((0.0, 10.0, 18.0, 20.0), (3.0, 2.0, 1.0, 1.0 + 1e-9), "series-1"),))
+        )
+        assert asked == []
 
 
 async def test_markup_in_a_title_is_text() -> None:

@@ -14,6 +14,7 @@ from mpstui.ui.plotting import Figure
 from mpstui.ui.view_state import CHARTS, ViewState
 
 BATCH = 64
+COLUMNS = 120
 
 
 def history_of(losses: Floats, per_event: int = 250, seconds: float = 0.25) -> RunHistory:
@@ -55,7 +56,7 @@ def history_of(losses: Floats, per_event: int = 250, seconds: float = 0.25) -> R
 def shown(history: RunHistory, state: ViewState, chart: str = "loss") -> Figure:
     subjects = [Subject(history, BATCH, "series-1")]
     limits = (whole_x(subjects, state), y_limits(subjects, chart, state))
-    made = figure(subjects, chart, state, limits, 120)
+    made = figure(subjects, chart, state, limits, COLUMNS)
     assert made is not None
     return made
 
@@ -99,6 +100,8 @@ def test_smoothing_draws_the_raw_curve_faint_behind() -> None:
     noise = np.random.default_rng(1).standard_normal(4000)
     made = shown(history_of(2 + noise), replace(ViewState(), smoothing=0.98))
     assert [line.style for line in made.lines] == ["faint", "series-1"]
+    assert all(len(line.x) <= 2 * COLUMNS for line in made.lines)
+    assert made.lines[1].x[-1] == made.lines[0].x[-1] == 4000
     assert np.std(made.lines[1].y[50:]) < 0.3 * np.std(made.lines[0].y[50:])
 
 

@@ -81,7 +81,7 @@ async def test_a_wide_terminal_shows_everything() -> None:
         [view("cuda", sampled(GPU), joules=9.0, samples=4000)], 120
     )
     assert machine == (
-        "cpu  75 %  ▅ 50 █100   memory 4.0 GB of 24.0 GB   swap 0 MB of 2.0 GB   drawing 0.3%"
+        "cpu  75 %  ▅ 50 █100   memory 4.0 GB of 24.0 GB   swap 0 MB of 2.0 GB   watching 0.3%"
     )
     assert worker == "worker cuda  99 %  700 MB  device      —  energy  2.25 J/1,000 samples"
     assert power == "gpu  98 %   1.5 GB of 80.0 GB  312.4 W   54 °C  NVIDIA H200   cpu  65.0 W"

@@ -51,7 +51,7 @@ FASTER = 0.99
 """A choice is kept if it takes at most this share of the best plan's time: less is noise."""
 
 UNSTEADY = 1.5
-"""From here on the plain loop's blocks differ by more than a quiet machine's."""
+"""From here on the plain loop's median block is slower than a quiet machine's would be."""
 
 HOPELESS = 1.03
 """Above it twice, a choice is not measured any further."""
@@ -139,7 +139,8 @@ class Calibrator:
         self._course = two_steps(self._setup, PLAIN, self._batches)
         plain.seconds(2, self._clock)
         paces = self._paces(plain)
-        self._plain, self._unsteady = statistics.median(paces), max(paces) / min(paces)
+        self._plain = statistics.median(paces)
+        self._unsteady = self._plain / min(paces)  # one slow block among five is anybody's
         expected = self._plain * self._setup.config.total_steps
         if expected < least:
             raise TooShort(f"not calibrated: about {expected:.2g} s of training are too short")

@@ -11,11 +11,9 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.widgets import Footer, Log, Static
 
-from mpstui.domain.history import Status
 from mpstui.runs.paths import home
 from mpstui.ui.actions import bindings
 from mpstui.ui.figures import whole_x, y_limits
-from mpstui.ui.governor import Governor
 from mpstui.ui.session import Session
 from mpstui.ui.view_state import Limits, ViewState, load_view, save_view
 from mpstui.ui.widgets.chart import Chart
@@ -27,6 +25,9 @@ from mpstui.ui.widgets.system_strip import SystemStrip
 from .base import MainScreen
 
 EMPTY = "No run yet.  Press  n  to set one up, or start one with  mpstui train."
+
+FIT_SECONDS = 0.25
+"""How often it is looked whether charts still have the size that they were drawn for."""
 
 WHOLE_FOOTER = 150
 """Cells from which on the keys have room to breathe."""
@@ -70,7 +71,11 @@ class LiveScreen(MainScreen):
         super().__init__()
         self._session: Session | None = None
         self._lines = 0
-        self._governor = Governor()
+        # Kept, and not looked for each time: a query costs as much as a chart.
+        self._strip, self._log = SystemStrip(), Log(max_lines=2000, classes="pane")
+        self._panels: list[RunPanel] = []
+        self._overlay: Overlay | None = None
+        self._gap: GapStrip | None = None
         self._drawn: tuple[object, ...] = ()
         """Revisions, view, and widths of the gap strip and the panels at the last drawing."""
         self._remembered = home() / "view.json"
@@ -82,18 +87,17 @@ class LiveScreen(MainScreen):
             yield Static(EMPTY)
         yield Horizontal(id="panels")
         yield Vertical(id="together")
-        yield SystemStrip()
-        log = Log(max_lines=2000, classes="pane")
-        log.border_title = "Log"
-        yield log
+        yield self._strip
+        self._log.border_title = "Log"
+        yield self._log
 
     def on_mount(self) -> None:
         """Follow the runs."""
         super().on_mount()
-        self.query_one(Log).anchor()  # it stays at its end when it gets another height, too
+        self._log.anchor()  # it stays at its end when it gets another height, too
         self.state.recall()
         self.watch(self.app, "pulse", self.sync)
-        self.set_interval(0.25, self.sync)
+        self.set_interval(FIT_SECONDS, self._fit)
 
     def on_screen_resume(self) -> None:
         """Show at once what happened while another screen was up."""
@@ -112,59 +116,57 @@ class LiveScreen(MainScreen):
             return
         if session is not self._session:
             await self._take(session)
-        now = self.state.now()
-        panels = list(self.query(RunPanel))
-        if len(self.query("Overlay Charts")) < 1:  # mounted, and not yet composed
-            return
-        for panel in panels:
-            panel.sync(now)
-        self._draw(session, panels)
+        now, timing = self.state.now(), session.timing
+        for panel in self._panels:
+            panel.sync(now, timing)
+        self._draw(session)
         astray = any(view.history.diverged or view.history.alarm for view in session.views)
-        for key in self.query("FooterKey"):  # the footer makes new ones now and then
+        for key in self.query_one(Footer).walk_children():  # it makes new ones now and then
             key.set_class(astray and getattr(key, "action", "") == "investigate", "-calls")
-        strip = self.query_one(SystemStrip)
-        strip.show(session.system, session.views, self._governor.share)
+        self._strip.show(session.system, session.views, self.state.governor.share)
         fresh = session.lines_written - self._lines
         if fresh:
             self._lines = session.lines_written
-            self.query_one(Log).write_lines(session.lines[-min(fresh, len(session.lines)) :])
+            self._log.write_lines(session.lines[-min(fresh, len(session.lines)) :])
+
+    async def _fit(self) -> None:
+        """Draw what is laid out only now, or in another size."""
+        if self._session is not None and self.is_active and self._drawn[1:] != self._asked()[1:]:
+            await self.sync()
 
     async def _take(self, session: Session) -> None:
         self._session, self._lines, self._drawn = session, 0, ()
-        self._governor = Governor()
-        self.query_one(Log).clear()
+        self._log.clear()
         holder = self.query_one("#panels", Horizontal)
         await holder.remove_children()
-        await holder.mount_all(
-            RunPanel(view, series) for series, view in enumerate(session.views, 1)
-        )
+        self._panels = [RunPanel(view, series) for series, view in enumerate(session.views, 1)]
+        await holder.mount_all(self._panels)
         together = self.query_one("#together", Vertical)
         await together.remove_children()
-        await together.mount_all([Overlay(session), GapStrip(session.views[0].config.device)])
+        self._overlay, self._gap = Overlay(session), GapStrip(session.views[0].config.device)
+        await together.mount_all([self._overlay, self._gap])
+        self.call_after_refresh(self.sync)  # laid out by then
         self.set_class(len(session.views) > 1, "-compared")
         self.set_class(self._view.overlay, "-overlay")
 
-    def _draw(self, session: Session, panels: list[RunPanel]) -> None:
-        columns = (
-            [self.query_one(Overlay).charts]
-            if self._view.overlay
-            else [panel.charts for panel in panels]
-        )
-        gap = self.query_one(GapStrip)
-        widths = [charts.size.width for charts in columns]
-        steps = sum(view.history.revision for view in session.views)
-        drawing = (steps, self._view, gap.size.width, *widths)
-        clock = self.state.clock()
-        # A panel that is not laid out yet has no columns to fill. A person does not wait: neither
-        # for another view nor for another size of it.
-        asked = self._drawn[1:] != drawing[1:]
-        if 0 in widths or drawing == self._drawn or not (asked or self._governor.due(clock)):
+    @property
+    def _columns(self) -> list[Charts]:
+        if self._view.overlay and self._overlay is not None:
+            return [self._overlay.charts]
+        return [panel.charts for panel in self._panels]
+
+    def _asked(self) -> tuple[object, ...]:
+        taken = self._session.taken if self._session else 0
+        gap = self._gap.size.width if self._gap else 0
+        return (taken, self._view, gap, *(charts.size.width for charts in self._columns))
+
+    def _draw(self, session: Session) -> None:
+        drawing, columns, gap = self._asked(), self._columns, self._gap
+        # What is not laid out yet has no columns to fill.
+        if drawing == self._drawn or gap is None or not all(each.size.width for each in columns):
             return
         self._drawn = drawing
-        spent = sum(charts.draw_seconds for charts in self.query(Charts))
-        timing = any(view.history.status is Status.TRAINING for view in session.views)
-        self._governor.drew(clock, spent + gap.draw_seconds, timing)
-        subjects = [panel.subject for panel in panels]
+        subjects = [panel.subject for panel in self._panels]
         whole = whole_x(subjects, self._view)
         ys = {name: y_limits(subjects, name, self._view) for name in self._view.charts}
         if self._view.overlay:
@@ -184,7 +186,7 @@ class LiveScreen(MainScreen):
 
     @property
     def _whole(self) -> Limits:
-        return whole_x([panel.subject for panel in self.query(RunPanel)], self._view)
+        return whole_x([panel.subject for panel in self._panels], self._view)
 
     def action_overlay(self) -> None:
         """All runs in one chart, or a panel each."""

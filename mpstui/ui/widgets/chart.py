@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from time import perf_counter
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.content import Content
 from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -86,14 +87,10 @@ class Chart(Widget):
         self._figure: Figure | None = None
         self._drawn: tuple[object, ...] | None = None
         self._strips: list[Strip] = []
-        self._draw_seconds = 0.0
+        self._styles: dict[str, Style] = {}
+        """Of the theme, by name; empty when they have to be looked up again."""
         self._readout = ""
         self.border_title = Content(self._caption)
-
-    @property
-    def draw_seconds(self) -> float:
-        """Time spent drawing so far, in seconds: what watching costs."""
-        return self._draw_seconds
 
     class Pointed(Message):
         """A person clicked into a chart."""
@@ -113,7 +110,10 @@ class Chart(Widget):
             """Where, as a share of the x axis, 0 to 1."""
 
     def show(self, figure: Figure | None, readout: str = "") -> None:
-        """Show a figure, or with None that there is nothing yet. Drawn when next on screen.
+        """Show a figure, or with None that there is nothing yet.
+
+        What was on screen is drawn at once, to learn which rows are others now; the rest when it
+        comes on screen.
 
         Args:
             figure: What to show.
@@ -123,9 +123,20 @@ class Chart(Widget):
             self._readout = readout
             said = (f"  {readout}", "bold $text") if readout else ""
             self.border_title = Content.assemble(self._caption, said)
-        if figure != self._figure:
-            self._figure = figure
+        if figure == self._figure:
+            return
+        self._figure = figure
+        before = self._strips
+        if before:
+            self._renew()
+        if not before or len(before) != len(self._strips):
             self.refresh()
+            return
+        top, width = int(self._has_title_row), self.size.width
+        rows = enumerate(zip(before, self._strips, strict=True))
+        others = [Region(0, top + y, width, 1) for y, (old, new) in rows if old != new]
+        if others:
+            self.refresh(*others)
 
     def on_click(self, event: Click) -> None:
         """Tell where."""
@@ -151,17 +162,19 @@ class Chart(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One row; draws first if anything changed since the last time."""
+        self._renew()
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
+
+    def _renew(self) -> None:
         key = (self._figure, self._readout, self.size, self.app.theme, self._has_title_row)
         if key != self._drawn:
-            began = perf_counter()
             self._strips = self._draw()
             self._drawn = key
-            self._draw_seconds += perf_counter() - began
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
 
     def notify_style_update(self) -> None:
         """Colours may be others now."""
         self._drawn = None
+        self._styles = {}
         super().notify_style_update()
 
     @property
@@ -170,8 +183,11 @@ class Chart(Widget):
 
     def _draw(self) -> list[Strip]:
         width, height = self.size
-        base = self.rich_style
-        styles = {style: self.get_component_rich_style(f"chart--{style}") for style in self.STYLES}
+        styles = self._styles = self._styles or {
+            **{style: self.get_component_rich_style(f"chart--{style}") for style in self.STYLES},
+            "": self.rich_style,
+        }
+        base = styles[""]
         if self._figure is None:
             named = self._title and not self._has_title_row
             text = f"{self._title}: {self._empty}" if named else self._empty
@@ -186,6 +202,6 @@ class Chart(Widget):
             said = f"{self._title} {self._readout}" if self._readout else self._caption
             figure = replace(figure, caption=said if fits else self._title)
         return [
-            Strip([Segment(text, styles.get(style, base)) for text, style in row], width)
+            Strip([Segment(text, styles[style]) for text, style in row], width)
             for row in draw(figure, width, height)
         ]

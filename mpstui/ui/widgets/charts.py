@@ -44,20 +44,16 @@ class Charts(Vertical):
             id: The widget's id.
         """
         super().__init__(id=id)
-        self._loss_unit = loss_unit
         self._chosen: tuple[str, ...] = ()
+        self._charts: dict[str, Chart] = {}
+        for name in CHARTS:
+            unit = loss_unit if "loss" in name else UNITS.get(name, "")
+            empty = EMPTY.get(name, "nothing yet")
+            self._charts[name] = Chart(name, unit, empty, id=name.replace(" ", "-"))
 
     def compose(self) -> ComposeResult:
         """Every chart there can be; most are not displayed."""
-        for name in CHARTS:
-            unit = self._loss_unit if "loss" in name else UNITS.get(name, "")
-            empty = EMPTY.get(name, "nothing yet")
-            yield Chart(name, unit=unit, empty=empty, id=name.replace(" ", "-"))
-
-    @property
-    def draw_seconds(self) -> float:
-        """Time spent drawing so far."""
-        return sum(chart.draw_seconds for chart in self.query(Chart))
+        yield from self._charts.values()
 
     def draw(
         self,
@@ -74,11 +70,10 @@ class Charts(Vertical):
             whole: Everything there is to see of x.
             ys: Limits of y by chart, shared by all panels.
         """
-        charts = dict(zip(CHARTS, self.query(Chart), strict=True))
         if state.charts != self._chosen:
             self._chosen = state.charts
-            for name, chart in charts.items():
+            for name, chart in self._charts.items():
                 chart.display = name in state.charts
         for name in state.charts:
             shown = figure(subjects, name, state, (whole, ys[name]), max(self.size.width, 8))
-            charts[name].show(shown, readout(subjects, name, state))
+            self._charts[name].show(shown, readout(subjects, name, state))

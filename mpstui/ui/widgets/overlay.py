@@ -36,16 +36,13 @@ class Overlay(Vertical):
     def __init__(self, session: Session) -> None:
         super().__init__(classes="pane", id="overlay")
         self._session = session
+        self.charts = Charts(session.views[0].config.info.loss_unit)
+        """The column of charts."""
 
     def compose(self) -> ComposeResult:
         """The legend over the charts."""
         yield Static(id="legend")
-        yield Charts(self._session.views[0].config.info.loss_unit)
-
-    @property
-    def charts(self) -> Charts:
-        """The column of charts."""
-        return self.query_one(Charts)
+        yield self.charts
 
     def on_mount(self) -> None:
         """Name the colours."""

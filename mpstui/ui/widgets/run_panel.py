@@ -9,6 +9,7 @@ from textual.widgets import ProgressBar, Static
 
 from mpstui.domain.anatomy import anatomy
 from mpstui.domain.history import RunHistory, Status
+from mpstui.domain.plan import PLAIN
 from mpstui.domain.units import DASH, duration, number, rate
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
@@ -17,9 +18,6 @@ from mpstui.ui.figures import Subject
 from .charts import Charts
 from .picture import Picture
 from .time_bar import TimeBar
-
-PARTS = "ProgressBar, #progress-text, #numbers, TimeBar, Picture"
-"""What ``sync`` writes to."""
 
 
 class RunPanel(Vertical):
@@ -50,51 +48,84 @@ class RunPanel(Vertical):
         super().__init__(classes="pane")
         self._view = view
         self._series = f"series-{series}"
-        self._seen = -1
+        self._seen: tuple[object, ...] = ()
+        self._bar = ProgressBar(total=1.0, show_eta=False, show_percentage=False)
+        self._progress = Static(id="progress-text")
+        self._numbers = Static(id="numbers")
+        self._time = TimeBar()
+        self.charts = Charts(view.config.info.loss_unit)
+        """The panel's charts."""
+        self._picture = Picture(PICTURE_TILE)
         self.set_class(view.config.info.makes_pictures, "-pictures")
 
     def compose(self) -> ComposeResult:
         """Progress, numbers, two charts, and with room a picture."""
         with Horizontal(id="progress-line"):
-            yield ProgressBar(total=1.0, show_eta=False, show_percentage=False)
-            yield Static(id="progress-text")
-        yield Static(id="numbers")
-        yield TimeBar()
-        yield Charts(self._view.config.info.loss_unit)
-        yield Picture(PICTURE_TILE)
+            yield self._bar
+            yield self._progress
+        yield self._numbers
+        yield self._time
+        yield self.charts
+        yield self._picture
+
+    def on_mount(self) -> None:
+        """Name the run."""
+        self._entitle()
+
+    def _entitle(self) -> None:
+        """The device, whether it is made to go wrong, and what its fast path gains."""
+        simulated = self._view.config.spec.option("fault")
+        name = self._view.config.device + (" · simulated fault" if simulated else "")
+        plan = self._view.history.plan
+        if plan is not None:
+            gained = f"{plan.gain:.2g}× plain loop" if plan.gain else "fast path"
+            name += f" · {gained}" if plan.plan != PLAIN else " · plain loop"
+            self.tooltip = plan.line
+        if name != self.border_title:
+            self.border_title = name
 
     def on_resize(self) -> None:
         """Show the picture only where it does not crowd the charts."""
         self.set_class(self.size.height >= 34, "-tall")
 
-    def sync(self, now: float) -> None:
-        """Show the texts. ``now`` is Unix time, for the ETA."""
+    def sync(self, now: float, timing: bool) -> None:
+        """Show the texts.
+
+        Args:
+            now: Unix time in seconds, for the ETA.
+            timing: Whether a run's clock is on. Then nothing moves that need not: an animation
+                has no budget.
+        """
         history = self._view.history
-        # A panel is mounted before what it is composed of has its own children.
-        if history.revision == self._seen or len(self.query(PARTS)) < 5:
+        seen = (history.revision, timing)
+        # A panel is mounted before what it is composed of is.
+        if seen == self._seen or not (self._bar.is_mounted and self._picture.is_mounted):
             return
-        self._seen = history.revision
-        simulated = self._view.config.spec.option("fault")
-        self.border_title = self._view.config.device + (" · simulated fault" if simulated else "")
-        self.border_subtitle = _status(history)
+        self._seen = seen
+        self._entitle()
+        status = _status(history)
+        if status.markup != self.border_subtitle:  # it would draw all of the panel again
+            self.border_subtitle = status
         bad = history.status in (Status.FAILED, Status.CRASHED, Status.KILLED)
         self.set_class(history.diverged is not None or history.alarm is not None, "-diverged")
         self.set_class(bad, "-bad")
         self.set_class(history.status is Status.PAUSED, "-paused")
         on_course = history.diverged is None and history.alarm is None
         self.set_class(history.status is Status.FINISHED and on_course, "-done")
-        bar = self.query_one(ProgressBar)
         fraction = history.progress if history.started else history.fraction
-        bar.update(total=1.0 if fraction is not None else None, progress=fraction or 0.0)
-        self.query_one("#progress-text", Static).update(_progress(history, now))
-        self.query_one("#numbers", Static).update(_numbers(history))
+        known = fraction is not None or timing
+        self._bar.update(total=1.0 if known else None, progress=fraction or 0.0)
+        progress = _progress(history, now)
+        # What keeps its size needs no new layout, which would cost more than all charts.
+        wider = len(progress) != len(str(self._progress.content))
+        self._progress.update(progress, layout=wider)
+        self._numbers.update(_numbers(history), layout=False)
         parts = anatomy(history)
-        bar_of_time = self.query_one(TimeBar)
-        bar_of_time.display = parts is not None  # most runs are too short at first
-        bar_of_time.show(parts)
+        self._time.display = parts is not None  # most runs are too short at first
+        self._time.show(parts)
         if history.pictures:
             shown = next(p for p in reversed(history.pictures) if p.kind == "reconstruction")
-            self.query_one(Picture).show(self._view.run.path / shown.path)
+            self._picture.show(self._view.run.path / shown.path)
 
     @property
     def view(self) -> RunView:
@@ -105,11 +136,6 @@ class RunPanel(Vertical):
     def subject(self) -> Subject:
         """The run, as charts take it."""
         return Subject(self._view.history, self._view.config.batch_size, self._series)
-
-    @property
-    def charts(self) -> Charts:
-        """The panel's charts."""
-        return self.query_one(Charts)
 
 
 def _status(history: RunHistory) -> Content:

@@ -1,4 +1,4 @@
-"""The machine while it trains: cores, memory, the workers' shares, GPUs, power, drawing's cost."""
+"""The machine while it trains: cores, memory, the workers' shares, GPUs, power, watching's cost."""
 
 from __future__ import annotations
 
@@ -44,21 +44,25 @@ class SystemStrip(Static):
     """
 
     def show(
-        self, reading: SystemSampled | None, views: Sequence[RunView], drawing: float | None
+        self, reading: SystemSampled | None, views: Sequence[RunView], watching: float | None
     ) -> None:
         """Show a reading.
 
         Args:
             reading: The newest of any worker.
             views: The runs, for their workers' shares and their GPUs.
-            drawing: The app's share of a core that went into charts, 0 to 1.
+            watching: The app's own share of a core, 0 to 1.
         """
         if reading is None:
-            self.update(Content.styled("cpu —  memory —  no worker has sampled yet", MUTED))
+            self._say(Content.styled("cpu —  memory —  no worker has sampled yet", MUTED))
             return
         width = self.size.width or NARROW
-        lines = [fit(_machine(reading, drawing), width), fit(_workers(views), width)]
-        self.update(Content("\n").join([*lines, _power(views, width)]))
+        lines = [fit(_machine(reading, watching), width), fit(_workers(views), width)]
+        self._say(Content("\n").join([*lines, _power(views, width)]))
+
+    def _say(self, content: Content) -> None:
+        if content != self.content:
+            self.update(content, layout=False)  # always three lines
 
 
 def fit(parts: Sequence[Part], width: int) -> Content:
@@ -76,7 +80,7 @@ def _part(rank: int, label: str, value: str | Content) -> Part:
     return Part(rank, Content.assemble((label, MUTED), value))
 
 
-def _machine(reading: SystemSampled, drawing: float | None) -> list[Part]:
+def _machine(reading: SystemSampled, watching: float | None) -> list[Part]:
     mean = sum(reading.cores) / len(reading.cores) if reading.cores else None
     total = reading.swap_total
     return [
@@ -85,7 +89,7 @@ def _machine(reading: SystemSampled, drawing: float | None) -> list[Part]:
         _part(0, "   memory ", f"{memory(reading.memory_used)} of {memory(reading.memory_total)}"),
         _part(1, "   swap ", "none" if total == 0 else memory(reading.swap_used)),
         _part(4, "", f" of {memory(total)}" if total else ""),
-        _part(3, "   drawing ", DASH if drawing is None else f"{drawing:.1%}"),
+        _part(3, "   watching ", DASH if watching is None else f"{watching:.1%}"),
     ]
 
 

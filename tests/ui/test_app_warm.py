@@ -1,0 +1,68 @@
+"""When the app lets workers import torch ahead of their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpstui.domain.config import default_config
+from mpstui.domain.devices import parse_devices
+from mpstui.runs.launch import Warm
+from mpstui.runs.rundir import RunDir
+from mpstui.runs.settings import save_last
+from mpstui.ui.app import MpstuiApp
+
+from tests.ui.conftest import ConstructedProbes, MakeRuns  # isort: skip
+
+
+class Counted(Warm):
+    """Starts nothing; notes what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heated: list[int] = []
+        self.idle = self.closed = False
+
+    @property
+    def waiting(self) -> bool:
+        return self.idle
+
+    def heat(self, workers: int) -> None:
+        self.heated.append(workers)
+        self.idle = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_workers_are_warmed_while_nothing_is_asked_or_timed(
+    home: Path, make_runs: MakeRuns, started: list[Sequence[RunDir]]
+) -> None:
+    warm = Counted()
+    app = MpstuiApp(
+        probes=ConstructedProbes(), runs_dir=home / "runs", start=started.append, warm=warm
+    )
+    async with app.run_test(size=(120, 40)) as pilot:
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        app.heat()
+        app.heat()
+        assert warm.heated == [2]  # what the form proposes is the CPU and the accelerator
+
+        runs = make_runs()
+        app.watch_runs(runs)
+        await pilot.pause()
+        warm.idle = False
+        app.heat()  # they train
+        app.session = None
+        app.heat()  # they still do, though they are not on screen
+        assert warm.heated == [2]
+        for run in runs:
+            (run.path / "keeper.json").unlink()
+        with app._asking:
+            app.heat()
+        assert warm.heated == [2]
+        save_last(default_config(), parse_devices("cpu"))
+        app.heat()
+        assert warm.heated == [2, 1]
+    assert warm.closed
