@@ -227,12 +227,12 @@ def test_a_busy_machines_calibration_is_said_to_be_one_and_not_kept(
     ready: Ready, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(allocator, "available", lambda: False)
-    paces = itertools.cycle([0.01, 0.04])
+    paces = itertools.cycle([0.01, 0.04, 0.04])
     Paced(monkeypatch, lambda plan: next(paces))
     events, _ = chosen(ready())
     told = events[-1]
     assert isinstance(told, PlanChosen)
-    assert "on a busy machine: the same steps took up to 4.0× as long" in told.line
+    assert "on a busy machine: the same steps took 4.0× as long" in told.line
     assert not (tmp_path / "home" / "calibrations").exists()
 
 
