@@ -130,6 +130,7 @@ class RunHistory:
         """Grows with every event, so that a screen knows whether to draw."""
         self._warm = False
         self._windows: list[Window] = []
+        self._ready_at = 0.0
         self._resumed_at = 0.0
         self._training_seconds = 0.0  # wall time since the first step, pauses left out
         # Of the run that this one goes on from.
@@ -149,9 +150,11 @@ class RunHistory:
             case RunStarted():
                 self.started = event
                 self.status, self.message, self.fraction = Status.WARMING_UP, "", None
-                self._resumed_at, self._earlier_steps = event.at, self.step
+                self._ready_at = self._resumed_at = event.at
+                self._earlier_steps = self.step
             case PlanChosen():
                 self.plan = event
+                self._ready_at = self._resumed_at = event.at  # calibrating was no training yet
                 self.status, self.message, self.fraction = Status.WARMING_UP, "", None
             case WarmupFinished():
                 self.status, self._warm = Status.TRAINING, True
@@ -214,7 +217,7 @@ class RunHistory:
         self.lr, self.loss, self.device_bytes = event.lr, float(losses[-1]), event.device_bytes
         if self.started is None:
             self._earlier_seconds += event.seconds
-        since = event.at - self.started.at if self.started is not None else 0.0
+        since = event.at - self._ready_at if self.started is not None else 0.0
         self._note("elapsed", self._earlier_seconds + since)
         self._note("learning rate", event.lr)
         self._note("gradient norm", event.grad_norm)
@@ -245,7 +248,7 @@ class RunHistory:
         """Wall seconds from the start of training to the newest event."""
         if self.started is None or self.last_at is None:
             return None
-        return self.last_at - self.started.at
+        return max(self.last_at - self._ready_at, 0.0)
 
     def eta(self, now: float) -> float | None:
         """Seconds until the end at the pace so far, other runs' turns included; None if unknown.

@@ -105,7 +105,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
     log: list[tuple[AnyEvent, Status]] = [
         (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), Status.STARTING),
         (started(at=2.0, total_steps=6), Status.WARMING_UP),
-        (PlanChosen(at=2.1, plan=Plan(), line="plain loop"), Status.WARMING_UP),
+        (PlanChosen(at=2.0, plan=Plan(), line="plain loop"), Status.WARMING_UP),
         (steps(1, [2.0], timed=False), Status.WARMING_UP),
         (RunPaused(at=2.5, step=1), Status.PAUSED),
         (RunResumed(at=2.6, step=1), Status.WARMING_UP),
@@ -217,3 +217,15 @@ def test_of_ten_thousand_windows_none_is_lost() -> None:
     assert measured.count <= WINDOWS
     assert history.rate_now(1e9) == pytest.approx(10_001 / 2)
     assert history.losses.buckets <= 2048
+
+
+def test_a_calibration_is_no_part_of_the_time_that_a_run_trains() -> None:
+    history = RunHistory()
+    history.apply(started(at=2.0, total_steps=6))
+    history.apply(PreparationAdvanced(at=2.1, stage="calibrating: channels_last"))
+    history.apply(PlanChosen(at=6.0, plan=Plan(layout="channels_last"), line="faster", gain=2.0))
+    assert history.status is Status.WARMING_UP
+    history.apply(steps(1, [2.0, 1.0], at=6.5, timed=False))
+    assert history.elapsed == 0.5
+    assert history.plan is not None
+    assert history.plan.gain == 2.0
