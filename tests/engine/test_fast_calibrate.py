@@ -104,6 +104,24 @@ def test_each_choice_gives_the_plain_loops_first_losses_and_gradients(
     assert [float(ours.take()) for _ in range(10)] == pytest.approx(ten, rel=2e-3)
 
 
+def test_a_step_that_counts_or_draws_on_the_host_is_seen(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = ready(workload="mnist")
+    trial = Trial(setup, PLAIN, batches(setup))
+    assert trial.moves_the_host()  # on the CPU dropout draws there
+    assert not trial.without_dropout().moves_the_host()
+    objective = type(setup.workload).objective
+
+    def counting(self: Any, *arguments: Any) -> torch.Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        return objective(self, *arguments)
+
+    monkeypatch.setattr(type(setup.workload), "objective", counting)
+    assert trial.moves_the_host()
+    assert not hasattr(setup.workload, "calls")  # what a trial counts is not the run's
+
+
 def test_what_changes_results_is_seen(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     setup = ready(workload="mnist")
     some = batches(setup)
@@ -213,14 +231,17 @@ def test_what_there_is_no_time_for_stays_plain(
     ready: Ready, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(allocator, "available", lambda: False)
-    slow = Calibrator(ready(), clock=Paced(monkeypatch, lambda plan: 1.0))
+    slow = Calibrator(ready(), clock=Paced(monkeypatch, lambda plan: 0.45))
     list(slow.run())
     assert slow.result.plan == PLAIN
     assert "fused optimizer: no time" in slow.result.untried
     assert slow.result.line().startswith("plain loop: nothing was faster (calibrated in ")
     asked = Calibrator(ready(), go_on=lambda: False, clock=Paced(monkeypatch, cost))
-    list(asked.run())
-    assert asked.result.plan == PLAIN
+    with pytest.raises(TooShort, match="a person asked"):
+        list(asked.run())
+    slower = Calibrator(ready(), clock=Paced(monkeypatch, lambda plan: 1.0))
+    with pytest.raises(TooShort, match="steps of 1 s take too long"):
+        list(slower.run())
 
 
 def test_a_busy_machines_calibration_is_said_to_be_one_and_not_kept(
@@ -346,6 +367,29 @@ def test_some_runs_stay_plain(ready: Ready, measured: list[float], values: dict[
     events, under = chosen(setup)
     assert (events, measured) == ([], [])
     assert under is setup
+
+
+def test_a_model_that_cannot_be_copied_trains_plain(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise TypeError("cannot be copied\nand more")
+
+    setup = ready()
+    monkeypatch.setattr("mpstui.engine.fast.calibrate.Trial", refused)
+    events, under = chosen(setup)
+    told = events[-1]
+    assert isinstance(told, PlanChosen)
+    assert told.line == "plain loop: not calibrated: TypeError: cannot be copied"
+    assert under is setup
+
+
+def test_a_plan_that_no_longer_fits_is_carried_out_as_far_as_it_does(ready: Ready) -> None:
+    setup = ready()
+    setup.model.requires_grad_(False)
+    under = carry_out(Plan(optimizer="flat", graph_steps=1, eval_chunk=9), setup)
+    assert (under.plan.optimizer, under.plan.eval_chunk) == ("as built", 9)
+    assert type(under.optimizer) is torch.optim.Adam
 
 
 def test_a_resumed_run_keeps_its_plan(ready: Ready, measured: list[float]) -> None:

@@ -127,9 +127,38 @@ def test_what_is_offered() -> None:
     model[0].requires_grad_(False)
     trained(model, adam, 1)
     assert "flat" not in implementations(adam)  # it would move what has no gradient
+    _, fresh = built(optim.AdamW)
+    fresh.param_groups[0]["params"][0].requires_grad_(False)
+    assert "flat" not in implementations(fresh)  # it would decay what is frozen
 
     class Own(optim.SGD):
         """Steps as it likes."""
 
     assert implementations(Own(model.parameters())) == ()
     assert implementations(optim.LBFGS(model.parameters())) == ()
+
+
+@pytest.mark.parametrize("name", ["fused", "foreach", "flat"])
+def test_what_is_hooked_around_a_step_goes_on_around_it(name: str) -> None:
+    model, plain = built(optim.Adam)
+    called: list[str] = []
+    plain.register_step_pre_hook(lambda *_: called.append("before"))
+    plain.register_step_post_hook(lambda *_: called.append("after"))
+    trained(model, implement(plain, name), 2)
+    assert called == ["before", "after"] * 2
+
+
+def test_a_parameter_without_dimensions_does_not_make_the_count_of_steps_long() -> None:
+    def alone() -> tuple[list[nn.Parameter], Optimizer]:
+        parameters = [nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.ones(4))]
+        return parameters, optim.Adam(parameters, lr=0.1, foreach=False)
+
+    parameters, plain = alone()
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    plain.step()
+    flat = implement(plain, "flat")
+    flat.zero_grad()
+    torch.autograd.backward(parameters[0] * parameters[1].sum())
+    flat.step()
+    assert float(flat.state_dict()["state"][0]["step"]) == 2

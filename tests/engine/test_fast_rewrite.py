@@ -40,6 +40,25 @@ class Decides(nn.Module):
         return pooled if pooled.sum() > 0 else -pooled
 
 
+class Draws(nn.Module):
+    """Leaves a layer out now and then; keeps what it saw; makes a constant: none is in a trace."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.seen: object = None
+
+    @override
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if self.how == "draw" and torch.rand(1) < 0.01:
+            return values
+        if self.how == "keep":
+            self.seen = values
+        if self.how == "make":
+            values = values * torch.tensor(0.5 if self.training else 1.0)
+        return functional.max_pool2d(functional.relu(values), 2)
+
+
 class Shared(nn.Module):
     @override
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -67,6 +86,15 @@ def test_a_model_that_python_decides_in_or_that_needs_the_relu_stays(model: nn.M
     assert possible(model) == ()
     assert rewrite(model, ()) is model
     assert model.training is training
+
+
+@pytest.mark.parametrize("how", ["draw", "keep", "make"])
+def test_what_a_trace_would_not_hold_stays_and_is_not_touched(how: str) -> None:
+    model = Draws(how)
+    before = torch.get_rng_state()
+    assert possible(model) == ()
+    assert model.seen is None
+    assert how == "draw" or torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("kind", [Net, Modules])

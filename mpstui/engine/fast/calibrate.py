@@ -25,7 +25,7 @@ from mpstui.engine.snapshots import read_draws, set_draws
 
 from . import allocator
 from .graph import WARMUP_STEPS
-from .optimizers import implementations
+from .optimizers import graphable, implementations
 from .rewrite import possible
 from .trial import TOLERANCES, Trial, apart, apart_in_a_graph, two_steps
 
@@ -34,6 +34,9 @@ BUDGET_SECONDS = 3.0
 
 SHORTEST_RUN = 4.0
 """Seconds of training from which on a calibration pays."""
+
+SLOWEST_STEP = 0.5
+"""Seconds of a step up to which one calibrates: a person who stops the run waits for about ten."""
 
 FEWEST_STEPS = 100
 """Steps of a run from which on a calibration pays, which takes about as many itself."""
@@ -75,7 +78,7 @@ class Choice(NamedTuple):
 
 
 class TooShort(Exception):
-    """The run is over before a calibration would pay; the argument says it in words."""
+    """A calibration would not pay, or would take too long; the argument says it in words."""
 
 
 class Calibrator:
@@ -137,7 +140,11 @@ class Calibrator:
         self._batches = _batches(self._setup)
         plain = self._best = Trial(self._setup, PLAIN, self._batches)
         self._course = two_steps(self._setup, PLAIN, self._batches)
-        plain.seconds(2, self._clock)
+        step = plain.seconds(2, self._clock)
+        if not self._go_on():
+            raise TooShort("not calibrated: a person asked for something else meanwhile")
+        if step > SLOWEST_STEP:
+            raise TooShort(f"not calibrated: steps of {step:.2g} s take too long to try ways")
         paces = self._paces(plain)
         self._plain = statistics.median(paces)
         self._unsteady = self._plain / min(paces)  # one slow block among five is anybody's
@@ -154,7 +161,7 @@ class Calibrator:
                 self._try(choice)
         if self._best is not plain:
             self._gain /= self._race(self._best, plain)
-        if isinstance(self._setup.data, Items):
+        if isinstance(self._setup.data, Items) and self._go_on():
             yield "processes that load data"
             self._size_loader(self._setup.data)
         else:  # of own data a random test set would be another in other chunks
@@ -185,7 +192,10 @@ class Calibrator:
         """Group by group, each from the best plan so far; of a group the best one stays."""
         setup, config = self._setup, self._setup.config
         kind = setup.backend.device.type
-        graphs = kind == "cuda" and setup.scaler is None
+        graphs = kind == "cuda" and graphable(setup.optimizer) and not setup.scaler
+        if graphs and plain.moves_the_host():
+            self._untried.append("CUDA graph: a step counts or draws in Python")
+            graphs = False
         if graphs:
             yield [self._choice("CUDA graph", graph_steps=1)]
         if any(parameter.dim() == 4 for parameter in setup.model.parameters()):
@@ -224,7 +234,7 @@ class Calibrator:
                 return
             trial = Trial(setup, choice.plan, self._batches, self._threads)
             trial.seconds(WARMUP_STEPS + 2 if choice.plan.graph_steps else 1, self._clock)
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001 - own code runs here, in ways it was not made for
             line = str(error).partition("\n")[0]
             self._untried.append(f"{choice.words}: {line}")
             return
@@ -256,7 +266,9 @@ class Calibrator:
     def _chunk(self) -> None:
         """The fastest number of test images at once; on an accelerator the largest is."""
         asked = self._setup.config.test_batch_size
-        if self._setup.backend.device.type != "cpu" or not self._go_on():
+        # An own objective may mix samples: its test would be another in other chunks.
+        own = ":" in self._setup.config.workload
+        if own or self._setup.backend.device.type != "cpu" or not self._go_on():
             return
         paces: dict[int, list[float]] = {}
         for _ in range(2):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
-from mpstui.domain.plan import Plan
+from mpstui.domain.plan import SAME, Plan
 from mpstui.engine.data.base import Pipeline
 from mpstui.engine.data.items import Items
 from mpstui.engine.data.loader import Loader, LoaderSize
 from mpstui.engine.setup import Setup
 
 from . import allocator
-from .optimizers import implement
+from .optimizers import graphable, implement, implementations
 from .rewrite import rewrite
 
 
@@ -27,6 +28,7 @@ def carry_out(plan: Plan, setup: Setup) -> Setup:
         setup: A run under the plain plan. Its model is changed in place, and it is not to be
             trained any more.
     """
+    plan = _fitting(plan, setup)
     enter(plan)
     model = setup.model
     if plan.layout == "channels_last":
@@ -41,6 +43,15 @@ def carry_out(plan: Plan, setup: Setup) -> Setup:
         scheduler=_scheduler(setup, optimizer),
         plan=plan,
     )
+
+
+def _fitting(plan: Plan, setup: Setup) -> Plan:
+    """The plan without what does not go with this run: it may be one of an earlier day."""
+    if plan.optimizer not in (SAME, *implementations(setup.optimizer)):
+        plan = msgspec.structs.replace(plan, optimizer=SAME)
+    if plan.graph_steps and not graphable(setup.optimizer):
+        plan = msgspec.structs.replace(plan, graph_steps=0)
+    return plan
 
 
 def enter(plan: Plan) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 
 import torch
 
+from mpstui import __version__
 from mpstui.domain.config import RunConfig
 from mpstui.domain.events import AnyEvent, PlanChosen, PreparationAdvanced
 from mpstui.domain.machine import Machine
@@ -55,6 +56,12 @@ class Chooser:
             except TooShort as short:
                 yield PlanChosen(at=self._now(), plan=PLAIN, line=f"plain loop: {short}")
                 return setup
+            except Exception as error:  # noqa: BLE001 - a run that trains must not end for this
+                line = str(error).partition("\n")[0]
+                why = f"plain loop: not calibrated: {type(error).__name__}: {line}"
+                setup.optimizer.zero_grad()
+                yield PlanChosen(at=self._now(), plan=PLAIN, line=why)
+                return setup
             # Cut short, or among others' work: the next run had better look again.
             if go_on() and found.unsteady is None:
                 _keep(circumstances, found)
@@ -80,7 +87,7 @@ class Chooser:
         options = [f"@{k}={v}" for k, v in config.spec.options if k != "calibrate"]
         return Circumstances(
             machine=f"{machine.name}, {machine.system}, {machine.cores_logical} cores",
-            torch=str(torch.__version__),
+            torch=f"{torch.__version__}, mpstui {__version__}",
             device=f"{config.spec.device}{''.join(options)}, {setup.backend.name()}",
             workload=_named(config, setup),
             batch_size=config.batch_size,

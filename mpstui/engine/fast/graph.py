@@ -68,7 +68,8 @@ class Graphed(Steps):
         self._graph = None  # the one before gives its memory back
         self._setup.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Own data's loader has a thread that pins memory meanwhile, which is none of the graph's.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._losses = self._train(self._images, self._labels)
         self._gradients = [parameter.grad for parameter in self._parameters]
         self._graph = graph

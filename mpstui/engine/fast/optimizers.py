@@ -16,6 +16,9 @@ from mpstui.domain.plan import SAME
 HOW = ("foreach", "fused", "capturable")
 """Options that say how an optimizer computes, not what."""
 
+COUNTS = ("step", "mu_product")
+"""Numbers of a state that are no parameter's, though one without dimensions has their shape."""
+
 ELEMENTWISE = (
     optim.Adadelta,
     optim.Adagrad,
@@ -114,15 +117,16 @@ class Flat(Optimizer):
         tensor, parameters = self._tensors[number], self.param_groups[number]["params"]
         joined: dict[str, Any] = {}
         for name, first in states[0].items():
-            if not isinstance(first, torch.Tensor) or first.shape != parameters[0].shape:
+            long = isinstance(first, torch.Tensor) and first.shape == parameters[0].shape
+            if not long or name in COUNTS:
                 joined[name] = first  # the count of steps, the same for all
                 continue
-            long = torch.zeros_like(tensor, requires_grad=False)
+            whole = torch.zeros_like(tensor, requires_grad=False)
             offset = 0
             for state, parameter in zip(states, parameters, strict=True):
-                _view(long, parameter, offset).copy_(state[name])
+                _view(whole, parameter, offset).copy_(state[name])
                 offset += parameter.numel()
-            joined[name] = long
+            joined[name] = whole
         return joined
 
 
@@ -135,7 +139,7 @@ def implementations(optimizer: Optimizer) -> tuple[str, ...]:
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     one_kind = len({(p.device, p.dtype) for p in trained}) == 1
     used = plain or all(parameter in optimizer.state for parameter in trained)
-    flat = one_kind and used and all(_is_dense(p) for p in trained)
+    flat = one_kind and used and all(p.requires_grad and _is_dense(p) for p in trained)
     names = [name for name in ("fused", "foreach") if name in known]
     return (*names, "flat") if flat else tuple(names)
 
@@ -154,7 +158,7 @@ def implement(optimizer: Optimizer, name: str, capturable: bool = False) -> Opti
         how["capturable"] = True
     if name == "flat":
         fused: dict[str, Any] = {"fused": True} if "fused" in known else {"foreach": False}
-        return Flat(optimizer, **fused, **how)
+        return _with_hooks(Flat(optimizer, **fused, **how), optimizer)
     if name != SAME:
         how |= {each: each == name for each in ("foreach", "fused") if each in known}
     if not how:
@@ -162,6 +166,19 @@ def implement(optimizer: Optimizer, name: str, capturable: bool = False) -> Opti
     groups = [{**group, **how} for group in optimizer.param_groups]
     other = type(optimizer)(groups, **how)
     load_state(other, optimizer.state_dict())
+    return _with_hooks(other, optimizer)
+
+
+def graphable(optimizer: Optimizer) -> bool:
+    """Whether nothing of a step is counted on the host, where a graph would not see it change."""
+    kind = type(optimizer)
+    return kind is optim.SGD or (kind in ELEMENTWISE and "capturable" in optimizer.defaults)
+
+
+def _with_hooks(other: Optimizer, optimizer: Optimizer) -> Optimizer:
+    """What a person registered around a step, such as clipping, goes on around it."""
+    for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
+        getattr(other, name).update(getattr(optimizer, name))
     return other
 
 

@@ -8,6 +8,8 @@ draws, though, from the same generator).
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -70,15 +72,24 @@ def rewrite(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
 
 def _trace(model: nn.Module) -> fx.GraphModule | None:
     """The model's graph; None where it has not one alone, or Python decides on the way."""
-    training = model.training
+    before = torch.get_rng_state(), random.getstate()
     try:
-        traced = [fx.symbolic_trace(model.train(mode)) for mode in (True, False)]
+        # On copies: what a forward pass keeps for later would be no tensor there.
+        probes = [copy.deepcopy(model).train(mode) for mode in (True, False)]
+        traced = [fx.symbolic_trace(probe) for probe in probes]
     except Exception:  # noqa: BLE001 - own code runs on proxies here, and may raise anything
         return None
-    finally:
-        model.train(training)
-    # A graph of its own for training and for tests: which is right is decided in Python.
-    return traced[0] if traced[0].code == traced[1].code else None
+    drew = not torch.equal(before[0], torch.get_rng_state()) or before[1] != random.getstate()
+    # Drawn, made or kept in Python, or another graph for tests: the trace is not all of the model.
+    if drew or traced[0].code != traced[1].code or any(map(_keeps_or_makes, probes, traced)):
+        return None
+    return fx.GraphModule(model, traced[0].graph)
+
+
+def _keeps_or_makes(probe: nn.Module, traced: fx.GraphModule) -> bool:
+    kept = any(type(v) is fx.Proxy for each in probe.modules() for v in vars(each).values())
+    targets = [str(node.target) for node in traced.graph.nodes if node.op == "get_attr"]
+    return kept or any(target.startswith("_tensor_constant") for target in targets)
 
 
 def _pool_first(traced: fx.GraphModule) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -70,6 +71,12 @@ class Trial:
         self.setup.score(images, labels)
         self.setup.model.train()
 
+    def moves_the_host(self) -> bool:
+        """Whether a step leaves numbers or random draws of the host changed: no graph would."""
+        before = _host(self.setup)
+        self.take()
+        return _host(self.setup) != before
+
     def without_dropout(self) -> Trial:
         """This trial, for comparing: masks that are drawn in two ways never agree."""
         for module in self.setup.model.modules():
@@ -133,17 +140,31 @@ def apart_in_a_graph(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> floa
     return float(_relative(ours, theirs).max())
 
 
+def _host(setup: Setup) -> object:
+    owners = (setup.workload, *setup.model.modules())
+    plain = [
+        (name, value)
+        for owner in owners
+        for name, value in vars(owner).items()
+        if isinstance(value, (bool, int, float, str))
+    ]
+    return plain, random.getstate(), torch.get_rng_state().tolist()
+
+
 def _relative(losses: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     return (losses.float() - others.float()).abs() / others.float().abs().clamp_min(1e-30)
 
 
 def _copy(setup: Setup) -> Setup:
     """The run with a model, an optimizer and a scheduler of its own."""
-    model = copy.deepcopy(setup.model)
-    optimizer = setup.workload.optimizer(model, setup.config)
+    # An own workload may keep counts, or parameters of its own; its data sets it keeps.
+    kept = {id(part): part for part in getattr(setup.data, "parts", ())}
+    workload, model = copy.deepcopy((setup.workload, setup.model), kept)
+    optimizer = workload.optimizer(model, setup.config)
     load_state(optimizer, setup.optimizer.state_dict())
     return replace(
         setup,
+        workload=workload,
         model=model,
         net=model,
         optimizer=optimizer,
