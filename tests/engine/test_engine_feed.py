@@ -15,7 +15,8 @@ from mpstui.backends import Backend
 from mpstui.domain.devices import parse_device
 from mpstui.engine.data.feed import AHEAD, Batch, Feed, InQueue, Ready, there
 from mpstui.engine.data.mnist import Digits
-from mpstui.engine.data.pipelines import Resident, Streamed, open_pipeline
+from mpstui.engine.data.pipelines import Resident, open_pipeline
+from mpstui.engine.data.streamed import Streamed
 
 
 class Road:

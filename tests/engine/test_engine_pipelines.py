@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 from mpstui.backends import Backend
 from mpstui.domain.devices import parse_device
 from mpstui.domain.workloads import EPOCH_SAMPLES
-from mpstui.engine.data.mnist import Digits, load_digits
+from mpstui.engine.data.mnist import Digits, as_float, load_digits
 from mpstui.engine.data.order import epoch_order
-from mpstui.engine.data.pipelines import PIPELINES, PilDigits, Reference, Resident, as_float
+from mpstui.engine.data.pipelines import PIPELINES, Resident
+from mpstui.engine.data.reference import PilDigits, Reference
 from mpstui.engine.workloads import WORKLOADS
 from mpstui.runs.rundir import Dataset
 
@@ -22,13 +22,7 @@ CPU = Backend(parse_device("cpu"))
 NORMALISE = (0.1307, 0.3081)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that share their cores with others' wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @cache

@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import torch
 
 from mpstui.domain.config import make_config
 from mpstui.domain.events import (
@@ -40,13 +39,7 @@ from mpstui.runs.rundir import Dataset, RunDir
 from tests.processes import PATIENCE, wait_until_ended  # isort: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that share their cores with others' wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def new_run(path: Path, dataset: Dataset | None = None, **values: Any) -> RunDir:

@@ -45,12 +45,13 @@ def few() -> Digits:
     return Digits(*train, whole.test_images[:50], whole.test_labels[:50], "few digits")
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def given_back() -> Iterator[None]:
+    """What a plan says of the allocator is of the whole process."""
     yield
-    torch.set_num_threads(before)
     allocator.keep(False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 import psutil
 import pytest
-import torch
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device, parse_devices
@@ -48,13 +46,7 @@ LATER = datetime(2026, 11, 24, 7, 0, 0)
 STOPPED = RunStopped(at=9.0, step=8, reason="asked by a person")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that share their cores with others' wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
