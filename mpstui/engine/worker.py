@@ -61,10 +61,8 @@ class Diary:
         self._log = log
         self._lock = threading.Lock()
         # What the keeper did before there was a worker, and the steps of a run that is resumed.
-        reader = LogReader(run.events)
-        while events := reader.read():
-            for told in events:
-                self.history.apply(told)
+        for told in LogReader(run.events).rest():
+            self.history.apply(told)
 
     def tell(self, event: AnyEvent) -> None:
         """Take one fact in, and write it down."""

@@ -52,10 +52,9 @@ def start_of(run: str) -> Start:
 
 def bad_step(run: RunDir) -> int | None:
     """The step at which a run's log says that it went wrong first."""
-    reader, steps = LogReader(run.events), []
-    while events := reader.read():
-        steps += [e.step for e in events if isinstance(e, (AlarmRaised, DivergenceDetected))]
-    return min(steps, default=None)
+    wrong = (AlarmRaised, DivergenceDetected)
+    told = LogReader(run.events).rest()
+    return min((event.step for event in told if isinstance(event, wrong)), default=None)
 
 
 def _enter(twin: Twin, path: Path) -> int:

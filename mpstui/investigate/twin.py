@@ -94,10 +94,8 @@ def as_it_ran(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:
         setup: The run under the plain plan.
         run_dir: Its folder, whose log has the plan; without one it stays plain.
     """
-    reader, plans = LogReader(RunDir(run_dir).events), [PLAIN]
-    while events := reader.read():
-        plans += [event.plan for event in events if isinstance(event, PlanChosen)]
-    ran = plans[-1]
+    told = LogReader(RunDir(run_dir).events).rest()
+    ran = [PLAIN, *(event.plan for event in told if isinstance(event, PlanChosen))][-1]
     optimizer = ran.optimizer if ran.optimizer in ("fused", "foreach") else SAME
     plan = Plan(layout=ran.layout, optimizer=optimizer)
     without = replace(ran, layout=PLAIN.layout, optimizer=SAME, threads=None, eval_chunk=None)

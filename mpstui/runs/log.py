@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -51,6 +52,11 @@ class LogReader:
         self._offset = 0
         self.unreadable = 0
         """Whole lines that are no events of this version: passed over, counted, shown."""
+
+    def rest(self) -> Iterator[AnyEvent]:
+        """All new events, block by block."""
+        while events := self.read():
+            yield from events
 
     def read(self, at_most: int = 1 << 24) -> list[AnyEvent]:
         """New events. A last line without its newline is left for the next time.

@@ -23,10 +23,10 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.history import RunHistory, Status
 from mpstui.runs.child import module_command
-from mpstui.runs.log import LogReader
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine
 
+from .replay import opened
 from .report import publish, spread
 
 
@@ -38,10 +38,7 @@ def trained(home: Path, device: str, **settings: Any) -> RunHistory:
     environment = {**os.environ, "MPSTUI_HOME": str(home)}
     command = module_command("mpstui.runs.keeper", str(run.path))
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-    history, reader = RunHistory(), LogReader(run.events)
-    while events := reader.read():
-        for event in events:
-            history.apply(event)
+    history, _ = opened(run.events)
     if history.status is not Status.FINISHED:
         raise RuntimeError(f"{device}: {history.status.value}: {history.message}")
     return history

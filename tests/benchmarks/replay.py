@@ -72,10 +72,9 @@ def started(steps: int) -> RunStarted:
 def opened(path: Path) -> tuple[RunHistory, float]:
     """A log's history, and the seconds that reading it took."""
     began = time.perf_counter()
-    history, reader = RunHistory(), LogReader(path)
-    while events := reader.read():
-        for event in events:
-            history.apply(event)
+    history = RunHistory()
+    for event in LogReader(path).rest():
+        history.apply(event)
     return history, time.perf_counter() - began
 
 
