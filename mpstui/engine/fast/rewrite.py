@@ -46,10 +46,13 @@ class ByteDropout(nn.Module):
 
 def possible(model: nn.Module) -> tuple[str, ...]:
     """The rewrites that change anything in a model; none of a model that cannot be traced."""
+    traced = _trace(model)
+    if traced is None:
+        return ()
     return tuple(
         name
         for name, change in _REWRITES.items()
-        if (traced := _trace(model)) is not None and change(traced)
+        if change(fx.GraphModule(model, copy.deepcopy(traced.graph)))
     )
 
 
@@ -110,19 +113,6 @@ def _pool_first(traced: fx.GraphModule) -> bool:
     return changed
 
 
-def _byte_dropout(traced: fx.GraphModule) -> bool:
-    changed = False
-    for node in traced.graph.nodes:
-        if node.op != "call_module":
-            continue
-        original = traced.get_submodule(node.target)
-        if type(original) is nn.Dropout and _whole(_LEVELS * original.p) and 0 < original.p < 1:
-            node.target = f"{node.target.replace('.', '_')}_bytes"
-            traced.add_submodule(node.target, ByteDropout(original))
-            changed = True
-    return changed
-
-
 class _BiasApart(nn.Module):
     """A linear layer in two ops."""
 
@@ -137,13 +127,29 @@ class _BiasApart(nn.Module):
         return functional.linear(values, layer.weight) + layer.bias
 
 
+def _byte_dropout(traced: fx.GraphModule) -> bool:
+    def exact(dropout: nn.Dropout) -> bool:
+        return 0 < dropout.p < 1 and _whole(_LEVELS * dropout.p)
+
+    return _put_in_place(traced, nn.Dropout, exact, ByteDropout)
+
+
 def _bias_apart(traced: fx.GraphModule) -> bool:
+    return _put_in_place(traced, nn.Linear, lambda layer: layer.bias is not None, _BiasApart)
+
+
+def _put_in_place(
+    traced: fx.GraphModule,
+    kind: type[nn.Module],
+    fits: Callable[[Any], bool],
+    other: Callable[[Any], nn.Module],
+) -> bool:
+    """Put another module in the place of each of a kind, where it fits."""
     changed = False
     for node in traced.graph.nodes:
-        if _is_module(traced, node, nn.Linear) and _module(traced, node).bias is not None:
-            original = _module(traced, node)
-            node.target = f"{str(node.target).replace('.', '_')}_apart"
-            traced.add_submodule(node.target, _BiasApart(original))
+        if _is_module(traced, node, kind) and fits(original := _module(traced, node)):
+            node.target = f"{str(node.target).replace('.', '_')}_other"
+            traced.add_submodule(node.target, other(original))
             changed = True
     return changed
 
