@@ -15,6 +15,7 @@ import msgspec
 import psutil
 import torch
 
+from mpstui.domain.class_file import class_file
 from mpstui.domain.plan import PLAIN, Calibration, Plan
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.data.items import Items
@@ -267,8 +268,8 @@ class Calibrator:
         """The fastest number of test images at once; on an accelerator the largest is."""
         asked = self._setup.config.test_batch_size
         # An own objective may mix samples: its test would be another in other chunks.
-        own = ":" in self._setup.config.workload
-        if own or self._setup.backend.device.type != "cpu" or not self._go_on():
+        own = class_file(self._setup.config.workload)
+        if own is not None or self._setup.backend.device.type != "cpu" or not self._go_on():
             return
         paces: dict[int, list[float]] = {}
         for _ in range(2):

@@ -29,7 +29,10 @@ def carry_out(plan: Plan, setup: Setup) -> Setup:
             trained any more.
     """
     plan = _fitting(plan, setup)
-    enter(plan)
+    if plan.allocator == "keep":
+        allocator.keep(True)
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
     model = setup.model
     if plan.layout == "channels_last":
         model = model.to(memory_format=torch.channels_last)
@@ -52,14 +55,6 @@ def _fitting(plan: Plan, setup: Setup) -> Plan:
     if plan.graph_steps and not graphable(setup.optimizer):
         plan = msgspec.structs.replace(plan, graph_steps=0)
     return plan
-
-
-def enter(plan: Plan) -> None:
-    """Set what a plan says of the whole process."""
-    if plan.allocator == "keep":
-        allocator.keep(True)
-    if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
 
 
 def _pipeline(setup: Setup, plan: Plan) -> Pipeline:

@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Callable, Generator
 
+import msgspec
 import torch
 
 from mpstui import __version__
+from mpstui.domain.class_file import class_file
 from mpstui.domain.config import RunConfig
 from mpstui.domain.events import AnyEvent, PlanChosen, PreparationAdvanced
 from mpstui.domain.machine import Machine
 from mpstui.domain.plan import PLAIN, Calibration, Circumstances, Plan
 from mpstui.engine.setup import Setup
 from mpstui.runs.calibrations import load_calibration, save_calibration
+from mpstui.runs.rundir import RunDir
 
 from .calibrate import SHORTEST_RUN, Calibrator, TooShort
 from .carry_out import carry_out
@@ -42,45 +45,45 @@ class Chooser:
         """Tell what is tried, then the plan; returns the run under it."""
         if plain_only(setup.config):
             return setup
+        told = yield from self._settle(setup, go_on)
+        under = setup if told.plan == PLAIN else carry_out(told.plan, setup)
+        # Of an earlier day's plan some may not go with this run any more.
+        yield msgspec.structs.replace(told, plan=under.plan)
+        return under
+
+    def _settle(
+        self, setup: Setup, go_on: Callable[[], bool]
+    ) -> Generator[AnyEvent, None, PlanChosen]:
         again = setup.config.calibrate == "again"
         if self._before is not None and not again:
-            line = "as the run that this one goes on from"
-            yield PlanChosen(at=self._now(), plan=self._before, line=line)
-            return carry_out(self._before, setup)
+            return self._told(self._before, "as the run that this one goes on from")
         circumstances = self._circumstances(setup)
-        found = None if again else load_calibration(circumstances)
-        kept = found is not None
-        if found is None:
-            try:
-                found = yield from self._calibrate(setup, go_on, 0.0 if again else SHORTEST_RUN)
-            except TooShort as short:
-                yield PlanChosen(at=self._now(), plan=PLAIN, line=f"plain loop: {short}")
-                return setup
-            except Exception as error:  # noqa: BLE001 - a run that trains must not end for this
-                line = str(error).partition("\n")[0]
-                why = f"plain loop: not calibrated: {type(error).__name__}: {line}"
-                setup.optimizer.zero_grad()
-                yield PlanChosen(at=self._now(), plan=PLAIN, line=why)
-                return setup
-            # Cut short, or among others' work: the next run had better look again.
-            if go_on() and found.unsteady is None:
-                _keep(circumstances, found)
-        yield PlanChosen(
-            at=self._now(),
-            plan=found.plan,
-            line=found.line(kept),
-            gain=found.gain,
-            untried=found.untried,
-        )
-        return carry_out(found.plan, setup)
-
-    def _calibrate(
-        self, setup: Setup, go_on: Callable[[], bool], least: float
-    ) -> Generator[AnyEvent, None, Calibration]:
+        known = None if again else load_calibration(circumstances)
+        if known is not None:
+            return self._found(known, known.line(kept=True))
         calibrator = Calibrator(setup, go_on)
-        for words in calibrator.run(least):
-            yield PreparationAdvanced(at=self._now(), stage=f"calibrating: {words}")
-        return calibrator.result
+        try:
+            for words in calibrator.run(0.0 if again else SHORTEST_RUN):
+                yield PreparationAdvanced(at=self._now(), stage=f"calibrating: {words}")
+        except TooShort as short:
+            return self._told(PLAIN, f"plain loop: {short}")
+        except Exception as error:  # noqa: BLE001 - a run that trains must not end for this
+            setup.optimizer.zero_grad()
+            line = str(error).partition("\n")[0]
+            why = f"plain loop: not calibrated: {type(error).__name__}: {line}"
+            return self._told(PLAIN, why)
+        found = calibrator.result
+        # Cut short, or among others' work: the next run had better look again.
+        if go_on() and found.unsteady is None:
+            _keep(circumstances, found)
+        return self._found(found, found.line())
+
+    def _found(self, found: Calibration, line: str) -> PlanChosen:
+        told = self._told(found.plan, line)
+        return msgspec.structs.replace(told, gain=found.gain, untried=found.untried)
+
+    def _told(self, plan: Plan, line: str) -> PlanChosen:
+        return PlanChosen(at=self._now(), plan=plan, line=line)
 
     def _circumstances(self, setup: Setup) -> Circumstances:
         config, machine = setup.config, self._machine
@@ -113,8 +116,8 @@ def plain_only(config: RunConfig) -> bool:
 
 
 def _named(config: RunConfig, setup: Setup) -> str:
-    own = setup.run_dir / "workload.py"
-    if ":" not in config.workload or not own.is_file():
+    own = RunDir(setup.run_dir).workload
+    if class_file(config.workload) is None or not own.is_file():
         return config.workload
     return f"{config.workload}, {hashlib.sha256(own.read_bytes()).hexdigest()[:16]}"
 
