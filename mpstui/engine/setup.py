@@ -19,10 +19,11 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.plan import PLAIN, Plan
 from mpstui.runs.rundir import Dataset
 
+from .data.base import Pipeline
 from .data.drawn import drawn
 from .data.items import Items
 from .data.mnist import Digits, load_digits
-from .data.pipelines import Pipeline, open_pipeline
+from .data.pipelines import open_pipeline
 from .workloads import Score, Workload, find_workload, load_items
 
 

@@ -63,11 +63,6 @@ class Items(Dataset[Any]):
         return _rebuild, (_Module(self.source), self.where, *self.parts)
 
     @property
-    def test_labels(self) -> range:
-        """As many as there are test items."""
-        return range(self.sizes[TEST])
-
-    @property
     def sizes(self) -> tuple[int, int]:
         """Items for training and for the test."""
         training, test = self.parts

@@ -20,9 +20,9 @@ from mpstui.domain.errors import FieldError
 from .base import SHOWN, Pipeline
 from .feed import Batch, Feed, there
 from .items import Items
-from .loader import Loader, LoaderSize
+from .loader import Loader
 from .mnist import Digits, as_float
-from .reference import PilDigits, Reference
+from .reference import Reference
 from .streamed import Streamed
 
 
@@ -75,7 +75,6 @@ def open_pipeline(
     backend: Backend,
     normalise: tuple[float, float] | None,
     batch_size: int,
-    size: LoaderSize = LoaderSize(),  # noqa: B008 - a tuple does not change
 ) -> Pipeline:
     """What feeds a run.
 
@@ -88,7 +87,6 @@ def open_pipeline(
         backend: Where the batches go.
         normalise: Mean and deviation for digits; None leaves them in 0 to 1.
         batch_size: Samples a training step.
-        size: How the DataLoader of own data sets is set up.
 
     Raises:
         FieldError: When own data sets are to go through the article's pipeline, which is of digits.
@@ -97,7 +95,7 @@ def open_pipeline(
         if name == "reference":
             problem = "reference is the article's, of digits; this workload has data of its own"
             raise FieldError("pipeline", problem, "resident, streamed")
-        return Loader(data, backend, batch_size, size)
+        return Loader(data, backend, batch_size)
     room = backend.room() if name == "resident" else data.resident_bytes
     if data.resident_bytes <= room:
         return PIPELINES[name](data, backend, normalise)
@@ -105,18 +103,3 @@ def open_pipeline(
     needed, free = (f"{count / 2**20:,.0f} MiB" for count in (data.resident_bytes, room))
     pipeline.note += f": {needed} do not go into the {free} that may be taken"
     return pipeline
-
-
-__all__ = [
-    "PIPELINES",
-    "Batch",
-    "Feed",
-    "LoaderSize",
-    "PilDigits",
-    "Pipeline",
-    "Reference",
-    "Resident",
-    "Streamed",
-    "as_float",
-    "open_pipeline",
-]
