@@ -19,6 +19,11 @@ from typing_extensions import override
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import DeviceUnavailable
 
+def host_room() -> int:
+    """Half of the bytes of memory that the system can hand out without swapping."""
+    return psutil.virtual_memory().available // 2
+
+
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Types that autocast computes in, by the precision's name."""
 
@@ -49,7 +54,7 @@ class Backend:
 
     def room(self) -> int:
         """Bytes that a check may take without getting in anybody's way."""
-        return psutil.virtual_memory().available // 2
+        return host_room()
 
     def dtypes(self) -> tuple[torch.dtype, ...]:
         """Floating-point types that models are trained in here, the usual one first."""
@@ -170,9 +175,10 @@ class Mps(Accelerator):
 
     @override
     def room(self) -> int:
-        # Unified memory: what the GPU may take is also what is left for everybody.
+        # Unified memory: the GPU takes it from the same bytes as every other program. torch.mps has
+        # no mem_get_info.
         free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-        return min(free // 2, super().room())
+        return min(free // 2, host_room())
 
     @override
     def dtypes(self) -> tuple[torch.dtype, ...]:
