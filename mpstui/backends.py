@@ -19,6 +19,7 @@ from typing_extensions import override
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import DeviceUnavailable
 
+
 def host_room() -> int:
     """Half of the bytes of memory that the system can hand out without swapping."""
     return psutil.virtual_memory().available // 2

@@ -1,10 +1,15 @@
-"""What tests of several parts ask for."""
+"""What tests of several parts use."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+# Before torch is imported, here and in every process that a test starts. With a thread for each core,
+# two test processes wait for each other's threads at the end of every op.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ simulated. What it shows is that the program's own MPS path runs; it shows nothi
 - ``kernels.py`` holds the ops that only MPS has, such as ``_lstm_mps``.
 - ``build.py`` compiles it once for each torch version.
 - ``site/sitecustomize.py`` loads it into a process that has :func:`environment`.
+- ``readers/`` stands for the packages that read an Apple chip's use, power and energy.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from .build import build
 
 VARIABLE = "SIMULATED_MPS"
 SITE = Path(__file__).parent / "site"
+READERS = Path(__file__).parent / "readers"
+"""Constructed stand-ins for the packages that read an Apple chip's use, power and energy."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -67,5 +69,5 @@ def environment(settings: Settings | None = None) -> dict[str, str]:
     )
     file = library.with_name(f"settings-{hashlib.sha256(described).hexdigest()[:12]}.json")
     file.write_bytes(described)
-    paths = [str(SITE), os.environ.get("PYTHONPATH", "")]
+    paths = [str(SITE), str(READERS), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), VARIABLE: str(file)}

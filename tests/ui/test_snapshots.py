@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from textual.screen import ModalScreen
 from textual.widgets import Input
-from textual.widgets._progress_bar import Bar
 
 from mpstui.domain.investigation import Investigation
 from mpstui.runs.rundir import RunDir
@@ -35,6 +34,9 @@ Compare = Callable[..., bool]
 SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
 DARK, LIGHT, ANSI = "textual-dark", "textual-light", "ansi-dark"
 
+LOOKS = 3000
+"""Turns of the app's message loop that a test waits at most."""
+
 
 def shown(mode: str, theme: str, *keys: str, modal: bool = False) -> Callable[[Any], Any]:
     """Bring a screen up, in a theme, with some keys pressed; wait for a dialogue if one opens."""
@@ -42,41 +44,46 @@ def shown(mode: str, theme: str, *keys: str, modal: bool = False) -> Callable[[A
     async def before(pilot: Any) -> None:
         pilot.app.theme = theme
         await pilot.app.workers.wait_for_complete()
-        pilot.app.clear_notifications()  # they go by themselves, and not at the same moment
         await pilot.press(mode)
-        await drawn(pilot)
+        await settle(pilot)
         for field in pilot.app.screen.query(Input):
             field.cursor_blink = False
         await pilot.press(*keys)
-        for _ in range(200):
-            if not modal or isinstance(pilot.app.screen, ModalScreen):
-                break
-            await pilot.pause()
-        if not modal:  # a question waits in a worker of its own
+        if modal:  # it is opened by a worker that waits for its answer
+            await until(pilot, lambda: isinstance(pilot.app.screen, ModalScreen))
+        else:
             await pilot.app.workers.wait_for_complete()
-            await drawn(pilot)
-        pilot.app.clear_notifications()
-        for _ in range(4):
-            await pilot.pause()
+        await settle(pilot)
 
     return before
 
 
-async def drawn(pilot: Any) -> None:
-    """Wait until the screen has nothing left to draw: a dialogue would cover it half done."""
-    for _ in range(400):
-        for _ in range(4):
-            await pilot.pause()
-        screen = pilot.app.screen
-        if not isinstance(screen, LiveScreen) or pilot.app.session is None:
+async def until(pilot: Any, condition: Callable[[], bool]) -> None:
+    """Wait for the app, as long as it takes; only a hang is too long."""
+    for _ in range(LOOKS):
+        if condition():
             return
-        before = screen._drawn
-        await screen.sync()
-        if before and screen._drawn == before:
-            break
-    for bar in screen.query(Bar):  # it keeps what it rendered for the width that it had before
-        bar.refresh()
-    await pilot.pause()
+        await pilot.pause()
+    raise AssertionError("the app did not get there")
+
+
+async def settle(pilot: Any) -> None:
+    """Wait until the screen has nothing left to draw: what a picture shows then is final."""
+    before = None
+    for _ in range(LOOKS):
+        pilot.app.clear_notifications()  # they go by themselves, and not at the same moment
+        await pilot.pause()
+        screen = pilot.app.screen
+        if isinstance(screen, LiveScreen) and pilot.app.session is not None:
+            await screen.sync()
+            await pilot.pause()
+            if screen._drawn != screen._asked():
+                continue
+        frame = screen._compositor.render_strips()
+        if frame == before:
+            return
+        before = frame
+    raise AssertionError("the screen does not settle")
 
 
 @pytest.mark.parametrize(
@@ -170,15 +177,13 @@ def investigated(theme: str, investigating: ConstructedInvestigating) -> Callabl
     async def before(pilot: Any) -> None:
         await shown("3", theme)(pilot)
         await pilot.press("i")
-        for _ in range(400):
-            await pilot.pause()
-            if pilot.app.screen.id == "investigate" and investigating.told.is_set():
-                break
+        await until(
+            pilot,
+            lambda: pilot.app.screen.id == "investigate" and investigating.told.is_set(),
+        )
         if investigating.go_on.is_set():
             await pilot.app.workers.wait_for_complete()
-        pilot.app.clear_notifications()
-        for _ in range(8):
-            await pilot.pause()
+        await settle(pilot)
 
     return before
 

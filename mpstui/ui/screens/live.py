@@ -116,9 +116,9 @@ class LiveScreen(MainScreen):
             return
         if session is not self._session:
             await self._take(session)
-        now, timing = self.state.now(), session.timing
+        now = self.state.now()
         for panel in self._panels:
-            panel.sync(now, timing)
+            panel.sync(now)
         self._draw(session)
         astray = any(view.history.diverged or view.history.alarm for view in session.views)
         for key in self.query_one(Footer).walk_children():  # it makes new ones now and then

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import ProgressBar, Static
+from textual.widgets import Static
 
 from mpstui.domain.anatomy import anatomy
 from mpstui.domain.history import RunHistory, Status
@@ -17,6 +17,7 @@ from mpstui.ui.figures import Subject
 
 from .charts import Charts
 from .picture import Picture
+from .progress import Progress
 from .time_bar import TimeBar
 
 
@@ -29,7 +30,6 @@ class RunPanel(Vertical):
         width: 1fr;
         min-width: 38;
         #progress-line { height: 1; }
-        ProgressBar { width: 1fr; height: 1; Bar { width: 1fr; } }
         #progress-text { width: auto; margin-left: 1; }
         #numbers { height: 3; }
         Charts { height: 5fr; }
@@ -48,8 +48,8 @@ class RunPanel(Vertical):
         super().__init__(classes="pane")
         self._view = view
         self._series = f"series-{series}"
-        self._seen: tuple[object, ...] = ()
-        self._bar = ProgressBar(total=1.0, show_eta=False, show_percentage=False)
+        self._revision = -1
+        self._bar = Progress()
         self._progress = Static(id="progress-text")
         self._numbers = Static(id="numbers")
         self._time = TimeBar()
@@ -88,20 +88,17 @@ class RunPanel(Vertical):
         """Show the picture only where it does not crowd the charts."""
         self.set_class(self.size.height >= 34, "-tall")
 
-    def sync(self, now: float, timing: bool) -> None:
+    def sync(self, now: float) -> None:
         """Show the texts.
 
         Args:
             now: Unix time in seconds, for the ETA.
-            timing: Whether a run's clock is on. Then nothing moves that need not: an animation
-                has no budget.
         """
         history = self._view.history
-        seen = (history.revision, timing)
         # A panel is mounted before what it is composed of is.
-        if seen == self._seen or not (self._bar.is_mounted and self._picture.is_mounted):
+        if history.revision == self._revision or not self._picture.is_mounted:
             return
-        self._seen = seen
+        self._revision = history.revision
         self._entitle()
         status = _status(history)
         if status.markup != self.border_subtitle:  # it would draw all of the panel again
@@ -113,8 +110,7 @@ class RunPanel(Vertical):
         on_course = history.diverged is None and history.alarm is None
         self.set_class(history.status is Status.FINISHED and on_course, "-done")
         fraction = history.progress if history.started else history.fraction
-        known = fraction is not None or timing
-        self._bar.update(total=1.0 if known else None, progress=fraction or 0.0)
+        self._bar.show(fraction or 0.0)
         progress = _progress(history, now)
         # What keeps its size needs no new layout, which would cost more than all charts.
         wider = len(progress) != len(str(self._progress.content))
