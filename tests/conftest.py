@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-# Before torch is imported, here and in every process that a test starts. With a thread for each core,
-# two test processes wait for each other's threads at the end of every op.
+# Set before torch is imported, here and in every process that a test starts. With a thread for each
+# core, two test processes wait for each other's threads at the end of every op.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 

@@ -18,14 +18,19 @@ from mpstui.runs.child import ending, environment
 
 from .probes import TORCH_MISSING, ProbeFailed
 
-_GRACE = 5.0
+GRACE = 5.0
 """Seconds that a killed process is waited for; one that hangs in its driver may never go."""
 
 
 class Asker:
-    """Runs one question at a time, and can be told to stop from another thread."""
+    """Runs one question at a time, and can be told to stop from another thread.
 
-    def __init__(self) -> None:
+    Args:
+        grace: Seconds that a process is waited for after it has closed its stdout, or was killed.
+    """
+
+    def __init__(self, grace: float = GRACE) -> None:
+        self._grace = grace
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 
@@ -43,14 +48,18 @@ class Asker:
             timeout: Seconds that each line may take.
 
         Raises:
-            ProbeFailed: When the process died, hung, or was stopped.
+            ProbeFailed: When the process died, hung, or was stopped. One that has printed
+                everything and only takes long to end has done none of these.
         """
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
             with self._started(command, stderr) as process:
                 yield from _read(process, timeout)
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(_GRACE)  # it has closed its stdout and is about to end
-            if process.returncode != 0:
+                    process.wait(self._grace)
+                # All that it has to say is there. If it does not end in time it is killed, and
+                # that signal is ours: it says nothing about the process.
+                ended_alone = process.poll() is not None
+            if ended_alone and process.returncode != 0:
                 stderr.seek(0)
                 raise ProbeFailed(_how_it_ended(process.returncode, stderr.read()[-20_000:]))
 
@@ -75,7 +84,7 @@ class Asker:
             if process.poll() is None:
                 process.kill()
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(_GRACE)
+                    process.wait(self._grace)
 
 
 def _read(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:

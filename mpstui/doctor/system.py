@@ -18,7 +18,7 @@ from mpstui.domain.surroundings import Surroundings
 from mpstui.runs.child import module_command
 from mpstui.runs.paths import runs_dir
 
-from .child import Asker
+from .child import GRACE, Asker
 from .probes import ProbeFailed, Trial
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class SystemProbes:
         ops_command: What starts the op check, for tests.
         case_timeout: Seconds that one op case may take, the import of torch included.
         simulate: A fault to be simulated in the op checks.
+        grace: Seconds that a process may take to end after its answer, before it is killed.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class SystemProbes:
         ops_command: Sequence[str] = tuple(module_command("mpstui.divergence.worker")),
         case_timeout: float = 120.0,
         simulate: str = "",
+        grace: float = GRACE,
     ) -> None:
         self._command = tuple(command)
         self._facts_timeout = facts_timeout
@@ -57,7 +59,7 @@ class SystemProbes:
         self._ops_command = tuple(ops_command)
         self._case_timeout = case_timeout
         self._simulate = simulate
-        self._asker = Asker()
+        self._asker = Asker(grace)
 
     def machine(self) -> Machine:
         """The machine, at once."""
@@ -123,12 +125,18 @@ class SystemProbes:
         self._asker.stop()
 
     def _ask(self, answer: type[T], timeout: float, *question: str) -> T:
-        # A sitecustomize may have printed before the probe could: the last line counts.
-        lines = list(self._asker.lines([*self._command, *question], timeout))
+        lines: list[str] = []
+        failure = None
         try:
+            lines.extend(self._asker.lines([*self._command, *question], timeout))
+        except ProbeFailed as error:
+            failure = error
+        try:
+            # A sitecustomize may have printed before the probe could: the last line counts. A
+            # complete answer does, however its process ends.
             return msgspec.json.decode(lines[-1] if lines else "", type=answer)
         except msgspec.DecodeError as error:
-            raise ProbeFailed(f"the answer cannot be read: {error}") from None
+            raise failure or ProbeFailed(f"the answer cannot be read: {error}") from None
 
 
 def _heard(run: OpsRun, message: OpsMessage) -> OpsRun:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mpstui.doctor.child import Asker
 from mpstui.doctor.probes import ProbeFailed, Trial, gather
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
@@ -111,6 +112,27 @@ def test_a_file_in_the_current_folder_is_not_taken_for_a_package(
 def test_noise_before_the_answer_is_skipped() -> None:
     answer = msgspec.json.encode(TORCH).decode()
     assert probes(f"print('welcome'); print({answer!r})").torch_facts() == TORCH
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "os.close(1); threading.Event().wait()",
+        "os.abort()",
+        "raise SystemExit(3)",
+    ],
+)
+def test_a_complete_answer_counts_however_its_process_ends(end: str) -> None:
+    answer = msgspec.json.encode(TORCH).decode()
+    script = f"import os, threading; print({answer!r}, flush=True); {end}"
+    asked = SystemProbes((sys.executable, "-c", script), grace=0.1)
+    assert asked.torch_facts() == TORCH
+
+
+def test_a_process_that_is_slow_to_end_is_not_one_that_was_killed() -> None:
+    script = "import os, threading; print('42', flush=True); os.close(1); threading.Event().wait()"
+    lines = Asker(grace=0.1).lines([sys.executable, "-c", script], timeout=60)
+    assert list(lines) == ["42\n"]
 
 
 def test_a_stopped_probe_asks_no_more() -> None:

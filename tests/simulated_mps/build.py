@@ -1,6 +1,7 @@
-"""Compiles the simulated device, once for each torch version: ``python -m tests.simulated_mps.build``.
+"""Compiles the simulated device, once for each torch version.
 
-The library lies in the user's cache folder, outside the tree.
+``python -m tests.simulated_mps.build`` does it alone. The library lies in the user's cache folder,
+outside the tree.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ LIMIT_SECONDS = 600
 """Only a hang takes so long, on any machine."""
 
 Simulate = Callable[..., None]
-RunPython = Callable[[str], Any]
+RunPython = Callable[[Callable[[], object]], Any]
 RunProgram = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -39,16 +39,18 @@ def simulate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Simulate:
 
 @pytest.fixture
 def python(simulate: Simulate) -> RunPython:
-    """Run a script on the device, healthy unless ``simulate`` said otherwise; give its last line."""
+    """Run one of ``scripts`` on the device, which is healthy unless ``simulate`` says otherwise."""
     simulate()
 
-    def run(script: str) -> Any:
+    def run(script: Callable[[], object]) -> Any:
+        code = f"from tests.simulated_mps.scripts import run; run({script.__name__!r})"
         done = subprocess.run(
-            [sys.executable, "-c", script],
+            [sys.executable, "-c", code],
             capture_output=True,
             encoding="utf-8",
             timeout=LIMIT_SECONDS,
             check=False,
+            cwd=Path(__file__).parents[2],
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
@@ -58,7 +60,7 @@ def python(simulate: Simulate) -> RunPython:
 
 @pytest.fixture
 def program(simulate: Simulate) -> RunProgram:
-    """Run ``mpstui`` on the device, healthy unless ``simulate`` said otherwise."""
+    """Run ``mpstui`` on the device, which is healthy unless ``simulate`` says otherwise."""
     simulate()
 
     def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:

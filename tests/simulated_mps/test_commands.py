@@ -10,7 +10,7 @@ import pytest
 
 from mpstui.doctor.system import SystemProbes
 
-from . import Fault
+from . import Fault, scripts
 from .conftest import RunProgram, RunPython, Simulate
 
 from tests.own import stripes  # isort: skip
@@ -100,41 +100,13 @@ def test_half_precisions_train(program: RunProgram, precision: str) -> None:
     assert 250 < summary["train_loss"] < 560
 
 
-STOPPED_RUN = """
-import json, pathlib, os
-from datetime import datetime
-from mpstui.domain.config import make_config
-from mpstui.domain.devices import parse_device
-from mpstui.engine.gate import Gate
-from mpstui.engine.worker import Diary, train_run
-from mpstui.engine.workloads.vae import Vae
-from mpstui.runs.log import LogWriter
-from mpstui.runs.rundir import Dataset
-from mpstui.runs.store import RunStore
-from mpstui.telemetry.machine import read_machine
-store = RunStore(pathlib.Path(os.environ["MPSTUI_HOME"]) / "runs")
-config = make_config({"workload": "vae", "batch_size": 20_000, "epochs": 2})
-(run,) = store.create(config, [parse_device("mps")], read_machine(), datetime.now())
-run.write_dataset(Dataset(source="embedded"))
-gate, objective, steps = Gate(), Vae.objective, 0
-def counted(*arguments):
-    global steps
-    steps += 1
-    if steps == 2:
-        gate.stop("enough")
-    return objective(*arguments)
-Vae.objective = counted
-with LogWriter(run.events) as log:
-    train_run(run, gate, Diary(run, log))
-print(json.dumps(run.id))
-"""
-
-
 def test_a_run_is_resumed_with_the_devices_random_state(
     python: RunPython, program: RunProgram
 ) -> None:
     arguments = ("--steps", "4", "--json")
-    resumed = json.loads(program("train", "--resume", python(STOPPED_RUN), *arguments).stdout)
+    resumed = json.loads(
+        program("train", "--resume", python(scripts.stopped_run), *arguments).stdout
+    )
     whole = train(program, *VAE[:2], "--batch-size", "20000", "--epochs", "2", "--steps", "4")
     assert (resumed["status"], resumed["steps"]) == ("finished", 4)
     assert any("resumed from" in note for note in resumed["notes"])

@@ -67,6 +67,6 @@ def halves(fraction: float, width: int) -> tuple[str, str]:
     steps = int(fraction * width * 2)
     done = BAR * (steps // 2) + HALF_LEFT * (steps % 2)
     rest = width - len(done)
-    if steps % 2 == 0 and 0 < steps and rest:
+    if steps % 2 == 0 and steps > 0 and rest:
         return done, HALF_RIGHT + BAR * (rest - 1)
     return done, BAR * rest

@@ -1,15 +1,14 @@
 """The ops that only MPS has, and the composite ops that take them on MPS.
 
-The first kind is written here on CPU tensors and defined in a namespace of its own, where ``ops.cpp``
-looks for it. The second kind is decided in ATen behind ``#ifdef USE_MPS``, which a Linux torch was
-compiled without: convolution, ``lstm`` and attention.
+The first kind is written here on CPU tensors and defined in a namespace of its own, where
+``ops.cpp`` looks for it. The second kind is decided in ATen behind ``#ifdef USE_MPS``, which a
+Linux torch was compiled without: convolution, ``lstm`` and attention.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -21,7 +20,7 @@ _LIBRARIES: list[torch.library.Library] = []  # a kernel is gone when its librar
 
 def register() -> None:
     """Define the ops of this module."""
-    host = torch.library.Library("simulated_mps", "DEF")  # noqa: TOR901
+    host = torch.library.Library("simulated_mps", "DEF")
     for kernel in (
         *(_mps_convolution, _mps_convolution_transpose),
         *(mps_convolution_backward, mps_convolution_transpose_backward),
@@ -31,7 +30,7 @@ def register() -> None:
         schema = str(getattr(torch.ops.aten, kernel.__name__).default._schema)
         host.define(schema.removeprefix("aten::"))
         host.impl(kernel.__name__, kernel, "CPU")
-    device = torch.library.Library("aten", "IMPL")  # noqa: TOR901
+    device = torch.library.Library("aten", "IMPL")
     device.impl("convolution_overrideable", convolution, "MPS")
     device.impl("convolution_backward_overrideable", convolution_backward, "MPS")
     for key in ("MPS", "AutogradMPS"):
@@ -134,7 +133,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """As ``SDPBackend::math`` in transformers/attention.cpp: one kernel where no gradient is asked."""
+    """As ``SDPBackend::math`` in transformers/attention.cpp: one kernel where nothing trains."""
     aten = torch.ops.aten
     trains = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
     options = {"scale": scale, "enable_gqa": enable_gqa}
@@ -330,21 +329,8 @@ def _layers(
 
 def _with_autograd(work: Callable[[], list[Tensor]]) -> list[Tensor]:
     """Run below the autograd key what needs autograd: a new thread starts with it."""
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:
-            results.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if isinstance(results[0], BaseException):
-        raise results[0]
-    done: list[Tensor] = results[0]
-    return done
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 def _scaled_dot_product_attention_math_for_mps(
