@@ -108,7 +108,7 @@ def as_text(finding: Investigation, folder: Folder) -> str:
     elif finding.repro_note:
         lines.append(f"repro: {finding.repro_note}")
     if finding.unreferenced:
-        lines.append(f"not checked, for want of a reference: {', '.join(finding.unreferenced)}")
+        lines.append(f"not checked: {', '.join(finding.unreferenced)}")
     if folder.report.exists():
         lines.append(f"report: {folder.report}")
     return "\n".join(lines) + "\n"

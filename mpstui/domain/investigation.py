@@ -169,7 +169,7 @@ class Investigation(msgspec.Struct, frozen=True, kw_only=True):
     ops_checked: int = 0
     steps_checked: int = 0
     unreferenced: tuple[str, ...] = ()
-    """Ops that no reference exists for: not checked, and never called right."""
+    """Ops that were not checked, each with its reason; they are never called right."""
     curves: tuple[Curve, ...] = ()
     known: tuple[str, ...] = ()
     """Rows of the catalogue, by id, that the op at fault matches."""

@@ -157,7 +157,7 @@ def _checked(finding: Investigation) -> list[str]:
     steps = f"{finding.steps_checked} step" + ("s" if finding.steps_checked != 1 else "")
     lines = [f"{finding.ops_checked:,} ops of {steps} were checked."]
     if finding.unreferenced:
-        lines.append(f"Not checked, for want of a reference: {', '.join(finding.unreferenced)}.")
+        lines.append(f"Not checked: {', '.join(finding.unreferenced)}.")
     if finding.suspects:
         lines.append(f"Less exact than on the CPU: {', '.join(finding.suspects)}.")
     if finding.error:

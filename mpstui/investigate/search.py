@@ -215,7 +215,11 @@ class Search:
             suspects=_names(f"{s.op} ({s.phase})" for each in self._looks for s in each.suspects),
             ops_checked=sum(each.checked for each in self._looks),
             steps_checked=len(self._looks),
-            unreferenced=_names(name for each in self._looks for name in each.unreferenced),
+            unreferenced=_names(
+                f"{op} ({reason})"
+                for look in self._looks
+                for op, reason in look.unreferenced.items()
+            ),
             curves=drawn,
             notes=tuple(sorted(twin.notes, key=lambda note: "SIMULATED" not in note)),
             seconds=self._teller.seconds,

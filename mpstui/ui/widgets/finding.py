@@ -82,7 +82,7 @@ def in_full(finding: Investigation, folder: Folder, width: int) -> Content:
     also = [(op.op, f"{op.phase}, {op.values or op.symptom or DASH}") for op in finding.also]
     parts.append(_table("Wrong in the same step too, on right inputs", also, width))
     parts.append(_list("Less exact than the CPU, too little to call faulty", finding.suspects))
-    parts.append(_list("Not checked: no reference exists", finding.unreferenced))
+    parts.append(_list("Not checked", finding.unreferenced))
     parts.append(_files(finding, folder, width))
     parts.append(_table("About", _about(finding), width))
     return Content("\n\n").join(part for part in parts if part)
