@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from mpstui.doctor.probes import NOT_BUILT, ProbeFailed, Trial
 from mpstui.domain.facts import DeviceFact, Facts, MpsFacts, TorchFacts
-from mpstui.domain.machine import Machine
+from mpstui.domain.machine import CoreKind, Machine
 from mpstui.domain.ops import OpsRun
 from mpstui.domain.surroundings import (
     Disk,
@@ -39,7 +39,7 @@ M4 = Machine(
     translated=False,
     cores_physical=14,
     cores_logical=14,
-    cores_performance=10,
+    core_kinds=(CoreKind(name="Performance", count=10), CoreKind(name="Efficiency", count=4)),
     memory_bytes=24 * GIB,
     torch="2.14.1",
     torchvision="0.29.1",
@@ -56,7 +56,7 @@ LINUX = replace(
     translated=None,
     cores_physical=8,
     cores_logical=16,
-    cores_performance=None,
+    core_kinds=(),
     memory_bytes=32 * GIB,
     torch_tag="manylinux_2_28_x86_64",
 )

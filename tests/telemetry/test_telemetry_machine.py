@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpstui.domain.machine import CoreKind
 from mpstui.telemetry.machine import Host, cpu_model, read_machine
 
 GIB = 2**30
@@ -73,14 +74,21 @@ def test_m1_native() -> None:
                 "machdep.cpu.brand_string": "Apple M1",
                 "-productVersion": "26.1",
                 "sysctl.proc_translated": "0",
+                "hw.nperflevels": "2",
+                "hw.perflevel0.name": "Performance",
                 "hw.perflevel0.physicalcpu": "4",
+                "hw.perflevel1.name": "Efficiency",
+                "hw.perflevel1.physicalcpu": "4",
             },
         )
     )
     assert (machine.name, machine.system, machine.arch) == ("Apple M1", "macOS 26.1", "arm64")
     assert machine.translated is False
     assert machine.python_arch == "arm64"
-    assert machine.cores_performance == 4
+    assert machine.core_kinds == (
+        CoreKind(name="Performance", count=4),
+        CoreKind(name="Efficiency", count=4),
+    )
     assert machine.apple_silicon
     assert machine.platform == "macOS arm64"
 
@@ -115,7 +123,7 @@ def test_intel_mac() -> None:
     machine = read_machine(Recorded(host, {"machdep.cpu.brand_string": name}))
     assert (machine.name, machine.arch, machine.translated) == (name, "x86_64", None)
     assert machine.system == "macOS 26.1"  # sw_vers gave nothing, so platform.mac_ver
-    assert machine.cores_performance is None
+    assert machine.core_kinds == ()
     assert not machine.apple_silicon
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.domain.surroundings import VARIABLES, Disk, Gauge, Surroundings, Terminal
+from mpstui.domain.surroundings import Disk, Gauge, Surroundings, Terminal
+from mpstui.domain.variables import VARIABLES
 from mpstui.telemetry.gauges import RAPL
 from mpstui.telemetry.machine import requirement, wheel_platform
 from mpstui.telemetry.power import Battery
@@ -70,8 +71,9 @@ class Constructed:
         affinity: int | None = None,
         size: tuple[int, int] | None = None,
         encoding: str = "utf-8",
+        python: tuple[int, int] = (3, 12),
     ) -> None:
-        self.system = system
+        self.system, self.python = system, python
         self._variables, self._commands, self._files = variables or {}, commands or {}, files or {}
         self._unreadable, self._modules = unreadable, modules
         self._battery, self._temperatures = battery, list(temperatures)

@@ -26,7 +26,7 @@ from mpstui.domain.events import (
     WarmupFinished,
 )
 from mpstui.domain.facts import DeviceFact
-from mpstui.domain.machine import Machine
+from mpstui.domain.machine import CoreKind, Machine
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 from mpstui.investigate.asking import Investigating
 from mpstui.investigate.request import Folder
@@ -50,7 +50,7 @@ M2 = Machine(
     translated=False,
     cores_physical=10,
     cores_logical=10,
-    cores_performance=6,
+    core_kinds=(CoreKind(name="Performance", count=6), CoreKind(name="Efficiency", count=4)),
     memory_bytes=16 * 2**30,
     torch="2.14.1",
     torchvision="0.29.1",
@@ -65,7 +65,6 @@ LINUX = Machine(
     translated=None,
     cores_physical=2,
     cores_logical=2,
-    cores_performance=None,
     memory_bytes=24 * 2**30,
     torch="2.14.1",
     torchvision="0.29.1",
