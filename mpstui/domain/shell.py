@@ -7,6 +7,7 @@ Python's library reference.
 
 from __future__ import annotations
 
+import os
 import shlex
 from abc import ABC, abstractmethod
 
@@ -64,6 +65,7 @@ class PowerShell(Shell):
 
     @override
     def quote(self, text: str) -> str:
+        # A comma makes two arguments, and @ begins a splat, unless they are quoted.
         plain = text and all(char.isalnum() or char in "-_./:\\=+" for char in text)
         return text if plain else "'" + text.replace("'", "''") + "'"
 
@@ -86,6 +88,6 @@ def shell_of(machine: Machine) -> Shell:
     return PowerShell() if machine.windows else Posix()
 
 
-def shell_here(system: str) -> Shell:
-    """The shell of this process's system, ``os.name``."""
-    return PowerShell() if system == "nt" else Posix()
+def local_shell() -> Shell:
+    """The shell of the system that this process runs on."""
+    return PowerShell() if os.name == "nt" else Posix()

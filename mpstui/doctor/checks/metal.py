@@ -129,7 +129,8 @@ def _seen(facts: Facts) -> str:
     if row is None or not row.refuses or machine.macos is None or machine.macos < row.macos:
         return seen
     named = f"macOS {row.macos[0]}.{row.macos[1]}"
-    return f"{seen} Torch's own error names {named} whatever the cause is; {machine.system} is new enough."
+    blames = f"Torch's own error names {named} whatever the cause is"
+    return f"{seen} {blames}; {machine.system} is new enough."
 
 
 def _described(device: MetalDevice) -> str:

@@ -89,7 +89,7 @@ def _watermark(facts: Facts) -> Verdict:
         return Verdict(
             Status.WARN,
             "; ".join(odd) or f"{HIGH}=0: no limit",
-            "Without a limit a run may take all memory, and the system may stall or kill processes.",
+            "Without a limit a run may take all memory; the system may stall or kill processes.",
             "Unset it, and use a smaller batch where memory is short.",
             unset,
             "the whole machine",
