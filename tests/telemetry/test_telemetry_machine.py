@@ -93,6 +93,42 @@ def test_m1_native() -> None:
     assert machine.platform == "macOS arm64"
 
 
+def test_the_kinds_of_cores_have_the_names_that_the_system_gives_them() -> None:
+    machine = read_machine(
+        Recorded(
+            MAC,
+            {
+                "machdep.cpu.brand_string": "Apple M5 Max",
+                "hw.nperflevels": "2",
+                "hw.perflevel0.name": "Super",
+                "hw.perflevel0.physicalcpu": "6",
+                "hw.perflevel1.name": "Performance",
+                "hw.perflevel1.physicalcpu": "12",
+            },
+        )
+    )
+    assert machine.core_kinds == (
+        CoreKind(name="Super", count=6),
+        CoreKind(name="Performance", count=12),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "kinds"),
+    [
+        ({}, ()),  # a virtual Mac
+        ({"hw.nperflevels": "1", "hw.perflevel0.physicalcpu": "4"}, (("level 0", 4),)),
+        ({"hw.nperflevels": "2", "hw.perflevel1.physicalcpu": "4"}, (("level 1", 4),)),
+        ({"hw.nperflevels": "many"}, ()),
+    ],
+)
+def test_kinds_of_cores_that_the_system_does_not_tell_are_not_made_up(
+    answers: dict[str, str], kinds: tuple[tuple[str, int], ...]
+) -> None:
+    machine = read_machine(Recorded(MAC, answers))
+    assert tuple((kind.name, kind.count) for kind in machine.core_kinds) == kinds
+
+
 @pytest.mark.parametrize("python_platform", ["macosx-10.9-x86_64", "macosx-10.9-universal2"])
 @pytest.mark.parametrize("tells", ["sysctl.proc_translated", "hw.optional.arm64"])
 def test_m2_under_rosetta_is_arm64_whatever_the_process_sees(
