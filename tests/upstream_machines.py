@@ -94,6 +94,13 @@ UPSTREAM: dict[str, tuple[Answers, dict[str, str]]] = {
         ),
         {"macos-version": "warn", "mps-available": "fail", "torchvision-installed": "ok"},
     ),
+    "macOS 14 with torch 2.15, families not asked": (
+        Answers(
+            replace(_ON_15, name="Apple M1", system="macOS 14.7"),
+            torch(_NOT_TAKEN, version="2.15.0", mps=MpsFacts(metal_device="Apple M1")),
+        ),
+        {"macos-version": "warn", "mps-available": "fail"},
+    ),
     "macOS 14 with torch 2.15, and MPS works": (
         Answers(
             replace(_ON_15, name="Apple M1", system="macOS 14.7"),
@@ -184,6 +191,14 @@ UPSTREAM: dict[str, tuple[Answers, dict[str, str]]] = {
             ),
         ),
         {"threads": "warn", "variables": "warn", "accelerator": "warn"},
+    ),
+    "a CPU-only wheel beside a driver for CUDA 12": (
+        Answers(
+            replace(LINUX, torch="2.14.1+cpu"),
+            torch(absent("cuda"), version="2.14.1+cpu", cuda_driver="12.4"),
+            around(nvidia_driver="550.54.14"),
+        ),
+        {"cuda-driver": "fail"},
     ),
     "a driver for CUDA 11": (
         Answers(

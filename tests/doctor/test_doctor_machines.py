@@ -6,6 +6,7 @@ import re
 import shlex
 
 import pytest
+from msgspec.structs import replace
 from packaging.requirements import Requirement
 
 from mpstui.doctor.checks import FIXED, findings, need_of
@@ -15,7 +16,7 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Finding
 
-from tests.machines import CONSTRUCTED, recordings  # isort: skip
+from tests.machines import CONSTRUCTED, M4, recordings  # isort: skip
 from tests.upstream_machines import OWN, UPSTREAM  # isort: skip
 
 MACHINES = {**CONSTRUCTED, **UPSTREAM}
@@ -70,6 +71,11 @@ def test_a_healthy_mac_needs_no_attention() -> None:
             "torch 2.15.0 says that it supports MPS on macOS 15.0 and later",
         ),
         (
+            "macOS 14 with torch 2.15, families not asked",
+            "mps-available",
+            "torch 2.15.0 says that it supports MPS on macOS 15.0 and later",
+        ),
+        (
             "a virtual Mac with torch 2.15",
             "mps-available",
             "takes a Metal device of family Apple7; Apple Paravirtual device is not of family",
@@ -105,6 +111,7 @@ def test_the_summary_says_what_is_wrong(name: str, id: str, words: str) -> None:
         ("M4 with a torch built without MPS", "torch-mps", "--force-reinstall torch"),
         ("CUDA driver too old", "cuda-driver", "cu126"),
         ("NVIDIA GPU with a CPU-only wheel", "cuda-driver", "cu130"),
+        ("a CPU-only wheel beside a driver for CUDA 12", "cuda-driver", "cu126"),
         ("fallback variable set", "mps-fallback", "unset PYTORCH_ENABLE_MPS_FALLBACK"),
         ("a container with two of sixteen cores", "threads", "OMP_NUM_THREADS=2"),
         ("no torch", "torch-installed", "pip install torch torchvision"),
@@ -171,6 +178,26 @@ def test_asking_for_one_finding_goes_no_further_than_it_has_to() -> None:
 
     facts = gather(Strict(), up_to=need_of("apple-silicon"))  # type: ignore[arg-type]
     assert facts.surroundings is None
+
+
+@pytest.mark.parametrize(
+    ("chip", "family"),
+    [
+        ("Apple M1", "Metal family Apple7"),
+        ("Apple M3 Ultra", "Metal family Apple9"),
+        ("Apple M1 (Virtual)", ""),
+        ("Apple M9", ""),
+        ("Apple A18 Pro", ""),
+    ],
+)
+def test_without_metals_answer_a_family_is_named_for_known_chips_only(
+    chip: str, family: str
+) -> None:
+    facts = Facts(machine=replace(M4, name=chip))
+    (finding,) = (each for each in findings(facts) if each.id == "apple-silicon")
+    assert finding.status.value == "ok"
+    assert ("Metal family" in finding.reason) == bool(family)
+    assert family in finding.reason
 
 
 def test_a_device_that_torch_leaves_out_is_no_reason_to_install_torch_afresh() -> None:
@@ -256,7 +283,7 @@ def test_no_remedy_installs_what_our_own_metadata_refuses(name: str) -> None:
 def test_a_remedy_with_an_index_names_one_that_has_a_torch_of_ours() -> None:
     finding = judged("a driver for CUDA 11")["cuda-driver"]
     assert finding.commands == ()
-    assert "No torch from 2.9 on is known that was built for CUDA 11" in finding.remedy
+    assert "No torch from 2.9 on is known for CUDA 11" in finding.remedy
     commands = [
         command
         for name in MACHINES

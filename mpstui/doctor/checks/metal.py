@@ -50,6 +50,8 @@ def _cause(facts: Facts) -> Cause:
     if metal is not None and metal.metal_devices:
         return _judged(facts, metal.metal_devices)
     if metal is not None and metal.metal_device is not None:
+        if unsupported := _unsupported(facts):
+            return unsupported
         what = f"Metal shows {metal.metal_device}; whether torch takes such a device is not known"
         return Cause(what, _elsewhere(facts), (_ASK_TORCH,))
     if session is not None and session.ssh:
@@ -84,11 +86,8 @@ def _judged(facts: Facts, devices: tuple[MetalDevice, ...]) -> Cause:
         return Cause(what, _elsewhere(facts), (_ASK_TORCH,))
     if all(skips(rule, device) for device in devices):
         return _left_out(facts, rule, devices)
-    row, macos = macos_row(version), facts.machine.macos
-    if row is not None and macos is not None and macos < row.macos:
-        supported = f"macOS {row.macos[0]}.{row.macos[1]}"
-        what = f"torch {version} says that it supports MPS on {supported} and later"
-        return Cause(what, "See macOS version.")
+    if unsupported := _unsupported(facts):
+        return unsupported
     fit = ", ".join(device.name for device in devices if not skips(rule, device))
     what = f"Metal shows {fit}, of family {rule.family_name}, which torch {version} asks for; "
     return Cause(
@@ -96,6 +95,17 @@ def _judged(facts: Facts, devices: tuple[MetalDevice, ...]) -> Cause:
         f"{_elsewhere(facts)} The command prints torch's own error.",
         (_ASK_TORCH,),
     )
+
+
+def _unsupported(facts: Facts) -> Cause | None:
+    """A macOS that torch does not look for, but calls unsupported."""
+    version, macos = facts.torch.version if facts.torch else "", facts.machine.macos
+    row = macos_row(version)
+    if row is None or macos is None or macos >= row.macos:
+        return None
+    supported = f"macOS {row.macos[0]}.{row.macos[1]}"
+    what = f"torch {version} says that it supports MPS on {supported} and later"
+    return Cause(what, "See macOS version.")
 
 
 def _left_out(facts: Facts, rule: DeviceRule, devices: tuple[MetalDevice, ...]) -> Cause:

@@ -47,8 +47,9 @@ def _family(facts: Facts) -> str:
     devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
     if devices:
         return devices[0].apple_family
-    chip = re.search(r"\bM\d+\b", facts.machine.name)
-    return CHIP_FAMILIES.get(chip[0], "") if chip else ""
+    # A virtual machine's chip is called "Apple M1 (Virtual)", and its GPU is another one.
+    chip = re.fullmatch(r"Apple (M\d+)(?: Pro| Max| Ultra)?", facts.machine.name)
+    return CHIP_FAMILIES.get(chip[1], "") if chip else ""
 
 
 def _arm64_python(facts: Facts) -> Verdict:
@@ -117,6 +118,8 @@ def _macos_version(facts: Facts) -> Verdict:
         by += f". Which macOS its MPS needs is not known: what is known here ends at torch {end}."
     elif row.refuses or (tag or (0, 0)) >= row.macos:
         by += ", and torch's own error."
+    else:
+        by += "."
     needed = max(filter(None, (tag, row.macos if row and row.refuses else None)), default=(0, 0))
     if machine.macos < needed:
         return _too_old(facts, f"torch {version} needs macOS {needed[0]}.{needed[1]}", by)

@@ -210,49 +210,45 @@ def _cuda_driver(facts: Facts) -> Verdict:
     name = f"driver {loaded}" if loaded else "the driver"
     if int(torch.cuda_driver.partition(".")[0]) >= int(torch.cuda.partition(".")[0]):
         return ok(f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}")
-    older = int(torch.cuda_driver.partition(".")[0])
-    wheel = _cuda_wheel(facts, older)
-    least = ".".join(map(str, TORCH_FROM))
+    remedy, commands = _cuda_wheel(facts)
     return Verdict(
         Status.FAIL,
         f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}",
         "A driver runs what was built for its own CUDA major version or an older one.",
-        "Update the driver (https://www.nvidia.com/Download/index.aspx)"
-        + (
-            ", or install a torch for the older CUDA."
-            if wheel
-            else f". No torch from {least} on is known that was built for CUDA {older}."
-        ),
-        wheel,
+        remedy,
+        commands,
         "every run on cuda",
     )
 
 
-def _cuda_wheel(facts: Facts, major: int) -> tuple[str, ...]:
-    """What installs a torch for a CUDA major version; empty where no index of one is known."""
-    index = CUDA_INDEXES.get(major)
-    if index is None:
-        return ()
-    words = ("torch", "torchvision", "--force-reinstall", "--index-url", f"{_CUDA_WHEELS}{index}")
-    return (shell_of(facts.machine).pip_install(*words),)
+def _cuda_wheel(facts: Facts) -> tuple[str, tuple[str, ...]]:
+    """How to get a torch for the driver that is there; a driver that says nothing runs them all."""
+    driver = facts.torch.cuda_driver if facts.torch else None
+    newest = max(CUDA_INDEXES)
+    major = int(driver.partition(".")[0]) if driver else newest
+    runs = [each for each in CUDA_INDEXES if each <= major]
+    update = "Update the driver (https://www.nvidia.com/Download/index.aspx)"
+    if not runs:
+        least = ".".join(map(str, TORCH_FROM))
+        return f"{update}. No torch from {least} on is known for CUDA {major}.", ()
+    index = f"{_CUDA_WHEELS}{CUDA_INDEXES[max(runs)]}"
+    words = ("torch", "torchvision", "--force-reinstall", "--index-url", index)
+    command = shell_of(facts.machine).pip_install(*words)
+    if max(runs) < newest:
+        return f"{update}, or install a torch for CUDA {max(runs)}.", (command,)
+    return "Install a wheel for CUDA.", (command,)
 
 
 def _without_cuda(facts: Facts, loaded: str | None) -> Verdict:
     if loaded is None:
         return not_applicable("this torch was built without CUDA, and no NVIDIA driver is loaded")
     torch = facts.torch.version if facts.torch else ""
-    # On Linux the package index's own wheel is for CUDA; elsewhere, and after a +cpu, it is not.
-    from_index = facts.machine.windows or torch.endswith("+cpu")
-    commands = (
-        _cuda_wheel(facts, max(CUDA_INDEXES))
-        if from_index
-        else (shell_of(facts.machine).pip_install("torch", "torchvision", "--force-reinstall"),)
-    )
+    remedy, commands = _cuda_wheel(facts)
     return Verdict(
         Status.FAIL,
         f"NVIDIA driver {loaded} is loaded, but torch {torch} was built without CUDA",
         "A CPU-only wheel was installed on a machine with an NVIDIA GPU.",
-        "Install a wheel for CUDA.",
+        remedy,
         commands,
         "every run on cuda",
     )

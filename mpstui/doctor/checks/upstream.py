@@ -191,5 +191,5 @@ def no_wheel(machine: Machine) -> str:
         return ""
     known = ".".join(map(str, TORCH_KNOWN))
     first = ".".join(map(str, TORCH_FROM))
-    what = {"macOS x86_64": "an Intel Python on macOS", "Windows arm64": "Windows on ARM"}
+    what = {"macOS x86_64": "an x86_64 Python on macOS", "Windows arm64": "Windows on ARM"}
     return f"The package index has no torch from {first} to {known} for {what.get(kind, kind)}."
