@@ -3,7 +3,7 @@
 ``python -m tests.other_torch 2.15.0 [--vision 0.29.2] [--pip "OPTIONS"] [--keep] [-- PYTEST…]``
 makes a virtual environment in a temporary folder, installs that torch, its torchvision and this
 project with its ``test`` extra, prints what was installed, and runs the tests below, or what is
-given to pytest behind ``--``. It exits with pytest's status and is not part of the quick suite: on
+given to pytest behind ``--``; pytest prints the counts. It exits with pytest's status and is not part of the quick suite: on
 Linux torch and its CUDA libraries take some GB. ``--pip "--index-url https://…/whl/cpu"`` takes
 smaller ones where that index can be reached; the system's pip settings count too.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -66,12 +65,6 @@ def installs(asked: Plan, python: Path) -> list[list[str]]:
     return [[*pip, *asked.pip, *pair], [*pip, *asked.pip, project, f"torch=={asked.torch}"]]
 
 
-def counts(output: str) -> str:
-    """Pytest's last line of counts: ``812 passed, 3 skipped in 61.20s``."""
-    found = re.findall(r"^.*\b\d+ (?:passed|failed|error).*$", output, re.MULTILINE)
-    return found[-1].strip("= ") if found else "no counts: pytest ended before its summary"
-
-
 def main(arguments: Sequence[str]) -> int:
     """Install and run; the status is pytest's, or pip's when it fails."""
     asked = plan(arguments)
@@ -96,12 +89,7 @@ def _run(asked: Plan, folder: Path) -> int:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([str(python), "-c", VERSIONS], env=environment, check=True)
     tests = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *asked.pytest]
-    done = subprocess.run(
-        tests, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
-    )
-    print(done.stdout)
-    print(f"torch {asked.torch}: {counts(done.stdout)}")
-    return done.returncode
+    return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

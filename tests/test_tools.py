@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from tests.other_torch import TESTS, Plan, counts, installs, plan  # isort: skip
+from tests.other_torch import TESTS, Plan, installs, plan  # isort: skip
 from tests.resolve import PLATFORMS, command, extras, reason, versions  # isort: skip
 
 
@@ -23,18 +21,6 @@ def test_another_torch_is_installed_with_its_pair_and_then_holds() -> None:
 def test_what_stands_behind_two_dashes_is_pytests() -> None:
     asked = plan(["2.15.0", "--keep", "--", "tests/doctor", "-x"])
     assert (asked.keep, asked.pytest, asked.vision) == (True, ("tests/doctor", "-x"), "")
-
-
-@pytest.mark.parametrize(
-    ("output", "line"),
-    [
-        ("....\n== 812 passed, 3 skipped in 61.20s (0:01:01) ==\n", "812 passed, 3 skipped in"),
-        ("F\nFAILED x\n1 failed, 2 passed in 1.0s\n", "1 failed, 2 passed in"),
-        ("ERROR: file not found\n", "no counts"),
-    ],
-)
-def test_the_counts_are_pytests_own(output: str, line: str) -> None:
-    assert counts(output).startswith(line)
 
 
 def test_every_extra_is_resolved_from_wheels_alone() -> None:
