@@ -3,9 +3,10 @@
 ``python -m tests.other_torch 2.15.0 [--vision 0.29.2] [--pip "OPTIONS"] [--keep] [-- PYTEST…]``
 makes a virtual environment in a temporary folder, installs that torch, its torchvision and this
 project with its ``test`` extra, prints what was installed, and runs the tests below, or what is
-given to pytest behind ``--``; pytest prints the counts. It exits with pytest's status and is not part of the quick suite: on
-Linux torch and its CUDA libraries take some GB. ``--pip "--index-url https://…/whl/cpu"`` takes
-smaller ones where that index can be reached; the system's pip settings count too.
+given to pytest behind ``--``; pytest prints the counts. It exits with pytest's status and is not
+part of the quick suite: on Linux torch and its CUDA libraries take 5 GB, and smaller ones can be had
+with ``--pip "--index-url https://…/whl/cpu"`` where that index can be reached. The system's pip
+settings count too.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ VERSIONS = (
 
 
 class Plan(NamedTuple):
-    """What is asked."""
+    """What the command line says."""
 
     torch: str
     vision: str
@@ -51,44 +52,44 @@ def plan(arguments: Sequence[str]) -> Plan:
     parser.add_argument("--pip", default="", help="more options for pip install, as one word")
     parser.add_argument("--keep", action="store_true", help="leave the environment, and say where")
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
-    asked = parser.parse_args(arguments[:split])
+    request = parser.parse_args(arguments[:split])
     tests = tuple(arguments[split + 1 :]) or TESTS
-    return Plan(asked.torch, asked.vision, tuple(shlex.split(asked.pip)), asked.keep, tests)
+    return Plan(request.torch, request.vision, tuple(shlex.split(request.pip)), request.keep, tests)
 
 
-def installs(asked: Plan, python: Path) -> list[list[str]]:
+def installs(request: Plan, python: Path) -> list[list[str]]:
     """The two pip commands: the pair first, then the project, held to that torch."""
     pip = [str(python), "-m", "pip", "install", "--quiet"]
-    pair = [f"torch=={asked.torch}"]
-    pair.append(f"torchvision=={asked.vision}" if asked.vision else "torchvision")
+    pair = [f"torch=={request.torch}"]
+    pair.append(f"torchvision=={request.vision}" if request.vision else "torchvision")
     project = f"{ROOT}[test]"
-    return [[*pip, *asked.pip, *pair], [*pip, *asked.pip, project, f"torch=={asked.torch}"]]
+    return [[*pip, *request.pip, *pair], [*pip, *request.pip, project, f"torch=={request.torch}"]]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Install and run; the status is pytest's, or pip's when it fails."""
-    asked = plan(arguments)
-    folder = Path(tempfile.mkdtemp(prefix=f"torch-{asked.torch}-"))
+    request = plan(arguments)
+    folder = Path(tempfile.mkdtemp(prefix=f"torch-{request.torch}-"))
     try:
-        return _run(asked, folder)
+        return _run(request, folder)
     finally:
-        if asked.keep:
+        if request.keep:
             print(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(asked: Plan, folder: Path) -> int:
+def _run(request: Plan, folder: Path) -> int:
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    for command in installs(asked, python):
+    for command in installs(request, python):
         print("$", shlex.join(["pip", *command[3:]]), flush=True)
         if status := subprocess.run(command, check=False).returncode:
             return status
     # What is tested is this checkout; the copy that pip installed only brought what it needs.
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([str(python), "-c", VERSIONS], env=environment, check=True)
-    tests = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *asked.pytest]
+    tests = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *request.pytest]
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
 
 

@@ -100,15 +100,15 @@ def resolve(platform: Platform, python: str, chosen: Sequence[str]) -> Outcome:
 
 def versions(compiled: str) -> str:
     """Of a compiled list of requirements, those that matter."""
-    found = re.findall(r"^([\w.-]+)==([\w.+!-]+)", compiled, re.MULTILINE)
-    return " ".join(f"{name}=={version}" for name, version in found if name in SHOWN)
+    pairs = re.findall(r"^([\w.-]+)==([\w.+!-]+)", compiled, re.MULTILINE)
+    return " ".join(f"{name}=={version}" for name, version in pairs if name in SHOWN)
 
 
 def reason(stderr: str) -> str:
     """Why there is no solution, in one line."""
     line = " ".join(stderr.split())
-    found = re.search(r"Because .*?(?= and | we can conclude|$)", line)
-    return (found[0] if found else line)[:200]
+    cause = re.search(r"Because .*?(?= and | we can conclude|$)", line)
+    return (cause[0] if cause else line)[:200]
 
 
 def at_fault(platform: Platform, python: str) -> list[tuple[str, Outcome]]:
@@ -130,9 +130,9 @@ def check(platform: Platform, python: str) -> tuple[bool, list[str]]:
         good, words = outcome.resolved, f"every extra: {outcome.words}"
     if good:
         return True, [f"OK   {label}: {words}"]
-    found = at_fault(platform, python) if platform.has_torch else [("", outcome)]
-    named = found or [("all together", outcome)]
-    return False, [f"FAIL {label} [{extra}]: {each.words}" for extra, each in named]
+    faults = at_fault(platform, python) if platform.has_torch else [("", outcome)]
+    faults = faults or [("all together", outcome)]
+    return False, [f"FAIL {label} [{extra}]: {fault.words}" for extra, fault in faults]
 
 
 def main(arguments: Sequence[str]) -> int:

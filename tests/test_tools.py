@@ -9,9 +9,11 @@ from tests.resolve import PLATFORMS, command, extras, reason, versions  # isort:
 
 
 def test_another_torch_is_installed_with_its_pair_and_then_holds() -> None:
-    asked = plan(["2.15.0", "--vision", "0.29.2", "--pip", "--index-url https://x/y --pre"])
-    assert asked == Plan("2.15.0", "0.29.2", ("--index-url", "https://x/y", "--pre"), False, TESTS)
-    pair, project = installs(asked, Path("python"))
+    request = plan(["2.15.0", "--vision", "0.29.2", "--pip", "--index-url https://x/y --pre"])
+    assert request == Plan(
+        "2.15.0", "0.29.2", ("--index-url", "https://x/y", "--pre"), False, TESTS
+    )
+    pair, project = installs(request, Path("python"))
     assert pair[-2:] == ["torch==2.15.0", "torchvision==0.29.2"]
     assert "--pre" in pair
     assert project[-2].endswith("[test]")
@@ -19,8 +21,8 @@ def test_another_torch_is_installed_with_its_pair_and_then_holds() -> None:
 
 
 def test_what_stands_behind_two_dashes_is_pytests() -> None:
-    asked = plan(["2.15.0", "--keep", "--", "tests/doctor", "-x"])
-    assert (asked.keep, asked.pytest, asked.vision) == (True, ("tests/doctor", "-x"), "")
+    request = plan(["2.15.0", "--keep", "--", "tests/doctor", "-x"])
+    assert (request.keep, request.pytest, request.vision) == (True, ("tests/doctor", "-x"), "")
 
 
 def test_every_extra_is_resolved_from_wheels_alone() -> None:

@@ -139,6 +139,18 @@ UPSTREAM: dict[str, tuple[Answers, dict[str, str]]] = {
         Answers(_ON_15, torch(_NOT_TAKEN, version="2.15.0", mps=metal(M1_GPU))),
         {"macos-version": "ok", "mps-available": "fail"},
     ),
+    "a Mac whose Metal could not be asked": (
+        Answers(
+            _ON_15,
+            torch(
+                absent("mps", "torch finds no MPS device", built=True),
+                version="2.15.0",
+                mps=MpsFacts(metal_device=None, metal_reason="dlopen failed"),
+            ),
+            around(session=Session(ssh=True)),
+        ),
+        {"mps-available": "fail"},
+    ),
     "M5 Max": (
         Answers(
             replace(

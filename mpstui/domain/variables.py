@@ -34,23 +34,23 @@ def c_number(text: str) -> float:
 
     Torch reads the watermark ratios so: an empty or malformed value is 0, which means *no limit*.
     """
-    found = re.match(
+    match = re.match(
         r"\s*[+-]?(?:0[xX][0-9a-fA-F]+|inf(?:inity)?|nan|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)",
         text,
         re.ASCII | re.IGNORECASE,
     )
-    if found is None:
+    if match is None:
         return 0.0
-    number = found[0].strip()
+    number = match[0].strip()
     return float(int(number, 16)) if "0x" in number.lower() else float(number)
 
 
 def c_integer(text: str) -> int:
     """An integer as C's ``strtol`` reads it with base 0, else 0."""
-    found = re.match(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|\d+)", text, re.ASCII)
-    if found is None:
+    match = re.match(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|\d+)", text, re.ASCII)
+    if match is None:
         return 0
-    sign, digits = found.groups()
+    sign, digits = match.groups()
     base = 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") else 10
     usable = re.match(r"[0-7]+", digits) if base == 8 else None  # "08" is 0 followed by rubbish
     return int(f"{sign}{usable[0] if usable else digits}", base)

@@ -95,6 +95,11 @@ def test_a_healthy_mac_needs_no_attention() -> None:
             "mps-available",
             "which torch 2.15.0 asks for; why torch does not take it is not known",
         ),
+        (
+            "a Mac whose Metal could not be asked",
+            "mps-available",
+            "why is not known, since Metal could not be asked",
+        ),
         ("an empty fallback variable, which is on", "mps-fallback", "hides CPU fallback"),
         ("an empty high watermark, which is no limit", "mps-watermark", "is read as 0"),
         ("Windows with variables that change results", "variables", "NVIDIA_TF32_OVERRIDE=0"),

@@ -54,6 +54,9 @@ def _cause(facts: Facts) -> Cause:
             return unsupported
         what = f"Metal shows {metal.metal_device}; whether torch takes such a device is not known"
         return Cause(what, _elsewhere(facts), (_ASK_TORCH,))
+    if metal is not None and metal.metal_reason:
+        what = "why is not known, since Metal could not be asked"
+        return Cause(what, _elsewhere(facts), (_ASK_TORCH,))
     if session is not None and session.ssh:
         return Cause("no Metal device is visible over ssh", _HERE)
     if session is not None and session.sandbox:
@@ -72,8 +75,9 @@ def _macos_too_old(facts: Facts) -> bool:
     """Whether this torch, or its wheel, refuses the macOS."""
     version = facts.torch.version if facts.torch else None
     row, tag = macos_row(version), tag_macos(facts.machine)
-    wanted = [each for each in (tag, row.macos if row and row.refuses else None) if each]
-    return facts.machine.macos is not None and any(facts.machine.macos < each for each in wanted)
+    bounds = filter(None, (tag, row.macos if row and row.refuses else None))
+    macos = facts.machine.macos
+    return macos is not None and any(macos < bound for bound in bounds)
 
 
 def _judged(facts: Facts, devices: tuple[MetalDevice, ...]) -> Cause:
@@ -130,7 +134,8 @@ def _seen(facts: Facts) -> str:
     """What Metal answered, and what torch's own error is worth."""
     machine, metal = facts.machine, facts.torch.mps if facts.torch else None
     if metal is None or metal.metal_reason:
-        seen = "Metal could not be asked."
+        why = f": {metal.metal_reason}" if metal else ""
+        seen = f"Metal could not be asked{why}."
     elif metal.metal_devices:
         seen = f"Metal answered: {', '.join(map(_described, metal.metal_devices))}."
     else:
@@ -145,6 +150,6 @@ def _seen(facts: Facts) -> str:
 
 def _described(device: MetalDevice) -> str:
     mac2 = "Mac2" if 2002 in device.families else ""
-    families = [each for each in (device.apple_family, mac2) if each]
+    families = list(filter(None, (device.apple_family, mac2)))
     power = ["low-power"] if device.low_power else []
     return f"{device.name} ({', '.join([*families, *power]) or 'of no family that is asked for'})"

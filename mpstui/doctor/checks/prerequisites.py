@@ -12,7 +12,15 @@ from mpstui.domain.units import gibibytes
 
 from .base import THREAD, Check, Verdict, no_torch, not_a_mac, not_applicable, ok
 from .metal import why_unavailable
-from .upstream import CHIP_FAMILIES, TORCH_KNOWN, macos_row, no_wheel, older_torch, tag_macos
+from .upstream import (
+    CHIP_FAMILIES,
+    TORCH_KNOWN,
+    MacosRow,
+    macos_row,
+    no_wheel,
+    older_torch,
+    tag_macos,
+)
 
 GROUP = "Prerequisites"
 
@@ -124,11 +132,16 @@ def _macos_version(facts: Facts) -> Verdict:
     if machine.macos < needed:
         return _too_old(facts, f"torch {version} needs macOS {needed[0]}.{needed[1]}", by)
     if row is not None and machine.macos < row.macos:
-        words = f"torch {version} says that it supports MPS on macOS {row.macos[0]}.{row.macos[1]}"
-        return _unsupported(facts, f"{machine.system}: {words} and later")
-    needed = max(needed, row.macos if row else needed)
+        return _unsupported(facts, f"{machine.system}: {_supports(version, row)}")
     words = f"torch {version} needs macOS {needed[0]}.{needed[1]}"
+    if row is not None and row.macos > needed:
+        words = _supports(version, row)
     return ok(f"{machine.system}; {words}", "" if row else by)
+
+
+def _supports(version: str, row: MacosRow) -> str:
+    macos = f"macOS {row.macos[0]}.{row.macos[1]}"
+    return f"torch {version} says that it supports MPS on {macos} and later"
 
 
 def _too_old(facts: Facts, words: str, by: str) -> Verdict:

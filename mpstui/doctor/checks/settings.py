@@ -68,12 +68,12 @@ def _watermark(facts: Facts) -> Verdict:
         return not_a_mac(facts.machine)
     if HIGH not in set_ and LOW not in set_:
         return ok("torch's defaults: high 1.7, low 1.4 of the recommended maximum")
-    given = [name for name in (HIGH, LOW) if name in set_]
-    unset = tuple(map(shell_of(facts.machine).unset_variable, given))
+    names = [name for name in (HIGH, LOW) if name in set_]
+    unset = tuple(map(shell_of(facts.machine).unset_variable, names))
     high, low = c_number(set_.get(HIGH, "1.7")), c_number(set_.get(LOW, "1.4"))
     odd = [
         f"{name}={set_[name]!r} is read as {c_number(set_[name]):g}"
-        for name in given
+        for name in names
         if _is_rubbish(set_[name])
     ]
     if not (0 <= high <= 2 and 0 <= low <= (high or 2)):
@@ -109,13 +109,15 @@ def _is_rubbish(value: str) -> bool:
 
 def _others(facts: Facts) -> Verdict:
     set_ = _variables(facts)
-    found = [variable for variable in EFFECTS if variable.name in set_]
-    if not found:
+    present = [variable for variable in EFFECTS if variable.name in set_]
+    if not present:
         return ok("none is set that changes how torch trains")
-    effects = "; ".join(_effect(variable, set_[variable.name]) for variable in found) + "."
-    matter = [each for each in found if each.alters and each.acts(set_[each.name])]
+    effects = "; ".join(_effect(variable, set_[variable.name]) for variable in present) + "."
+    matter = [
+        variable for variable in present if variable.alters and variable.acts(set_[variable.name])
+    ]
     if not matter:
-        return ok(", ".join(variable.name for variable in found), effects)
+        return ok(", ".join(variable.name for variable in present), effects)
     return Verdict(
         Status.WARN,
         ", ".join(f"{variable.name}={set_[variable.name]}" for variable in matter),

@@ -127,19 +127,19 @@ def _mismatch(torch: str, vision: str, requires: str | None) -> str:
 
     Torchvision's own metadata says which torch it goes with: one version up to 0.28, and
     ``torch>=2.14.0`` from 0.29 on. Where there is none, as in a build from source, the wheels of
-    the same torchvision are asked; of one that is not in :data:`PAIRS` nothing is known.
+    the same torchvision are needs; of one that is not in :data:`PAIRS` nothing is known.
     """
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.version import InvalidVersion, Version
 
     release = re.match(r"0\.\d+(?=\.)", vision)
     pair = PAIRS.get(release[0]) if release else None
-    asked = requires or (f"torch{pair}" if pair else "torch")
+    needs = requires or (f"torch{pair}" if pair else "torch")
     try:
-        fits = Requirement(asked).specifier.contains(Version(torch), prereleases=True)
+        fits = Requirement(needs).specifier.contains(Version(torch), prereleases=True)
     except (InvalidRequirement, InvalidVersion):
         return ""
-    return "" if fits else f"{vision} needs {asked}, but torch is {torch}"
+    return "" if fits else f"{vision} needs {needs}, but torch is {torch}"
 
 
 def _accelerator(facts: Facts) -> Verdict:
@@ -226,7 +226,7 @@ def _cuda_wheel(facts: Facts) -> tuple[str, tuple[str, ...]]:
     driver = facts.torch.cuda_driver if facts.torch else None
     newest = max(CUDA_INDEXES)
     major = int(driver.partition(".")[0]) if driver else newest
-    runs = [each for each in CUDA_INDEXES if each <= major]
+    runs = [cuda for cuda in CUDA_INDEXES if cuda <= major]
     update = "Update the driver (https://www.nvidia.com/Download/index.aspx)"
     if not runs:
         least = ".".join(map(str, TORCH_FROM))

@@ -121,8 +121,8 @@ than :data:`TORCH_FROM`."""
 
 def torch_release(version: str | None) -> tuple[int, int] | None:
     """The first two numbers of a torch's version."""
-    found = re.match(r"(\d+)\.(\d+)", version or "")
-    return (int(found[1]), int(found[2])) if found else None
+    numbers = re.match(r"(\d+)\.(\d+)", version or "")
+    return (int(numbers[1]), int(numbers[2])) if numbers else None
 
 
 def _known(version: str | None) -> tuple[int, int] | None:

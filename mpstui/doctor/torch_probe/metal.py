@@ -47,8 +47,8 @@ def read_devices(devices: int | None, send: Send) -> tuple[MetalDevice, ...]:
     if not devices:
         return ()
     count = send(ctypes.c_ulong, devices, b"count")
-    found = (send(ctypes.c_void_p, devices, b"objectAtIndex:", index) for index in range(count))
-    return tuple(_read(device, send) for device in found)
+    pointers = (send(ctypes.c_void_p, devices, b"objectAtIndex:", index) for index in range(count))
+    return tuple(_read(device, send) for device in pointers)
 
 
 def _read(device: int, send: Send) -> MetalDevice:
