@@ -4,7 +4,7 @@
 makes a virtual environment in a temporary folder, installs that torch, its torchvision and this
 project with its ``test`` extra, prints what was installed, and runs the tests below, or what is
 given to pytest behind ``--``; pytest prints the counts. It exits with pytest's status and is not
-part of the quick suite: on Linux torch and its CUDA libraries take 5 GB, and smaller ones can be had
+part of the quick suite: on Linux torch and its CUDA libraries take 5 GB. Smaller ones can be had
 with ``--pip "--index-url https://…/whl/cpu"`` where that index can be reached. The system's pip
 settings count too.
 """

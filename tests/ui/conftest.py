@@ -25,7 +25,7 @@ from mpstui.domain.events import (
     SystemSampled,
     WarmupFinished,
 )
-from mpstui.domain.facts import DeviceFact
+from mpstui.domain.facts import DeviceFact, MetalDevice
 from mpstui.domain.machine import CoreKind, Machine
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 from mpstui.investigate.asking import Investigating
@@ -56,6 +56,12 @@ M2 = Machine(
     torchvision="0.29.1",
 )
 
+M2_METAL = replace(
+    METAL,
+    metal_device="Apple M2 Pro",
+    metal_devices=(MetalDevice(name="Apple M2 Pro", families=(1007, 1008, 2002)),),
+)
+
 LINUX = Machine(
     name="AMD EPYC",
     system="Debian GNU/Linux 12",
@@ -83,7 +89,7 @@ class ConstructedProbes(Answers):
             threads=min(6, machine.cores_logical or 6),
             interop_threads=1,
             import_seconds=1.2,
-            mps=METAL if mps else None,
+            mps=M2_METAL if mps else None,
         )
         super().__init__(machine, facts)
 
