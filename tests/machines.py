@@ -15,8 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.doctor.probes import NOT_BUILT, ProbeFailed, Trial
-from mpstui.domain.facts import DeviceFact, Facts, MpsFacts, TorchFacts
-from mpstui.domain.machine import Machine
+from mpstui.domain.facts import DeviceFact, Facts, MetalDevice, MpsFacts, TorchFacts
+from mpstui.domain.machine import CoreKind, Machine
 from mpstui.domain.ops import OpsRun
 from mpstui.domain.surroundings import (
     Disk,
@@ -39,7 +39,7 @@ M4 = Machine(
     translated=False,
     cores_physical=14,
     cores_logical=14,
-    cores_performance=10,
+    core_kinds=(CoreKind(name="Performance", count=10), CoreKind(name="Efficiency", count=4)),
     memory_bytes=24 * GIB,
     torch="2.14.1",
     torchvision="0.29.1",
@@ -56,7 +56,7 @@ LINUX = replace(
     translated=None,
     cores_physical=8,
     cores_logical=16,
-    cores_performance=None,
+    core_kinds=(),
     memory_bytes=32 * GIB,
     torch_tag="manylinux_2_28_x86_64",
 )
@@ -141,21 +141,25 @@ class Answers:
         return OpsRun(device=device, seconds=0.0)
 
 
-def _around(**changed: Any) -> Surroundings:
+def around(**changed: Any) -> Surroundings:
     return replace(AT_REST, **changed)
 
 
+APPLE9 = (*range(1001, 1010), 2001, 2002, 3001, 3002, 3003, 5001)
+"""Families that an M3 or M4 supports by Apple's Metal feature set tables."""
 METAL = MpsFacts(
     metal_device="Apple M4 Pro",
+    metal_devices=(MetalDevice(name="Apple M4 Pro", families=APPLE9),),
     gpu_cores=20,
     recommended_bytes=17 * GIB,
     driver_bytes=2**20,
     current_bytes=0,
 )
-NO_METAL = MpsFacts(metal_device=None)
-_HIDDEN = absent("mps", "no Metal device is visible to this process", built=True)
-_HEALTHY = torch(MPS, default="mps", mps=METAL)
-_NO_DRIVER = absent("cuda", "Found no NVIDIA driver on your system", built=True)
+NO_METAL = MpsFacts(metal_device=None, metal_devices=())
+M1_GPU = MetalDevice(name="Apple M1", families=(*range(1001, 1008), 2001, 2002, 3003, 5001))
+HIDDEN = absent("mps", "no Metal device is visible to this process", built=True)
+HEALTHY = torch(MPS, default="mps", mps=METAL)
+NO_DRIVER = absent("cuda", "Found no NVIDIA driver on your system", built=True)
 _CUDA = torch(CUDA, absent("mps"), default="cuda", version="2.14.1+cu130", cuda="13.0")
 
 CONSTRUCTED: dict[str, tuple[Answers, dict[str, str]]] = {
@@ -218,7 +222,7 @@ CONSTRUCTED: dict[str, tuple[Answers, dict[str, str]]] = {
         },
     ),
     "M4, healthy": (
-        Answers(M4, _HEALTHY),
+        Answers(M4, HEALTHY),
         {
             "apple-silicon": "ok",
             "arm64-python": "ok",
@@ -248,20 +252,20 @@ CONSTRUCTED: dict[str, tuple[Answers, dict[str, str]]] = {
     "macOS too old": (
         Answers(
             replace(M4, name="Apple M2", system="macOS 13.6"),
-            torch(_HIDDEN, mps=replace(METAL, metal_device="Apple M2")),
+            torch(HIDDEN, mps=replace(METAL, metal_device="Apple M2", metal_devices=(M1_GPU,))),
         ),
         {"torch-mps": "ok", "macos-version": "fail", "mps-available": "fail"},
     ),
     "macOS 26, built but unavailable": (
-        Answers(M4, torch(_HIDDEN, mps=NO_METAL)),
+        Answers(M4, torch(HIDDEN, mps=NO_METAL)),
         {"torch-mps": "ok", "macos-version": "ok", "mps-available": "fail", "accelerator": "warn"},
     ),
     "M4 over ssh": (
-        Answers(M4, torch(_HIDDEN, mps=NO_METAL), _around(session=Session(ssh=True))),
+        Answers(M4, torch(HIDDEN, mps=NO_METAL), around(session=Session(ssh=True))),
         {"macos-version": "ok", "mps-available": "fail"},
     ),
     "macOS in a virtual machine": (
-        Answers(M4, torch(_HIDDEN, mps=NO_METAL), _around(session=Session(virtual_machine=True))),
+        Answers(M4, torch(HIDDEN, mps=NO_METAL), around(session=Session(virtual_machine=True))),
         {"mps-available": "fail"},
     ),
     "M4 with a torch built without MPS": (
@@ -279,7 +283,7 @@ CONSTRUCTED: dict[str, tuple[Answers, dict[str, str]]] = {
         },
     ),
     "Linux with CUDA": (
-        Answers(LINUX, replace(_CUDA, cuda_driver="13.0"), _around(nvidia_driver="580.95.05")),
+        Answers(LINUX, replace(_CUDA, cuda_driver="13.0"), around(nvidia_driver="580.95.05")),
         {
             "accelerator": "ok",
             "cuda-driver": "ok",
@@ -300,7 +304,7 @@ CONSTRUCTED: dict[str, tuple[Answers, dict[str, str]]] = {
                 cuda="13.0",
                 cuda_driver="12.4",
             ),
-            _around(nvidia_driver="550.54.14"),
+            around(nvidia_driver="550.54.14"),
         ),
         {"accelerator": "warn", "cuda-driver": "fail"},
     ),
@@ -308,42 +312,42 @@ CONSTRUCTED: dict[str, tuple[Answers, dict[str, str]]] = {
         Answers(
             replace(LINUX, torch="2.14.1+cpu"),
             torch(absent("cuda"), version="2.14.1+cpu"),
-            _around(nvidia_driver="580.95.05"),
+            around(nvidia_driver="580.95.05"),
         ),
         {"accelerator": "warn", "cuda-driver": "fail"},
     ),
     "torchvision that does not match": (
         Answers(
             replace(LINUX, torchvision="0.26.0", torchvision_requires="torch==2.11.0"),
-            torch(_NO_DRIVER, version="2.14.1+cu130", cuda="13.0"),
+            torch(NO_DRIVER, version="2.14.1+cu130", cuda="13.0"),
         ),
         {"torchvision-installed": "warn", "torch-installed": "ok"},
     ),
     "fallback variable set": (
-        Answers(M4, _HEALTHY, _around(variables={"PYTORCH_ENABLE_MPS_FALLBACK": "1"})),
+        Answers(M4, HEALTHY, around(variables={"PYTORCH_ENABLE_MPS_FALLBACK": "1"})),
         {"mps-fallback": "warn", "mps-available": "ok"},
     ),
     "watermarks that torch refuses": (
         Answers(
             M4,
-            _HEALTHY,
-            _around(variables={"PYTORCH_MPS_HIGH_WATERMARK_RATIO": "0.7"}),
+            HEALTHY,
+            around(variables={"PYTORCH_MPS_HIGH_WATERMARK_RATIO": "0.7"}),
         ),
         {"mps-watermark": "fail"},
     ),
     "low memory": (
         Answers(
             replace(M4, name="Apple M1", memory_bytes=8 * GIB),
-            _HEALTHY,
-            _around(memory_available=GIB, swap_used=6 * GIB),
+            HEALTHY,
+            around(memory_available=GIB, swap_used=6 * GIB),
         ),
         {"memory": "warn", "disk": "ok"},
     ),
     "a hot laptop on battery": (
         Answers(
             M4,
-            _HEALTHY,
-            _around(
+            HEALTHY,
+            around(
                 power=Power(source="battery", percent=31.0, saving=False),
                 thermal=Thermal(throttled=True, detail="thermal pressure heavy"),
                 disk=Disk(free=GIB // 10, total=500 * GIB),
@@ -355,20 +359,20 @@ CONSTRUCTED: dict[str, tuple[Answers, dict[str, str]]] = {
         Answers(
             WINDOWS,
             torch(absent("cuda"), version="2.14.1+cpu"),
-            _around(thermal=Thermal(throttled=None, reason="no temperature sensor can be read")),
+            around(thermal=Thermal(throttled=None, reason="no temperature sensor can be read")),
         ),
         {"apple-silicon": "not applicable", "accelerator": "warn", "thermal": "unknown"},
     ),
     "a container with two of sixteen cores": (
-        Answers(LINUX, torch(_NO_DRIVER, threads=16), _around(cores_usable=2)),
+        Answers(LINUX, torch(NO_DRIVER, threads=16), around(cores_usable=2)),
         {"threads": "warn"},
     ),
     "OMP_NUM_THREADS=1": (
-        Answers(LINUX, torch(_NO_DRIVER, threads=1), _around(variables={"OMP_NUM_THREADS": "1"})),
+        Answers(LINUX, torch(NO_DRIVER, threads=1), around(variables={"OMP_NUM_THREADS": "1"})),
         {"threads": "warn"},
     ),
     "a GPU that aborts": (
-        Answers(M4, _HEALTHY, trials={"mps": "the process aborted (SIGABRT): failed assertion"}),
+        Answers(M4, HEALTHY, trials={"mps": "the process aborted (SIGABRT): failed assertion"}),
         {"device:mps": "fail", "accelerator": "fail", "device:cpu": "ok"},
     ),
     "torch that cannot be imported": (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.config import BY_NAME
 from mpstui.domain.errors import FieldError, LogError, UsageError
 from mpstui.domain.history import Status
+from mpstui.domain.shell import local_shell
 from mpstui.domain.summary import RunSummary, speed_up
 from mpstui.domain.tables import as_json, comparison_table, runs_table
 from mpstui.domain.units import date
@@ -161,7 +161,7 @@ def delete_runs(texts: Sequence[str], runs_dir: Path | None) -> int:
     """Move runs to the trash, and say how to undo it."""
     store = _store(runs_dir)
     moved = trash.delete(store, [run.id for run in store.select(texts)])
-    where = "" if runs_dir is None else f" --runs-dir {shlex.quote(str(runs_dir))}"
+    where = "" if runs_dir is None else f" --runs-dir {local_shell().quote(str(runs_dir))}"
     for id in moved:
         _say(f"deleted {id}")
     _say(f"to undo: mpstui runs restore{where} {' '.join(moved)}")

@@ -47,12 +47,31 @@ class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
         return self.device.partition(":")[0]
 
 
+class MetalDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU as Metal describes it."""
+
+    name: str
+    families: tuple[int, ...] = ()
+    """The values of MTLGPUFamily that it says it supports (MTLDevice.h): 1007 is Apple7."""
+    low_power: bool = False
+    """``isLowPower``: true of a Mac's integrated Intel GPU."""
+
+    @property
+    def apple_family(self) -> str:
+        """The newest of Apple's families that it supports, ``Apple7``; empty without any."""
+        newest = max((number for number in self.families if 1000 < number < 2000), default=1000)
+        return f"Apple{newest - 1000}" if newest > 1000 else ""
+
+
 class MpsFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What only a Mac can tell. Memory in bytes."""
 
     metal_device: str | None
-    """The name of the Metal device that this process sees; None when it sees none."""
+    """The name of the first Metal device that this process sees; None when it sees none."""
     metal_reason: str = ""
+    metal_devices: tuple[MetalDevice, ...] | None = None
+    """All of them, in Metal's order, which is the one that torch goes by; None when Metal was not
+    asked, or did not answer."""
     gpu_cores: int | None = None
     recommended_bytes: int | None = None
     """``torch.mps.recommended_max_memory()``."""

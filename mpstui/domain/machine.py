@@ -7,6 +7,15 @@ import re
 import msgspec
 
 
+class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
+    """Cores of one kind, as the system names it."""
+
+    name: str
+    """``Performance``, ``Efficiency``, ``Super``, …"""
+    count: int
+    """Physical cores."""
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The machine and the Python that runs on it; known without importing torch."""
 
@@ -24,8 +33,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """True when this process runs under Rosetta; None where the question has no meaning."""
     cores_physical: int | None
     cores_logical: int | None
-    cores_performance: int | None
-    """Performance cores, where the system tells them apart."""
     memory_bytes: int
     torch: str | None
     """Installed version by package metadata; None when it is not installed."""
@@ -36,6 +43,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What installed it: ``pip``, ``uv``, ``conda``."""
     torchvision_requires: str | None = None
     """The torch that torchvision's metadata asks for: ``torch==2.14.1``."""
+    core_kinds: tuple[CoreKind, ...] = ()
+    """The kinds of cores, the fastest first; empty where the system does not tell them apart."""
 
     @property
     def apple_silicon(self) -> bool:
@@ -53,6 +62,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     def mac(self) -> bool:
         """Whether it runs macOS."""
         return self.system.startswith("macOS")
+
+    @property
+    def windows(self) -> bool:
+        """Whether it runs Windows."""
+        return self.system.startswith("Windows")
 
     @property
     def macos(self) -> tuple[int, int] | None:

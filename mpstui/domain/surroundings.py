@@ -10,25 +10,6 @@ from typing import Literal
 
 import msgspec
 
-VARIABLES = (
-    "PYTORCH_ENABLE_MPS_FALLBACK",
-    "PYTORCH_MPS_HIGH_WATERMARK_RATIO",
-    "PYTORCH_MPS_LOW_WATERMARK_RATIO",
-    "PYTORCH_MPS_FAST_MATH",
-    "PYTORCH_MPS_PREFER_METAL",
-    "PYTORCH_DEBUG_MPS_ALLOCATOR",
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_LAUNCH_BLOCKING",
-    "PYTORCH_NVML_BASED_CUDA_CHECK",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "KMP_AFFINITY",
-    "KMP_DUPLICATE_LIB_OK",
-)
-"""Environment variables that change how torch trains; only these are kept."""
-
 
 class Power(msgspec.Struct, frozen=True, kw_only=True):
     """Where the machine's power comes from."""
@@ -105,7 +86,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """All of it, read at one moment."""
 
     variables: dict[str, str] = {}
-    """Those of :data:`VARIABLES` that are set."""
+    """Those of :data:`mpstui.domain.variables.VARIABLES` that are set."""
     memory_available: int | None = None
     """Bytes that can be had without swapping."""
     swap_used: int | None = None

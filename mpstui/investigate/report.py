@@ -6,7 +6,6 @@ It holds no user's name, host name or home folder.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.config import default_config
 from mpstui.domain.investigation import Curve, Investigation, OpAtFault
 from mpstui.domain.machine import Machine
+from mpstui.domain.shell import local_shell
 from mpstui.domain.units import DASH, number
 from mpstui.runs.rundir import RunDir
 
@@ -182,7 +182,7 @@ def _command(request: Request) -> str:
     ]
     words = [
         "mpstui investigate",
-        f"--workload {shlex.quote(config.workload)}",
-        f"--device {config.device}",
+        f"--workload {local_shell().quote(config.workload)}",
+        f"--device {local_shell().quote(config.device)}",
     ]
     return " ".join([*words, *changed])

@@ -15,6 +15,10 @@ from typing import IO
 from .child import environment, module_command
 from .rundir import RunDir
 
+_NEW_PROCESS_GROUP = 0x0000_0200
+_NO_WINDOW = 0x0800_0000
+"""Values of Windows' process creation flags; ``subprocess`` has their names there only."""
+
 
 class Warm:
     """A keeper that waits for runs with workers that have imported torch.
@@ -79,12 +83,28 @@ def launch(runs: Sequence[RunDir], warm: Warm | None = None) -> subprocess.Popen
 def _start(
     arguments: Sequence[str], stdin: int, output: int | IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    command = module_command("mpstui.runs.keeper", *arguments)
-    detached = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
-        if os.name == "nt"
-        else {"start_new_session": True}
-    )
     return subprocess.Popen(
-        command, stdin=stdin, stdout=output, stderr=output, env=environment(), **detached
+        module_command("mpstui.runs.keeper", *arguments),
+        stdin=stdin,
+        stdout=output,
+        stderr=output,
+        env=environment(),
+        start_new_session=True,  # Windows has no sessions, and subprocess passes over it there
+        creationflags=creation_flags(os.name),
     )
+
+
+def creation_flags(system: str) -> int:
+    """What lets a keeper outlive the console window that it was started in.
+
+    When a console window is closed, Windows ends every process attached to that console
+    (CTRL_CLOSE_EVENT), whatever its process group. CREATE_NO_WINDOW gives the keeper a console of
+    its own that is never shown, and its workers inherit that one. DETACHED_PROCESS would leave it
+    without any, and each worker would open a window. CREATE_NEW_PROCESS_GROUP keeps Ctrl-C away.
+
+    Source: Microsoft, "Process Creation Flags" and "CTRL+CLOSE Signal".
+
+    Args:
+        system: ``os.name``.
+    """
+    return _NO_WINDOW | _NEW_PROCESS_GROUP if system == "nt" else 0

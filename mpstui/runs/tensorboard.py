@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 
 from mpstui.domain.errors import UsageError
 from mpstui.domain.events import AnyEvent, EvaluationCompleted, StepsCompleted
+
+from .files import move
 
 
 class Scalar(NamedTuple):
@@ -112,4 +113,4 @@ def write(path: Path, events: Sequence[AnyEvent]) -> None:
             )
         writer.close()
         (written,) = Path(folder).iterdir()
-        os.replace(written, path)
+        move(written, path)

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mpstui.domain.errors import LogError, RunNotFound, UsageError
 
+from .files import persist
 from .rundir import RunDir
 from .store import TRASH, RunStore
+
+_IN_USE = (5, 32)
+"""Windows' ERROR_ACCESS_DENIED and ERROR_SHARING_VIOLATION: what moving a folder meets when a file
+in it is open."""
 
 
 def delete(store: RunStore, ids: Sequence[str]) -> list[str]:
@@ -78,7 +84,8 @@ def empty(store: RunStore) -> int:
             # A run's folder may be a link to another disk: then only the link was moved here.
             run.path.unlink() if run.path.is_symlink() else shutil.rmtree(run.path)
         except OSError as error:
-            raise UsageError(f"{run.path}: cannot be removed: {error.strerror}") from error
+            problem = f"{run.path}: cannot be removed: {error.strerror}{_held_open(error)}"
+            raise UsageError(problem) from error
     return len(runs)
 
 
@@ -110,11 +117,34 @@ def _move(runs: Sequence[RunDir], to: Path, clash: str) -> list[str]:
     try:
         to.mkdir(exist_ok=True)
         for run in runs:
-            run.path.rename(to / run.id)
+            persist(partial(run.path.rename, to / run.id))
             moved.append(run)
     except OSError as error:
-        for run in moved:
-            (to / run.id).rename(run.path)
+        stranded = _move_back(moved, to)
         left = runs[len(moved)].path
-        raise UsageError(f"{left}: cannot be moved to {to}: {error.strerror}") from error
+        problem = f"{left}: cannot be moved to {to}: {error.strerror}{_held_open(error)}"
+        if stranded:
+            problem += f"; moved and not brought back: {', '.join(stranded)}, in {to}"
+        raise UsageError(problem) from error
     return [run.id for run in runs]
+
+
+def _move_back(moved: Sequence[RunDir], to: Path) -> list[str]:
+    """Undo moves; the ids of runs that stay where they were moved, whole."""
+    stranded = []
+    for run in moved:
+        try:
+            persist(partial((to / run.id).rename, run.path))
+        except OSError:
+            stranded.append(run.id)
+    return stranded
+
+
+def _held_open(error: OSError) -> str:
+    """What to do where Windows keeps a folder in its place because a file in it is open."""
+    if getattr(error, "winerror", None) not in _IN_USE:
+        return ""
+    return (
+        ". A program has one of its files open: close it, or end the comparison that the run "
+        "belongs to, then try again"
+    )

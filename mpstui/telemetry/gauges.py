@@ -10,10 +10,20 @@ RAPL = "/sys/class/powercap/intel-rapl:0/energy_uj"
 """The package's energy in microjoules; AMD's kernels use Intel's name too."""
 
 
+LAST_PYTHON = {
+    "zeus-apple-silicon": ((3, 13), "zeus-apple-silicon 1.1.0 has wheels for Python 3.10 to 3.13"),
+    "macmon-lib": ((3, 13), "macmon-lib 0.7.2 needs cffi<2, which has wheels up to Python 3.13"),
+}
+"""The newest Python that a package can be installed on from wheels, and why. The ``energy`` extra's
+markers say the same. Source: file names and metadata on the package index, November 2026."""
+
+
 class View(Protocol):
     """What has to be asked; see :class:`mpstui.telemetry.surroundings.View`."""
 
     system: str
+    python: tuple[int, int]
+    """Version of the Python that runs this."""
 
     def command(self, *args: str) -> str | None:
         """A command's output."""
@@ -65,6 +75,11 @@ def read_gauges(view: View, nvidia: bool) -> tuple[Gauge, ...]:
 def _module(what: str, module: str, package: str, view: View) -> Gauge:
     if view.has_module(module):
         return Gauge(what=what, by=package, available=True)
+    last, why = LAST_PYTHON.get(package, (view.python, ""))
+    if view.python > last:
+        running = ".".join(map(str, view.python))
+        reason = f"{why}, and this is Python {running}"
+        return Gauge(what=what, by=package, available=False, reason=reason)
     return Gauge(
         what=what,
         by=package,

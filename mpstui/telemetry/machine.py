@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 import psutil
 
-from mpstui.domain.machine import Machine
+from mpstui.domain.machine import CoreKind, Machine
 
 _SYSCTL = "/usr/sbin/sysctl"
 _CPU_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
@@ -87,13 +87,13 @@ def read_machine(source: Source | None = None) -> Machine:
         translated=translated,
         cores_physical=host.cores_physical,
         cores_logical=host.cores_logical,
-        cores_performance=_performance_cores(source, host),
         memory_bytes=host.memory_bytes,
         torch=host.torch,
         torchvision=host.torchvision,
         torch_tag=host.torch_tag,
         torch_installer=host.torch_installer,
         torchvision_requires=host.torchvision_requires,
+        core_kinds=_core_kinds(source, host),
     )
 
 
@@ -176,11 +176,25 @@ def _plain(arch: str) -> str:
     return _ARCHITECTURES.get(arch.lower(), arch.lower())
 
 
-def _performance_cores(source: Source, host: Host) -> int | None:
+def _core_kinds(source: Source, host: Host) -> tuple[CoreKind, ...]:
+    """The performance levels that macOS names, level 0 being the fastest.
+
+    Their number and names differ by chip, so none is assumed. Source: Apple, "Determining system
+    capabilities" (``hw.nperflevels``, ``hw.perflevelN.name`` and ``.physicalcpu``).
+    """
     if host.system != "Darwin":
-        return None
-    count = source.command(_SYSCTL, "-n", "hw.perflevel0.physicalcpu") or ""
-    return int(count) if count.isdecimal() else None
+        return ()
+
+    def ask(name: str) -> str:
+        return source.command(_SYSCTL, "-n", f"hw.{name}") or ""
+
+    levels, kinds = ask("nperflevels"), []
+    for level in range(int(levels) if levels.isdecimal() else 0):
+        count = ask(f"perflevel{level}.physicalcpu")
+        if count.isdecimal():
+            name = ask(f"perflevel{level}.name") or f"level {level}"
+            kinds.append(CoreKind(name=name, count=int(count)))
+    return tuple(kinds)
 
 
 class LocalSource:

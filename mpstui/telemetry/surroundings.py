@@ -15,7 +15,8 @@ from typing import Protocol
 
 import psutil
 
-from mpstui.domain.surroundings import VARIABLES, Disk, Session, Surroundings, Terminal
+from mpstui.domain.surroundings import Disk, Session, Surroundings, Terminal
+from mpstui.domain.variables import VARIABLES
 
 from .gauges import read_gauges
 from .machine import LocalSource
@@ -29,6 +30,8 @@ class View(Protocol):
 
     system: str
     """``Darwin``, ``Linux``, ``Windows``."""
+    python: tuple[int, int]
+    """Version of the Python that runs this."""
 
     def variables(self) -> Mapping[str, str]:
         """The environment."""
@@ -161,6 +164,7 @@ class LocalView(LocalSource):
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs
+        self.python = (sys.version_info.major, sys.version_info.minor)
         self.system = {"darwin": "Darwin", "win32": "Windows"}.get(sys.platform, "Linux")
 
     def variables(self) -> Mapping[str, str]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import select
 import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Sequence
 from contextlib import closing
+
+
+def _open(size: tuple[int, int]) -> tuple[int, int]:
+    """Both ends of a pseudo-terminal of so many columns and rows."""
+    if sys.platform == "win32":
+        raise OSError("Windows has no pseudo-terminals of this kind")
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+    return ours, theirs
 
 
 class Terminal:
@@ -20,8 +30,7 @@ class Terminal:
 
     def __init__(self, command: Sequence[str], size: tuple[int, int]) -> None:
         """Start a command; ``size`` is columns and rows."""
-        self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self._ours, theirs = _open(size)
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
         self.started = time.perf_counter()
         self.process = subprocess.Popen(

@@ -97,9 +97,9 @@ def test_draws_are_looked_at_twice_and_their_problem_kept() -> None:
 def test_what_is_refused_is_neither_right_nor_wrong() -> None:
     call = capture(ATEN.mm.default, (torch.ones(2, 3), torch.ones(2, 3)), {})
     outcome = _tried(nullcontext(), call=call)
-    assert outcome.words.startswith(
-        "not run: RuntimeError: mat1 and mat2 shapes cannot be multiplied"
-    )
+    # Torch 2.15 puts the op's name in front of what 2.14 said.
+    assert outcome.words.startswith("not run: RuntimeError: ")
+    assert "mat1 and mat2 shapes cannot be multiplied" in outcome.words
     assert (outcome.judgements, outcome.wrong) == ((), 0)
 
 

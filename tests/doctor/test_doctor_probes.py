@@ -27,7 +27,6 @@ MACHINE = Machine(
     translated=None,
     cores_physical=8,
     cores_logical=16,
-    cores_performance=None,
     memory_bytes=2**35,
     torch="2.14.1",
     torchvision=None,

@@ -5,12 +5,23 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
-from mpstui.doctor.checks.prerequisites import macos_needed
 from mpstui.doctor.checks.torch import _mismatch, release, wheel_origin
+from mpstui.doctor.checks.upstream import (
+    DEVICE_RULES,
+    MACOS,
+    TORCH_FROM,
+    TORCH_KNOWN,
+    device_rule,
+    macos_row,
+    tag_macos,
+)
 
 from msgspec.structs import replace  # isort: skip
 from tests.machines import M4  # isort: skip
+from tests.upstream_machines import OWN  # isort: skip
 
 
 @pytest.mark.parametrize(
@@ -50,7 +61,11 @@ def test_a_nightly_is_told_from_a_release(version: str, kind: str) -> None:
         ("2.14.1+cu130", "0.29.1", "torch==2.14.1", ""),
         ("2.15.0", "0.29.2", "torch>=2.14.0", ""),
         ("2.13.0", "0.29.2", "torch>=2.14.0", "0.29.2 needs torch>=2.14.0, but torch is 2.13.0"),
-        ("2.14.1", "0.26.0", None, "0.26.0, but torch 2.14.1 pairs with 0.29"),
+        ("2.14.1", "0.26.0", None, "0.26.0 needs torch==2.11.*, but torch is 2.14.1"),
+        ("2.15.0", "0.29.2", None, ""),
+        ("2.16.0.dev20261120", "0.29.2", "torch>=2.14.0", ""),
+        ("2.17.0", "0.31.0", None, ""),
+        ("2.14.0", "0.29.2", "torch==2.14", ""),
         ("2.14.1", "0.29.0+cpu", None, ""),
         ("3.0.0", "1.0.0", None, ""),
     ],
@@ -69,17 +84,47 @@ def test_no_version_text_breaks_the_comparison(
 
 
 @pytest.mark.parametrize(
-    ("tag", "torch", "needed"),
+    ("torch", "macos", "refuses"),
     [
-        ("macosx_11_0_arm64", "1.12.0", (12, 3)),
-        ("macosx_11_0_arm64", "2.6.0", (13, 0)),
-        ("macosx_14_0_arm64", "2.12.0", (14, 0)),
-        ("macosx_15_0_arm64", "2.16.0", (15, 0)),
-        (None, "2.14.1", (14, 0)),
-        (None, "1.11.0", None),
+        ("1.12.0", (12, 3), True),
+        ("2.5.1", (12, 3), True),
+        ("2.6.0", (13, 0), True),
+        ("2.9.0", (14, 0), True),
+        ("2.14.1", (14, 0), True),
+        ("2.15.0", (15, 0), False),
+        ("2.15.1+cpu", (15, 0), False),
     ],
 )
-def test_the_macos_that_a_torch_needs(
-    tag: str | None, torch: str, needed: tuple[int, int] | None
+def test_the_macos_that_a_torch_says_it_supports(
+    torch: str, macos: tuple[int, int], refuses: bool
 ) -> None:
-    assert macos_needed(replace(M4, torch_tag=tag), torch) == needed
+    row = macos_row(torch)
+    assert row is not None
+    assert (row.macos, row.refuses) == (macos, refuses)
+
+
+@pytest.mark.parametrize("torch", [None, "", "1.11.0", "2.16.0", "2.17.0.dev20270101", "3.0.0"])
+def test_of_a_torch_outside_of_the_table_nothing_is_known(torch: str | None) -> None:
+    assert macos_row(torch) is None
+    assert device_rule(torch) is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "macos"),
+    [("macosx_14_0_arm64", (14, 0)), ("manylinux_2_28_x86_64", None), (None, None)],
+)
+def test_the_macos_in_a_wheels_tag(tag: str | None, macos: tuple[int, int] | None) -> None:
+    assert tag_macos(replace(M4, torch_tag=tag)) == macos
+
+
+def test_every_row_of_an_upstream_table_has_its_source_and_they_ascend() -> None:
+    for table in (MACOS, DEVICE_RULES):
+        since = [row.since for row in table]
+        assert since == sorted(since)
+        assert since[-1] <= TORCH_KNOWN
+        assert all("torch" in row.source for row in table)
+
+
+def test_our_own_metadata_asks_for_the_torch_that_remedies_are_bound_by() -> None:
+    assert Requirement(OWN["torch"]).specifier == SpecifierSet(">=2.9")
+    assert TORCH_FROM == (2, 9)

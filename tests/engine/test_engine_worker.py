@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -227,7 +226,7 @@ def test_a_worker_whose_keeper_is_killed_stops(tmp_path: Path) -> None:
     keeper = launch([run])
     wait_for(run, trained)
     workers = psutil.Process(keeper.pid).children()
-    os.kill(keeper.pid, signal.SIGKILL)
+    psutil.Process(keeper.pid).kill()
     keeper.wait(PATIENCE)
     assert len(workers) == 1
     wait_until_ended(workers)

@@ -145,6 +145,51 @@ def test_when_one_cannot_be_moved_the_others_go_back(
     assert trash.deleted(store) == []
 
 
+class HeldOpen(PermissionError):
+    """How Windows refuses to move a folder in which a program has a file open."""
+
+    winerror = 32
+
+    def __init__(self) -> None:
+        super().__init__(13, "The process cannot access the file")
+
+
+def refuse_to_move(monkeypatch: pytest.MonkeyPatch, *refused: Path) -> None:
+    """Folders that cannot be moved away from where they are."""
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self in refused:
+            raise HeldOpen
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+
+def test_a_run_that_a_program_holds_open_stays_and_the_error_says_what_to_do(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = made(store, day=1)[0], made(store, day=2)[0]
+    refuse_to_move(monkeypatch, store.root / second)
+    with pytest.raises(UsageError, match=f"{second}: .*A program has one of its files open: close"):
+        trash.delete(store, [first, second])
+    assert ids(store.all()) == [second, first]
+    assert trash.deleted(store) == []
+
+
+def test_a_run_that_cannot_be_brought_back_is_named_with_where_it_is(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = made(store, day=1)[0], made(store, day=2)[0]
+    trashed = store.root / TRASH / first
+    refuse_to_move(monkeypatch, store.root / second, trashed)
+    with pytest.raises(UsageError, match=f"not brought back: {first}, in .*{TRASH}"):
+        trash.delete(store, [first, second])
+    assert (ids(store.all()), ids(trash.deleted(store))) == ([second], [first])
+    monkeypatch.undo()
+    assert trash.restore(store, [first]) == [first]
+
+
 def test_emptying_removes_what_was_deleted_and_nothing_else(
     store: RunStore, tmp_path: Path
 ) -> None:

@@ -40,7 +40,6 @@ MACHINE = Machine(
     translated=None,
     cores_physical=2,
     cores_logical=2,
-    cores_performance=None,
     memory_bytes=2**34,
     torch="2.9",
     torchvision="0.24",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpstui.domain.machine import CoreKind
 from mpstui.telemetry.machine import Host, cpu_model, read_machine
 
 GIB = 2**30
@@ -73,16 +74,59 @@ def test_m1_native() -> None:
                 "machdep.cpu.brand_string": "Apple M1",
                 "-productVersion": "26.1",
                 "sysctl.proc_translated": "0",
+                "hw.nperflevels": "2",
+                "hw.perflevel0.name": "Performance",
                 "hw.perflevel0.physicalcpu": "4",
+                "hw.perflevel1.name": "Efficiency",
+                "hw.perflevel1.physicalcpu": "4",
             },
         )
     )
     assert (machine.name, machine.system, machine.arch) == ("Apple M1", "macOS 26.1", "arm64")
     assert machine.translated is False
     assert machine.python_arch == "arm64"
-    assert machine.cores_performance == 4
+    assert machine.core_kinds == (
+        CoreKind(name="Performance", count=4),
+        CoreKind(name="Efficiency", count=4),
+    )
     assert machine.apple_silicon
     assert machine.platform == "macOS arm64"
+
+
+def test_the_kinds_of_cores_have_the_names_that_the_system_gives_them() -> None:
+    machine = read_machine(
+        Recorded(
+            MAC,
+            {
+                "machdep.cpu.brand_string": "Apple M5 Max",
+                "hw.nperflevels": "2",
+                "hw.perflevel0.name": "Super",
+                "hw.perflevel0.physicalcpu": "6",
+                "hw.perflevel1.name": "Performance",
+                "hw.perflevel1.physicalcpu": "12",
+            },
+        )
+    )
+    assert machine.core_kinds == (
+        CoreKind(name="Super", count=6),
+        CoreKind(name="Performance", count=12),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "kinds"),
+    [
+        ({}, ()),  # a virtual Mac
+        ({"hw.nperflevels": "1", "hw.perflevel0.physicalcpu": "4"}, (("level 0", 4),)),
+        ({"hw.nperflevels": "2", "hw.perflevel1.physicalcpu": "4"}, (("level 1", 4),)),
+        ({"hw.nperflevels": "many"}, ()),
+    ],
+)
+def test_kinds_of_cores_that_the_system_does_not_tell_are_not_made_up(
+    answers: dict[str, str], kinds: tuple[tuple[str, int], ...]
+) -> None:
+    machine = read_machine(Recorded(MAC, answers))
+    assert tuple((kind.name, kind.count) for kind in machine.core_kinds) == kinds
 
 
 @pytest.mark.parametrize("python_platform", ["macosx-10.9-x86_64", "macosx-10.9-universal2"])
@@ -115,7 +159,7 @@ def test_intel_mac() -> None:
     machine = read_machine(Recorded(host, {"machdep.cpu.brand_string": name}))
     assert (machine.name, machine.arch, machine.translated) == (name, "x86_64", None)
     assert machine.system == "macOS 26.1"  # sw_vers gave nothing, so platform.mac_ver
-    assert machine.cores_performance is None
+    assert machine.core_kinds == ()
     assert not machine.apple_silicon
 
 

@@ -11,12 +11,16 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
-from mpstui.domain.surroundings import VARIABLES, Disk, Gauge, Surroundings, Terminal
-from mpstui.telemetry.gauges import RAPL
+from mpstui.domain.surroundings import Disk, Gauge, Surroundings, Terminal
+from mpstui.domain.variables import VARIABLES
+from mpstui.telemetry.gauges import LAST_PYTHON, RAPL
 from mpstui.telemetry.machine import requirement, wheel_platform
 from mpstui.telemetry.power import Battery
 from mpstui.telemetry.surroundings import TRUE_COLOUR, LocalView, read_surroundings
+
+from tests.upstream_machines import OWN  # isort: skip
 
 GIB = 2**30
 CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
@@ -70,8 +74,9 @@ class Constructed:
         affinity: int | None = None,
         size: tuple[int, int] | None = None,
         encoding: str = "utf-8",
+        python: tuple[int, int] = (3, 12),
     ) -> None:
-        self.system = system
+        self.system, self.python = system, python
         self._variables, self._commands, self._files = variables or {}, commands or {}, files or {}
         self._unreadable, self._modules = unreadable, modules
         self._battery, self._temperatures = battery, list(temperatures)
@@ -239,6 +244,32 @@ def test_a_mac_lacks_its_gauges_until_their_modules_are_there() -> None:
     assert [each.available for each in bare.gauges] == [True, False, False]
     assert [each.available for each in full.gauges] == [True, True, True]
     assert not any(each.reason or each.commands for each in full.gauges)
+
+
+def test_on_python_3_14_a_mac_is_told_why_its_gauges_cannot_be_installed() -> None:
+    arm64 = {"/usr/sbin/sysctl -n hw.optional.arm64": "1"}
+    found = read_surroundings(Constructed("Darwin", commands=arm64, python=(3, 14)))
+    energy, use = gauge(found, "energy"), gauge(found, "GPU use")
+    assert energy.reason == (
+        "zeus-apple-silicon 1.1.0 has wheels for Python 3.10 to 3.13, and this is Python 3.14"
+    )
+    assert use.reason == (
+        "macmon-lib 0.7.2 needs cffi<2, which has wheels up to Python 3.13, and this is Python 3.14"
+    )
+    assert energy.commands == use.commands == ()
+    there = ["macmon", "zeus_apple_silicon"]  # built from source, say
+    built = read_surroundings(Constructed("Darwin", commands=arm64, modules=there, python=(3, 14)))
+    assert all(each.available for each in built.gauges)
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.13", "3.14"])
+def test_the_energy_extra_asks_for_no_more_than_the_doctor_calls_installable(python: str) -> None:
+    mac = {"sys_platform": "darwin", "platform_machine": "arm64", "python_version": python}
+    version = tuple(map(int, python.split(".")))
+    for package, (last, _) in LAST_PYTHON.items():
+        marker = Requirement(OWN[package]).marker
+        assert marker is not None
+        assert marker.evaluate(mac) == (version <= last), package
 
 
 def test_an_intel_mac_is_not_offered_what_only_apple_silicon_has() -> None:

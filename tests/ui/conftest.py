@@ -25,8 +25,8 @@ from mpstui.domain.events import (
     SystemSampled,
     WarmupFinished,
 )
-from mpstui.domain.facts import DeviceFact
-from mpstui.domain.machine import Machine
+from mpstui.domain.facts import DeviceFact, MetalDevice
+from mpstui.domain.machine import CoreKind, Machine
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 from mpstui.investigate.asking import Investigating
 from mpstui.investigate.request import Folder
@@ -50,10 +50,16 @@ M2 = Machine(
     translated=False,
     cores_physical=10,
     cores_logical=10,
-    cores_performance=6,
+    core_kinds=(CoreKind(name="Performance", count=6), CoreKind(name="Efficiency", count=4)),
     memory_bytes=16 * 2**30,
     torch="2.14.1",
     torchvision="0.29.1",
+)
+
+M2_METAL = replace(
+    METAL,
+    metal_device="Apple M2 Pro",
+    metal_devices=(MetalDevice(name="Apple M2 Pro", families=(1007, 1008, 2002)),),
 )
 
 LINUX = Machine(
@@ -65,7 +71,6 @@ LINUX = Machine(
     translated=None,
     cores_physical=2,
     cores_logical=2,
-    cores_performance=None,
     memory_bytes=24 * 2**30,
     torch="2.14.1",
     torchvision="0.29.1",
@@ -84,7 +89,7 @@ class ConstructedProbes(Answers):
             threads=min(6, machine.cores_logical or 6),
             interop_threads=1,
             import_seconds=1.2,
-            mps=METAL if mps else None,
+            mps=M2_METAL if mps else None,
         )
         super().__init__(machine, facts)
 

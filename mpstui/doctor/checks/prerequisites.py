@@ -7,34 +7,22 @@ import re
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Status
 from mpstui.domain.machine import Machine
+from mpstui.domain.shell import shell_of
 from mpstui.domain.units import gibibytes
 
 from .base import THREAD, Check, Verdict, no_torch, not_a_mac, not_applicable, ok
-
-GROUP = "Prerequisites"
-
-MACOS_NEEDED = (((1, 12), (12, 3)), ((2, 5), (13, 0)), ((2, 9), (14, 0)))
-"""From which torch on which macOS is needed for MPS, as release notes and wheels have it."""
-
-METAL_FAMILIES = {"M1": "Apple7", "M2": "Apple8", "M3": "Apple9", "M4": "Apple9", "M5": "Apple10"}
-"""GPU family by chip (Apple's Metal feature set tables)."""
-
-_ARM64_PYTHON = (
-    "uv venv --python cpython-3.12-macos-aarch64-none",
-    "source .venv/bin/activate",
-    "uv pip install torch torchvision",
+from .metal import why_unavailable
+from .upstream import (
+    CHIP_FAMILIES,
+    TORCH_KNOWN,
+    MacosRow,
+    macos_row,
+    no_wheel,
+    older_torch,
+    tag_macos,
 )
 
-
-def macos_needed(machine: Machine, torch: str) -> tuple[int, int] | None:
-    """The macOS that a torch needs: by its wheel's tag and by its version, whichever is later."""
-    wanted = []
-    if tag := re.match(r"macosx_(\d+)_(\d+)_", machine.torch_tag or ""):
-        wanted.append((int(tag[1]), int(tag[2])))
-    if version := re.match(r"(\d+)\.(\d+)", torch):
-        mine = (int(version[1]), int(version[2]))
-        wanted += [macos for since, macos in MACOS_NEEDED if mine >= since]
-    return max(wanted, default=None)
+GROUP = "Prerequisites"
 
 
 def _apple_silicon(facts: Facts) -> Verdict:
@@ -45,18 +33,31 @@ def _apple_silicon(facts: Facts) -> Verdict:
         return Verdict(
             Status.WARN,
             f"{machine.name}: an Intel Mac",
-            "PyTorch has published no macOS wheels for Intel since 2.3; runs go to the CPU.",
+            f"{no_wheel(machine)} The last one with a wheel for Intel Macs is 2.2.2; runs go to "
+            "the CPU.",
         )
-    chip = re.search(r"\bM\d+\b", machine.name)
-    family = METAL_FAMILIES.get(chip[0]) if chip else None
-    performance = machine.cores_performance
-    cores = f"{machine.cores_physical} cores" if machine.cores_physical else "cores unknown"
-    parts = [cores + (f", {performance} for performance" if performance else "")]
+    parts = [_cores(machine)]
     if facts.torch and facts.torch.mps and facts.torch.mps.gpu_cores:
         parts.append(f"{facts.torch.mps.gpu_cores} GPU cores")
-    if family:
+    if family := _family(facts):
         parts.append(f"Metal family {family}")
     return ok(f"{machine.name}, {gibibytes(machine.memory_bytes)}", "; ".join(parts) + ".")
+
+
+def _cores(machine: Machine) -> str:
+    cores = f"{machine.cores_physical} cores" if machine.cores_physical else "cores unknown"
+    kinds = ", ".join(f"{kind.count} {kind.name}" for kind in machine.core_kinds)
+    return f"{cores}: {kinds}" if kinds else cores
+
+
+def _family(facts: Facts) -> str:
+    """The GPU's family by Metal's own answer, else by the chip's name; empty when not known."""
+    devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
+    if devices:
+        return devices[0].apple_family
+    # A virtual machine's chip is called "Apple M1 (Virtual)", and its GPU is another one.
+    chip = re.fullmatch(r"Apple (M\d+)(?: Pro| Max| Ultra)?", facts.machine.name)
+    return CHIP_FAMILIES.get(chip[1], "") if chip else ""
 
 
 def _arm64_python(facts: Facts) -> Verdict:
@@ -74,7 +75,11 @@ def _arm64_python(facts: Facts) -> Verdict:
         "translated. MPS needs an arm64 Python, and version checks lie under Rosetta.",
         "Make an environment with an arm64 Python: with uv, as below, or with Miniforge for "
         "arm64 from https://github.com/conda-forge/miniforge.",
-        _ARM64_PYTHON,
+        (
+            "uv venv --python cpython-3.12-macos-aarch64-none",
+            shell_of(machine).activate(".venv"),
+            "uv pip install torch torchvision",
+        ),
         "every run on mps",
         (f"{THREAD}146236",),
     )
@@ -98,7 +103,9 @@ def _torch_mps(facts: Facts) -> Verdict:
         "Install PyTorch's own wheel."
         if arm64
         else "Install torch in an arm64 Python; see arm64 Python.",
-        ("python -m pip install --force-reinstall torch torchvision",) if arm64 else (),
+        (shell_of(machine).pip_install("--force-reinstall", "torch", "torchvision"),)
+        if arm64
+        else (),
         "every run on mps",
     )
 
@@ -110,24 +117,66 @@ def _macos_version(facts: Facts) -> Verdict:
         return not_a_mac(machine)
     if not machine.apple_silicon:
         return not_applicable(f"{machine.platform}: an Intel Mac")
-    needed = macos_needed(machine, version or "")
-    if version is None or needed is None or machine.macos is None:
+    row, tag = macos_row(version), tag_macos(machine)
+    if version is None or machine.macos is None or (row is None and tag is None):
         return ok(machine.system, "What the installed torch needs is not known.")
+    by = f"By the wheel's tag, {machine.torch_tag or 'unknown'}"
+    if row is None:
+        end = ".".join(map(str, TORCH_KNOWN))
+        by += f". Which macOS its MPS needs is not known: what is known here ends at torch {end}."
+    elif row.refuses or (tag or (0, 0)) >= row.macos:
+        by += ", and torch's own error."
+    else:
+        by += "."
+    needed = max(filter(None, (tag, row.macos if row and row.refuses else None)), default=(0, 0))
+    if machine.macos < needed:
+        return _too_old(facts, f"torch {version} needs macOS {needed[0]}.{needed[1]}", by)
+    if row is not None and machine.macos < row.macos:
+        return _unsupported(facts, f"{machine.system}: {_supports(version, row)}")
     words = f"torch {version} needs macOS {needed[0]}.{needed[1]}"
-    if machine.macos >= needed:
-        return ok(f"{machine.system}; {words}")
-    older = [since for since, macos in MACOS_NEEDED if macos > machine.macos]
-    commands: tuple[str, ...] = ()
-    if older and machine.macos >= MACOS_NEEDED[0][1]:
-        limit = ".".join(map(str, older[0]))
-        commands = (f'python -m pip install "torch<{limit}" torchvision',)
-    return Verdict(
-        Status.FAIL,
-        f"{machine.system} is too old: {words}",
-        f"By the wheel's tag, {machine.torch_tag or 'unknown'}, and torch's release notes.",
-        "Update macOS, or install an older torch." if commands else "Update macOS.",
-        commands,
-        "every run on mps",
+    if row is not None and row.macos > needed:
+        words = _supports(version, row)
+    return ok(f"{machine.system}; {words}", "" if row else by)
+
+
+def _supports(version: str, row: MacosRow) -> str:
+    macos = f"macOS {row.macos[0]}.{row.macos[1]}"
+    return f"torch {version} says that it supports MPS on {macos} and later"
+
+
+def _too_old(facts: Facts, words: str, by: str) -> Verdict:
+    machine, mps = facts.machine, facts.device("mps")
+    if mps is not None and mps.available:
+        return Verdict(
+            Status.WARN,
+            f"{machine.system}: {words}, yet MPS is available here",
+            by,
+            "Update macOS.",
+        )
+    remedy, commands = _newer_macos(facts)
+    summary = f"{machine.system} is too old: {words}"
+    return Verdict(Status.FAIL, summary, by, remedy, commands, "every run on mps")
+
+
+def _unsupported(facts: Facts, summary: str) -> Verdict:
+    """A macOS that torch does not look for, but calls unsupported."""
+    mps = facts.device("mps")
+    seen = "Torch takes a device here all the same. " if mps is not None and mps.available else ""
+    remedy, commands = _newer_macos(facts)
+    reason = f"{seen}What it does on an older macOS is not known."
+    return Verdict(Status.WARN, summary, reason, remedy, commands, "runs on mps")
+
+
+def _newer_macos(facts: Facts) -> tuple[str, tuple[str, ...]]:
+    """What can be done about a macOS that is too old, with a torch that we can run with."""
+    devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
+    if older := older_torch(facts.machine, devices):
+        command = shell_of(facts.machine).pip_install(older, "torchvision")
+        return "Update macOS, or install an older torch, which supports this macOS.", (command,)
+    return (
+        "Update macOS. Until then runs go to the CPU: no torch that mpstui runs with, 2.9 and "
+        "later, supports MPS on this macOS.",
+        (),
     )
 
 
@@ -141,50 +190,7 @@ def _mps_available(facts: Facts) -> Verdict:
         return not_applicable("MPS is not built; see torch with MPS")
     if mps.available:
         return ok(f"{mps.name or machine.name} (mps)")
-    return _why_unavailable(facts)
-
-
-def _why_unavailable(facts: Facts) -> Verdict:
-    """The likeliest reason; torch itself always blames the version (pytorch#177819)."""
-    machine, metal = facts.machine, facts.torch.mps if facts.torch else None
-    needed = macos_needed(machine, facts.torch.version if facts.torch else "")
-    session = facts.surroundings.session if facts.surroundings else None
-    here = "Start mpstui in a terminal on the Mac itself, logged in at its screen."
-    if machine.translated:
-        found = ("Python runs under Rosetta", "Use an arm64 Python; see arm64 Python.")
-    elif needed and machine.macos and machine.macos < needed:
-        found = (f"{machine.system} is too old", "See macOS version.")
-    elif metal is not None and metal.metal_device is not None:
-        found = (
-            f"Metal sees {metal.metal_device}, but torch does not take it",
-            "Install PyTorch's own wheel for this macOS.",
-        )
-    elif session is not None and session.ssh:
-        found = ("no Metal device is visible over ssh", here)
-    elif session is not None and session.sandbox:
-        found = ("no Metal device is visible in the sandbox", f"{here} Outside of the sandbox.")
-    elif session is not None and session.virtual_machine:
-        found = ("this virtual machine shows no Metal device", "Run on the Mac that hosts it.")
-    else:
-        found = (
-            "no Metal device is visible to this process",
-            f"{here} A daemon or a job without a graphical session sees none.",
-        )
-    needs = f"{machine.system} is new enough; torch's own message blames it" if needed else ""
-    too_old = needed is not None and machine.macos is not None and machine.macos < needed
-    visible = "could not be asked" if metal is None or metal.metal_reason else "answered"
-    return Verdict(
-        Status.FAIL,
-        f"MPS is built, but not available: {found[0]}",
-        f"Metal {visible}: {(metal.metal_device if metal else None) or 'no device'}. "
-        + ("" if too_old or not needs else f"{needs}, wrongly."),
-        found[1],
-        ("python -m pip install --force-reinstall torch torchvision",)
-        if "does not take it" in found[0]
-        else (),
-        "every run on mps",
-        (f"{THREAD}177819",),
-    )
+    return why_unavailable(facts)
 
 
 CHECKS = (

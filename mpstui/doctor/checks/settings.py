@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Status
+from mpstui.domain.shell import shell_of
 from mpstui.domain.units import memory as size
+from mpstui.domain.variables import (
+    EFFECTS,
+    FALLBACK,
+    HIGH,
+    LOW,
+    MPS_FALLBACK,
+    Variable,
+    c_number,
+)
 
 from .base import Check, Verdict, no_torch, not_a_mac, not_applicable, ok
 
 GROUP = "Settings"
-FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"
-HIGH = "PYTORCH_MPS_HIGH_WATERMARK_RATIO"
-LOW = "PYTORCH_MPS_LOW_WATERMARK_RATIO"
-
-EFFECTS = {
-    "PYTORCH_MPS_FAST_MATH": "Metal kernels round more coarsely",
-    "PYTORCH_MPS_PREFER_METAL": "products take Metal kernels in MPSGraph's place",
-    "PYTORCH_DEBUG_MPS_ALLOCATOR": "the allocator writes a line for each block",
-    "CUDA_VISIBLE_DEVICES": "hides and renumbers NVIDIA GPUs",
-    "CUDA_LAUNCH_BLOCKING": "every kernel is waited for: timings are not those of training",
-    "PYTORCH_NVML_BASED_CUDA_CHECK": "CUDA is looked for through NVML",
-    "NVIDIA_TF32_OVERRIDE": "TF32 is forced on or off, whatever the program asks for",
-    "KMP_AFFINITY": "threads are pinned to cores",
-    "KMP_DUPLICATE_LIB_OK": "hides that two OpenMP runtimes are loaded; results can be wrong",
-}
-"""What a variable does when it is set."""
 
 
 def _variables(facts: Facts) -> dict[str, str]:
@@ -32,17 +26,18 @@ def _variables(facts: Facts) -> dict[str, str]:
 
 
 def _fallback(facts: Facts) -> Verdict:
-    value = _variables(facts).get(FALLBACK, "")
+    value = _variables(facts).get(FALLBACK)
     if not facts.machine.mac:
         return not_a_mac(facts.machine)
-    if value in ("", "0"):
-        return ok(f"{FALLBACK} is not set")
+    if value is None or not MPS_FALLBACK.acts(value):
+        return ok(f"{FALLBACK} is not set" if value is None else f"{FALLBACK}={value} is off")
+    empty = "" if value else " Torch takes every value but 0 for on, an empty one too."
     return Verdict(
         Status.WARN,
         f"{FALLBACK}={value} hides CPU fallback",
-        "Ops that MPS lacks then run on the CPU without a word, and time and results mix.",
+        "Ops that MPS lacks then run on the CPU without a word, and time and results mix." + empty,
         "Unset it for measurements.",
-        (f"unset {FALLBACK}",),
+        (shell_of(facts.machine).unset_variable(FALLBACK),),
         "timings and comparisons on mps",
         ("https://github.com/scverse/scvi-tools/issues/3981",),
     )
@@ -73,20 +68,15 @@ def _watermark(facts: Facts) -> Verdict:
         return not_a_mac(facts.machine)
     if HIGH not in set_ and LOW not in set_:
         return ok("torch's defaults: high 1.7, low 1.4 of the recommended maximum")
-    unset = tuple(f"unset {name}" for name in (HIGH, LOW) if name in set_)
-    try:
-        high, low = float(set_.get(HIGH, "1.7")), float(set_.get(LOW, "1.4"))
-    except ValueError:
-        given = ", ".join(f"{name}={set_[name]}" for name in (HIGH, LOW) if name in set_)
-        return Verdict(
-            Status.FAIL,
-            f"{given}: not a number",
-            "torch stops at its first tensor on mps.",
-            "Unset it, or give a ratio from 0 to 2.",
-            unset,
-            "every run on mps",
-        )
-    if not 0 <= high <= 2 or low < 0 or (high > 0 and low > high):
+    names = [name for name in (HIGH, LOW) if name in set_]
+    unset = tuple(map(shell_of(facts.machine).unset_variable, names))
+    high, low = c_number(set_.get(HIGH, "1.7")), c_number(set_.get(LOW, "1.4"))
+    odd = [
+        f"{name}={set_[name]!r} is read as {c_number(set_[name]):g}"
+        for name in names
+        if _is_rubbish(set_[name])
+    ]
+    if not (0 <= high <= 2 and 0 <= low <= (high or 2)):
         return Verdict(
             Status.FAIL,
             f"high {high:g}, low {low:g}: torch does not accept these",
@@ -98,39 +88,56 @@ def _watermark(facts: Facts) -> Verdict:
     if high == 0:
         return Verdict(
             Status.WARN,
-            f"{HIGH}=0: no limit",
-            "A run may take all memory, and the system may stall or kill processes.",
+            "; ".join(odd) or f"{HIGH}=0: no limit",
+            "Without a limit a run may take all memory; the system may stall or kill processes.",
             "Unset it, and use a smaller batch where memory is short.",
             unset,
             "the whole machine",
         )
+    if odd:
+        reason = "Torch reads as much of a value as is a number, else 0, which is no watermark."
+        return Verdict(Status.WARN, "; ".join(odd), reason, "Unset it.", unset, "memory on mps")
     return ok(f"high {high:g}, low {low:g} of the recommended maximum")
 
 
+def _is_rubbish(value: str) -> bool:
+    try:
+        return float(value) != c_number(value)
+    except ValueError:
+        return True
+
+
 def _others(facts: Facts) -> Verdict:
-    found = {name: value for name, value in _variables(facts).items() if name in EFFECTS}
-    if not found:
+    set_ = _variables(facts)
+    present = [variable for variable in EFFECTS if variable.name in set_]
+    if not present:
         return ok("none is set that changes how torch trains")
-    off = ("", "0")
-    effects = [f"{name}={value}: {EFFECTS[name]}" for name, value in found.items()]
-    harmless = ("CUDA_VISIBLE_DEVICES", "KMP_AFFINITY", "PYTORCH_NVML_BASED_CUDA_CHECK")
-    matter = [name for name, value in found.items() if name not in harmless and value not in off]
+    effects = "; ".join(_effect(variable, set_[variable.name]) for variable in present) + "."
+    matter = [
+        variable for variable in present if variable.alters and variable.acts(set_[variable.name])
+    ]
     if not matter:
-        return ok(", ".join(found), "; ".join(effects) + ".")
+        return ok(", ".join(variable.name for variable in present), effects)
     return Verdict(
         Status.WARN,
-        ", ".join(f"{name}={found[name]}" for name in matter),
-        "; ".join(effects) + ".",
+        ", ".join(f"{variable.name}={set_[variable.name]}" for variable in matter),
+        effects,
         "Unset what you did not mean.",
-        tuple(f"unset {name}" for name in matter),
+        tuple(shell_of(facts.machine).unset_variable(variable.name) for variable in matter),
         "timings and results",
     )
+
+
+def _effect(variable: Variable, value: str) -> str:
+    """What a variable does at a value, as the library that reads it takes it."""
+    return f"{variable.name}={value}: {variable.effect if variable.acts(value) else 'no effect'}"
 
 
 def _threads(facts: Facts) -> Verdict:
     if facts.torch is None:
         return no_torch(facts)
     threads, machine, set_ = facts.torch.threads, facts.machine, _variables(facts)
+    shell = shell_of(machine)
     limited = facts.surroundings.cores_usable if facts.surroundings else None
     usable = limited or machine.cores_logical
     named = [f"{name}={set_[name]}" for name in sorted(set_) if name.endswith("_NUM_THREADS")]
@@ -145,7 +152,7 @@ def _threads(facts: Facts) -> Verdict:
             f"{summary}: more threads than cores",
             f"{reason} A container or the scheduler gives this process {usable} cores.",
             "Set as many threads as there are cores; for one run, write cpu@threads=N.",
-            (f"export OMP_NUM_THREADS={usable}",),
+            (shell.set_variable("OMP_NUM_THREADS", str(usable)),),
             "runs on the CPU",
         )
     if named and threads * 2 <= physical:
@@ -154,7 +161,7 @@ def _threads(facts: Facts) -> Verdict:
             f"{summary}: most cores stay idle",
             reason,
             "Unset the variable; for one run, write cpu@threads=N.",
-            tuple(f"unset {name.partition('=')[0]}" for name in named),
+            tuple(shell.unset_variable(name.partition("=")[0]) for name in named),
             "runs on the CPU",
         )
     return ok(summary, reason)

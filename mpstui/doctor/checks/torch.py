@@ -7,12 +7,13 @@ import re
 from mpstui.doctor.probes import TORCH_MISSING
 from mpstui.domain.facts import DeviceFact, Facts, Need
 from mpstui.domain.findings import Status
+from mpstui.domain.shell import shell_of
 
 from .base import PROBING, Check, Verdict, label, no_torch, not_applicable, ok, unknown
+from .upstream import CUDA_INDEXES, PAIRS, TORCH_FROM, no_wheel, torch_release
 
 GROUP = "Torch"
 
-_INSTALL = "python -m pip install torch torchvision"
 _CUDA_WHEELS = "https://download.pytorch.org/whl/"
 
 
@@ -54,20 +55,46 @@ def _installed(facts: Facts) -> Verdict:
         by = f", by {machine.torch_installer}" if machine.torch_installer else ""
         tag = f"; tag {machine.torch_tag}" if machine.torch_tag else ""
         imported = f"Imported in {facts.torch.import_seconds:.1f} s{by}{tag}."
+        if (torch_release(version) or TORCH_FROM) < TORCH_FROM:
+            return _too_old(facts, version)
         return ok(f"{version}, {origin}, {release(version)}", imported)
     if facts.torch_state == "probing":
         return unknown(f"{machine.torch or 'no package metadata'} {PROBING}")
     if facts.torch_error == TORCH_MISSING:
-        remedy = "Install it."
-        return Verdict(Status.FAIL, "not installed", "", remedy, (_INSTALL,), "every run")
+        why = no_wheel(machine)
+        remedy, commands = _install(facts, "Install it.")
+        return Verdict(Status.FAIL, "not installed", why, remedy, commands, "every run")
+    remedy, commands = _install(
+        facts, "If its installation is damaged, install it afresh.", "--force-reinstall"
+    )
+    reason = " ".join(filter(None, (facts.torch_error, no_wheel(machine))))
+    return Verdict(Status.FAIL, "cannot be imported", reason, remedy, commands, "every run")
+
+
+def _too_old(facts: Facts, version: str) -> Verdict:
+    """A torch that our own metadata refuses; pip installs none such beside mpstui."""
+    least = ".".join(map(str, TORCH_FROM))
+    remedy, commands = _install(facts, "Install a newer one.", "--upgrade")
     return Verdict(
-        Status.FAIL,
-        "cannot be imported",
-        facts.torch_error,
-        "If its installation is damaged, install it afresh.",
-        (f"{_INSTALL} --force-reinstall",),
+        Status.WARN,
+        f"{version} is older than what mpstui asks for, torch>={least}",
+        no_wheel(facts.machine) or "mpstui was not tried with it.",
+        remedy,
+        commands,
         "every run",
     )
+
+
+def _install(facts: Facts, remedy: str, *options: str) -> tuple[str, tuple[str, ...]]:
+    """A remedy that installs torch, where the package index has one for the machine."""
+    machine = facts.machine
+    if not no_wheel(machine):
+        return remedy, (shell_of(machine).pip_install("torch", "torchvision", *options),)
+    if machine.apple_silicon:
+        return "Use an arm64 Python; see arm64 Python.", ()
+    if machine.windows:
+        return "An x86_64 Python runs there under emulation; mpstui was not tried so.", ()
+    return "Build torch from source, or use another machine.", ()
 
 
 def _torchvision(facts: Facts) -> Verdict:
@@ -79,44 +106,40 @@ def _torchvision(facts: Facts) -> Verdict:
             "not installed",
             "The reference pipeline, the article's script as it stands, needs it.",
             "Install it.",
-            ("python -m pip install torchvision",),
+            (shell_of(facts.machine).pip_install("torchvision"),),
         )
     if mismatch := _mismatch(torch or "", vision, facts.machine.torchvision_requires):
         return Verdict(
             Status.WARN,
             mismatch,
-            "torchvision's operators are compiled against one version of torch.",
+            "By torchvision's own metadata."
+            if facts.machine.torchvision_requires
+            else "Torchvision's metadata does not say which torch it needs; its wheels' does.",
             "Install the pair together.",
-            (f"{_INSTALL} --upgrade",),
+            (shell_of(facts.machine).pip_install("torch", "torchvision", "--upgrade"),),
             "the reference pipeline",
         )
     return ok(vision)
 
 
 def _mismatch(torch: str, vision: str, requires: str | None) -> str:
-    """Why the two do not go together; empty when they do, or when no rule is known.
+    """Why the two do not go together; empty when they do, or when it is not known.
 
-    Torchvision's own metadata says which torch it was built for. Where there is none, as in a
-    build from source, 0.(n+15) goes with 2.n, which held from 2.0 on.
+    Torchvision's own metadata says which torch it goes with: one version up to 0.28, and
+    ``torch>=2.14.0`` from 0.29 on. Where there is none, as in a build from source, the wheels of
+    the same torchvision are needs; of one that is not in :data:`PAIRS` nothing is known.
     """
-    mine = _numbers(torch)
-    bounds = re.findall(r"(==|>=|<=|<|>)\s*(\d+(?:\.\d+)*)", requires or "")
-    if mine and bounds:
-        holds = {"==": mine.__eq__, ">=": mine.__ge__, "<=": mine.__le__}
-        holds |= {"<": mine.__lt__, ">": mine.__gt__}
-        if all(holds[sign](_numbers(bound)) for sign, bound in bounds):
-            return ""
-        return f"{vision} needs {requires}, but torch is {torch}"
-    if found := re.match(r"2\.(\d+)\.", torch):
-        pair = f"0.{int(found[1]) + 15}"
-        if not vision.startswith(f"{pair}."):
-            return f"{vision}, but torch {torch} pairs with {pair}"
-    return ""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.version import InvalidVersion, Version
 
-
-def _numbers(version: str) -> tuple[int, ...]:
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(map(int, found[0].split("."))) if found else ()
+    release = re.match(r"0\.\d+(?=\.)", vision)
+    pair = PAIRS.get(release[0]) if release else None
+    needs = requires or (f"torch{pair}" if pair else "torch")
+    try:
+        fits = Requirement(needs).specifier.contains(Version(torch), prereleases=True)
+    except (InvalidRequirement, InvalidVersion):
+        return ""
+    return "" if fits else f"{vision} needs {needs}, but torch is {torch}"
 
 
 def _accelerator(facts: Facts) -> Verdict:
@@ -125,9 +148,9 @@ def _accelerator(facts: Facts) -> Verdict:
     default = facts.torch.default_accelerator
     fact = facts.device(default) if default else None
     if fact is None:
-        reason, remedy = _why_none(facts)
+        reason, remedy, commands = _why_none(facts)
         summary = "no accelerator: runs go to the CPU"
-        return Verdict(Status.WARN, summary, reason, remedy, affects="how fast runs are")
+        return Verdict(Status.WARN, summary, reason, remedy, commands, "how fast runs are")
     if fact.usable is False:
         remedy = "Until it can, runs go to the CPU."
         return Verdict(Status.FAIL, f"{label(fact)} cannot be used", fact.reason, remedy)
@@ -149,24 +172,26 @@ def _usable(facts: Facts, fact: DeviceFact) -> Verdict:
     return Verdict(Status.WARN, f"{label(fact)} is usable, {names} not", others)
 
 
-def _why_none(facts: Facts) -> tuple[str, str]:
+def _why_none(facts: Facts) -> tuple[str, str, tuple[str, ...]]:
     """Why there is no accelerator, and what could be done about it."""
     devices = facts.torch.devices if facts.torch else ()
     idle = [fact for fact in devices if fact.built and fact.type in ("cuda", "mps", "xpu")]
     if not idle:
-        return (
-            "This torch was built for the CPU only.",
+        remedy = (
             "On a machine with a GPU, install the wheel for it: "
-            "https://pytorch.org/get-started/locally/",
+            "https://pytorch.org/get-started/locally/"
         )
+        return "This torch was built for the CPU only.", remedy, ()
     reason = "; ".join(f"{fact.device}: {fact.reason}" for fact in idle)
     variables = facts.surroundings.variables if facts.surroundings else {}
-    if "CUDA_VISIBLE_DEVICES" in reason or "CUDA_VISIBLE_DEVICES" in variables:
-        return reason, "If there is an NVIDIA GPU, unset CUDA_VISIBLE_DEVICES, which may hide it."
+    visible = "CUDA_VISIBLE_DEVICES"
+    if visible in reason or visible in variables:
+        command = shell_of(facts.machine).unset_variable(visible)
+        return reason, f"If there is an NVIDIA GPU, {visible} may hide it: unset it.", (command,)
     if any(fact.type == "mps" for fact in idle):
-        return reason, "See MPS available."
+        return reason, "See MPS available.", ()
     driver = "https://www.nvidia.com/Download/index.aspx"
-    return reason, f"If there is an NVIDIA GPU, install its current driver: {driver}"
+    return reason, f"If there is an NVIDIA GPU, install its current driver: {driver}", ()
 
 
 def _cuda_driver(facts: Facts) -> Verdict:
@@ -185,33 +210,46 @@ def _cuda_driver(facts: Facts) -> Verdict:
     name = f"driver {loaded}" if loaded else "the driver"
     if int(torch.cuda_driver.partition(".")[0]) >= int(torch.cuda.partition(".")[0]):
         return ok(f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}")
-    older = torch.cuda_driver.partition(".")[0]
-    wheel = {"12": "cu126", "11": "cu118"}.get(older)
-    index = f"{_INSTALL} --force-reinstall --index-url {_CUDA_WHEELS}{wheel}"
+    remedy, commands = _cuda_wheel(facts)
     return Verdict(
         Status.FAIL,
         f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}",
         "A driver runs what was built for its own CUDA major version or an older one.",
-        "Update the driver (https://www.nvidia.com/Download/index.aspx)"
-        + (", or install a torch for the older CUDA." if wheel else "."),
-        (index,) if wheel else (),
+        remedy,
+        commands,
         "every run on cuda",
     )
+
+
+def _cuda_wheel(facts: Facts) -> tuple[str, tuple[str, ...]]:
+    """How to get a torch for the driver that is there; a driver that says nothing runs them all."""
+    driver = facts.torch.cuda_driver if facts.torch else None
+    newest = max(CUDA_INDEXES)
+    major = int(driver.partition(".")[0]) if driver else newest
+    runs = [cuda for cuda in CUDA_INDEXES if cuda <= major]
+    update = "Update the driver (https://www.nvidia.com/Download/index.aspx)"
+    if not runs:
+        least = ".".join(map(str, TORCH_FROM))
+        return f"{update}. No torch from {least} on is known for CUDA {major}.", ()
+    index = f"{_CUDA_WHEELS}{CUDA_INDEXES[max(runs)]}"
+    words = ("torch", "torchvision", "--force-reinstall", "--index-url", index)
+    command = shell_of(facts.machine).pip_install(*words)
+    if max(runs) < newest:
+        return f"{update}, or install a torch for CUDA {max(runs)}.", (command,)
+    return "Install a wheel for CUDA.", (command,)
 
 
 def _without_cuda(facts: Facts, loaded: str | None) -> Verdict:
     if loaded is None:
         return not_applicable("this torch was built without CUDA, and no NVIDIA driver is loaded")
     torch = facts.torch.version if facts.torch else ""
-    command = f"{_INSTALL} --force-reinstall"
-    if facts.machine.platform.startswith("Windows") or torch.endswith("+cpu"):
-        command += f" --index-url {_CUDA_WHEELS}cu130"
+    remedy, commands = _cuda_wheel(facts)
     return Verdict(
         Status.FAIL,
         f"NVIDIA driver {loaded} is loaded, but torch {torch} was built without CUDA",
         "A CPU-only wheel was installed on a machine with an NVIDIA GPU.",
-        "Install a wheel for CUDA.",
-        (command,),
+        remedy,
+        commands,
         "every run on cuda",
     )
 

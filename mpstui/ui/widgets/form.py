@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from mpstui.domain.devices import DeviceSpec, parse_devices
 from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import Facts
 from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag
+from mpstui.domain.shell import local_shell
 from mpstui.domain.workloads import WORKLOADS
 from mpstui.runs.class_file import WORKLOAD, read_file
 
@@ -258,7 +258,8 @@ class ConfigForm(Vertical):
 
 def command_line(config: RunConfig, specs: Sequence[DeviceSpec]) -> str:
     """The command that asks for the same as the form; defaults are left out."""
-    devices = ",".join(str(spec) for spec in specs)
+    quote = local_shell().quote
+    devices = quote(",".join(str(spec) for spec in specs))
     command = f"mpstui compare --devices {devices}"
     if len(specs) == 1:
         command = f"mpstui train --device {devices}"
@@ -269,7 +270,7 @@ def command_line(config: RunConfig, specs: Sequence[DeviceSpec]) -> str:
         if not asked or (name == "mode" and len(specs) == 1):
             continue
         flag = f"--{name.replace('_', '-')}"
-        command += f" {flag}" if isinstance(field, Flag) else f" {flag} {shlex.quote(_text(value))}"
+        command += f" {flag}" if isinstance(field, Flag) else f" {flag} {quote(_text(value))}"
     return command
 
 

@@ -1,0 +1,193 @@
+"""Environment variables that change how torch trains, each read as the library itself reads it.
+
+The readings of torch's own variables were taken from its source and checked against the machine
+code of ``libtorch_cpu.dylib`` in the macOS wheels of torch 2.9.0 to 2.15.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"
+HIGH = "PYTORCH_MPS_HIGH_WATERMARK_RATIO"
+LOW = "PYTORCH_MPS_LOW_WATERMARK_RATIO"
+FAST_MATH = "PYTORCH_MPS_FAST_MATH"
+
+
+class Variable(NamedTuple):
+    """A variable that does something while it is set to a value that counts."""
+
+    name: str
+    acts: Callable[[str], bool]
+    """Whether a value has the effect."""
+    effect: str
+    source: str
+    """The code or document that reads it."""
+    alters: bool = True
+    """Whether the effect touches results, timings or output; False for a selection of hardware."""
+
+
+def c_number(text: str) -> float:
+    """A number as C's ``strtod`` reads it: the longest prefix that is one, else 0.
+
+    Torch reads the watermark ratios so: an empty or malformed value is 0, which means *no limit*.
+    """
+    match = re.match(
+        r"\s*[+-]?(?:0[xX][0-9a-fA-F]+|inf(?:inity)?|nan|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)",
+        text,
+        re.ASCII | re.IGNORECASE,
+    )
+    if match is None:
+        return 0.0
+    number = match[0].strip()
+    return float(int(number, 16)) if "0x" in number.lower() else float(number)
+
+
+def c_integer(text: str) -> int:
+    """An integer as C's ``strtol`` reads it with base 0, else 0."""
+    match = re.match(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|\d+)", text, re.ASCII)
+    if match is None:
+        return 0
+    sign, digits = match.groups()
+    base = 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") else 10
+    usable = re.match(r"[0-7]+", digits) if base == 8 else None  # "08" is 0 followed by rubbish
+    return int(f"{sign}{usable[0] if usable else digits}", base)
+
+
+def anything_but_zero(text: str) -> bool:
+    """Torch's ``get_env(name) != "0"``: an empty value counts as on."""
+    return text != "0"
+
+
+def set_at_all(text: str) -> bool:
+    """Torch's ``has_env(name)``: any value counts, ``0`` too."""
+    return True
+
+
+def _exactly(value: str) -> Callable[[str], bool]:
+    return lambda text: text == value
+
+
+def _bits(text: str) -> bool:
+    return c_integer(text) != 0
+
+
+def _openmp_true(text: str) -> bool:
+    # __kmp_str_match_true of LLVM's OpenMP: a prefix of these words, in any case.
+    word = text.strip().lower()
+    return word in ("1", ".true.", ".t.") or any(
+        len(word) >= least and whole.startswith(word)
+        for whole, least in (("true", 1), ("on", 2), ("yes", 1), ("enabled", 1))
+    )
+
+
+def _not_empty(text: str) -> bool:
+    return text != ""
+
+
+MPS_FALLBACK = Variable(
+    FALLBACK,
+    anything_but_zero,
+    "ops that MPS lacks run on the CPU",
+    "aten/src/ATen/mps/MPSFallback.mm, TORCH_LIBRARY_IMPL(_, MPS, m)",
+)
+
+EFFECTS = (
+    Variable(
+        FAST_MATH,
+        anything_but_zero,
+        "Metal kernels round more coarsely",
+        "aten/src/ATen/native/mps/OperationUtils.mm, MetalShaderLibrary::compileLibrary",
+    ),
+    Variable(
+        "PYTORCH_MPS_PREFER_METAL",
+        set_at_all,
+        "products take Metal kernels in MPSGraph's place",
+        "aten/src/ATen/native/mps/operations/LinearAlgebra.mm, use_metal_mm",
+    ),
+    Variable(
+        "PYTORCH_MPS_DISABLE_PREFILL_ATTENTION",
+        anything_but_zero,
+        "attention takes its general kernel in the prefill kernel's place (torch 2.13 and later)",
+        "aten/src/ATen/native/mps/operations/Attention.mm, _scaled_dot_product_attention_math_mps",
+    ),
+    Variable(
+        "PYTORCH_MPS_METAL_VERSION",
+        lambda text: text in ("3.1", "3.2", "4.0"),
+        "shaders are compiled for that Metal version in place of the system's (torch 2.15)",
+        "aten/src/ATen/mps/MPSDevice.mm, metal_language_version",
+    ),
+    Variable(
+        "PYTORCH_DEBUG_MPS_ALLOCATOR",
+        _bits,
+        "the allocator writes a line for each block",
+        "aten/src/ATen/mps/MPSAllocator.mm, init_allocator",
+    ),
+    Variable(
+        "PYTORCH_MPS_LOG_PROFILE_INFO",
+        _bits,
+        "MPS's profiler logs ops, kernels and copies, which slows them down",
+        "aten/src/ATen/mps/MPSProfiler.mm, MPSProfiler::MPSProfiler",
+    ),
+    Variable(
+        "PYTORCH_MPS_TRACE_SIGNPOSTS",
+        _bits,
+        "MPS's profiler emits signposts for Instruments, which slows ops down",
+        "aten/src/ATen/mps/MPSProfiler.mm, MPSProfiler::MPSProfiler",
+    ),
+    Variable(
+        "CUDA_VISIBLE_DEVICES",
+        set_at_all,
+        "hides and renumbers NVIDIA GPUs",
+        "CUDA C++ Programming Guide, CUDA Environment Variables",
+        alters=False,
+    ),
+    Variable(
+        "CUDA_LAUNCH_BLOCKING",
+        _bits,
+        "every kernel is waited for: timings are not those of training",
+        "CUDA C++ Programming Guide, CUDA Environment Variables",
+    ),
+    Variable(
+        "PYTORCH_NVML_BASED_CUDA_CHECK",
+        _exactly("1"),
+        "CUDA is looked for through NVML",
+        "torch/cuda/__init__.py, _nvml_based_avail",
+        alters=False,
+    ),
+    Variable(
+        "NVIDIA_TF32_OVERRIDE",
+        _exactly("0"),
+        "NVIDIA's libraries never use TF32, whatever the program asks for",
+        "cuBLAS documentation, Tensor Core usage; only 0 has a documented meaning",
+    ),
+    Variable(
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        _exactly("1"),
+        "products of float32 start out with TF32 allowed",
+        "aten/src/ATen/Context.h; c10::utils::check_env takes 0 and 1 only",
+    ),
+    Variable(
+        "KMP_AFFINITY",
+        _not_empty,
+        "threads are pinned to cores",
+        "LLVM OpenMP runtime, Environment Variables",
+        alters=False,
+    ),
+    Variable(
+        "KMP_DUPLICATE_LIB_OK",
+        _openmp_true,
+        "hides that two OpenMP runtimes are loaded; results can be wrong",
+        "LLVM OpenMP runtime, kmp_settings.cpp",
+    ),
+)
+"""What else changes training; the fallback, the watermarks and the threads have checks of their
+own."""
+
+NUMBERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Thread counts."""
+
+VARIABLES = (FALLBACK, HIGH, LOW, *(variable.name for variable in EFFECTS), *NUMBERS)
+"""The names that a reading of the surroundings keeps; no other variable is looked at."""
