@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import DeviceUnavailable
+from mpstui.domain.variables import FAST_MATH, anything_but_zero
 
 
 def host_room() -> int:
@@ -189,10 +190,10 @@ class Mps(Accelerator):
 
     @override
     def lower_precision(self, precision: str) -> list[tuple[str, str]]:
-        found = super().lower_precision(precision)
-        if os.environ.get("PYTORCH_MPS_FAST_MATH", "0") == "1":
-            found.append(("fast math", "unset PYTORCH_MPS_FAST_MATH"))
-        return found
+        causes = super().lower_precision(precision)
+        if anything_but_zero(os.environ.get(FAST_MATH, "0")):
+            causes.append(("fast math", f"unset {FAST_MATH}"))
+        return causes
 
 
 _BACKENDS: dict[str, type[Backend]] = {

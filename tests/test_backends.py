@@ -108,6 +108,33 @@ def test_mps_asks_torchs_own_mps_module(monkeypatch: pytest.MonkeyPatch) -> None
     assert elsewhere.calls == []
 
 
+@pytest.mark.parametrize(
+    ("recommended", "driver", "room"),
+    [(8 << 30, 1 << 30, 7 << 29), (64 << 30, 0, 10 << 30), (1 << 30, 1 << 30, 0)],
+)
+def test_room_on_mps_is_what_metal_recommends_and_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, recommended: int, driver: int, room: int
+) -> None:
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", Facts(recommended))
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", Facts(driver))
+    monkeypatch.setattr(backends, "host_room", Facts(10 << 30))
+    assert Mps(parse_device("mps")).room() == room
+
+
+@pytest.mark.parametrize(
+    ("value", "named"), [(None, False), ("0", False), ("1", True), ("", True), ("off", True)]
+)
+def test_fast_math_is_on_as_torch_reads_it(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, named: bool
+) -> None:
+    if value is None:
+        monkeypatch.delenv("PYTORCH_MPS_FAST_MATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTORCH_MPS_FAST_MATH", value)
+    causes = Mps(parse_device("mps")).lower_precision("float32")
+    assert [cause for cause, _ in causes] == ["fast math"] * named
+
+
 def test_mps_gives_the_loader_no_pinned_memory_and_no_workers() -> None:
     assert Mps.loader_options == Backend.loader_options == {}
     assert Cuda.loader_options == {"num_workers": 1, "pin_memory": True}
