@@ -201,7 +201,7 @@ def stopped_run() -> str:
             gate.stop("enough")
         return objective(*arguments)
 
-    Vae.objective = objective_that_stops  # type: ignore[method-assign]
+    Vae.objective = objective_that_stops  # type: ignore[assignment,method-assign]
     with LogWriter(run.events) as log:
         train_run(run, gate, Diary(run, log))
     return run.id

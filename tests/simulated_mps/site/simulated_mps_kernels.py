@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 
 Tensor = torch.Tensor
 Ints = Sequence[int]
 
-_LIBRARIES: list[torch.library.Library] = []  # a kernel is gone when its library is collected
+Library: Any = torch.library.Library  # torch leaves it untyped
+_LIBRARIES: list[Any] = []  # a kernel is gone when its library is collected
 
 
 def register() -> None:
     """Define the ops of this module."""
-    host = torch.library.Library("simulated_mps", "DEF")
+    host = Library("simulated_mps", "DEF")
     for kernel in (
         *(_mps_convolution, _mps_convolution_transpose),
         *(mps_convolution_backward, mps_convolution_transpose_backward),
@@ -30,7 +32,7 @@ def register() -> None:
         schema = str(getattr(torch.ops.aten, kernel.__name__).default._schema)
         host.define(schema.removeprefix("aten::"))
         host.impl(kernel.__name__, kernel, "CPU")
-    device = torch.library.Library("aten", "IMPL")
+    device = Library("aten", "IMPL")
     device.impl("convolution_overrideable", convolution, "MPS")
     device.impl("convolution_backward_overrideable", convolution_backward, "MPS")
     for key in ("MPS", "AutogradMPS"):
@@ -55,8 +57,10 @@ def convolution(
 ) -> Tensor:
     """As ``ConvBackend::Mps`` in ATen/native/Convolution.cpp."""
     aten = torch.ops.aten
+    output: Tensor
     if not transposed:
-        return aten._mps_convolution(input, weight, bias, padding, stride, dilation, groups)
+        output = aten._mps_convolution(input, weight, bias, padding, stride, dilation, groups)
+        return output
     output = aten._mps_convolution_transpose(
         input, weight, padding, output_padding, stride, dilation, groups
     )
