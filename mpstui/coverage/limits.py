@@ -94,6 +94,7 @@ LIMITS = (
     ),
 )
 
+
 class Refusal(NamedTuple):
     """A call of a function that MPS refuses; the ops that the CPU runs for it do not show it."""
 

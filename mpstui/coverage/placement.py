@@ -23,9 +23,9 @@ from .limits import REFUSED_DTYPES, refusal_of
 
 MPS = torch.device("mps", 0)
 
-_DEVICE = torch.Tensor.device.__get__  # type: ignore[attr-defined]
-_IS_MPS = torch.Tensor.is_mps.__get__  # type: ignore[attr-defined]
-_IS_CPU = torch.Tensor.is_cpu.__get__  # type: ignore[attr-defined]
+_DEVICE = torch.Tensor.device.__get__  # type: ignore[attr-defined, unused-ignore]
+_IS_MPS = torch.Tensor.is_mps.__get__  # type: ignore[attr-defined, unused-ignore]
+_IS_CPU = torch.Tensor.is_cpu.__get__  # type: ignore[attr-defined, unused-ignore]
 _MOVES = (torch.Tensor.to, torch.Tensor.cpu)
 _TO_NUMPY = (torch.Tensor.numpy, torch.Tensor.__array__)
 
@@ -56,7 +56,7 @@ class Placement(TorchFunctionMode):
         """Count tensors as being on MPS, with all that share their storage."""
         for value in values:
             for storage in _storages(value):
-                self._storages[storage._cdata] = StorageWeakRef(storage)
+                self._storages[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
 
     def take(self, values: Iterable[torch.Tensor]) -> None:
         """Count them as being on the CPU."""
@@ -134,7 +134,7 @@ class Placement(TorchFunctionMode):
 
 
 def _makes(func: Any) -> bool:
-    """Whether a function of ``torch`` makes tensors of nothing: ``zeros``, ``tensor``, ``randn``."""
+    """Whether a function is one of ``torch``: without a tensor it is a factory, as ``zeros``."""
     return getattr(torch, getattr(func, "__name__", ""), None) is func
 
 
@@ -156,7 +156,9 @@ def _target(args: Any, kwargs: dict[str, Any]) -> torch.device | None:
 def _on_cpu(values: Any) -> Any:
     """Arguments with ``mps`` replaced, since there is none here."""
     values = tree_map_only(torch.device, lambda each: _here(each), values)
-    return tree_map_only(str, lambda each: "cpu" if each.partition(":")[0] == "mps" else each, values)
+    return tree_map_only(
+        str, lambda each: "cpu" if each.partition(":")[0] == "mps" else each, values
+    )
 
 
 def _here(device: torch.device) -> torch.device:

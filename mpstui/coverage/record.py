@@ -2,7 +2,7 @@
 
 ::
 
-    with recording(table, [*model.parameters(), images]) as recorder:
+    with recording(table, {**dict(model.named_parameters()), "images": images}) as recorder:
         with recorder.phase("forward"):
             loss = objective(model, images)
     coverage.ops = recorder.ops()
@@ -14,7 +14,7 @@ device. (``torch.utils._python_dispatch``; aten/src/ATen/core/dispatch/README.md
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -50,44 +50,37 @@ class Recorder(TorchDispatchMode):
 
     Args:
         table: Of the version that is asked about.
-        on_mps: The tensors that are on MPS from the start.
+        on_mps: The tensors that are on MPS from the start, by name.
     """
 
-    def __init__(self, table: KernelTable, on_mps: Iterable[torch.Tensor]) -> None:
+    def __init__(self, table: KernelTable, on_mps: Mapping[str, torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._table = table
         self._phase = "setup"
-        self._failed = ""
         self._noted = 0
         self._opened = ""
         """The composite op that is being opened."""
         self._uses: dict[tuple[str, Support, str, str], dict[tuple[str, str, str], int]] = {}
-        on_mps = list(on_mps)
-        self.placement = Placement(on_mps, table.torch, self.refuse)
-        for value in on_mps:
-            dtype = str(value.dtype).removeprefix("torch.")
-            if dtype in REFUSED_DTYPES:
-                self.refuse("Tensor.to", f"refuses {dtype}: MPS has no such dtype")
+        self.placement = Placement(on_mps.values(), table.torch, self.refuse)
+        for dtype in REFUSED_DTYPES:
+            names = [name for name, value in on_mps.items() if value.dtype is getattr(torch, dtype)]
+            if names:
+                place = ("setup", "", ", ".join(names))
+                reason = f"refuses {dtype}: MPS has no such dtype"
+                self._uses["Tensor.to", Support.REFUSED, reason, ""] = {place: len(names)}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """What runs within it belongs to a phase: ``forward``, ``backward``, …"""
+        """What runs within it belongs to a phase: ``forward``, ``backward`` and so on."""
         before, self._phase = self._phase, name
         try:
             yield
-        except BaseException:
-            self._failed = name
-            raise
         finally:
             self._phase = before
 
     def refuse(self, op: str, reason: str) -> None:
         """Note a call that raises an error on MPS although no kernel is missing."""
         self._note(op, Support.REFUSED, reason)
-
-    def where(self) -> str:
-        """The phase that an error came from, as the beginning of its message."""
-        return f"in {self._failed}: " if self._failed else ""
 
     def ops(self) -> tuple[OpUse, ...]:
         """What was recorded, in the order of the first call."""
@@ -132,7 +125,7 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _open(self, func: Any, key: str, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run a composite op by the kernel that makes it of others, which are seen in their turn."""
+        """Run a composite op by the kernel that makes it of others: those are seen in their turn."""
         before, self._opened = self._opened, func.name()
         try:
             with self, self.placement.making(True):
@@ -170,7 +163,7 @@ class Recorder(TorchDispatchMode):
 
 
 @contextmanager
-def recording(table: KernelTable, on_mps: Iterable[torch.Tensor]) -> Iterator[Recorder]:
+def recording(table: KernelTable, on_mps: Mapping[str, torch.Tensor]) -> Iterator[Recorder]:
     """Record the ops that run within it.
 
     Attention takes the math path and modules leave their fast paths for evaluation, as on MPS
@@ -178,7 +171,7 @@ def recording(table: KernelTable, on_mps: Iterable[torch.Tensor]) -> Iterator[Re
 
     Args:
         table: Of the version that is asked about.
-        on_mps: The tensors that lie on MPS: parameters, buffers, the batch.
+        on_mps: The tensors that lie on MPS, by name: parameters, buffers, the batch.
     """
     recorder = Recorder(table, on_mps)
     fast = torch.backends.mha.get_fastpath_enabled()

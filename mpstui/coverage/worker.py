@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m mpstui.coverage.worker")
     parser.add_argument("workload")
     parser.add_argument("--torch", default="")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)  # what the user's code prints is no answer
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
             out.flush()
 
         try:
-            say(_cover(asked.workload, asked.torch, say))
+            say(_cover(options.workload, options.torch, say))
         except MpstuiError as error:
             say(Refused(text=str(error), usage=isinstance(error, UsageError)))
     return 0
@@ -47,11 +47,16 @@ def main(arguments: Sequence[str]) -> int:
 def _cover(workload: str, torch: str, say: Say) -> Coverage:
     table = table_of(torch or version("torch"))
     say(Progress(text="importing torch"))
-    from .workload import cover
+    from .workload import cover, in_words
 
     say(Progress(text="recording a training step and an evaluated batch on the CPU"))
-    with tempfile.TemporaryDirectory() as folder:
-        return cover(workload, table, Path(folder))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return cover(workload, table, Path(folder))
+    except MpstuiError:
+        raise
+    except Exception as error:
+        raise MpstuiError(in_words(error)) from error  # the user's model(), for one
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from msgspec.structs import replace
 from torch import nn
 
+from mpstui.divergence.attribution import line_of_error
 from mpstui.divergence.schema import tensors
 from mpstui.domain.config import default_config
 from mpstui.domain.coverage import Coverage
@@ -39,14 +40,13 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
     config = replace(config, batch_size=SAMPLES, test_batch_size=SAMPLES, calibrate="off")
     setup = set_up(config, Dataset(source="embedded"), folder)
     images, labels = next(iter(setup.pipeline.training(torch.arange(SAMPLES), SAMPLES)))
-    on_mps = [*_tensors_of(setup.model), *tensors((images, labels))]
+    on_mps = {**_tensors_of(setup.model), **_batch(images, labels)}
     error = ""
     with recording(table, on_mps) as recorder:
         try:
             _step(setup, recorder, images, labels)
         except Exception as raised:  # noqa: BLE001 - whatever the user's code raises here
-            line = str(raised).partition("\n")[0]
-            error = f"{recorder.where()}{type(raised).__name__}: {line}"
+            error = in_words(raised)
     known = number(table.torch) <= KNOWN_THROUGH
     unknown = f"limits of kernels are written down up to torch {'.'.join(map(str, KNOWN_THROUGH))}"
     return Coverage(
@@ -60,9 +60,7 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
     )
 
 
-def _step(
-    setup: Setup, recorder: Recorder, images: torch.Tensor, labels: torch.Tensor
-) -> None:
+def _step(setup: Setup, recorder: Recorder, images: torch.Tensor, labels: torch.Tensor) -> None:
     setup.model.train()
     with recorder.phase("forward"):
         objective = setup.objective(images, labels)
@@ -76,5 +74,22 @@ def _step(
         setup.score(images, labels)
 
 
-def _tensors_of(model: nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
+def _tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _batch(*parts: object) -> dict[str, torch.Tensor]:
+    names = ("inputs", "targets")
+    return {
+        f"{name} of the batch" + (f" [{number}]" if number else ""): tensor
+        for name, part in zip(names, parts, strict=True)
+        for number, tensor in enumerate(tensors(part))
+    }
+
+
+def in_words(error: BaseException) -> str:
+    """An error of the user's code in a line, with the line of theirs that it came from."""
+    place, line = line_of_error(error), str(error).partition("\n")[0]
+    return (
+        f"{place}: {type(error).__name__}: {line}" if place else f"{type(error).__name__}: {line}"
+    )

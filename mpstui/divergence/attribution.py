@@ -11,6 +11,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +97,16 @@ def line_of(phase: str) -> tuple[str, str]:
         file, line = _made_at(torch._C._current_autograd_node())
     else:
         file, line = _called_from()
-    return (f"{Path(file).name}:{line}", linecache.getline(file, line).strip()) if file else ("", "")
+    return (
+        (f"{Path(file).name}:{line}", linecache.getline(file, line).strip()) if file else ("", "")
+    )
+
+
+def line_of_error(error: BaseException) -> str:
+    """The innermost of the user's lines that an error passed through; empty where there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_model(frame.filename)]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
