@@ -44,7 +44,7 @@ SVD = (
 """Of ``_linalg_svd`` before 2.14, where ``linalg_svd`` is registered by hand and hides it."""
 
 ONLY_CPU = re.compile(r"_?mkldnn_|_?nnpack_|_?slow_conv|.*_for_cpu")
-"""Other kernels that torch calls for CPU tensors alone: what MPS has instead is not written down."""
+"""Other kernels that torch calls for CPU tensors alone: what MPS has instead is not known here."""
 
 
 class Judgement(NamedTuple):

@@ -125,7 +125,7 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _open(self, func: Any, key: str, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run a composite op by the kernel that makes it of others: those are seen in their turn."""
+        """Run a composite op by the kernel that makes it of others, which are then seen."""
         before, self._opened = self._opened, func.name()
         try:
             with self, self.placement.making(True):
