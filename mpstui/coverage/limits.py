@@ -1,9 +1,9 @@
 """What MPS kernels refuse though they are there: dtypes, arguments, macOS versions. No torch here.
 
 Kept by hand: neither the yaml nor the registrations say it. Each entry is a string of
-``libtorch_cpu.dylib`` in the macOS wheels of the versions that it names, of 2.9.0, 2.9.1, 2.10.0,
-2.11.0, 2.12.0, 2.12.1, 2.13.0, 2.14.0, 2.14.1 and 2.15.0 (``strings`` finds them), and its condition
-is that of the source file named beside it.
+``libtorch_cpu.dylib``, found with ``strings``, in the macOS wheels of the versions that it names;
+looked at were those of 2.9.0, 2.9.1, 2.10.0, 2.11.0, 2.12.0, 2.12.1, 2.13.0, 2.14.0, 2.14.1 and
+2.15.0. Its condition is that of the source file named beside it.
 """
 
 from __future__ import annotations

@@ -124,13 +124,10 @@ class Placement(TorchFunctionMode):
         return out
 
     def _check(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        made = [each for each in tensors(out) if _dtype(each) in REFUSED_DTYPES]
-        if not made or any(_dtype(each) in REFUSED_DTYPES for each in tensors((args, kwargs))):
-            return  # None, or not the first: the line that made it is the one to name.
-        for each in made:
-            if self.holds(each):
-                self._refused(_name(func), f"refuses {_dtype(each)}: MPS has no such dtype")
-                return
+        made = [each for each in tensors(out) if _double(each) and self.holds(each)]
+        # Of a chain, the line that made the first one is the one to name.
+        if made and not any(_double(each) and self.holds(each) for each in tensors((args, kwargs))):
+            self._refused(_name(func), f"refuses {_dtype(made[0])}: MPS has no such dtype")
 
 
 def _makes(func: Any) -> bool:
@@ -181,6 +178,10 @@ def _storages(value: torch.Tensor) -> list[Any]:
 def _same_storage(one: torch.Tensor, other: torch.Tensor) -> bool:
     both = {storage._cdata for storage in _storages(other)}
     return any(storage._cdata in both for storage in _storages(one))
+
+
+def _double(value: torch.Tensor) -> bool:
+    return _dtype(value) in REFUSED_DTYPES
 
 
 def _dtype(value: torch.Tensor) -> str:

@@ -122,13 +122,14 @@ def find_version(version: str, known: Sequence[str]) -> str:
     public = version.strip().partition("+")[0]
     if public in known:
         return public
-    newest = [each for each in known if re.fullmatch(r"\d+\.\d+", public)]
-    newest = [each for each in newest if each.startswith(f"{public}.")]
+    newest = [each for each in known if each.rpartition(".")[0] == public]
     if not newest:
-        raise FieldError("torch", f"no table for torch {public or version!r}", ", ".join(known))
+        problem = f"no table for torch {public or repr(version)}"
+        raise FieldError("torch", problem, ", ".join(known))
     return max(newest, key=number)
 
 
+@cache
 def number(version: str) -> tuple[int, ...]:
     """``2.14.1`` as (2, 14, 1)."""
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])

@@ -3,8 +3,9 @@
 ``python -m tests.benchmarks.mps_opinfos`` (it needs ``pip install expecttest``) runs samples of
 each OpInfo in float32, forward and backward, under the recorder, and holds the answers against
 ``torch/testing/_internal/common_mps.py`` and the marks in the database itself: what torch's authors
-see fail and pass on Macs. Those tests leave out what asks for float64, and so does the comparison.
-It takes some minutes, and prints each op of which the two disagree.
+see fail and pass on Macs. Those tests leave samples out that ask for float64, so an op of which
+MPS refuses that alone agrees either way. It takes some minutes, and prints each op of which the two
+disagree.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch.utils._pytree import tree_map_only
 
@@ -29,6 +31,10 @@ from mpstui.domain.coverage import Coverage
 
 SAMPLES = 40
 UNIMPLEMENTED = "UNIMPLEMENTED_XFAILLIST"
+
+NUMBERS = ("native_group_norm", "svd_lowrank")
+"""Ops whose tests fail for the numbers that they give: no kernel is missing. Of the first the
+database says so; the second draws at random and compares singular vectors."""
 
 
 def main(only: list[str]) -> int:
@@ -47,8 +53,11 @@ def main(only: list[str]) -> int:
             untold += 1
             print(f"- {name}: {coverage.verdict[:150]}")
             continue
-        fails = name in unimplemented or _marked(info)
-        if coverage.runs == (not fails):
+        fails = (name in unimplemented or _marked(info)) and name not in NUMBERS
+        without = msgspec.structs.replace(
+            coverage, ops=tuple(op for op in coverage.ops if "float64" not in op.reason)
+        )
+        if (not fails) in (coverage.runs, without.runs):
             agreed += 1
         else:
             wrong += 1
@@ -98,7 +107,7 @@ def _record(info: Any) -> Coverage:
                         loss.backward()
             except Exception as raised:  # noqa: BLE001
                 error = f"{type(raised).__name__}: {raised}".partition("\n")[0]
-        ops |= {op.op: op for op in recorder.ops() if "float64" not in op.reason}
+        ops |= {op.op: op for op in recorder.ops()}
     return Coverage(
         workload=info.name,
         torch=table.torch,

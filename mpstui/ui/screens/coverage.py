@@ -77,16 +77,19 @@ class CoverageScreen(ModalScreen[None]):
         self.action_ask()
 
     def on_unmount(self) -> None:
-        """Let nothing go on that nobody waits for."""
-        if self._covering is not None:
-            self._covering.stop()
+        """Let nothing go on that is no longer waited for."""
+        self._stop()
+
+    def _stop(self) -> None:
+        covering, self._covering = self._covering, None
+        if covering is not None:
+            covering.stop()
 
     @on(Input.Submitted)
     def action_ask(self) -> None:
         """Ask about the workload that is typed, with the torch that is typed."""
-        if self._covering is not None:
-            self._covering.stop()
-        self._coverage = self._covering = None
+        self._stop()
+        self._coverage = None
         self.query_one("#ops", Static).update("")
         workload = self.query_one("#covered", Input).value.strip()
         version = self.query_one("#version", Input).value.strip()
@@ -116,14 +119,14 @@ class CoverageScreen(ModalScreen[None]):
             app.call_from_thread(self._end, covering, answer)
 
     def _progress(self, covering: Covering, text: str) -> None:
-        if self.is_mounted and covering is self._covering:
+        if covering is self._covering:
             self.query_one("#verdict", Static).update(
                 Content.styled(f"▸ {text} …", "$text-primary")
             )
 
     def _end(self, covering: Covering, answer: Coverage | str) -> None:
-        if not self.is_mounted or covering is not self._covering:
-            return
+        if covering is not self._covering:
+            return  # another question was put since, or the screen was closed
         self._covering = None
         if isinstance(answer, str):
             self._fail(answer)
@@ -155,4 +158,5 @@ class CoverageScreen(ModalScreen[None]):
 
     def action_close(self) -> None:
         """Close it; an answer that is not there yet is no longer waited for."""
+        self._stop()
         self.dismiss()
