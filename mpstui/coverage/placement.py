@@ -26,7 +26,7 @@ MPS = torch.device("mps", 0)
 _DEVICE = torch.Tensor.device.__get__  # type: ignore[attr-defined, unused-ignore]
 _IS_MPS = torch.Tensor.is_mps.__get__  # type: ignore[attr-defined, unused-ignore]
 _IS_CPU = torch.Tensor.is_cpu.__get__  # type: ignore[attr-defined, unused-ignore]
-_MOVES = (torch.Tensor.to, torch.Tensor.cpu)
+_MOVES = (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.type_as)
 _TO_NUMPY = (torch.Tensor.numpy, torch.Tensor.__array__)
 
 Note = Callable[[str, str], None]
@@ -94,7 +94,7 @@ class Placement(TorchFunctionMode):
         if func in _TO_NUMPY and any(held):
             words = "raises TypeError: a tensor on MPS has to be moved with .cpu() first"
             self._refused(f"Tensor.{func.__name__}", words)
-        target = torch.device("cpu") if func is torch.Tensor.cpu else _target(args, kwargs)
+        target = self._target(func, args, kwargs)
         if target is None:
             # A factory without device= makes its tensor on the CPU.
             with self.making(any(held) if held or _makes(func) else self.placing):
@@ -106,6 +106,18 @@ class Placement(TorchFunctionMode):
                 out = self._moved(func, out, args, target)
         self._check(func, args, kwargs, out)
         return out
+
+    def _target(self, func: Any, args: Any, kwargs: dict[str, Any]) -> torch.device | None:
+        """The device that a call makes its result on, where it says so."""
+        if func is torch.Tensor.cpu:
+            return torch.device("cpu")
+        other = args[1] if len(args) > 1 else kwargs.get("other")
+        if func in _MOVES and isinstance(other, torch.Tensor):
+            return MPS if self.holds(other) else torch.device("cpu")
+        named = _named(args, kwargs)
+        if named is None and func is torch.Tensor.new_tensor and self.holds(args[0]):
+            return MPS  # the only one of its kind that no op makes
+        return named
 
     def _answer(self, func: Any, args: Any) -> Any:
         if not self.holds(args[0]):
@@ -135,8 +147,8 @@ def _makes(func: Any) -> bool:
     return getattr(torch, getattr(func, "__name__", ""), None) is func
 
 
-def _target(args: Any, kwargs: dict[str, Any]) -> torch.device | None:
-    """The device that a call asks for."""
+def _named(args: Any, kwargs: dict[str, Any]) -> torch.device | None:
+    """The device that a call names."""
     named = kwargs.get("device")
     if named is None:
         named = next((each for each in args if isinstance(each, torch.device)), None)

@@ -29,6 +29,7 @@ from mpstui.domain.coverage import OpUse, Support, Use
 from .judge import DENSE, Judgement, judge
 from .limits import REFUSED_DTYPES, limit_of
 from .placement import Placement
+from .stand_ins import as_on_mps
 from .tables import KernelTable
 
 _LAYOUTS = {
@@ -181,6 +182,7 @@ def recording(table: KernelTable, on_mps: Mapping[str, torch.Tensor]) -> Iterato
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         # Backward knows the lines of its ops in this mode alone.
         stack.enter_context(torch.autograd.set_detect_anomaly(True, check_nan=False))
+        stack.enter_context(as_on_mps())
         stack.enter_context(recorder.placement)
         stack.enter_context(recorder)
         yield recorder

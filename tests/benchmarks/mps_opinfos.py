@@ -27,7 +27,7 @@ from mpstui.coverage.placement import MPS
 from mpstui.coverage.record import recording
 from mpstui.coverage.tables import kernel_table
 from mpstui.divergence.schema import tensors
-from mpstui.domain.coverage import Coverage
+from mpstui.domain.coverage import Coverage, OpUse
 
 SAMPLES = 40
 UNIMPLEMENTED = "UNIMPLEMENTED_XFAILLIST"
@@ -44,7 +44,8 @@ def main(only: list[str]) -> int:
     warnings.simplefilter("ignore")
     unimplemented = listed()
     wrong = agreed = untold = 0
-    for info in op_db:
+    infos: list[Any] = op_db
+    for info in infos:
         name = info.name + info.variant_test_name
         if (only and name not in only) or torch.float32 not in info.supported_dtypes("cpu"):
             continue
@@ -92,7 +93,8 @@ def _marked(info: Any) -> bool:
 
 def _record(info: Any) -> Coverage:
     table = kernel_table(str(torch.__version__))
-    ops, error = {}, ""
+    ops: dict[str, OpUse] = {}
+    error = ""
     samples = info.sample_inputs("cpu", torch.float32, requires_grad=info.supports_autograd)
     for sample in islice(_drawn(samples), SAMPLES):
         here = tensors((sample.input, sample.args, sample.kwargs))
@@ -104,7 +106,7 @@ def _record(info: Any) -> Coverage:
                 loss = sum(each.abs().sum() for each in tensors(out) if each.requires_grad)
                 if isinstance(loss, torch.Tensor) and loss.requires_grad:
                     with recorder.phase("backward"):
-                        loss.backward()
+                        torch.autograd.backward(loss)
             except Exception as raised:  # noqa: BLE001
                 error = f"{type(raised).__name__}: {raised}".partition("\n")[0]
         ops |= {op.op: op for op in recorder.ops()}

@@ -39,7 +39,7 @@ class Constructed:
 
 @pytest.fixture
 def constructed(monkeypatch: pytest.MonkeyPatch) -> type[Constructed]:
-    monkeypatch.setattr(Constructed, "calls", [])
+    monkeypatch.setattr(Constructed, "calls", [], raising=False)
     monkeypatch.setattr(command, "Coverer", Constructed)
     return Constructed
 
@@ -61,7 +61,7 @@ def test_the_exit_status_says_whether_it_runs(
     constructed: type[Constructed],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    constructed.outcome = staticmethod(lambda: coverage)  # type: ignore[assignment]
+    constructed.outcome = staticmethod(lambda: coverage)
     arguments = ["doctor", "--for", "mps", "--workload", "mnist", "--torch", "2.15"]
     assert main(arguments) == code
     out, err = capsys.readouterr()
@@ -73,7 +73,7 @@ def test_the_exit_status_says_whether_it_runs(
 def test_json_and_markdown_go_to_stdout(
     constructed: type[Constructed], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    constructed.outcome = staticmethod(lambda: answer(Support.FALLBACK))  # type: ignore[assignment]
+    constructed.outcome = staticmethod(lambda: answer(Support.FALLBACK))
     arguments = ["doctor", "--for", "mps", "--workload", "vae", "--format"]
     main([*arguments, "json"])
     assert json.loads(capsys.readouterr().out)["runs"] is True
@@ -87,7 +87,7 @@ def test_data_that_cannot_be_read_is_no_answer_about_mps(
     def fail() -> Coverage:
         raise MpstuiError("data.bin: cut short")
 
-    constructed.outcome = staticmethod(fail)  # type: ignore[assignment]
+    constructed.outcome = staticmethod(fail)
     assert main(["doctor", "--for", "mps", "--workload", "mnist"]) == 1
     assert capsys.readouterr().out == "cannot be told: data.bin: cut short\n"
 
@@ -124,7 +124,7 @@ def test_bad_usage_of_the_worker_is_bad_usage_of_the_command(
     def fail() -> Coverage:
         raise UsageError("torch: no table for torch 2.8; allowed: 2.9.0")
 
-    constructed.outcome = staticmethod(fail)  # type: ignore[assignment]
+    constructed.outcome = staticmethod(fail)
     assert main(["doctor", "--for", "mps", "--workload", "mnist", "--torch", "2.8"]) == 2
     assert "no table for torch 2.8; allowed: 2.9.0" in capsys.readouterr().err
 

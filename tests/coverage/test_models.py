@@ -100,7 +100,7 @@ def covered(model: Model, version: str = "2.14.1") -> Coverage:
         with recorder.phase("forward"):
             loss = _loss(net(inputs))
         with recorder.phase("backward"):
-            loss.backward()
+            torch.autograd.backward(loss)
         with recorder.phase("optimizer"):
             optimizer.step()
         net.eval()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from mpstui.coverage.placement import MPS
 from mpstui.coverage.record import Recorder, recording
@@ -39,7 +40,7 @@ def test_each_op_has_its_count_its_phase_and_the_line_that_it_belongs_to() -> No
             loss = model(images).square().sum()
             loss = loss + model(images).sum()
         with recorder.phase("backward"):
-            loss.backward()
+            torch.autograd.backward(loss)
         with recorder.phase("optimizer"):
             optimizer.step()
     ops = {op.op: op for op in recorder.ops()}
@@ -59,17 +60,18 @@ def test_each_op_has_its_count_its_phase_and_the_line_that_it_belongs_to() -> No
 
 def test_what_the_recorder_runs_gives_the_numbers_that_it_gives_without_it() -> None:
     def loss(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        return (model(images).log_softmax(1) * nn.functional.pad(images, (1, 1))[:, :4]).mean()
+        out: torch.Tensor = model(images).log_softmax(1)
+        return (out * nn.functional.pad(images, (1, 1))[:, :4]).mean()
 
     torch.manual_seed(0)
     model, images = nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 4)), torch.randn(6, 5)
     plain = loss(model, images)
-    plain.backward()
+    torch.autograd.backward(plain)
     expected = [parameter.grad.clone() for parameter in model.parameters()]  # type: ignore[union-attr]
     model.zero_grad()
     with recording(TABLE, {**dict(model.named_parameters()), "images": images}):
         recorded = loss(model, images)
-        recorded.backward()
+        torch.autograd.backward(recorded)
     assert torch.equal(plain, recorded)
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         assert torch.equal(parameter.grad, gradient)  # type: ignore[arg-type]
@@ -115,10 +117,39 @@ def test_what_is_copied_to_the_cpu_leaves_the_original_on_mps() -> None:
         lambda: torch.linalg.eig(torch.rand(3, 3).to(torch.device("mps"))),
         lambda: torch.linalg.eig(torch.rand(3, 3, device="mps")),
         lambda: torch.linalg.eig(torch.tensor([[1.0, 2.0], [3.0, 4.0]], device="mps:0")),
+        lambda: torch.linalg.eig(torch.rand(3, 3).to(torch.ones(1, device="mps"))),
+        lambda: torch.linalg.eig(torch.rand(3, 3).type_as(torch.ones(1, device="mps"))),
+        lambda: torch.linalg.eig(torch.ones(1, device="mps").new_tensor([[1.0, 2], [3, 4]])),
+        lambda: torch.linalg.eig(torch.ones(1, device="mps").new_ones(3, 3)),
+        lambda: torch.linalg.eig(torch.rand(3, 3).to("mps").to("cpu").to("mps")),
     ],
 )
 def test_what_is_put_on_mps_is_judged(call: Callable[[], Any]) -> None:
     assert problems(record(call)) == {"aten::linalg_eig": "missing"}
+
+
+def test_code_that_is_written_for_mps_takes_its_branch() -> None:
+    def call(x: torch.Tensor) -> None:
+        assert torch.backends.mps.is_available()
+        torch.mps.synchronize()
+        torch.mps.empty_cache()
+        with torch.autocast(x.device.type, dtype=torch.float16):
+            x.relu()
+
+    assert "aten::relu" in record(call, {"x": torch.ones(3)})
+    assert not torch.backends.mps.is_available()
+
+
+def test_a_checkpointed_block_is_recorded_in_backward_too() -> None:
+    weight, x = nn.Parameter(torch.ones(3, 3)), torch.ones(3, 3)
+    with recording(TABLE, {"weight": weight, "x": x}) as recorder:
+        with recorder.phase("forward"):
+            out = checkpoint(lambda value: (value @ weight).sin().exp(), x, use_reentrant=False)
+            loss = out.sum()
+        with recorder.phase("backward"):
+            torch.autograd.backward(loss)
+    (sin,) = [op for op in recorder.ops() if op.op == "aten::sin"]
+    assert {use.phase for use in sin.uses} == {"forward", "backward"}
 
 
 def test_moving_to_mps_leaves_the_original_on_the_cpu() -> None:

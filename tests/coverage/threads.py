@@ -102,7 +102,7 @@ ROWS = (
     native(
         "max_unpool2d",
         lambda: functional.max_unpool2d(
-            *functional.max_pool2d(r(1, 1, 4, 4), 2, return_indices=True), 2
+            *functional.max_pool2d(r(1, 1, 4, 4), 2, return_indices=True), [2, 2]
         ),
         "#141287 asks; common_mps.py: whole numbers alone",
     ),

@@ -1,0 +1,41 @@
+"""What ``torch.mps`` answers while a step is recorded on a machine without MPS.
+
+Code that takes the branch for MPS asks for these, and so does ``torch.utils.checkpoint``. None of
+them computes anything that a kernel would: they wait, free memory, or keep the random state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """There is no device to wait for."""
+
+
+_MPS = {
+    "synchronize": _nothing,
+    "empty_cache": _nothing,
+    "seed": _nothing,
+    "manual_seed": _nothing,
+    "device_count": lambda: 1,
+    "get_rng_state": lambda device="mps": torch.get_rng_state(),
+    "set_rng_state": lambda state, device="mps": torch.set_rng_state(state),
+}
+
+_BACKEND = {"is_available": lambda: True, "is_built": lambda: True}
+
+
+@contextmanager
+def as_on_mps() -> Iterator[None]:
+    """Within it, ``torch.mps`` answers as where MPS is there."""
+    with ExitStack() as stack:
+        for owner, answers in ((torch.mps, _MPS), (torch.backends.mps, _BACKEND)):
+            for name, answer in answers.items():
+                stack.enter_context(patch.object(owner, name, answer))
+        yield
