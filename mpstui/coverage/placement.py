@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._C import _functorch as functorch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
@@ -175,6 +176,8 @@ def _here(device: torch.device) -> torch.device:
 
 
 def _storages(value: torch.Tensor) -> list[Any]:
+    while functorch.is_functorch_wrapped_tensor(value):  # under vmap, grad and the like
+        value = functorch.get_unwrapped(value)
     if value.layout is torch.sparse_coo:
         return [value._indices().untyped_storage(), value._values().untyped_storage()]
     if value.layout in (torch.sparse_csr, torch.sparse_bsr):

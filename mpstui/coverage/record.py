@@ -43,6 +43,9 @@ _LAYOUTS = {
 _BOOKKEEPING = ("profiler", "prim")
 """Namespaces of ops that compute nothing."""
 
+_PACK = "aten::_pack_padded_sequence"
+"""Its second result, the batch sizes, is on the CPU (aten/src/ATen/native/PackedSequence.cpp)."""
+
 NOT_OPENED = "made of other ops in torch {}; the torch that is installed runs it as one"
 
 
@@ -123,6 +126,8 @@ class Recorder(TorchDispatchMode):
             self._judged(func, judged, args, kwargs)
         written_on_cpu = {id(each) for each in here if not self.placement.holds(each)}
         self.placement.place(each for each in tensors(out) if id(each) not in written_on_cpu)
+        if name == _PACK:
+            self.placement.take([out[1]])
         return out
 
     def _open(self, func: Any, key: str, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
@@ -37,5 +38,7 @@ def as_on_mps() -> Iterator[None]:
     with ExitStack() as stack:
         for owner, answers in ((torch.mps, _MPS), (torch.backends.mps, _BACKEND)):
             for name, answer in answers.items():
+                # Whoever looks behind a decorator, as torch._dynamo does, finds torch's own.
+                answer = wraps(getattr(owner, name))(answer)
                 stack.enter_context(patch.object(owner, name, answer))
         yield

@@ -140,6 +140,29 @@ def test_code_that_is_written_for_mps_takes_its_branch() -> None:
     assert not torch.backends.mps.is_available()
 
 
+def test_a_packed_sequence_keeps_its_batch_sizes_on_the_cpu() -> None:
+    def call(**_: torch.Tensor) -> None:
+        parts = [torch.randn(size, 3, device="mps") for size in (3, 2)]
+        packed = nn.utils.rnn.pack_sequence(parts)
+        assert packed.data.device == MPS
+        assert packed.batch_sizes.device.type == "cpu"
+        nn.LSTM(3, 4).to("mps")(packed)
+
+    assert not problems(record(call))
+
+
+def test_tensors_under_vmap_and_grad_are_on_mps_too() -> None:
+    def loss(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        assert x.device == weight.device == MPS
+        return torch.linalg.eigvals(x * weight).abs().sum()
+
+    def call(weight: torch.Tensor, x: torch.Tensor) -> None:
+        torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight, x)
+
+    ops = record(call, {"weight": torch.ones(1), "x": torch.rand(2, 3, 3)})
+    assert problems(ops) == {"aten::linalg_eig": "missing"}
+
+
 def test_a_checkpointed_block_is_recorded_in_backward_too() -> None:
     weight, x = nn.Parameter(torch.ones(3, 3)), torch.ones(3, 3)
     with recording(TABLE, {"weight": weight, "x": x}) as recorder:
