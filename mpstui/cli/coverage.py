@@ -8,6 +8,7 @@ from mpstui.coverage.asking import Coverer
 from mpstui.coverage.report import as_document, as_markdown, as_text
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import FieldError, MpstuiError, UsageError
+from mpstui.domain.workloads import short_name
 
 FORM = "mnist, vae, or path/to/file.py:Class"
 
@@ -40,8 +41,9 @@ def coverage(workload: str | None, torch: str, form: str, verbose: bool) -> int:
     except UsageError:
         raise
     except MpstuiError as error:
-        sys.stdout.write(f"cannot be told: {error}\n")
-        return 1
+        answer = Coverage(
+            workload=short_name(workload), torch=torch, recorded_with="", error=str(error)
+        )
     sys.stdout.write(_text(answer, form, verbose))
     return answer.exit_code
 

@@ -1,4 +1,4 @@
-"""Ask whether a workload runs on MPS. Whoever asks imports no torch."""
+"""Ask whether a workload runs on MPS. No torch here: a process of its own imports it."""
 
 from __future__ import annotations
 

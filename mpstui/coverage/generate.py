@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     except (OSError, ValueError, ImportError, zipfile.BadZipFile) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    tables = {each: kernel_table(each) for each in versions()}
+    tables = {known: kernel_table(known) for known in versions()}
     tables |= {table.torch: table for table in fresh}
     arguments.out.write_bytes(encode(list(tables.values())))
     for table in fresh:

@@ -38,9 +38,7 @@ PICKED_BY_DEVICE = {
 """Ops that torch chooses by device, and MPS's own; where there are two, the second is the
 transposed convolution."""
 
-SVD = (
-    "linalg.svd falls back to the CPU, linalg.svdvals has no kernel: it cannot be told which it is"
-)
+SVD = "linalg.svd falls back to the CPU, linalg.svdvals has no kernel: it is one of them"
 """Of ``_linalg_svd`` before 2.14, where ``linalg_svd`` is registered by hand and hides it."""
 
 ONLY_CPU = re.compile(r"_?mkldnn_|_?nnpack_|_?slow_conv|.*_for_cpu")

@@ -115,10 +115,10 @@ class Placement(TorchFunctionMode):
         other = args[1] if len(args) > 1 else kwargs.get("other")
         if func in _MOVES and isinstance(other, torch.Tensor):
             return MPS if self.holds(other) else torch.device("cpu")
-        named = _named(args, kwargs)
-        if named is None and func is torch.Tensor.new_tensor and self.holds(args[0]):
+        device = _device_of(args, kwargs)
+        if device is None and func is torch.Tensor.new_tensor and self.holds(args[0]):
             return MPS  # the only one of its kind that no op makes
-        return named
+        return device
 
     def _answer(self, func: Any, args: Any) -> Any:
         if not self.holds(args[0]):
@@ -136,10 +136,13 @@ class Placement(TorchFunctionMode):
         (self.place if target.type == "mps" else self.take)(moved)
         return out
 
+    def _is_double(self, value: torch.Tensor) -> bool:
+        return _dtype(value) in REFUSED_DTYPES and self.holds(value)
+
     def _check(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        made = [each for each in tensors(out) if _double(each) and self.holds(each)]
+        made = [tensor for tensor in tensors(out) if self._is_double(tensor)]
         # Of a chain, the line that made the first one is the one to name.
-        if made and not any(_double(each) and self.holds(each) for each in tensors((args, kwargs))):
+        if made and not any(map(self._is_double, tensors((args, kwargs)))):
             self._refused(_name(func), f"refuses {_dtype(made[0])}: MPS has no such dtype")
 
 
@@ -148,26 +151,26 @@ def _makes(func: Any) -> bool:
     return getattr(torch, getattr(func, "__name__", ""), None) is func
 
 
-def _named(args: Any, kwargs: dict[str, Any]) -> torch.device | None:
+def _device_of(args: Any, kwargs: dict[str, Any]) -> torch.device | None:
     """The device that a call names."""
-    named = kwargs.get("device")
-    if named is None:
-        named = next((each for each in args if isinstance(each, torch.device)), None)
-    if named is None and len(args) > 1 and isinstance(args[1], str):
-        named = args[1]
-    if named is None:
+    device = kwargs.get("device")
+    if device is None:
+        device = next((value for value in args if isinstance(value, torch.device)), None)
+    if device is None and len(args) > 1 and isinstance(args[1], str):
+        device = args[1]
+    if device is None:
         return None
     try:
-        return torch.device(named)
+        return torch.device(device)
     except (RuntimeError, TypeError):
         return None  # another text, such as the mode of a reduction
 
 
 def _on_cpu(values: Any) -> Any:
     """Arguments with ``mps`` replaced, since there is none here."""
-    values = tree_map_only(torch.device, lambda each: _here(each), values)
+    values = tree_map_only(torch.device, _here, values)
     return tree_map_only(
-        str, lambda each: "cpu" if each.partition(":")[0] == "mps" else each, values
+        str, lambda text: "cpu" if text.partition(":")[0] == "mps" else text, values
     )
 
 
@@ -193,10 +196,6 @@ def _storages(value: torch.Tensor) -> list[Any]:
 def _same_storage(one: torch.Tensor, other: torch.Tensor) -> bool:
     both = {storage._cdata for storage in _storages(other)}
     return any(storage._cdata in both for storage in _storages(one))
-
-
-def _double(value: torch.Tensor) -> bool:
-    return _dtype(value) in REFUSED_DTYPES
 
 
 def _dtype(value: torch.Tensor) -> str:

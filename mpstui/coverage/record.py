@@ -5,7 +5,7 @@
     with recording(table, {**dict(model.named_parameters()), "images": images}) as recorder:
         with recorder.phase("forward"):
             loss = objective(model, images)
-    coverage.ops = recorder.ops()
+    ops = recorder.ops()
 
 A dispatch mode sees the ops below autograd. Composite ones are run by the kernel that makes them of
 others, so that those are seen: on a Mac it is the same kernel, since it is registered for every
@@ -124,8 +124,8 @@ class Recorder(TorchDispatchMode):
         else:
             out = func(*args, **kwargs)
             self._judged(func, judged, args, kwargs)
-        written_on_cpu = {id(each) for each in here if not self.placement.holds(each)}
-        self.placement.place(each for each in tensors(out) if id(each) not in written_on_cpu)
+        written_on_cpu = {id(tensor) for tensor in here if not self.placement.holds(tensor)}
+        self.placement.place(t for t in tensors(out) if id(t) not in written_on_cpu)
         if name == _PACK:
             self.placement.take([out[1]])
         return out
@@ -140,10 +140,10 @@ class Recorder(TorchDispatchMode):
             self._opened = before
 
     def _key(self, here: list[torch.Tensor], kwargs: dict[str, Any]) -> str:
-        layouts = [each.layout for each in here] + [kwargs.get("layout")]
-        if any(each.is_nested for each in here):
+        layouts = [tensor.layout for tensor in here] + [kwargs.get("layout")]
+        if any(tensor.is_nested for tensor in here):
             return "NestedTensorMPS"
-        if any(each.is_quantized for each in here):
+        if any(tensor.is_quantized for tensor in here):
             return "QuantizedMPS"
         return next((_LAYOUTS[layout] for layout in layouts if layout in _LAYOUTS), DENSE)
 

@@ -21,25 +21,25 @@ def as_text(coverage: Coverage, verbose: bool = False) -> str:
         verbose: List native ops too.
     """
     lines = [coverage.verdict]
-    shown = _shown(coverage, verbose)
-    if shown:
-        table = [[" ", *HEADINGS], *(row for op in shown for row in _rows(op))]
+    listed_ops = _listed(coverage, verbose)
+    if listed_ops:
+        table = [[" ", *HEADINGS], *(row for op in listed_ops for row in _rows(op))]
         lines += ["", aligned(table, right=(3,))]
-    if reasons := _reasons(shown):
+    if reasons := _reasons(listed_ops):
         lines += ["", *(f"{op}: {reason}" for op, reason in reasons)]
     lines += ["", *summary(coverage, "" if verbose else " (--verbose lists them)")]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def as_markdown(coverage: Coverage, verbose: bool = False) -> str:
     """The same, to be pasted into an issue."""
     lines = [f"### {coverage.workload} on MPS", "", f"**{coverage.verdict}**", ""]
-    shown = _shown(coverage, verbose)
-    if shown:
+    listed_ops = _listed(coverage, verbose)
+    if listed_ops:
         lines += [_row(["", *HEADINGS]), _row(["-"] * (len(HEADINGS) + 1))]
-        lines += [_row(row) for op in shown for row in _rows(op)]
+        lines += [_row(row) for op in listed_ops for row in _rows(op)]
         lines.append("")
-    lines += [f"- `{op}`: {reason}" for op, reason in _reasons(shown)]
+    lines += [f"- `{op}`: {reason}" for op, reason in _reasons(listed_ops)]
     lines += [f"- {line}" for line in summary(coverage)]
     return "\n".join(lines) + "\n"
 
@@ -61,12 +61,13 @@ def summary(coverage: Coverage, how: str = "") -> list[str]:
     lines += [f"! {op.op} {op.reason} ({op.source})" for op in native if op.macos]
     if coverage.macos:
         lines.append(f"MPS of torch {coverage.torch} needs macOS {coverage.macos} or newer")
-    recorded = "a training step and an evaluated batch, on the CPU"
-    lines.append(f"recorded with torch {coverage.recorded_with}: {recorded}; nothing ran on MPS")
+    if coverage.recorded_with:
+        what = "a training step and an evaluated batch, on the CPU; nothing ran on MPS"
+        lines.append(f"recorded with torch {coverage.recorded_with}: {what}")
     return [*lines, *coverage.notes]
 
 
-def _shown(coverage: Coverage, verbose: bool) -> Sequence[OpUse]:
+def _listed(coverage: Coverage, verbose: bool) -> Sequence[OpUse]:
     return (*coverage.problems, *(coverage.of(Support.NATIVE) if verbose else ()))
 
 
@@ -80,10 +81,10 @@ def _rows(op: OpUse) -> list[list[str]]:
 
 def merged(uses: Sequence[Use]) -> list[Use]:
     """One for each of the user's lines, or phase where no line is known, in their order."""
-    found: dict[str, Use] = {}
+    lines: dict[str, Use] = {}
     for use in uses:
-        found.setdefault(use.source or use.phase, use)
-    return list(found.values())
+        lines.setdefault(use.source or use.phase, use)
+    return list(lines.values())
 
 
 def _place(use: Use) -> str:

@@ -6,7 +6,7 @@ them computes anything that a kernel would: they wait, free memory, or keep the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
@@ -19,7 +19,7 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
     """There is no device to wait for."""
 
 
-_MPS = {
+_MPS: dict[str, Callable[..., Any]] = {
     "synchronize": _nothing,
     "empty_cache": _nothing,
     "seed": _nothing,
@@ -29,7 +29,7 @@ _MPS = {
     "set_rng_state": lambda state, device="mps": torch.set_rng_state(state),
 }
 
-_BACKEND = {"is_available": lambda: True, "is_built": lambda: True}
+_BACKEND: dict[str, Callable[..., Any]] = {"is_available": lambda: True, "is_built": lambda: True}
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def as_on_mps() -> Iterator[None]:
     with ExitStack() as stack:
         for owner, answers in ((torch.mps, _MPS), (torch.backends.mps, _BACKEND)):
             for name, answer in answers.items():
-                # Whoever looks behind a decorator, as torch._dynamo does, finds torch's own.
-                answer = wraps(getattr(owner, name))(answer)
-                stack.enter_context(patch.object(owner, name, answer))
+                # torch._dynamo looks behind the decorator: torch's own function is there.
+                stand_in = wraps(getattr(owner, name))(answer)
+                stack.enter_context(patch.object(owner, name, stand_in))
         yield

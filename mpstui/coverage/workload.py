@@ -39,7 +39,8 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
     config = default_config(workload)
     config = replace(config, batch_size=SAMPLES, test_batch_size=SAMPLES, calibrate="off")
     setup = set_up(config, Dataset(source="embedded"), folder)
-    images, labels = next(iter(setup.pipeline.training(torch.arange(SAMPLES), SAMPLES)))
+    samples = torch.arange(min(SAMPLES, setup.pipeline.train_samples))
+    images, labels = next(iter(setup.pipeline.training(samples, len(samples))))
     on_mps = {**_tensors_of(setup.model), **_batch(images, labels)}
     error = ""
     with recording(table, on_mps) as recorder:
@@ -90,6 +91,5 @@ def _batch(*parts: object) -> dict[str, torch.Tensor]:
 def in_words(error: BaseException) -> str:
     """An error of the user's code in a line, with the line of theirs that it came from."""
     place, line = line_of_error(error), str(error).partition("\n")[0]
-    return (
-        f"{place}: {type(error).__name__}: {line}" if place else f"{type(error).__name__}: {line}"
-    )
+    words = f"{type(error).__name__}: {line}"
+    return f"{place}: {words}" if place else words

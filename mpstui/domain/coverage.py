@@ -73,8 +73,8 @@ class OpUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def source(self) -> str:
         """The first line of the user's that calls it; else the phase."""
-        named = next((use.source for use in self.uses if use.source), "")
-        return named or (f"in {self.uses[0].phase}" if self.uses else "")
+        source = next((use.source for use in self.uses if use.source), "")
+        return source or (f"in {self.uses[0].phase}" if self.uses else "")
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="coverage"):
@@ -84,7 +84,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     torch: str
     """The version whose table was asked."""
     recorded_with: str
-    """The version of torch that ran the step, on the CPU."""
+    """The version of torch that ran the step, on the CPU; empty where none did."""
     macos: str = ""
     """The macOS version that MPS needs in that torch."""
     ops: tuple[OpUse, ...] = ()
@@ -126,13 +126,17 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
         if self.error:
             return f"cannot be told: {self.error}"
         if unknown := self.of(Support.UNKNOWN):
-            return f"cannot be told: {_named(unknown, 'is not known', 'are not known')}"
+            return f"cannot be told: {_ops_in_words(unknown, 'is not known', 'are not known')}"
         falls = self.of(Support.FALLBACK)
-        end = f"; {_named(falls, 'falls back', 'fall back')}" if falls else ", every op natively"
+        end = (
+            f"; {_ops_in_words(falls, 'falls back', 'fall back')}"
+            if falls
+            else ", every op natively"
+        )
         return f"runs on MPS {with_torch}{end}"
 
 
-def _named(ops: tuple[OpUse, ...], one: str, several: str) -> str:
+def _ops_in_words(ops: tuple[OpUse, ...], one: str, several: str) -> str:
     noun, verb = ("op", one) if len(ops) == 1 else ("ops", several)
     more = f", {len(ops) - 1} more" if len(ops) > 1 else ""
     return f"{len(ops)} {noun} {verb}: {ops[0].op} at {ops[0].source}{more}"

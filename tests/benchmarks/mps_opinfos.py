@@ -43,7 +43,7 @@ def main(only: list[str]) -> int:
 
     warnings.simplefilter("ignore")
     unimplemented = listed()
-    wrong = agreed = untold = 0
+    wrong = agreed = unknown = 0
     infos: list[Any] = op_db
     for info in infos:
         name = info.name + info.variant_test_name
@@ -51,7 +51,7 @@ def main(only: list[str]) -> int:
             continue
         coverage = _record(info)
         if coverage.error or coverage.runs is None:
-            untold += 1
+            unknown += 1
             print(f"- {name}: {coverage.verdict[:150]}")
             continue
         fails = (name in unimplemented or _marked(info)) and name not in NUMBERS
@@ -63,22 +63,22 @@ def main(only: list[str]) -> int:
         else:
             wrong += 1
             print(f"✗ {name}: {coverage.verdict[:150]}; torch's: {'fails' if fails else 'passes'}")
-    print(f"{agreed} ops as torch's tests say, {wrong} otherwise, {untold} cannot be told")
+    print(f"{agreed} ops as torch's tests say, {wrong} otherwise, {unknown} cannot be told")
     return wrong
 
 
 def listed() -> set[str]:
     """Ops of the list of those that are not implemented in float32."""
     path = Path(torch.__file__).parent / "testing" / "_internal" / "common_mps.py"
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == UNIMPLEMENTED:
             assert isinstance(node.value, ast.Dict)
             for key, value in zip(node.value.keys, node.value.values, strict=True):
                 dtypes = ast.unparse(value)
                 if key is not None and (dtypes == "None" or "float32" in dtypes):
-                    found.add(ast.literal_eval(key))
-    return found
+                    names.add(ast.literal_eval(key))
+    return names
 
 
 def _marked(info: Any) -> bool:
@@ -96,14 +96,16 @@ def _record(info: Any) -> Coverage:
     ops: dict[str, OpUse] = {}
     error = ""
     samples = info.sample_inputs("cpu", torch.float32, requires_grad=info.supports_autograd)
-    for sample in islice(_drawn(samples), SAMPLES):
+    for sample in islice(_samples(samples), SAMPLES):
         here = tensors((sample.input, sample.args, sample.kwargs))
-        with recording(table, {str(number): each for number, each in enumerate(here)}) as recorder:
+        with recording(
+            table, {str(place): tensor for place, tensor in enumerate(here)}
+        ) as recorder:
             try:
                 args, kwargs = _there((sample.args, sample.kwargs))
                 with recorder.phase("forward"):
                     out = info(sample.input, *args, **kwargs)
-                loss = sum(each.abs().sum() for each in tensors(out) if each.requires_grad)
+                loss = sum(t.abs().sum() for t in tensors(out) if t.requires_grad)
                 if isinstance(loss, torch.Tensor) and loss.requires_grad:
                     with recorder.phase("backward"):
                         torch.autograd.backward(loss)
@@ -121,11 +123,11 @@ def _record(info: Any) -> Coverage:
 
 def _there(values: Any) -> Any:
     """Arguments that name the device, with MPS in its place."""
-    values = tree_map_only(torch.device, lambda each: MPS, values)
-    return tree_map_only(str, lambda each: MPS if each == "cpu" else each, values)
+    values = tree_map_only(torch.device, lambda device: MPS, values)
+    return tree_map_only(str, lambda text: MPS if text == "cpu" else text, values)
 
 
-def _drawn(samples: Any) -> Iterator[Any]:
+def _samples(samples: Any) -> Iterator[Any]:
     try:
         yield from samples
     except Exception:  # noqa: BLE001 - a sample that this machine cannot make

@@ -34,7 +34,7 @@ class Constructed:
         return type(self).outcome()
 
     def stop(self) -> None:
-        raise AssertionError("nobody stopped it")
+        raise AssertionError("it was not to be stopped")
 
 
 @pytest.fixture

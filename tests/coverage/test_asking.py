@@ -20,7 +20,7 @@ ANSWER = {
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     """The worker is a script that prints what the test wrote, and notes how it was called."""
     calls: list[list[str]] = []
 
@@ -38,17 +38,17 @@ def worker(tmp_path: Path, *lines: object, status: int = 0) -> None:
     (tmp_path / "worker.py").write_text(text)
 
 
-def test_progress_is_told_and_the_answer_returned(said: list[list[str]], tmp_path: Path) -> None:
+def test_progress_is_told_and_the_answer_returned(calls: list[list[str]], tmp_path: Path) -> None:
     worker(tmp_path, {"type": "progress", "text": "importing torch"}, "stray words", ANSWER)
-    told: list[str] = []
-    coverage = Coverer("mnist", "2.15").run(told.append)
-    assert told == ["importing torch"]
+    progress: list[str] = []
+    coverage = Coverer("mnist", "2.15").run(progress.append)
+    assert progress == ["importing torch"]
     assert coverage.verdict == "runs on MPS with torch 2.15.0, every op natively"
-    assert said == [["mpstui.coverage.worker", "mnist", "--torch", "2.15"]]
+    assert calls == [["mpstui.coverage.worker", "mnist", "--torch", "2.15"]]
 
 
 def test_what_is_wrong_with_the_question_is_bad_usage(
-    said: list[list[str]], tmp_path: Path
+    calls: list[list[str]], tmp_path: Path
 ) -> None:
     worker(tmp_path, {"type": "refused", "text": "torch: no table", "usage": True})
     with pytest.raises(UsageError, match="torch: no table"):
@@ -59,7 +59,7 @@ def test_what_is_wrong_with_the_question_is_bad_usage(
     assert raised.value.exit_code == 1
 
 
-def test_a_worker_that_dies_gives_no_answer(said: list[list[str]], tmp_path: Path) -> None:
+def test_a_worker_that_dies_gives_no_answer(calls: list[list[str]], tmp_path: Path) -> None:
     worker(tmp_path, status=3)
     with pytest.raises(MpstuiError, match="status 3"):
         Coverer("mnist").run(lambda text: None)

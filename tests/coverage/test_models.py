@@ -50,8 +50,8 @@ class Boxes(nn.Module):
 
     def forward(self, boxes: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.scores(boxes)
-        kept = torchvision.ops.nms(boxes, scores[:, 0], 0.5)
-        return scores[kept]
+        survivors = torchvision.ops.nms(boxes, scores[:, 0], 0.5)
+        return scores[survivors]
 
 
 def random(*shape: int) -> torch.Tensor:

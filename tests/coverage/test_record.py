@@ -154,7 +154,8 @@ def test_a_packed_sequence_keeps_its_batch_sizes_on_the_cpu() -> None:
 def test_tensors_under_vmap_and_grad_are_on_mps_too() -> None:
     def loss(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         assert x.device == weight.device == MPS
-        return torch.linalg.eigvals(x * weight).abs().sum()
+        values: torch.Tensor = torch.linalg.eigvals(x * weight)
+        return values.abs().sum()
 
     def call(weight: torch.Tensor, x: torch.Tensor) -> None:
         torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight, x)

@@ -26,7 +26,7 @@ REGISTERED = {
 
 
 def test_each_released_torch_has_the_registrations_of_its_macos_library() -> None:
-    assert {each: len(kernel_table(each).mps) for each in versions()} == REGISTERED
+    assert {version: len(kernel_table(version).mps) for version in versions()} == REGISTERED
 
 
 def test_sparse_kernels_are_those_of_the_macos_library_too() -> None:
@@ -91,7 +91,7 @@ def test_the_newest_is_found_by_number_and_not_by_text() -> None:
 
 
 def test_the_file_is_what_its_own_tables_encode_to() -> None:
-    assert encode([kernel_table(each) for each in versions()]) == FILE.read_bytes()
+    assert encode([kernel_table(version) for version in versions()]) == FILE.read_bytes()
 
 
 def test_an_op_that_comes_goes_and_comes_again_keeps_its_versions() -> None:

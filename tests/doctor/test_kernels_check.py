@@ -20,7 +20,7 @@ def finding(*kernels: str, version: str = "2.14.1", mac: bool = True) -> Finding
         torch=replace(torch(MPS), version=version, mps_kernels=kernels),
         torch_state="known",
     )
-    return next(each for each in findings(facts) if each.id == "mps-kernels")
+    return next(one for one in findings(facts) if one.id == "mps-kernels")
 
 
 def test_a_torch_with_the_kernels_of_its_table_is_ok() -> None:
@@ -29,11 +29,11 @@ def test_a_torch_with_the_kernels_of_its_table_is_ok() -> None:
 
 
 def test_a_difference_is_a_warning_that_names_the_ops_of_both_sides() -> None:
-    found = finding(*(set(KERNELS) - {"relu", "add.Tensor"}), "mode")
-    assert found.status is Status.WARN
-    assert found.summary == "3 ops are not as in the table of torch 2.14.1"
-    assert "2 in the table alone: add.Tensor, relu." in found.reason
-    assert "1 in this torch alone: mode." in found.reason
+    warning = finding(*(set(KERNELS) - {"relu", "add.Tensor"}), "mode")
+    assert warning.status is Status.WARN
+    assert warning.summary == "3 ops are not as in the table of torch 2.14.1"
+    assert "2 in the table alone: add.Tensor, relu." in warning.reason
+    assert "1 in this torch alone: mode." in warning.reason
 
 
 def test_many_differences_are_counted() -> None:
@@ -43,9 +43,9 @@ def test_many_differences_are_counted() -> None:
 
 
 def test_a_version_without_a_table_is_not_held_against_another_ones() -> None:
-    found = finding(*KERNELS, version="2.16.0.dev20261101")
-    assert found.status is Status.UNKNOWN
-    assert found.summary == "no table for torch 2.16.0.dev20261101"
+    warning = finding(*KERNELS, version="2.16.0.dev20261101")
+    assert warning.status is Status.UNKNOWN
+    assert warning.summary == "no table for torch 2.16.0.dev20261101"
 
 
 def test_it_does_not_arise_off_the_mac_or_without_mps() -> None:

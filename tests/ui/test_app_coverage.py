@@ -62,12 +62,12 @@ class Questions:
     """What the app asks, in its order, and what answers."""
 
     def __init__(self, *answers: Coverage | Exception) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.put: list[tuple[str, str]] = []
         self.covering = [Constructed(answer) for answer in answers]
 
     def __call__(self, workload: str, torch: str) -> Covering:
-        self.asked.append((workload, torch))
-        return self.covering[len(self.asked) - 1]
+        self.put.append((workload, torch))
+        return self.covering[len(self.put) - 1]
 
 
 def text(app: MpstuiApp, id: str) -> str:
@@ -99,7 +99,7 @@ async def test_doctor_asks_about_the_last_workload_and_shows_progress_then_verdi
     app.cover = questions
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot, "m")
-        assert questions.asked == [("vae", "")]
+        assert questions.put == [("vae", "")]
         assert text(app, "verdict") == "▸ recording a step …"
         questions.covering[0].go.set()
         await ended(app, pilot)
@@ -138,7 +138,7 @@ async def test_configure_asks_about_the_workload_of_the_form(make_app: MakeApp) 
             if app.screen.query("#plan") and "kernel for every op" in text(app, "plan"):
                 break
         await opened(app, pilot, "ctrl+o")
-        assert questions.asked == [("mnist", "")]
+        assert questions.put == [("mnist", "")]
         questions.covering[0].go.set()
         await ended(app, pilot)
         await pilot.press("escape")
@@ -155,7 +155,7 @@ async def test_another_torch_can_be_typed_and_the_first_answer_comes_too_late(
         await opened(app, pilot, "m")
         app.screen.query_one("#version", Input).focus()
         await pilot.press(*"2.15", "enter")
-        assert questions.asked == [("mnist", ""), ("mnist", "2.15")]
+        assert questions.put == [("mnist", ""), ("mnist", "2.15")]
         assert questions.covering[0].stopped
         questions.covering[1].go.set()
         await ended(app, pilot)

@@ -9,7 +9,7 @@ from mpstui.domain.findings import Status
 
 from .base import Check, Verdict, no_torch, not_a_mac, not_applicable, ok, unknown
 
-NAMED = 5
+FIRST = 5
 """Ops of a difference that are named; the rest are counted."""
 
 GENERATE = "python -m mpstui.coverage.generate"
@@ -48,9 +48,9 @@ def _kernels(facts: Facts) -> Verdict:
 
 
 def _names(ops: frozenset[str]) -> str:
-    named = sorted(ops)[:NAMED]
-    more = f" and {len(ops) - NAMED} more" if len(ops) > NAMED else ""
-    return ", ".join(named) + more
+    first = sorted(ops)[:FIRST]
+    more = f" and {len(ops) - FIRST} more" if len(ops) > FIRST else ""
+    return ", ".join(first) + more
 
 
 CHECKS = (Check("mps-kernels", "Torch", "MPS kernels", Need.TORCH, _kernels),)

@@ -36,9 +36,9 @@ def ops(coverage: Coverage, native: bool) -> Content:
         coverage: What was recorded.
         native: List native ops too.
     """
-    shown = [*coverage.problems, *(coverage.of(Support.NATIVE) if native else ())]
-    width = min(max((len(op.op) for op in shown), default=0), NAME)
-    blocks = [_op(op, width) for op in shown]
+    listed = [*coverage.problems, *(coverage.of(Support.NATIVE) if native else ())]
+    width = min(max((len(op.op) for op in listed), default=0), NAME)
+    blocks = [_op(op, width) for op in listed]
     rest = "\n".join(summary(coverage))
     return Content("\n").join([*blocks, Content.styled(rest, "$foreground-muted")])
 
