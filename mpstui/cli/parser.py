@@ -10,6 +10,7 @@ from typing import Any
 from mpstui import __version__
 from mpstui.domain.catalogue import SIMULATED
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, make_config
+from mpstui.domain.errors import FieldError
 from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag
 from mpstui.domain.workloads import WORKLOADS
 
@@ -48,6 +49,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--format", choices=("text", "json", "markdown"), default="text", help="on stdout"
     )
     doctor.add_argument("--json", action="store_const", const="json", dest="format")
+    coverage = doctor.add_argument_group("whether a workload runs on MPS, answered on any machine")
+    coverage.add_argument(
+        "--for", dest="target", choices=("mps",), help="the device that is asked about"
+    )
+    coverage.add_argument(
+        "--workload", metavar=_metavar(BY_NAME["workload"]), help="with --for: what would run there"
+    )
+    coverage.add_argument(
+        "--torch", metavar="VERSION", help="with --for: another version's MPS, such as 2.15"
+    )
+    coverage.add_argument("--verbose", action="store_true", help="with --for: list native ops too")
     doctor.set_defaults(command=_doctor)
 
     train = commands.add_parser("train", help="train on one device, printing the article's lines")
@@ -281,6 +293,18 @@ def _app(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    if arguments.target is not None:
+        from .coverage import coverage
+
+        if arguments.only or arguments.ops or arguments.simulate:
+            allowed = "--workload, --torch, --verbose, --format"
+            raise FieldError("for", "judges a workload, not this machine", allowed)
+        return coverage(
+            arguments.workload, arguments.torch or "", arguments.format, arguments.verbose
+        )
+    for name in ("workload", "torch", "verbose"):
+        if getattr(arguments, name):
+            raise FieldError(name, "is for a question about a workload", f"--{name} with --for mps")
     from .doctor import doctor
 
     return doctor(arguments.format, arguments.only, arguments.ops, arguments.simulate)

@@ -13,11 +13,13 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
 
+from mpstui.domain.errors import FieldError
 from mpstui.runs.child import environment, module_command
 
 from .tables import FILE, KernelTable, encode, kernel_table, make_table, versions
@@ -45,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     except (OSError, ValueError, ImportError, zipfile.BadZipFile) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    tables = {each: kernel_table(each) for each in versions()}
+    tables = {known: kernel_table(known) for known in versions()}
     tables |= {table.torch: table for table in fresh}
     arguments.out.write_bytes(encode(list(tables.values())))
     for table in fresh:
@@ -81,6 +83,22 @@ def from_installed() -> KernelTable:
     except PackageNotFoundError as error:
         raise ImportError("torch is not installed") from error
     return _read(installed)
+
+
+def table_of(torch: str) -> KernelTable:
+    """The table of a version: the package's own, else generated from the installed torch.
+
+    Raises:
+        FieldError: When there is none, and the installed torch is another or cannot be read.
+    """
+    try:
+        return kernel_table(torch)
+    except FieldError:
+        with suppress(PackageNotFoundError, ValueError):
+            installed = version("torch").partition("+")[0]
+            if torch.partition("+")[0] == installed:
+                return from_installed()
+        raise
 
 
 def _read(torch: str, folder: str = "") -> KernelTable:

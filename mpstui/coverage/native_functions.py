@@ -25,7 +25,7 @@ def read_columns() -> Mapping[str, list[str]]:
         ImportError: Without torchgen or PyYAML.
     """
     import torchgen  # type: ignore[import-untyped, unused-ignore]
-    from torchgen.gen import parse_native_yaml
+    from torchgen.gen import parse_native_yaml  # type: ignore[import-untyped, unused-ignore]
 
     folder = Path(torchgen.__file__).parent / "packaged" / "ATen" / "native"
     parsed = parse_native_yaml(str(folder / "native_functions.yaml"), str(folder / "tags.yaml"))

@@ -122,13 +122,14 @@ def find_version(version: str, known: Sequence[str]) -> str:
     public = version.strip().partition("+")[0]
     if public in known:
         return public
-    newest = [each for each in known if re.fullmatch(r"\d+\.\d+", public)]
-    newest = [each for each in newest if each.startswith(f"{public}.")]
+    newest = [release for release in known if release.rpartition(".")[0] == public]
     if not newest:
-        raise FieldError("torch", f"no table for torch {public or version!r}", ", ".join(known))
+        problem = f"no table for torch {public or repr(version)}"
+        raise FieldError("torch", problem, ", ".join(known))
     return max(newest, key=number)
 
 
+@cache
 def number(version: str) -> tuple[int, ...]:
     """``2.14.1`` as (2, 14, 1)."""
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])
@@ -141,12 +142,12 @@ def make_table(version: str, columns: Mapping[str, Iterable[str]]) -> KernelTabl
         version: Of torch.
         columns: Ops by dispatch key, as ``native_functions.yaml`` has them.
     """
-    by_hand = [each for each in BY_HAND if not each.before or number(version) < each.before]
+    by_hand = [hand for hand in BY_HAND if not hand.before or number(version) < hand.before]
     return KernelTable(
         version,
         {column: frozenset(ops) for column, ops in columns.items()},
-        frozenset().union(*(each.fallback for each in by_hand)),
-        frozenset().union(*(each.stubs for each in by_hand)),
+        frozenset().union(*(hand.fallback for hand in by_hand)),
+        frozenset().union(*(hand.stubs for hand in by_hand)),
     )
 
 
@@ -168,11 +169,11 @@ def _file() -> _File:
 
 
 def _within(span: str, order: list[str]) -> list[str]:
-    found = []
+    releases = []
     for run in span.split(", "):
         first, _, last = run.partition(" to ")
-        found += order[order.index(first) : order.index(last or first) + 1]
-    return found
+        releases += order[order.index(first) : order.index(last or first) + 1]
+    return releases
 
 
 def encode(tables: Sequence[KernelTable]) -> bytes:

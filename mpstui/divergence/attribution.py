@@ -11,6 +11,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ from .step import Side
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = tuple(
-    str(Path(__file__).parents[1] / part) for part in ("divergence", "investigate", "backends.py")
+    str(Path(__file__).parents[1] / part)
+    for part in ("divergence", "investigate", "coverage", "backends.py")
 )
 _MACHINERY = tuple(
     str(Path(__file__).parents[1] / "engine" / part) for part in ("loop.py", "worker.py")
@@ -48,16 +50,11 @@ class Attribution:
     def of(self, phase: str, facts: Facts, out: Any, args: Any, kwargs: Any) -> Place:
         """The place of the op that has just run."""
         node = torch._C._current_autograd_node()
-        if phase == "backward":
-            file, line = _made_at(node)
-        else:
-            file, line = _called_from()
+        source, code = line_of(phase)
         named = self._touched(tensors((args, kwargs)))
         if node is not None:
             shapes = {_shape(t) for _, t in results(facts, out, args, kwargs)}
             named += self._flows_into(node, shapes)
-        code = linecache.getline(file, line).strip() if file and phase != "optimizer" else ""
-        source = f"{Path(file).name}:{line}" if file and phase != "optimizer" else ""
         return Place(source, code, tuple(dict.fromkeys(named)))
 
     def _touched(self, values: Iterable[torch.Tensor]) -> list[str]:
@@ -86,6 +83,30 @@ class Attribution:
             if id(variable) in names and (shape in shapes or shape[::-1] in shapes):
                 found.append(names[id(variable)])
         return found
+
+
+def line_of(phase: str) -> tuple[str, str]:
+    """The user's line that an op under way comes from, as ``vae.py:71``, and what it says.
+
+    Both are empty where no line is known, and in the optimizer. In ``backward`` it is the line that
+    made the autograd node, which is known in anomaly mode alone.
+    """
+    if phase == "optimizer":
+        return "", ""
+    if phase == "backward":
+        file, line = _made_at(torch._C._current_autograd_node())
+    else:
+        file, line = _called_from()
+    return (
+        (f"{Path(file).name}:{line}", linecache.getline(file, line).strip()) if file else ("", "")
+    )
+
+
+def line_of_error(error: BaseException) -> str:
+    """The innermost of the user's lines that an error passed through; empty where there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_model(frame.filename)]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:

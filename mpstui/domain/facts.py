@@ -100,6 +100,8 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The CUDA version that the driver supports, such as ``13.0``; None without a driver."""
     mps: MpsFacts | None = None
     """None off macOS."""
+    mps_kernels: tuple[str, ...] = ()
+    """Ops of ``aten`` that are registered for the dispatch key MPS; empty without MPS."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,12 +30,14 @@ ACTIONS = (
     Action("4", "app.show_mode('results')", "Results", "The table of results", shown=False),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "doctor"),
     Action("o", "app.check_ops", "check ops", "Run known faults and everyday ops", "doctor"),
+    Action("m", "app.cover", "mps?", "Will a workload run on MPS? On any machine", "doctor"),
     Action("slash", "narrow", "filter", "Show what needs attention only, or everything", "doctor"),
     Action("y", "copy_remedy", "copy remedy", "Copy the finding's commands", "doctor"),
     Action("e", "app.report", "report", "Write a Markdown report, and copy it", "doctor"),
     Action("r", "app.probe", "again", "Ask the machine again", "doctor"),
     Action("enter", "check_one", "this one", "Ask again for this finding alone", "doctor", False),
     Action("ctrl+r,f5", "start", "start", "Start the run as it is set up", "configure"),
+    Action("ctrl+o", "cover", "mps?", "Will this workload run on MPS? Every op", "configure"),
     Action("ctrl+n", "defaults", "defaults", "Set the article's settings again", "configure"),
     Action(
         "escape", "leave_field", "leave field", "Leave the field: keys 1 to 4 work", "configure"
@@ -79,6 +81,10 @@ ACTIONS = (
     Action("p", "repro", "repro.py", "Show repro.py, or the finding again", "investigate"),
     Action("x", "stop", "stop", "Stop the investigation", "investigate"),
     Action("r", "again", "again", "Investigate the run again", "investigate"),
+    Action("enter", "ask", "ask", "Ask about the workload and torch that are typed", "coverage"),
+    Action("v", "native", "native ops", "List native ops too, or fold them", "coverage"),
+    Action("y", "copy", "copy", "Copy the answer, as Markdown", "coverage"),
+    Action("escape", "close", "close", "Close it", "coverage"),
     Action("question_mark,f1", "app.help", "help", "Every key, and how to read the screens"),
     Action("q,ctrl+q", "app.leave", "quit", "Quit; runs can go on without the app"),
 )

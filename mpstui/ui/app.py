@@ -44,6 +44,7 @@ from .actions import ACTIONS, bindings
 from .governor import Governor
 
 if TYPE_CHECKING:
+    from mpstui.coverage.asking import Covering
     from mpstui.investigate.asking import Investigating
     from mpstui.investigate.request import Folder
 
@@ -92,6 +93,12 @@ def _investigator(folder: Folder) -> Investigating:
     return Investigator(folder)
 
 
+def _coverer(workload: str, torch: str) -> Covering:
+    from mpstui.coverage.asking import Coverer
+
+    return Coverer(workload, torch)
+
+
 class MpstuiApp(App[None]):
     """The terminal app."""
 
@@ -125,6 +132,7 @@ class MpstuiApp(App[None]):
         spent: Callable[[], float] = time.process_time,
         start: Callable[[Sequence[RunDir]], object] = launch,
         investigate: Callable[[Folder], Investigating] = _investigator,
+        cover: Callable[[str, str], Covering] = _coverer,
         warm: Warm | None = None,
     ) -> None:
         """Make the app.
@@ -137,12 +145,14 @@ class MpstuiApp(App[None]):
             spent: This process's processor time so far, seconds, for the same.
             start: Starts runs that were created.
             investigate: Makes what investigates, from the folder that says what is asked.
+            cover: Makes what says whether a workload, with a version of torch, runs on MPS.
             warm: What ``start`` takes workers from that have imported torch; None for nothing.
         """
         super().__init__()
         self._probes = probes or SystemProbes()
         self._start = start
         self._investigate = investigate
+        self.cover = cover
         self._warm = warm
         self._investigations: Investigations | None = None
         self.now = now
@@ -203,6 +213,23 @@ class MpstuiApp(App[None]):
             self.notify("An investigation is under way on the device.", severity="error")
             return
         self.check_again("ops")
+
+    def action_cover(self) -> None:
+        """Ask whether the workload of the last run would run on MPS."""
+        workload = "mnist"
+        with suppress(MpstuiError):  # a damaged file is told of on Configure
+            last = load_last()
+            workload = last[0].workload if last else workload
+        self.show_coverage(workload)
+
+    def show_coverage(self, workload: str) -> None:
+        """Show whether a workload runs on MPS. Recording its step would disturb a run's clock."""
+        from .screens.coverage import CoverageScreen
+
+        if self.session is not None and self.session.live:
+            self.notify("A run is under way; this would disturb its clock.", severity="error")
+            return
+        self.push_screen(CoverageScreen(workload))
 
     @work(thread=True, group="probe")
     def check_again(self, id: str) -> None:

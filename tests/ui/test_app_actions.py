@@ -8,6 +8,7 @@ from textual.widgets import Static
 from mpstui.ui.actions import ACTIONS, bindings
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.configure import ConfigureScreen
+from mpstui.ui.screens.coverage import CoverageScreen
 from mpstui.ui.screens.doctor import DoctorScreen
 from mpstui.ui.screens.investigate import InvestigateScreen
 from mpstui.ui.screens.live import LiveScreen
@@ -21,6 +22,7 @@ SCREENS = {
     "live": LiveScreen,
     "results": ResultsScreen,
     "investigate": InvestigateScreen,
+    "coverage": CoverageScreen,
 }
 
 

@@ -7,12 +7,13 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Finding
 
-from . import machine, prerequisites, settings, torch
+from . import coverage, machine, prerequisites, settings, torch
 from .devices import DEVICE, device_checks, op_checks
 
 FIXED = (
     *prerequisites.CHECKS,
     *torch.CHECKS,
+    *coverage.CHECKS,
     *settings.CHECKS,
     *machine.CHECKS,
 )

@@ -13,6 +13,7 @@ from mpstui.doctor.probes import NOT_BUILT
 from mpstui.domain.facts import DeviceFact, MpsFacts, TorchFacts
 
 from .asking import TORCH_ERRORS, ask, said
+from .kernels import mps_kernels
 from .mac import mps_device, mps_facts
 
 KNOWN_TYPES = (
@@ -78,6 +79,7 @@ def facts() -> TorchFacts:
         openmp=torch.backends.openmp.is_available(),  # type: ignore[no-untyped-call]
         cuda_driver=cuda_driver(),
         mps=mps,
+        mps_kernels=mps_kernels(),
     )
 
 

@@ -92,6 +92,15 @@ class ConfigureScreen(MainScreen):
         """Set the article's settings again."""
         self.query_one(ConfigForm).set_defaults()
 
+    def action_cover(self) -> None:
+        """Ask whether the workload of the form runs on MPS."""
+        try:
+            config, _ = self.query_one(ConfigForm).request()
+        except MpstuiError as error:
+            self.notify(str(error), title=error.title, severity="error")
+            return
+        self.state.show_coverage(config.workload)
+
     def action_leave_field(self) -> None:
         """Leave the field, so that single keys are the app's again."""
         self.set_focus(None)
@@ -112,5 +121,7 @@ def _plan(event: ConfigForm.Checked) -> Content:
             "together": "They train at once: good to look at, not for timing.",
         }[config.mode]
         lines.append(f"\n\n{len(event.specs)} runs with the same weights, batches and seed. {how}")
+    if any(spec.type == "mps" for spec in event.specs):
+        lines.append(("\n\n^o asks whether MPS has a kernel for every op.", "$foreground-muted"))
     lines += [("\n\nThe same without the app\n", "bold"), (event.command, "$text-accent")]
     return Content.assemble(*lines)

@@ -1,0 +1,63 @@
+"""The process that records: ``python -m mpstui.coverage.worker WORKLOAD [--torch VERSION]``.
+
+It prints a :class:`~mpstui.domain.coverage.Progress` a line, and at its end one
+:class:`~mpstui.domain.coverage.Coverage` or :class:`~mpstui.domain.coverage.Refused`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from mpstui.domain.coverage import Coverage, Progress, Refused
+from mpstui.domain.errors import MpstuiError, UsageError
+
+from .generate import table_of
+
+Say = Callable[[Progress | Coverage | Refused], None]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Record a workload's step; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mpstui.coverage.worker")
+    parser.add_argument("workload")
+    parser.add_argument("--torch", default="")
+    options = parser.parse_args(arguments)
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+        os.dup2(2, 1)  # what the user's code prints is no answer
+
+        def say(answer: Progress | Coverage | Refused) -> None:
+            out.write(msgspec.json.encode(answer).decode() + "\n")
+            out.flush()
+
+        try:
+            say(_cover(options.workload, options.torch, say))
+        except MpstuiError as error:
+            say(Refused(text=str(error), usage=isinstance(error, UsageError)))
+    return 0
+
+
+def _cover(workload: str, torch: str, say: Say) -> Coverage:
+    table = table_of(torch or version("torch"))
+    say(Progress(text="importing torch"))
+    from .workload import cover, in_words
+
+    say(Progress(text="recording a training step and an evaluated batch on the CPU"))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return cover(workload, table, Path(folder))
+    except MpstuiError:
+        raise
+    except Exception as error:
+        raise MpstuiError(in_words(error)) from error  # the user's model(), for one
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

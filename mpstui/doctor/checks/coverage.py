@@ -1,0 +1,56 @@
+"""Whether this torch has the MPS kernels that the table of its version says."""
+
+from __future__ import annotations
+
+from mpstui.coverage.tables import kernel_table
+from mpstui.domain.errors import FieldError
+from mpstui.domain.facts import Facts, Need
+from mpstui.domain.findings import Status
+
+from .base import Check, Verdict, no_torch, not_a_mac, not_applicable, ok, unknown
+
+FIRST = 5
+"""Ops of a difference that are named; the rest are counted."""
+
+GENERATE = "python -m mpstui.coverage.generate"
+
+
+def _kernels(facts: Facts) -> Verdict:
+    if not facts.machine.mac:
+        return not_a_mac(facts.machine)
+    if facts.torch is None:
+        return no_torch(facts)
+    registered = frozenset(facts.torch.mps_kernels)
+    if not registered:
+        return not_applicable("this torch has no MPS kernels")
+    try:
+        table = kernel_table(facts.torch.version)
+    except FieldError as error:
+        reason = f"Tables are there for {error.allowed}. `{GENERATE}` writes this torch's."
+        return unknown(error.problem, reason)
+    absent, more = table.mps - registered, registered - table.mps
+    if not absent and not more:
+        return ok(f"{len(registered)} ops, as in the table of torch {table.torch}")
+    parts = [
+        f"{len(ops)} {words}: {_names(ops)}."
+        for ops, words in ((absent, "in the table alone"), (more, "in this torch alone"))
+        if ops
+    ]
+    return Verdict(
+        Status.WARN,
+        f"{len(absent) + len(more)} ops are not as in the table of torch {table.torch}",
+        " ".join(parts),
+        "This torch was built from other sources, or the table is wrong: please report it. "
+        "Answers of `mpstui doctor --for mps` about these ops do not hold here.",
+        (GENERATE,),
+        "mpstui doctor --for mps",
+    )
+
+
+def _names(ops: frozenset[str]) -> str:
+    first = sorted(ops)[:FIRST]
+    more = f" and {len(ops) - FIRST} more" if len(ops) > FIRST else ""
+    return ", ".join(first) + more
+
+
+CHECKS = (Check("mps-kernels", "Torch", "MPS kernels", Need.TORCH, _kernels),)

@@ -1,0 +1,162 @@
+"""Whether a workload runs on MPS: what is asked, how far the answer is, the verdict and the ops."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Input, Label, Static
+
+from mpstui.coverage.asking import Covering
+from mpstui.coverage.report import as_markdown
+from mpstui.domain.class_file import FORM
+from mpstui.domain.coverage import Coverage
+from mpstui.domain.errors import MpstuiError
+from mpstui.ui.actions import bindings
+from mpstui.ui.widgets import coverage as words
+
+if TYPE_CHECKING:
+    from mpstui.ui.app import MpstuiApp
+
+
+class CoverageScreen(ModalScreen[None]):
+    """Asks about a workload at once; another one, or another torch, can be typed."""
+
+    MODE = "coverage"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("coverage")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
+    DEFAULT_CSS = """
+    CoverageScreen {
+        align: center middle;
+        #box {
+            width: 110; max-width: 96%; height: auto; max-height: 94%;
+            border: round $border; border-title-style: bold; background: $surface; padding: 0 1;
+        }
+        #question { height: 1; }
+        #question Label { width: auto; margin-right: 1; color: $foreground-muted; }
+        #covered { width: 1fr; margin-right: 2; }
+        #version { width: 12; }
+        #verdict { height: auto; margin: 1 0; }
+        #ops-pane { height: auto; max-height: 70vh; margin-bottom: 1; scrollbar-size-vertical: 1; }
+        #ops { height: auto; }
+        Footer { background: $surface; dock: none; }
+        &.-low #ops-pane { max-height: 11; }
+    }
+    """
+
+    def __init__(self, workload: str) -> None:
+        super().__init__()
+        self._workload = workload
+        self._covering: Covering | None = None
+        self._coverage: Coverage | None = None
+        self._native = False
+
+    def compose(self) -> ComposeResult:
+        """The question over the answer."""
+        with Vertical(id="box") as box:
+            box.border_title = "Will it run on MPS?"
+            with Horizontal(id="question"):
+                yield Label("Workload")
+                yield Input(self._workload, f"mnist, vae, {FORM}", id="covered", compact=True)
+                yield Label("torch")
+                yield Input("", "installed", id="version", compact=True)
+            yield Static(id="verdict")
+            with VerticalScroll(id="ops-pane"):
+                yield Static(id="ops")
+            yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Ask."""
+        self.query_one("#ops-pane").focus()
+        self.action_ask()
+
+    def on_unmount(self) -> None:
+        """Let nothing go on that is no longer waited for."""
+        self._stop()
+
+    def _stop(self) -> None:
+        covering, self._covering = self._covering, None
+        if covering is not None:
+            covering.stop()
+
+    @on(Input.Submitted)
+    def action_ask(self) -> None:
+        """Ask about the workload that is typed, with the torch that is typed."""
+        self._stop()
+        self._coverage = None
+        self.query_one("#ops", Static).update("")
+        workload = self.query_one("#covered", Input).value.strip()
+        version = self.query_one("#version", Input).value.strip()
+        try:
+            covering = cast("MpstuiApp", self.app).cover(workload, version)
+        except MpstuiError as error:
+            self._fail(str(error))
+            return
+        self._covering = covering
+        self._progress(covering, "starting")
+        self.query_one("#ops-pane").focus()
+        self.app.run_worker(partial(self._follow, covering), thread=True, group="coverage")
+
+    def _follow(self, covering: Covering) -> None:
+        """Ask, in a thread of its own. The screen may be closed meanwhile."""
+        app = self.app
+
+        def tell(text: str) -> None:
+            if app.is_running:
+                app.call_from_thread(self._progress, covering, text)
+
+        try:
+            answer: Coverage | str = covering.run(tell)
+        except (MpstuiError, OSError) as error:
+            answer = str(error)
+        if app.is_running:
+            app.call_from_thread(self._end, covering, answer)
+
+    def _progress(self, covering: Covering, text: str) -> None:
+        if covering is self._covering:
+            self.query_one("#verdict", Static).update(
+                Content.styled(f"▸ {text} …", "$text-primary")
+            )
+
+    def _end(self, covering: Covering, answer: Coverage | str) -> None:
+        if covering is not self._covering:
+            return  # another question was put since, or the screen was closed
+        self._covering = None
+        if isinstance(answer, str):
+            self._fail(answer)
+            return
+        self._coverage = answer
+        self.query_one("#verdict", Static).update(words.verdict(answer))
+        self._show()
+
+    def _fail(self, problem: str) -> None:
+        text = Content.styled(f"? cannot be told: {problem}", "bold $text-accent")
+        self.query_one("#verdict", Static).update(text)
+
+    def _show(self) -> None:
+        if self._coverage is not None:
+            self.query_one("#ops", Static).update(words.ops(self._coverage, self._native))
+
+    def action_native(self) -> None:
+        """List native ops too, or fold them to a count again."""
+        self._native = not self._native
+        self._show()
+
+    def action_copy(self) -> None:
+        """Copy the answer as Markdown."""
+        if self._coverage is None:
+            self.notify("There is no answer yet.", severity="warning")
+            return
+        self.app.copy_to_clipboard(as_markdown(self._coverage, verbose=self._native))
+        self.notify("The answer, as Markdown", title="Copied")
+
+    def action_close(self) -> None:
+        """Close it; an answer that is not there yet is no longer waited for."""
+        self._stop()
+        self.dismiss()
