@@ -10,8 +10,7 @@ import re
 from typing import NamedTuple
 
 from mpstui.domain.coverage import VARIABLE, Support
-
-from .tables import COMPOSITE, KernelTable
+from mpstui.kernel_tables.tables import COMPOSITE, KernelTable
 
 DENSE = "MPS"
 """The dispatch key of dense tensors."""

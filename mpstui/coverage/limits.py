@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .tables import number
+from mpstui.kernel_tables.tables import number
 
 KNOWN_THROUGH = (2, 15, 0)
 """Versions after it were not looked at: for them nothing is said here."""

@@ -25,12 +25,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mpstui.divergence.attribution import line_of
 from mpstui.divergence.schema import facts_of, tensors
 from mpstui.domain.coverage import OpUse, Support, Use
+from mpstui.kernel_tables.tables import KernelTable
 
 from .judge import DENSE, Judgement, judge
 from .limits import REFUSED_DTYPES, limit_of
 from .placement import Placement
 from .stand_ins import as_on_mps
-from .tables import KernelTable
 
 _LAYOUTS = {
     torch.sparse_coo: "SparseMPS",

@@ -18,8 +18,7 @@ import msgspec
 
 from mpstui.domain.coverage import Coverage, Progress, Refused
 from mpstui.domain.errors import MpstuiError, UsageError
-
-from .generate import table_of
+from mpstui.kernel_tables.generate import table_of
 
 Say = Callable[[Progress | Coverage | Refused], None]
 

@@ -14,11 +14,11 @@ from mpstui.domain.config import default_config
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.workloads import short_name
 from mpstui.engine.setup import Setup, set_up
+from mpstui.kernel_tables.tables import KernelTable, number
 from mpstui.runs.rundir import Dataset
 
 from .limits import KNOWN_THROUGH, macos_of
 from .record import Recorder, recording
-from .tables import KernelTable, number
 
 SAMPLES = 8
 """Of the batch: ops and lines are those of a larger one."""

@@ -17,7 +17,7 @@ RECORD = """
 import sys, time, tempfile, warnings
 from pathlib import Path
 import torch, torchvision
-from mpstui.coverage.tables import kernel_table
+from mpstui.kernel_tables.tables import kernel_table
 from mpstui.coverage.workload import cover
 start = time.perf_counter()
 answer = cover(sys.argv[1], kernel_table(torch.__version__), Path(tempfile.mkdtemp()))

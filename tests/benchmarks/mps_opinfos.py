@@ -25,9 +25,9 @@ from torch.utils._pytree import tree_map_only
 
 from mpstui.coverage.placement import MPS
 from mpstui.coverage.record import recording
-from mpstui.coverage.tables import kernel_table
 from mpstui.divergence.schema import tensors
 from mpstui.domain.coverage import Coverage, OpUse
+from mpstui.kernel_tables.tables import kernel_table
 
 SAMPLES = 40
 UNIMPLEMENTED = "UNIMPLEMENTED_XFAILLIST"

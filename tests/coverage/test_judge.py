@@ -4,8 +4,8 @@ import pytest
 
 from mpstui.coverage.judge import judge
 from mpstui.coverage.limits import KNOWN_THROUGH, LIMITS, REFUSALS, macos_of
-from mpstui.coverage.tables import kernel_table, number, versions
 from mpstui.domain.coverage import VARIABLE, Coverage, OpUse, Support, Use
+from mpstui.kernel_tables.tables import kernel_table, number, versions
 
 TABLE = kernel_table("2.14.1")
 

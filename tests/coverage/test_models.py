@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from mpstui.coverage.record import recording
-from mpstui.coverage.tables import kernel_table, versions
 from mpstui.domain.coverage import Coverage, Support
+from mpstui.kernel_tables.tables import kernel_table, versions
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

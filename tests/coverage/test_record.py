@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mpstui.coverage.placement import MPS
 from mpstui.coverage.record import Recorder, recording
-from mpstui.coverage.tables import kernel_table
 from mpstui.domain.coverage import OpUse, Support
+from mpstui.kernel_tables.tables import kernel_table
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mpstui.coverage.record import recording
-from mpstui.coverage.tables import kernel_table
 from mpstui.domain.coverage import Coverage, Support
+from mpstui.kernel_tables.tables import kernel_table
 
 from tests.coverage.threads import ROWS, Row  # isort: skip
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mpstui.coverage.tables import kernel_table
 from mpstui.coverage.worker import _cover
 from mpstui.coverage.workload import cover
 from mpstui.domain.coverage import Support
 from mpstui.domain.errors import FieldError, MpstuiError
+from mpstui.kernel_tables.tables import kernel_table
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from mpstui.coverage.tables import kernel_table
 from mpstui.doctor.checks import findings
 from mpstui.doctor.torch_probe.kernels import mps_kernels
 from mpstui.domain.facts import Facts
 from mpstui.domain.findings import Finding, Status
+from mpstui.kernel_tables.tables import kernel_table
 
 from tests.machines import AT_REST, LINUX, M4, MPS, torch  # isort: skip
 

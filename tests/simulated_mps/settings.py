@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from mpstui.coverage.tables import kernel_table
+from mpstui.kernel_tables.tables import kernel_table
 
 from .build import build
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mpstui.coverage.tables import kernel_table
+from mpstui.kernel_tables.tables import kernel_table
 
 from . import Fault, scripts
 from .conftest import RunPython, Simulate

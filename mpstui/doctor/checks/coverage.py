@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from mpstui.coverage.tables import kernel_table
 from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Status
+from mpstui.kernel_tables.tables import kernel_table
 
 from .base import Check, Verdict, no_torch, not_a_mac, not_applicable, ok, unknown
 
 FIRST = 5
 """Ops of a difference that are named; the rest are counted."""
 
-GENERATE = "python -m mpstui.coverage.generate"
+GENERATE = "python -m mpstui.kernel_tables.generate"
 
 
 def _kernels(facts: Facts) -> Verdict:

@@ -1,4 +1,4 @@
-"""Write a torch's kernels into ``kernels.json``: ``python -m mpstui.coverage.generate``.
+"""Write a torch's kernels into ``kernels.json``: ``python -m mpstui.kernel_tables.generate``.
 
 Without an argument the installed torch's; with ``--wheel FILE`` those of wheels, which need not be
 for this machine. It needs PyYAML (``pip install "mpstui[dev]"``), as torchgen does.
@@ -30,7 +30,7 @@ TORCHGEN = "torchgen/"
 def main(argv: Sequence[str]) -> int:
     """Read each torch that is named, and write the file anew."""
     parser = argparse.ArgumentParser(
-        prog="python -m mpstui.coverage.generate",
+        prog="python -m mpstui.kernel_tables.generate",
         description="Write which ops a torch has MPS kernels for into mpstui's table.",
     )
     parser.add_argument(
@@ -107,7 +107,7 @@ def _read(torch: str, folder: str = "") -> KernelTable:
     variables["PYTHONPATH"] = os.pathsep.join(
         filter(None, [folder, variables.get("PYTHONPATH", "")])
     )
-    command = module_command("mpstui.coverage.native_functions")
+    command = module_command("mpstui.kernel_tables.native_functions")
     done = subprocess.run(command, capture_output=True, env=variables, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from mpstui.coverage import generate
-from mpstui.coverage.tables import kernel_table, versions
 from mpstui.domain.errors import FieldError
+from mpstui.kernel_tables.tables import kernel_table, versions
 
 TORCHGEN = """
 import types

@@ -1,6 +1,6 @@
 """``native_functions.yaml`` of the torchgen that can be imported, read with its own parser.
 
-``python -m mpstui.coverage.native_functions`` prints it as JSON: so another version's torchgen is
+``python -m mpstui.kernel_tables.native_functions`` prints it as JSON: another version's torchgen is
 read in a process that has it first on its path. torchgen imports PyYAML, and no torch.
 """
 

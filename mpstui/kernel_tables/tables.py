@@ -1,6 +1,6 @@
 """The ops that a released torch has MPS kernels for, as its wheel says. No torch here.
 
-``kernels.json`` is written by ``python -m mpstui.coverage.generate`` from the file
+``kernels.json`` is written by ``python -m mpstui.kernel_tables.generate`` from the file
 ``native_functions.yaml`` that torchgen ships in every torch wheel, with torchgen's own parser. The
 registrations of ``libtorch_cpu.dylib`` in the macOS wheels of all versions in it are the same ones,
 name by name; what they hold beyond the file is :data:`BY_HAND`.

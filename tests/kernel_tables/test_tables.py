@@ -6,7 +6,8 @@ import sys
 import msgspec
 import pytest
 
-from mpstui.coverage.tables import (
+from mpstui.domain.errors import FieldError
+from mpstui.kernel_tables.tables import (
     COMPOSITE,
     FILE,
     encode,
@@ -15,7 +16,6 @@ from mpstui.coverage.tables import (
     make_table,
     versions,
 )
-from mpstui.domain.errors import FieldError
 
 REGISTERED = {
     **{"2.9.0": 851, "2.9.1": 851, "2.10.0": 859, "2.11.0": 871, "2.12.0": 882, "2.12.1": 882},
@@ -105,6 +105,8 @@ def test_an_op_that_comes_goes_and_comes_again_keeps_its_versions() -> None:
 
 
 def test_reading_a_table_imports_no_torch() -> None:
-    code = "import sys, mpstui.coverage.tables as t; t.kernel_table('2.15'); print(*sys.modules)"
+    code = (
+        "import sys, mpstui.kernel_tables.tables as t; t.kernel_table('2.15'); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "torchgen", "yaml"} & set(done.stdout.split())
