@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import psutil
 
-PATIENCE = 60.0
+PATIENCE = 600.0
+"""Seconds that only a hang takes, on any machine and under any load."""
 
 
 def wait_until_ended(processes: Iterable[psutil.Process]) -> None:

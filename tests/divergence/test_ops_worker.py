@@ -13,7 +13,7 @@ from mpstui.domain.catalogue import CATALOGUE
 from mpstui.domain.ops import OpsMessage, OpStatus
 from mpstui.runs.child import environment, module_command
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 ROWS = ("bce-backward", "topk-16", "sum-5d")
 # The triggers come in the catalogue's order, whatever the order in which they are asked for.
 IN_ORDER = tuple(fault.id for fault in CATALOGUE if fault.id in ROWS)

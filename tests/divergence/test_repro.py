@@ -155,6 +155,7 @@ def test_inputs_that_are_needed_as_they_are_and_too_many_are_refused() -> None:
         source(_script(call, "output"))
 
 
+@pytest.mark.slow
 def test_scripts_that_stand_alone_show_a_simulated_fault_and_nothing_without_it(
     tmp_path: Path,
 ) -> None:
@@ -176,6 +177,6 @@ def test_scripts_that_stand_alone_show_a_simulated_fault_and_nothing_without_it(
             )
             running.append((expected, process))
     for expected, process in running:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=600)
         assert process.returncode == expected, said
         assert ("FAULTY" in said) == bool(expected)

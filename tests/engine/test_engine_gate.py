@@ -29,7 +29,7 @@ from mpstui.engine.meter import SETTLE_STEPS
 from mpstui.engine.setup import set_up
 from mpstui.runs.rundir import Dataset
 
-PATIENCE = 30.0
+PATIENCE = 600.0
 Make = Callable[..., Loop]
 Told = AnyEvent | str
 

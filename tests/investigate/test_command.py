@@ -23,6 +23,7 @@ from mpstui.runs.child import environment
 FAULTS = Path(__file__).with_name("faults.py")
 
 
+@pytest.mark.slow
 def test_the_articles_story_from_its_run_to_the_op_at_fault(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,10 +55,11 @@ def test_the_articles_story_from_its_run_to_the_op_at_fault(
     assert not (out / "state.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_fault_that_ends_the_process_names_the_op_that_was_begun(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mpstui", "investigate", "--workload", "vae", "--json"]
     command += ["--device", f"cpu@fault={FAULTS}:Abort", "--out", str(tmp_path)]
-    answer = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=200)
+    answer = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
     assert answer.returncode == 1, answer.stderr
     finding = msgspec.json.decode(answer.stdout, type=Investigation)
     assert (finding.verdict, finding.kind) == (Verdict.FAULTY_OP, "aborts the process")

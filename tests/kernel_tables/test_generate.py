@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mpstui.coverage import generate
 from mpstui.domain.errors import FieldError
+from mpstui.kernel_tables import generate
 from mpstui.kernel_tables.tables import kernel_table, versions
 
 TORCHGEN = """

@@ -30,7 +30,7 @@ from mpstui.runs.view import RunView
 from mpstui.runs.workers import Worker
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
-PATIENCE = 30.0
+PATIENCE = 600.0
 MACHINE = Machine(
     name="a chip",
     system="Linux",

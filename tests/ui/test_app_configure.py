@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from mpstui.domain.config import FIELDS, make_config
@@ -106,6 +107,7 @@ async def test_a_new_workload_brings_its_defaults_but_keeps_what_was_typed(
         assert shown(app, "epochs") == "7"
 
 
+@pytest.mark.slow
 async def test_an_own_workload_is_typed_checked_and_comes_back(
     make_app: MakeApp, started: list[Sequence[RunDir]], tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from mpstui.ui.app import MpstuiApp
 from mpstui.ui.widgets.findings import FindingList
 
 from tests.machines import CONSTRUCTED  # isort: skip
+from tests.processes import PATIENCE  # isort: skip
 from tests.ui.conftest import LINUX, ConstructedProbes  # isort: skip
 
 MakeApp = Callable[..., MpstuiApp]
@@ -212,21 +213,21 @@ async def test_a_remedy_is_copied_as_commands(make_app: MakeApp) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to name")
 @pytest.mark.parametrize(
-    ("deed", "words"),
+    ("deed", "limit", "words"),
     [
-        ("os.abort()", "SIGABRT"),
-        ("threading.Event().wait()", "no answer within"),
-        ("raise RuntimeError('no such GPU')", "no such GPU"),
+        ("os.abort()", PATIENCE, "SIGABRT"),
+        ("threading.Event().wait()", 1.0, "no answer within"),
+        ("raise RuntimeError('no such GPU')", PATIENCE, "no such GPU"),
     ],
 )
 async def test_a_device_that_aborts_hangs_or_raises_is_a_finding_and_the_screen_stays_alive(
-    make_app: MakeApp, deed: str, words: str
+    make_app: MakeApp, deed: str, limit: float, words: str
 ) -> None:
     command = (sys.executable, "-c", f"import os, threading; {deed}")
 
     class Deadly(ConstructedProbes):
         def use(self, device: str) -> Trial:
-            return SystemProbes(command, use_timeout=1.0).use(device)
+            return SystemProbes(command, use_timeout=limit).use(device)
 
     app = make_app()
     app._probes = Deadly()

@@ -12,7 +12,7 @@ from mpstui.ui.widgets.run_panel import RunPanel
 
 from tests.ui.conftest import LINUX, ConstructedProbes  # isort: skip
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 600
 
 
 async def test_from_the_form_to_the_table(home: Path) -> None:
