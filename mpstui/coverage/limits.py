@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mpstui.doctor.checks.upstream import macos_row
 from mpstui.kernel_tables.tables import number
 
 KNOWN_THROUGH = (2, 15, 0)
@@ -151,16 +152,10 @@ def refusal_of(
     return ""
 
 
-BACKEND = (((2, 9, 0), "14.0"), ((2, 15, 0), "15.0"))
-"""Since which version MPS as a whole needs which macOS: "The MPS backend is supported on macOS
-14.0+", in 2.9.0 to 2.14.1; 15.0+ in 2.15.0 (aten/src/ATen/mps/EmptyTensor.cpp)."""
-
-
 def macos_of(version: str) -> str:
-    """The macOS that MPS needs in a version of torch; empty where that is not known."""
-    if not BACKEND[0][0] <= number(version) <= KNOWN_THROUGH:
-        return ""
-    return [macos for since, macos in BACKEND if since <= number(version)][-1]
+    """The macOS from which on a torch says that it supports MPS; empty where that is not known."""
+    row = macos_row(version)
+    return f"{row.macos[0]}.{row.macos[1]}" if row else ""
 
 
 def limit_of(op: str, version: str, arguments: Callable[[], Arguments]) -> Limit | None:

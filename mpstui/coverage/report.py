@@ -60,7 +60,8 @@ def summary(coverage: Coverage, how: str = "") -> list[str]:
     lines = [f"✓ {len(native)} {'op' if len(native) == 1 else 'ops'} native{how}"] if native else []
     lines += [f"! {op.op} {op.reason} ({op.source})" for op in native if op.macos]
     if coverage.macos:
-        lines.append(f"MPS of torch {coverage.torch} needs macOS {coverage.macos} or newer")
+        by = f"torch {coverage.torch} says that it supports MPS on macOS {coverage.macos}"
+        lines.append(f"{by} and later")
     if coverage.recorded_with:
         what = "a training step and an evaluated batch, on the CPU; nothing ran on MPS"
         lines.append(f"recorded with torch {coverage.recorded_with}: {what}")

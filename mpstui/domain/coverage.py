@@ -86,7 +86,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     recorded_with: str
     """The version of torch that ran the step, on the CPU; empty where none did."""
     macos: str = ""
-    """The macOS version that MPS needs in that torch."""
+    """The macOS version from which on that torch says that it supports MPS."""
     ops: tuple[OpUse, ...] = ()
     error: str = ""
     """Why the step could not be recorded to its end."""

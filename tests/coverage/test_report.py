@@ -53,7 +53,7 @@ def test_the_verdict_comes_first_then_what_is_not_native_worst_first() -> None:
     assert "aten::embedding_renorm_: copied to the CPU" in lines
     assert "✓ 3 ops native (--verbose lists them)" in lines
     assert "! aten::linalg_matrix_exp needs macOS 15.0 (model.py:6)" in lines
-    assert "MPS of torch 2.14.1 needs macOS 14.0 or newer" in lines
+    assert "torch 2.14.1 says that it supports MPS on macOS 14.0 and later" in lines
     assert lines[-1].endswith("nothing ran on MPS")
     assert "aten::relu" not in as_text(COVERAGE)
 
