@@ -20,6 +20,8 @@ from mpstui.domain.investigation import (
 from mpstui.investigate.asking import Investigating, Tell
 from mpstui.investigate.request import Folder
 
+from tests.processes import PATIENCE  # isort: skip
+
 CONSTRUCTED_REPORT = "# Constructed report\n\naten.neg.default, constructed\n"
 CONSTRUCTED_REPRO = '''\
 """Constructed: neg of an expanded tensor."""
@@ -177,7 +179,7 @@ class ConstructedInvestigating(Investigating):
         for told in self._told:
             tell(told)
         self.told.set()
-        assert self.go_on.wait(30)
+        assert self.go_on.wait(PATIENCE)
         if self._error is not None:
             raise self._error
         if self.stopped:

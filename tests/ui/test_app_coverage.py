@@ -17,6 +17,8 @@ from mpstui.runs.settings import save_last
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.coverage import CoverageScreen
 
+from tests.processes import PATIENCE  # isort: skip
+
 MakeApp = Callable[..., MpstuiApp]
 MakeRuns = Callable[..., list[RunDir]]
 
@@ -48,7 +50,7 @@ class Constructed(Covering):
 
     def run(self, tell: Callable[[str], None]) -> Coverage:
         tell("recording a step")
-        assert self.go.wait(10)
+        assert self.go.wait(PATIENCE)
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
@@ -79,7 +81,7 @@ async def opened(app: MpstuiApp, pilot: Any, *keys: str) -> None:
     for key in keys:
         await pilot.press(key)
         await pilot.pause()
-    for _ in range(200):
+    for _ in range(3000):
         if isinstance(app.screen, CoverageScreen) and "recording" in text(app, "verdict"):
             return
         await pilot.pause()
@@ -133,7 +135,7 @@ async def test_configure_asks_about_the_workload_of_the_form(make_app: MakeApp) 
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()
         await pilot.press("2")
-        for _ in range(200):
+        for _ in range(3000):
             await pilot.pause()
             if app.screen.query("#plan") and "kernel for every op" in text(app, "plan"):
                 break

@@ -34,7 +34,7 @@ class SlowTorch(ConstructedProbes):
         self.go = threading.Event()
 
     def torch_facts(self) -> TorchFacts:
-        assert self.go.wait(10)
+        assert self.go.wait(PATIENCE)
         return super().torch_facts()
 
 
