@@ -1,6 +1,6 @@
 """Compiles the simulated device, once for each torch version.
 
-``python -m tests.simulated_mps.build`` does it alone. The library lies in the user's cache folder,
+``python -m tests.simulated_mps`` does it alone. The library lies in the user's cache folder,
 outside the tree.
 """
 
@@ -13,7 +13,6 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -86,10 +85,3 @@ def _compile(compiler: str, torch: Path, library: Path) -> None:
         if linked.returncode:
             raise Unavailable(f"{compiler} cannot link:\n{linked.stderr[-4000:]}")
         os.replace(Path(scratch) / "device.so", library)
-
-
-if __name__ == "__main__":
-    try:
-        sys.stdout.write(f"{build()}\n")
-    except Unavailable as error:
-        sys.exit(f"the simulated mps device cannot be built: {error}")
