@@ -1,7 +1,7 @@
 """Write a torch's kernels into ``kernels.json``: ``python -m mpstui.kernel_tables.generate``.
 
 Without an argument the installed torch's; with ``--wheel FILE`` those of wheels, which need not be
-for this machine. It needs PyYAML (``pip install "mpstui[dev]"``), as torchgen does.
+for this machine. It needs PyYAML (``pip install "mpstui[test]"``), as torchgen does.
 """
 
 from __future__ import annotations
