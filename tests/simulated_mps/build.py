@@ -6,13 +6,13 @@ outside the tree.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -32,8 +32,13 @@ def build() -> Path:
     """Compile the device unless it is there already, and give the library's path.
 
     Raises:
-        Unavailable: There is no compiler, no torch, or the compiler refuses the sources.
+        Unavailable: This is not Linux, there is no compiler, no torch, or the compiler refuses the
+            sources.
     """
+    if sys.platform != "linux":
+        raise Unavailable("it is made for Linux: a Mac's torch has MPS itself")
+    import fcntl  # Windows has none
+
     compiler = _compiler()
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
