@@ -50,6 +50,9 @@ def after_torch(torch: Any) -> None:
     torch._C._has_mps = True
     torch._C._mps_get_name = lambda: NAME
     torch._C._mps_get_core_count = lambda: CORES
+    if hasattr(torch.mps, "current_stream"):  # from 2.15 on; this device has one stream
+        only = object()
+        torch.mps.current_stream = torch.mps.default_stream = lambda: only
     import simulated_mps_kernels
 
     simulated_mps_kernels.register()
