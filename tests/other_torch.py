@@ -24,7 +24,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-TESTS = ("tests/doctor", "tests/engine", "tests/divergence", "tests/investigate")
+TESTS = (
+    *("-m", ""),  # the slow ones too
+    *("tests/doctor", "tests/engine", "tests/divergence", "tests/investigate"),
+    *("tests/coverage", "tests/simulated_mps"),
+)
 """Those that import torch or start a process that does."""
 
 VERSIONS = (
