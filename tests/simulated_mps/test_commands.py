@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from mpstui.doctor.system import SystemProbes
+from mpstui.kernel_tables.tables import kernel_table
 
 from . import Fault, scripts
 from .conftest import RunProgram, RunPython, Simulate
@@ -31,6 +33,8 @@ def test_the_doctor_finds_it_usable(program: RunProgram) -> None:
     (finding,) = [each for each in report["findings"] if each["id"] == "device:mps"]
     assert finding["status"] == "ok"
     assert "Simulated MPS device" in finding["summary"]
+    table = kernel_table(importlib.metadata.version("torch"))
+    assert table.native | table.fallback <= set(report["torch"]["mps_kernels"])
 
 
 def test_the_doctor_says_that_no_device_is_there(program: RunProgram, simulate: Simulate) -> None:
