@@ -94,18 +94,21 @@ class SystemProbes:
     ) -> OpsRun:
         """Check a device's ops; a case that ends its process is faulty, and the rest goes on."""
         start = told = time.monotonic()
-        run, begun, deaths = OpsRun(device=device, simulated=self._simulate), "", 0
+        run, deaths = OpsRun(device=device, simulated=self._simulate), 0
+        last_case = running_case = ""
         asked = [*self._ops_command, device, *(f"--only={row}" for row in sorted(only))]
         if self._simulate:
             asked.append(f"--simulate={self._simulate}")
         while True:
-            began_before, begun = begun, ""
-            after = [f"--after={began_before}"] if began_before else []
+            after = [f"--after={last_case}"] if last_case else []
+            running_case = ""
             try:
                 with closing(self._asker.lines([*asked, *after], self._case_timeout)) as lines:
                     for line in lines:
                         message = msgspec.json.decode(line, type=OpsMessage)
-                        begun = message.begun or begun
+                        last_case = message.begun or last_case
+                        ended = message.result is not None
+                        running_case = message.begun or ("" if ended else running_case)
                         run = _heard(run, message)
                         if time.monotonic() - told > _TOLD_EVERY:
                             told = time.monotonic()
@@ -113,11 +116,13 @@ class SystemProbes:
             except msgspec.DecodeError as error:
                 run = replace(run, error=f"its words cannot be read: {error}")
             except ProbeFailed as error:
-                if begun and deaths < _MOST_DEATHS and str(error) != "stopped":
+                if running_case and deaths < _MOST_DEATHS and str(error) != "stopped":
                     deaths += 1
-                    run = _heard(run, OpsMessage(result=_ended(begun, str(error))))
+                    run = _heard(run, OpsMessage(result=_ended(running_case, str(error))))
                     continue
-                run = replace(run, error=str(error))
+                # Every case has its result: how the process ends then is no case's fault.
+                if not 0 < run.planned <= run.done:
+                    run = replace(run, error=str(error))
             return replace(run, seconds=time.monotonic() - start)
 
     def stop(self) -> None:

@@ -79,6 +79,17 @@ def test_a_case_that_ends_its_process_is_faulty_and_the_rest_goes_on(
     assert run.done == 4
 
 
+@pytest.mark.parametrize("planned", [1, 2])
+def test_a_process_that_dies_between_cases_makes_none_of_them_faulty(planned: int) -> None:
+    result = dict(case="topk-16", kind="known fault", status="sound", error=1e-7)
+    messages = (dict(planned=planned), dict(begun="topk-16"), dict(done=1, result=result))
+    script = f"import json, os; [print(json.dumps(m), flush=True) for m in {messages}]; os.abort()"
+    run = SystemProbes(ops_command=(sys.executable, "-c", script)).ops("mps", NONE, lambda _: None)
+    assert run.faulty == ()
+    assert [result.case for result in run.known] == ["topk-16"]
+    assert bool(run.error) == (planned > 1)
+
+
 def test_a_process_that_cannot_begin_is_an_error_and_not_a_fault() -> None:
     probes = SystemProbes(ops_command=(sys.executable, "-c", "raise ImportError('no torch')"))
     run = probes.ops("cpu", NONE, lambda run: None)
