@@ -167,7 +167,7 @@ def limit_of(op: str, version: str, arguments: Callable[[], Arguments]) -> Limit
         arguments: Gives the call's arguments by name; asked only where there is a limit.
     """
     for limit in LIMITS:
-        known = limit.since <= number(version) <= limit.until
-        if op in limit.ops and known and limit.applies(arguments()):
+        in_span = limit.since <= number(version) <= limit.until
+        if op in limit.ops and in_span and limit.applies(arguments()):
             return limit
     return None

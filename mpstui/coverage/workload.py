@@ -48,7 +48,7 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
             _step(setup, recorder, images, labels)
         except Exception as raised:  # noqa: BLE001 - whatever the user's code raises here
             error = in_words(raised)
-    known = number(table.torch) <= KNOWN_THROUGH
+    limits_known = number(table.torch) <= KNOWN_THROUGH
     unknown = f"limits of kernels are written down up to torch {'.'.join(map(str, KNOWN_THROUGH))}"
     return Coverage(
         workload=short_name(workload),
@@ -57,7 +57,7 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
         macos=macos_of(table.torch),
         ops=recorder.ops(),
         error=error,
-        notes=() if known else (unknown,),
+        notes=() if limits_known else (unknown,),
     )
 
 

@@ -19,7 +19,8 @@ from mpstui.runs.child import ending, environment
 from .probes import TORCH_MISSING, ProbeFailed
 
 GRACE = 5.0
-"""Seconds that a killed process is waited for; one that hangs in its driver may never go."""
+"""Seconds that a process is waited for once its answer is complete, and again once it is killed:
+one that hangs in its driver may never go."""
 
 
 class Asker:

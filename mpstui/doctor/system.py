@@ -95,7 +95,7 @@ class SystemProbes:
         """Check a device's ops; a case that ends its process is faulty, and the rest goes on."""
         start = told = time.monotonic()
         run, deaths = OpsRun(device=device, simulated=self._simulate), 0
-        last_case = running_case = ""
+        last_case = ""
         asked = [*self._ops_command, device, *(f"--only={row}" for row in sorted(only))]
         if self._simulate:
             asked.append(f"--simulate={self._simulate}")

@@ -30,6 +30,8 @@ class Reference(NamedTuple):
 
     The others are internals whose layout or content no one promises: reserves, seeds, paddings.
     """
+    refuses: Callable[..., str] | None = None
+    """Takes the op's arguments by name; gives the reason why a call has no single right result."""
 
 
 _ALL: dict[str, Reference] = {
@@ -38,7 +40,7 @@ _ALL: dict[str, Reference] = {
     "_mps_convolution_transpose": Reference(linear.mps_convolution_transpose),
     "mps_convolution_backward": Reference(linear.mps_convolution_backward, (0, 1)),
     "mps_convolution_transpose_backward": Reference(linear.mps_convolution_transpose_backward),
-    "max_pool2d_backward": Reference(pool.max_pool2d_backward),
+    "max_pool2d_backward": Reference(pool.max_pool2d_backward, refuses=pool.refuses_ties),
     "cudnn_convolution": Reference(linear.cudnn_convolution),
     "cudnn_convolution_transpose": Reference(linear.cudnn_convolution_transpose),
     "cudnn_batch_norm": Reference(norm.cudnn_batch_norm, (0, 1, 2)),
@@ -98,13 +100,9 @@ def refuses(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     between_layers = given.get("train") and given.get("num_layers", 1) > 1
     if given.get("dropout_p", 0.0) > 0 or (between_layers and given.get("dropout", 0.0) > 0):
         return "its dropout drew a mask on the device, which is not known here"
-    if reference.run is pool.max_pool2d_backward:
-        window = {name: value for name, value in given.items() if name != "grad_output"}
-        if pool.ties(**window):
-            return "values tie in a window, and the kernel chooses which of them gets the gradient"
     if "mode" in given and given["mode"] not in rnn.MODES:
         return f"mode {given['mode']} is not one of cuDNN's: {', '.join(map(str, rnn.MODES))}"
-    return ""
+    return reference.refuses(**given) if reference.refuses is not None else ""
 
 
 def covered() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -30,6 +31,13 @@ def max_pool2d_backward(
     _, indices = torch.ops.aten.max_pool2d_with_indices(self, *window)
     backward = torch.ops.aten.max_pool2d_with_indices_backward
     return (backward(grad_output, self, *window, indices),)
+
+
+def refuses_ties(*, grad_output: Tensor, **window: Any) -> str:
+    """Say that the gradient of tied values is the kernel's choice; "" where no values tie."""
+    if ties(**window):
+        return "values tie in a window, and the kernel chooses which of them gets the gradient"
+    return ""
 
 
 def ties(

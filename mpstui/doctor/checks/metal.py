@@ -143,8 +143,8 @@ def _seen(facts: Facts) -> str:
     row = macos_row(facts.torch.version if facts.torch else None)
     if row is None or not row.refuses or machine.macos is None or machine.macos < row.macos:
         return seen
-    named = f"macOS {row.macos[0]}.{row.macos[1]}"
-    blames = f"Torch's own error names {named} whatever the cause is"
+    supported = f"macOS {row.macos[0]}.{row.macos[1]}"
+    blames = f"Torch's own error names {supported} whatever the cause is"
     return f"{seen} {blames}; {machine.system} is new enough."
 
 

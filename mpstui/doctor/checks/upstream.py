@@ -189,7 +189,7 @@ def no_wheel(machine: Machine) -> str:
     kind = f"{machine.platform.partition(' ')[0]} {machine.python_arch}"
     if kind in WHEELS:
         return ""
-    known = ".".join(map(str, TORCH_KNOWN))
+    newest = ".".join(map(str, TORCH_KNOWN))
     first = ".".join(map(str, TORCH_FROM))
     what = {"macOS x86_64": "an x86_64 Python on macOS", "Windows arm64": "Windows on ARM"}
-    return f"The package index has no torch from {first} to {known} for {what.get(kind, kind)}."
+    return f"The package index has no torch from {first} to {newest} for {what.get(kind, kind)}."
