@@ -18,8 +18,8 @@ DATASETS = ("auto", "mnist", "embedded")
 
 FIELDS: tuple[Field, ...] = (
     ChoiceOrClass("workload", "Workload", "the model that is trained", tuple(WORKLOADS)),
-    Choice("dataset", "Dataset", "auto: full MNIST, else embedded", DATASETS),
-    Text("data_dir", "Data folder", "of full MNIST; empty: our own"),
+    Choice("dataset", "Dataset", "auto: the data folder's, else embedded", DATASETS),
+    Text("data_dir", "Data folder", "holds MNIST's four files"),
     Integer("batch_size", "Batch size", "samples a training step", 1, EPOCH_SAMPLES),
     Integer("test_batch_size", "Test batch size", "samples a test step", 1, EPOCH_SAMPLES),
     Integer("epochs", "Epochs", "passes of 60,000 samples", 1, 100_000),

@@ -45,7 +45,10 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     """``mnist`` or ``embedded``; ``own`` for a workload that brings its own."""
+    folder: str = ""
+    """The absolute folder that holds MNIST's files. Older runs have it in their config only."""
     reason: str = ""
+    """Of older runs: why they were trained on the embedded digits."""
     error: str = ""
     """Why there is no data at all, when there is none."""
 

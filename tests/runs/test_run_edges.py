@@ -19,10 +19,8 @@ from mpstui.domain.history import Status
 from mpstui.domain.machine import Machine
 from mpstui.runs import keeper, workers
 from mpstui.runs.child import ending
-from mpstui.runs.dataset import RETRY_SECONDS, decide
 from mpstui.runs.keeper import Turns
 from mpstui.runs.log import LogReader, LogWriter
-from mpstui.runs.paths import full_mnist
 from mpstui.runs.rundir import Dataset, Exit, Keeper, RunDir
 from mpstui.runs.settings import load_last, save_last
 from mpstui.runs.store import RunStore
@@ -153,50 +151,6 @@ def test_a_broken_last_toml_is_named(
     (tmp_path / "last.toml").write_bytes(content)
     with pytest.raises(LogError, match=r"last\.toml.*delete it"):
         load_last()
-
-
-# The data
-
-
-def decided(folder: Path | str, dataset: str, why: str, now: float = 0.0) -> tuple[Dataset, int]:
-    asked = []
-
-    def fetch(to: Path, tell: object) -> str:
-        asked.append(to)
-        return why
-
-    config = make_config({"dataset": dataset, "data_dir": str(folder)})
-    return decide(config, lambda stage, fraction: None, fetch, now), len(asked)
-
-
-@pytest.mark.parametrize("dataset", ["auto", "mnist"])
-def test_a_data_folder_that_is_a_file_is_a_reason(tmp_path: Path, dataset: str) -> None:
-    path = tmp_path / "file"
-    path.touch()
-    found, _ = decided(path, dataset, "not a directory")
-    assert "not a directory" in found.reason + found.error
-    assert found.source == ("embedded" if dataset == "auto" else "mnist")
-
-
-def test_a_damaged_note_of_a_failure_costs_one_more_attempt(tmp_path: Path) -> None:
-    assert decided(tmp_path, "auto", "no network")[1] == 1
-    assert decided(tmp_path, "auto", "no network")[1] == 0
-    (tmp_path / "MNIST" / "fetch-failed.json").write_text("{")
-    assert decided(tmp_path, "auto", "no network")[1] == 1
-    assert decided(tmp_path, "auto", "no network")[1] == 0
-
-
-def test_a_failure_is_no_reason_not_to_try_when_full_mnist_is_asked_for(tmp_path: Path) -> None:
-    decided(tmp_path, "auto", "no network", now=0.0)
-    assert decided(tmp_path, "mnist", "", now=1.0) == (Dataset(source="mnist"), 1)
-    # The note is gone with the success: when the files vanish, the network is asked at once.
-    assert decided(tmp_path, "auto", "no network", now=2.0)[1] == 1
-    assert decided(tmp_path, "auto", "no network", now=2.0 + RETRY_SECONDS)[1] == 1
-
-
-def test_a_home_that_nobody_has_is_a_folder_name() -> None:
-    assert full_mnist("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x/MNIST/raw")
-    assert full_mnist("~/x") == Path.home() / "x" / "MNIST" / "raw"
 
 
 # The keeper
