@@ -14,6 +14,8 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag
 from mpstui.domain.workloads import WORKLOADS
 
+from .example_flags import add_example_flags
+
 DEVICE_HELP = "TYPE[:INDEX][@OPTION=VALUE]…, e.g. cpu, mps, cuda:1, cpu@threads=1"
 ID_HELP = "a run's id, or a part that only it has"
 IDS_HELP = f"{ID_HELP}; or a comparison's id"
@@ -64,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train on one device, printing the article's lines")
     train.add_argument("--device", help=f"{DEVICE_HELP}; default: the best there is")
+    add_example_flags(train)
     train.add_argument(
         "--resume",
         metavar="RUN",
@@ -76,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
 
     compare = commands.add_parser("compare", help="the same training on several devices")
+    add_example_flags(compare)
     compare.add_argument(
         "--devices", help=f"separated by commas, each {DEVICE_HELP}; default: cpu and the best"
     )
@@ -164,10 +168,16 @@ def _runs(runs: argparse.ArgumentParser) -> None:
     export = action("export", _export, "runs as files, with every step's loss")
     export.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
     export.add_argument(
-        "--format", choices=("markdown", "csv", "json", "tensorboard"), required=True
+        "--format",
+        choices=("markdown", "csv", "json", "tensorboard"),
+        default="markdown",
+        help="(default: %(default)s)",
     )
     export.add_argument(
-        "--out", type=Path, required=True, metavar="PATH", help="the file; tensorboard: the folder"
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="the file, or a folder; default: stdout. tensorboard: the folder",
     )
     export.add_argument("--force", action="store_true", help="replace files that are there")
 
@@ -315,16 +325,23 @@ def _train(arguments: argparse.Namespace) -> int:
 
     runs_dir = getattr(arguments, "runs_dir", None)
     if arguments.resume is not None:
+        if arguments.example_flags:
+            flag = arguments.example_flags[0]
+            raise FieldError("resume", f"{flag} beside it", "none: a run keeps its device")
         device = {} if arguments.device is None else {"device": arguments.device}
         changes = {**_given(arguments), **device}
         return resume(arguments.resume, changes, arguments.json, runs_dir)
-    return train(config_of(arguments), arguments.device, arguments.json, runs_dir)
+    flags = arguments.example_flags or ()
+    return train(config_of(arguments), arguments.device, flags, arguments.json, runs_dir)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     from .train import compare
 
     runs_dir = getattr(arguments, "runs_dir", None)
+    if arguments.example_flags:
+        flag = arguments.example_flags[0]
+        raise FieldError("devices", f"{flag} names no two devices", "--devices cpu,mps")
     return compare(config_of(arguments), arguments.devices, arguments.format, runs_dir)
 
 

@@ -20,7 +20,7 @@ from mpstui.domain.tables import as_json, comparison_table, runs_table
 from mpstui.domain.units import date
 from mpstui.domain.workloads import short_name
 from mpstui.runs import trash
-from mpstui.runs.export import export, unlike
+from mpstui.runs.export import TEXTS, export, export_text, unlike
 from mpstui.runs.notes import read_note, write_note
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir, config_toml
@@ -136,10 +136,27 @@ def compare_runs(
 
 
 def export_runs(
-    texts: Sequence[str], format: str, out: Path, force: bool, runs_dir: Path | None
+    texts: Sequence[str], format: str, out: Path | None, force: bool, runs_dir: Path | None
 ) -> int:
-    """Write runs as files and print the files' paths; see :func:`mpstui.runs.export.export`."""
+    """Write runs as files and print the files' paths; see :func:`mpstui.runs.export.export`.
+
+    Args:
+        texts: Runs or comparisons, as :meth:`RunStore.select` takes them.
+        format: One of ``mpstui.runs.export.FORMATS``.
+        out: The file or folder; None prints a format that is one text to stdout.
+        force: Replace files that are there.
+        runs_dir: Where runs are kept; None for the usual place.
+
+    Raises:
+        FieldError: When a format of several files has no folder to go to.
+        UsageError: When a file cannot be written.
+    """
     views = [RunView(run) for run in _store(runs_dir).select(texts)]
+    if out is None:
+        if format not in TEXTS:
+            raise FieldError("out", f"{format} needs a folder", "--out DIR")
+        sys.stdout.write(export_text(views, format))
+        return 0
     for path in export(views, format, out, force):
         _say(str(path))
     return 0

@@ -21,15 +21,30 @@ from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
+from .example_flags import device_of
 from .facts import LazyFacts, refuse
 
 POLL_SECONDS = 0.1
 
 
-def train(config: RunConfig, device: str | None, json: bool, runs_dir: Path | None) -> int:
-    """Train on one device; its lines go to stdout, or to stderr when JSON is asked for."""
+def train(
+    config: RunConfig,
+    device: str | None,
+    example_flags: Sequence[str],
+    json: bool,
+    runs_dir: Path | None,
+) -> int:
+    """Train on one device; its lines go to stdout, or to stderr when JSON is asked for.
+
+    Args:
+        config: The settings.
+        device: A device spec; None for the best device there is.
+        example_flags: Flags of other scripts that stand for a device.
+        json: Print the run's numbers as JSON.
+        runs_dir: Where runs are kept; None for the usual place.
+    """
     facts = LazyFacts()
-    specs = [parse_device(device or facts.get().default_devices()[-1])]
+    specs = [parse_device(device_of(example_flags, device, lambda: facts.get().trainable()))]
     (view,) = _start(config, specs, facts, runs_dir)
     return _train(view, json)
 

@@ -85,16 +85,29 @@ def export(views: Sequence[RunView], format: str, out: Path, force: bool = False
             for path, record in zip(paths, records, strict=True):
                 tensorboard.write(path, record.events)
             return paths
-        suffix, text = TEXTS[format]
+        suffix, write = TEXTS[format]
         path = out / f"{_name(records)}{suffix}" if out.is_dir() else out
         _refuse([path], force)
-        replace(path, text(records).encode())
+        replace(path, write(records).encode())
         return [path]
     except OSError as error:
         why = error.strerror or error
         raise UsageError(
             f"{out}: cannot be written: {why}; allowed: a place that can be"
         ) from error
+
+
+def export_text(views: Sequence[RunView], format: str) -> str:
+    """Some runs as one text, as :func:`export` writes it into a file.
+
+    Raises:
+        FieldError: When the format is not one of ``TEXTS``: it is several files, or none.
+        LogError: When a run's files cannot be read.
+    """
+    if format not in TEXTS:
+        raise FieldError("format", f"{format!r} is no single text", ", ".join(TEXTS))
+    _, write = TEXTS[format]
+    return write([_read(view) for view in views])
 
 
 def unlike(runs: Sequence[RunSummary]) -> list[str]:

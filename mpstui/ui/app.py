@@ -443,17 +443,21 @@ class MpstuiApp(App[None]):
     @work
     async def action_leave(self) -> None:
         """Quit, after a question if runs are under way."""
-        from .screens.questions import LEAVE
+        from .screens.questions import leave
 
-        if self.session is None or not self.session.live:
+        session = self.session
+        if session is None or not session.live:
             self.exit()
             return
-        answer = await self.push_screen_wait(LEAVE())
+        answer = await self.push_screen_wait(leave(session.under_way, session.paused))
         if answer == "stop":
-            self.session.ask("stop")
+            session.ask("stop")
+        elif answer == "leave" and session.paused:  # nobody would be there to let it go on
+            session.ask("run")
         if answer in ("stop", "leave"):
-            paths = "\n".join(str(view.run.path) for view in self.session.views)
-            self.exit(message=f"{'Stopping' if answer == 'stop' else 'Still training'}:\n{paths}")
+            paths = "\n".join(str(view.run.path) for view in session.views)
+            doing = "Stopping" if answer == "stop" else "Still training"
+            self.exit(message=f"{doing}; `mpstui watch` follows:\n{paths}")
 
     def action_help(self) -> None:
         """Show every key."""

@@ -50,6 +50,18 @@ class Session:
         return any(not view.history.status.over for view in self.views)
 
     @property
+    def under_way(self) -> int:
+        """How many runs are not over."""
+        return sum(not view.history.status.over for view in self.views)
+
+    @property
+    def paused(self) -> int:
+        """How many of them are asked to wait."""
+        return sum(
+            not view.history.status.over and view.run.wish() == "pause" for view in self.views
+        )
+
+    @property
     def timing(self) -> bool:
         """Whether a run's clock may be on."""
         return any(view.history.status is Status.TRAINING for view in self.views)

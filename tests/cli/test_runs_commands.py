@@ -261,6 +261,20 @@ def test_exported_files_are_listed_and_kept(
     assert said(*line, "--force") == f"{home / 'out.csv'}\n"
 
 
+def test_an_export_without_a_file_is_printed(
+    said: Said, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id = made(home)[0].id
+    assert said("runs", "export", id).startswith("| machine |")
+    assert f"## {id}" in said("runs", "export", id)
+    lines = said("runs", "export", id, "--format", "csv").splitlines()
+    assert lines[0].startswith("run_id,device,step")
+    assert len(lines) == 1 + 3
+    assert len(json.loads(said("runs", "export", id, "--format", "json"))["runs"]) == 1
+    assert main(["runs", "export", id, "--format", "tensorboard"]) == 2
+    assert "--out DIR" in capsys.readouterr().err
+
+
 def test_a_note_is_written_printed_shown_and_removed(
     said: Said, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -428,7 +442,6 @@ def test_sweep_hands_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
         ["sweep"],
         ["sweep", "--devices", "cpu", "--seconds", "soon"],
         ["runs", "--sort", "colour"],
-        ["runs", "export", "x", "--format", "csv"],
         ["runs", "export", "x", "--format", "xml", "--out", "y"],
         ["runs", "compare"],
         ["runs", "delete"],

@@ -97,7 +97,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
     )
     profiled = StepProfiled(at=3.1, step=3, steps=5, seconds={"forward": 0.1}, unsynchronised=0.2)
     alarm = AlarmRaised(
-        at=3.2, step=3, value=9.0, other=1.0, gap=8.0, against="cpu", policy="go on"
+        at=3.2, step=3, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
     )
     snapshot = SnapshotSaved(
         at=7.8, step=3, epoch=2, path="step-000003.pt", bytes=9, seconds=0.1, share=0.01

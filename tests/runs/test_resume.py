@@ -392,7 +392,7 @@ def test_an_alarm_keeps_the_run_from_saving_any_more(
         diary = Diary(run, log)
         diary.tell(
             AlarmRaised(
-                at=1.0, step=1, value=9.0, other=1.0, gap=8.0, against="cpu", policy="go on"
+                at=1.0, step=1, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
             )
         )
         train_run(run, gate, diary)

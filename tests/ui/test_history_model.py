@@ -238,7 +238,7 @@ def test_an_alarm_in_the_log_shows_as_diverged_with_and_without_a_summary(
 ) -> None:
     cpu, mps = make_runs(kind="finished")
     alarm = AlarmRaised(
-        at=NOW, step=9, value=2.0, other=1.0, gap=1.0, against="cpu", policy="go on"
+        at=NOW, step=9, value=2.0, other=1.0, gap=1.0, against="cpu", policy="continue"
     )
     with LogWriter(mps.events) as log:
         log.append(alarm)
