@@ -138,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _runs(runs: argparse.ArgumentParser) -> None:
     """The actions on runs that are kept; none lists them."""
-    _listing(runs, None, None, None, "started", False)
+    _listing(runs, suppress=False)
     _runs_dir(runs)
     runs.set_defaults(command=_list)
     actions = runs.add_subparsers(metavar="ACTION")
@@ -152,7 +152,7 @@ def _runs(runs: argparse.ArgumentParser) -> None:
         return added
 
     # SUPPRESS: `runs --json list` said it before.
-    _listing(action("list", _list, "all of them, or some"), *[argparse.SUPPRESS] * 5)
+    _listing(action("list", _list, "all of them, or some"), suppress=True)
 
     show = action("show", _show, "one run's settings, numbers, note and end")
     show.add_argument("id", help=ID_HELP)
@@ -245,28 +245,40 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _listing(
-    parser: argparse.ArgumentParser, workload: Any, status: Any, device: Any, sort: Any, json: Any
-) -> None:
-    """Flags of a list of runs, with their defaults."""
-    parser.add_argument("--workload", metavar=_metavar(BY_NAME["workload"]), default=workload)
+def _listing(parser: argparse.ArgumentParser, suppress: bool) -> None:
+    """Flags of a list of runs. Suppressed defaults leave alone what was given before."""
+
+    def default(value: Any) -> Any:
+        return argparse.SUPPRESS if suppress else value
+
+    parser.add_argument("--workload", metavar=_metavar(BY_NAME["workload"]), default=default(None))
     parser.add_argument(
-        "--status",
+        "--state",
+        "--status",  # what earlier versions called it
         metavar="S",
-        default=status,
-        help="finished, stopped, failed, crashed, killed, training, …; also running, diverged",
+        default=default(None),
+        help="finished, stopped, failed, crashed, killed, training, …; also running",
     )
     parser.add_argument(
-        "--device", metavar="TEXT", default=device, help="a part of the spec or the device's name"
+        "--alarm",
+        action="store_true",
+        default=default(False),
+        help="only runs that diverged, or whose loss is not finite",
+    )
+    parser.add_argument(
+        "--device",
+        metavar="TEXT",
+        default=default(None),
+        help="a part of the spec or the device's name",
     )
     parser.add_argument(
         "--sort",
         choices=("started", "epoch", "loss", "accuracy", "device"),
-        default=sort,
+        default=default("started"),
         help="the newest, quickest, least test loss, best or first in the alphabet on top "
         "(default: started)",
     )
-    _json(parser, json)
+    _json(parser, default(False))
 
 
 def _json(parser: argparse.ArgumentParser, default: Any) -> None:
@@ -352,7 +364,8 @@ def _list(arguments: argparse.Namespace) -> int:
         arguments.json,
         getattr(arguments, "runs_dir", None),
         workload=arguments.workload,
-        status=arguments.status,
+        state=arguments.state,
+        alarm=arguments.alarm,
         device=arguments.device,
         sort=arguments.sort,
     )

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
-from mpstui.domain.history import Status
+from mpstui.domain.growth import USUAL_CAUSE
+from mpstui.domain.history import State
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs.launch import launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
@@ -52,11 +53,13 @@ def train(
 def _train(view: RunView, json: bool) -> int:
     lines = sys.stderr if json else sys.stdout
     _follow([view], lambda view, line: _print(lines, line))
+    if (growth := view.history.memory_growth) is not None:
+        _print(lines, f"{growth.text}; {USUAL_CAUSE}")
     if json:
         _print(sys.stdout, as_json(view.summary()))
     else:
         _print(lines, f"run {view.run.id} in {view.run.path}")
-    if view.history.status is not Status.FINISHED and view.run.snapshots():
+    if view.history.state is not State.FINISHED and view.run.snapshots():
         _print(sys.stderr, f"to go on with it: mpstui train --resume {view.run.id}")
     return _exit_code([view])
 
@@ -117,24 +120,24 @@ def _follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> N
             asked = "stop" if asked == "run" else "kill"
             _print(sys.stderr, "stopping safely …" if asked == "stop" else "killing …")
             for view in views:
-                if not view.history.status.over:
+                if not view.history.state.over:
                     view.run.ask("stop" if asked == "stop" else "kill")
 
 
 def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], None]) -> bool:
-    was_over = view.history.status.over
+    was_over = view.history.state.over
     for event in view.refresh():
         for line in log.lines(event):
             show(view, line)
-    status = view.history.status
-    if status.over and not was_over and status.value in ("crashed", "killed"):
+    state = view.history.state
+    if state.over and not was_over and state.value in ("crashed", "killed"):
         show(view, view.history.message)  # no event of its own tells it
-    return status.over
+    return state.over
 
 
 def _exit_code(views: Sequence[RunView]) -> int:
     fine = ("finished", "stopped")
-    return 0 if all(view.history.status.value in fine for view in views) else 1
+    return 0 if all(view.history.state.value in fine for view in views) else 1
 
 
 def _print(to: TextIO, line: str) -> None:

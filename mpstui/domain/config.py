@@ -37,7 +37,7 @@ FIELDS: tuple[Field, ...] = (
     Flag("compile", "Compile", "torch.compile the model; slow to start"),
     Choice("calibrate", "Calibrate", "measure the fastest way; off: plain loop", CALIBRATE),
     Choice("mode", "Comparison", "together: at once, not for timing", MODES),
-    Choice("on_alarm", "On alarm", "when off course or not finite", ALARMS, EARLIER_ALARMS),
+    Choice("on_alarm", "On alarm", "when diverged or not finite", ALARMS, EARLIER_ALARMS),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}

@@ -12,7 +12,7 @@ import psutil
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.machine import Machine
-from mpstui.domain.summary import RunSummary
+from mpstui.domain.summary import RunSummary, read_summary
 
 from .control import Control, Wish
 from .files import read_json, replace, write_json
@@ -148,8 +148,17 @@ class RunDir:
         write_json(self.path / "control.json", Control(wish=wish))
 
     def summary(self) -> RunSummary | None:
-        """The end's numbers, once there is an end."""
-        return read_json(self.path / "summary.json", RunSummary)
+        """The end's numbers, once there is an end.
+
+        Raises:
+            LogError: When the file holds something else; the message names it.
+        """
+        path = self.path / "summary.json"
+        document = read_json(path, dict[str, object])
+        try:
+            return None if document is None else read_summary(document)
+        except msgspec.ValidationError as error:
+            raise LogError(f"{path}: {error}") from error
 
     def write_summary(self, summary: RunSummary) -> None:
         """Write summary.json."""

@@ -15,7 +15,7 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.events import RunPaused, RunStopped, SystemSampled, encode
-from mpstui.domain.history import Status
+from mpstui.domain.history import State
 from mpstui.domain.machine import Machine
 from mpstui.runs import keeper, workers
 from mpstui.runs.child import ending
@@ -239,7 +239,7 @@ def test_a_keeper_that_died_unnoticed_by_its_parent_is_not_there(tmp_path: Path)
         assert run.kept()
         view = RunView(run)
         assert view.refresh() == []
-        assert not view.history.status.over
+        assert not view.history.state.over
         process.kill()
         deadline = time.monotonic() + PATIENCE
         while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
@@ -266,7 +266,7 @@ def test_a_log_that_ends_within_a_line_still_has_an_end(tmp_path: Path) -> None:
     run.write_exit(Exit(code=3))
     view = RunView(run)
     assert view.catch_up() == [RunPaused(at=1.0, step=7)]
-    assert view.history.status is Status.CRASHED
+    assert view.history.state is State.CRASHED
     how, *words = view.history.message.splitlines()
     assert how == "crashed (exit status 3) at step 0"
     assert words == [f"line {number}" for number in range(4, 9)]
@@ -288,7 +288,7 @@ def test_what_is_logged_after_the_end_changes_nothing(tmp_path: Path) -> None:
     run.events.write_bytes(encode(end) + encode(late))
     view = RunView(run)
     assert view.catch_up() == [end, late]
-    assert (view.history.status, view.history.message) == (Status.STOPPED, "asked")
+    assert (view.history.state, view.history.message) == (State.STOPPED, "asked")
     assert view.refresh() == []
 
 
@@ -296,8 +296,8 @@ def test_the_summary_is_the_written_one_or_else_the_logs(tmp_path: Path) -> None
     run = made(tmp_path)[0]
     view = RunView(run)
     told = view.summary()
-    assert (told.status, told.started_at, told.machine) == ("starting", None, "a chip")
-    run.write_summary(msgspec.structs.replace(told, status="finished", steps=3))
+    assert (told.state, told.started_at, told.machine) == ("starting", None, "a chip")
+    run.write_summary(msgspec.structs.replace(told, state="finished", steps=3))
     assert view.summary().steps == 3
 
 

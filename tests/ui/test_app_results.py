@@ -127,7 +127,7 @@ async def test_every_run_of_the_store_is_listed_the_newest_first_under_the_sessi
     async with app.run_test(size=WIDE) as pilot:
         screen = await results(app, pilot)
         assert listed(screen) == [*ids(new), *ids(middle), *ids(old)]
-        assert "diverged" in line(screen, middle[0])
+        assert "not finite at step 601" in line(screen, middle[0])
         shown = line(screen, old[0])
         for text in ("2026-11-02 07:00", "mnist", "finished", "16.4 s", "98.50%", "lid closed"):
             assert text in shown
@@ -443,7 +443,7 @@ async def test_a_run_under_way_grows_in_both_panes_and_the_cursor_stays(
         app.follow()
         await settled(app, pilot)
         assert "finished" in line(screen, run)
-        assert compared(screen, "status")[0] == "finished"
+        assert compared(screen, "state")[0] == "finished"
         assert screen.query_one(HistoryTable).cursor_row == 1
 
 
