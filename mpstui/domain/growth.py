@@ -2,7 +2,7 @@
 
 A process takes memory in jumps (kernels load, caches fill, an evaluation begins), and stays there.
 What keeps each step's graph rises evenly instead. So growth is steady when the medians of the four
-quarters of a stretch rise by similar amounts.
+quarters of a stretch rise at similar rates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEAST_SHARE = 0.1
 """The same as a share of what there was at its beginning."""
 
 EVEN = 0.7
-"""A quarter rises steadily with at least this part of an even share."""
+"""A steady rise has at least this part of the mean rate between any two quarters."""
 
 USUAL_CAUSE = (
     "usually a loss or an output that is stored with its graph: store loss.item() or "
@@ -68,13 +68,17 @@ def growth_of(readings: Sequence[Reading], where: str) -> Growth | None:
     for begin in range(0, len(readings) - LEAST_POINTS + 1, max(len(readings) // LEAST_POINTS, 1)):
         stretch = readings[begin:]
         quarters = _quarters(stretch)
-        rises = [after.bytes - before.bytes for before, after in pairwise(quarters)]
-        total = sum(rises)
-        enough = total >= max(LEAST_BYTES, LEAST_SHARE * quarters[0].bytes)
-        if enough and min(rises) >= EVEN * total / len(rises):
-            steps = quarters[-1].step - quarters[0].step
-            return Growth(where, stretch[0], stretch[-1], total / steps)
+        rate = _rate(quarters[0], quarters[-1])
+        rise = quarters[-1].bytes - quarters[0].bytes
+        enough = rise >= max(LEAST_BYTES, LEAST_SHARE * quarters[0].bytes)
+        if enough and all(_rate(*pair) >= EVEN * rate for pair in pairwise(quarters)):
+            return Growth(where, stretch[0], stretch[-1], rate)
     return None
+
+
+def _rate(before: Reading, after: Reading) -> float:
+    """Bytes a step."""
+    return (after.bytes - before.bytes) / (after.step - before.step)
 
 
 def _quarters(readings: Sequence[Reading]) -> list[Reading]:

@@ -231,6 +231,7 @@ class RunHistory:
         self._note("learning rate", event.lr)
         self._note("gradient norm", event.grad_norm)
         self._note("device memory", event.device_bytes)
+        self._note_memory(event.worker_bytes)
         if event.timed and event.seconds > 0:
             self.rates.add(self.step, event.samples / event.seconds)
             self._windows.append(Window(event.samples, event.seconds))
