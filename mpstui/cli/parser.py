@@ -64,6 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
     coverage.add_argument("--verbose", action="store_true", help="with --for: list native ops too")
     doctor.set_defaults(command=_doctor)
 
+    demo = commands.add_parser(
+        "demo", help="a diverging run and the op behind it, simulated; about a minute"
+    )
+    demo.add_argument("--no-ui", action="store_true", help="plain lines in place of the app")
+    _runs_dir(demo)
+    demo.set_defaults(command=_demo)
+
     train = commands.add_parser("train", help="train on one device, printing the article's lines")
     train.add_argument("--device", help=f"{DEVICE_HELP}; default: the best there is")
     add_example_flags(train)
@@ -330,6 +337,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from .doctor import doctor
 
     return doctor(arguments.format, arguments.only, arguments.ops, arguments.simulate)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from .demo import demo
+
+    return demo(arguments.no_ui, getattr(arguments, "runs_dir", None))
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -46,13 +46,13 @@ def train(
     """
     facts = LazyFacts()
     specs = [parse_device(device_of(example_flags, device, lambda: facts.get().trainable()))]
-    (view,) = _start(config, specs, facts, runs_dir)
+    (view,) = start(config, specs, facts, runs_dir)
     return _train(view, json)
 
 
 def _train(view: RunView, json: bool) -> int:
     lines = sys.stderr if json else sys.stdout
-    _follow([view], lambda view, line: _print(lines, line))
+    follow([view], lambda view, line: _print(lines, line))
     if (growth := view.history.memory_growth) is not None:
         _print(lines, f"{growth.text}; {USUAL_CAUSE}")
     if json:
@@ -87,16 +87,22 @@ def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path 
     specs = parse_devices(devices or ",".join(facts.get().default_devices()))
     if devices is None and len(specs) == 1:
         _print(sys.stderr, "no accelerator on this machine: cpu alone; name two specs to compare")
-    views = _start(config, specs, facts, runs_dir)
+    views = start(config, specs, facts, runs_dir)
     width = max(len(str(spec)) for spec in specs)
-    _follow(views, lambda view, line: _print(sys.stderr, f"{view.config.device:<{width}}  {line}"))
+    follow(views, lambda view, line: _print(sys.stderr, f"{view.config.device:<{width}}  {line}"))
     _print(sys.stdout, comparison_table([view.summary() for view in views], format))
     return _exit_code(views)
 
 
-def _start(
+def start(
     config: RunConfig, specs: Sequence[DeviceSpec], facts: LazyFacts, runs_dir: Path | None
 ) -> list[RunView]:
+    """Create a run on each device and launch them.
+
+    Raises:
+        FieldError: When the config does not go with a device.
+        DeviceUnavailable: When one of the devices is not there.
+    """
     for spec in specs:
         config.on(spec)  # bad combinations are told before torch is asked
     refuse(specs, facts)
@@ -106,7 +112,7 @@ def _start(
     return [RunView(run) for run in runs]
 
 
-def _follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:
+def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:
     """Print each run's lines until all are over. Ctrl-C stops safely; a second one kills."""
     logs = {view.run.id: ArticleLog(view.config) for view in views}
     asked = "run"

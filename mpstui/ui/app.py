@@ -420,6 +420,12 @@ class MpstuiApp(App[None]):
         """Show a mode's screen, from a key or a click."""
         self.show(mode)
 
+    def action_demo(self) -> None:
+        """Play the article's story: a run that diverges, and the op behind it."""
+        from .demo import Demo
+
+        Demo(self).begin()
+
     def action_pause(self) -> None:
         """Pause all runs, or let them go on when all are paused."""
         if self._live("nothing to pause"):
@@ -486,9 +492,16 @@ class MpstuiApp(App[None]):
         return False
 
 
-def run_app(runs_dir: Path | None) -> int:
-    """Run the app in this terminal; returns an exit code."""
+def run_app(runs_dir: Path | None, demo: bool = False) -> int:
+    """Run the app in this terminal; returns an exit code.
+
+    Args:
+        runs_dir: Where runs are kept; None for the usual place.
+        demo: Begin with the demo.
+    """
     warm = Warm()
     app = MpstuiApp(runs_dir=runs_dir, start=partial(launch, warm=warm), warm=warm)
+    if demo:
+        app.call_later(app.action_demo)
     app.run()
     return app.return_code or 0

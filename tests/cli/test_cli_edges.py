@@ -205,7 +205,7 @@ def test_the_default_device_is_the_first_accelerator(
 
     machine = read_machine()
     monkeypatch.setattr(facts_module, "gather", lambda *_, **__: facts(machine, *devices))
-    monkeypatch.setattr(train_module, "_start", start)
+    monkeypatch.setattr(train_module, "start", start)
     for command in ("train", "compare"):
         with pytest.raises(KeyError):
             main([command])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,9 +78,7 @@ def test_a_steady_leak_is_seen_through_noise(seed: int, count: int, each_step: f
 
 def sampled(history: RunHistory, step: int, rss: int | None, device: int | None = None) -> None:
     event = steps(step, [1.0])
-    history.apply(
-        event if device is None else type(event)(**{**_fields(event), "device_bytes": device})
-    )
+    history.apply(msgspec.structs.replace(event, device_bytes=device))
     history.apply(
         SystemSampled(
             at=1.0,
@@ -91,10 +90,6 @@ def sampled(history: RunHistory, step: int, rss: int | None, device: int | None 
             process_rss=rss,
         )
     )
-
-
-def _fields(event: object) -> dict[str, object]:
-    return {name: getattr(event, name) for name in event.__struct_fields__}  # type: ignore[attr-defined]
 
 
 def test_a_history_follows_the_worker_and_its_device_after_the_warm_up() -> None:
