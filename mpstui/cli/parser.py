@@ -176,7 +176,7 @@ def _runs(runs: argparse.ArgumentParser) -> None:
     export.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
     export.add_argument(
         "--format",
-        choices=("markdown", "csv", "json", "tensorboard"),
+        choices=("markdown", "csv", "json", "html", "tensorboard"),
         default="markdown",
         help="(default: %(default)s)",
     )

@@ -1,4 +1,4 @@
-"""Runs as files for other programs: Markdown, CSV, JSON, TensorBoard's event files.
+"""Runs as files: Markdown, CSV, JSON, a web page, TensorBoard's event files.
 
 What is exported is read from the logs, so that every step's loss is in it, not the bounded series
 that charts are drawn from.
@@ -28,7 +28,7 @@ from .notes import read_note
 from .rundir import config_toml
 from .view import RunView
 
-FORMATS = ("markdown", "csv", "json", "tensorboard")
+FORMATS = ("markdown", "csv", "json", "html", "tensorboard")
 
 COLUMNS = (
     "run_id",
@@ -233,9 +233,17 @@ def _document(record: Record) -> dict[str, object]:
     }
 
 
+def _html(records: Sequence[Record]) -> str:
+    from .page import as_html
+
+    views = [record.view for record in records]
+    return as_html(views, unlike([view.summary() for view in views]))
+
+
 TEXTS: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "markdown": (".md", _markdown),
     "csv": (".csv", _csv),
     "json": (".json", _json),
+    "html": (".html", _html),
 }
 """File name's ending and writer of each format that is one text."""

@@ -11,6 +11,7 @@ import psutil
 
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import FieldError, LogError
+from mpstui.domain.investigation import Investigation
 from mpstui.domain.machine import Machine
 from mpstui.domain.summary import RunSummary, read_summary
 
@@ -205,6 +206,14 @@ class RunDir:
             return alive and abs(process.create_time() - keeper.created) < 1.0
         except psutil.NoSuchProcess:
             return False
+
+    def investigation(self, folder: Path) -> Investigation | None:
+        """What an investigation of this run ended with, from its folder; None without an end.
+
+        Raises:
+            LogError: When the file holds something else; the message names it.
+        """
+        return read_json(folder / "investigation.json", Investigation)
 
     def last_words(self, lines: int = 5) -> str:
         """The end of worker.log."""
