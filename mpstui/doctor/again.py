@@ -40,6 +40,33 @@ def again(probes: Probes, facts: Facts, id: str, tell: Tell) -> Facts:
     return facts
 
 
+def refreshed(before: Facts | None, now: Facts) -> Facts:
+    """Facts that are being asked anew, with those of before where the new ones are not in yet.
+
+    Args:
+        before: What was known when the asking began; None when nothing was.
+        now: What has come in since.
+    """
+    if before is None:
+        return now
+    merged = replace(now, ops=now.ops or before.ops)
+    if now.surroundings is None:
+        merged = replace(merged, surroundings=before.surroundings)
+    if now.torch_state == "probing":
+        return replace(
+            merged,
+            torch=before.torch,
+            torch_error=before.torch_error,
+            torch_state=before.torch_state,
+            usable_probed=before.usable_probed,
+        )
+    if now.torch is None or now.usable_probed:
+        return merged
+    tried = {fact.device: fact for fact in before.torch.devices} if before.torch else {}
+    devices = tuple(_keep(fact, tried.get(fact.device)) for fact in now.torch.devices)
+    return replace(merged, torch=replace(now.torch, devices=devices))
+
+
 def _torch_again(probes: Probes, facts: Facts) -> Facts:
     """Torch's answer anew; how devices were seen to work stays."""
     before = {fact.device: fact for fact in facts.torch.devices} if facts.torch else {}

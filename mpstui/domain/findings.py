@@ -50,6 +50,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What it touches: ``every run on mps``, ``timings``."""
     links: tuple[str, ...] = ()
     """Threads and pages to read on."""
+    pending: bool = False
+    """Its facts are still being asked for. A status other than unknown is then that of before."""
 
     @property
     def needs_attention(self) -> bool:

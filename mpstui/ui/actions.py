@@ -28,6 +28,7 @@ ACTIONS = (
     Action("2", "app.show_mode('configure')", "Configure", "Set up a run", shown=False),
     Action("3", "app.show_mode('live')", "Live", "Watch the runs", shown=False),
     Action("4", "app.show_mode('results')", "Results", "The table of results", shown=False),
+    Action("d", "app.demo", "demo", "See a run diverge, and the op behind it; simulated", "doctor"),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "doctor"),
     Action("o", "app.check_ops", "check ops", "Run known faults and everyday ops", "doctor"),
     Action("m", "app.cover", "mps?", "Will a workload run on MPS? On any machine", "doctor"),

@@ -7,7 +7,6 @@ from probe processes, runs from their logs.
 from __future__ import annotations
 
 import gc
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -25,13 +24,14 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.theme import Theme
 
-from mpstui.doctor.again import again
-from mpstui.doctor.probes import Probes, gather
+from mpstui.doctor.checks import findings
+from mpstui.doctor.probes import Probes
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.facts import Facts
+from mpstui.domain.findings import Finding
 from mpstui.runs.files import replace as write
 from mpstui.runs.launch import Warm, launch
 from mpstui.runs.paths import home
@@ -42,6 +42,7 @@ from mpstui.runs.store import RunStore
 
 from .actions import ACTIONS, bindings
 from .governor import Governor
+from .probing import Probing
 
 if TYPE_CHECKING:
     from mpstui.coverage.asking import Covering
@@ -118,6 +119,10 @@ class MpstuiApp(App[None]):
     # Screens show these; to repaint all of the screen for each would cost more than all charts.
     facts: reactive[Facts | None] = reactive(None, repaint=False)
     """What the doctor knows so far; None until the first probe has returned."""
+    pending: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
+    """Ids of findings whose facts are being asked for."""
+    answers: reactive[int] = reactive(0, repaint=False)
+    """Grows when facts have come in."""
     pulse: reactive[int] = reactive(0, repaint=False)
     """Grows when a run has something new to show, or the runs are others."""
     told: reactive[int] = reactive(0, repaint=False)
@@ -149,7 +154,7 @@ class MpstuiApp(App[None]):
             warm: What ``start`` takes workers from that have imported torch; None for nothing.
         """
         super().__init__()
-        self._probes = probes or SystemProbes()
+        self.probing = Probing(self, probes or SystemProbes())
         self._start = start
         self._investigate = investigate
         self.cover = cover
@@ -159,7 +164,6 @@ class MpstuiApp(App[None]):
         self.clock = clock
         self._spent = spent
         self.governor = Governor()
-        self._asking = threading.Lock()
         self.store = RunStore(runs_dir or default_runs_dir())
         self.session: Session | None = None
         """The runs on screen; None until one was started or looked up."""
@@ -197,12 +201,17 @@ class MpstuiApp(App[None]):
 
         self.theme_changed_signal.subscribe(self, keep)
 
-    @work(thread=True, group="probe")
+    def findings(self) -> list[Finding]:
+        """What the doctor makes of the facts; those that wait for an answer say so."""
+        if self.facts is None:
+            return []
+        return [
+            replace(finding, pending=finding.id in self.pending) for finding in findings(self.facts)
+        ]
+
     def action_probe(self) -> None:
         """Ask the machine; facts fill in as the probes return."""
-        with self._asking:
-            ops = self.facts.ops if self.facts else ()  # a check of a minute is not thrown away
-            gather(self._probes, lambda facts: self._learn(replace(facts, ops=ops)))
+        self.probing.begin()
 
     def action_check_ops(self) -> None:
         """Run known faults and everyday ops on every usable device."""
@@ -231,53 +240,19 @@ class MpstuiApp(App[None]):
             return
         self.push_screen(CoverageScreen(workload))
 
-    @work(thread=True, group="probe")
     def check_again(self, id: str) -> None:
         """Ask again for one finding: only what it rests on."""
-        with self._asking:
-            if self.facts is not None:
-                facts = again(self._probes, self.facts, id, self._learn)
-                if id == "ops" and self.is_running:
-                    self.call_from_thread(self._tell_ops, facts)
-
-    def _tell_ops(self, facts: Facts) -> None:
-        faulty = [f"{run.device}: {case.case}" for run in facts.ops for case in run.faulty]
-        if faulty:
-            more = f"\nand {len(faulty) - 3} more" if len(faulty) > 3 else ""
-            said = "\n".join(faulty[:3]) + more
-            self.notify(said, title="Faulty ops", severity="error")
-        else:
-            self.notify("Nothing is faulty.", title="Ops checked")
-
-    def _learn(self, facts: Facts) -> None:
-        """Take what a probe's thread has found out."""
-        if self.is_running:  # the app may be closing while the last probe returns
-            self.call_from_thread(setattr, self, "facts", facts)
+        self.probing.once_more(id)
 
     def action_report(self) -> None:
         """Write the doctor's report as Markdown, and copy it."""
-        if self.facts is None:
-            return
-        from mpstui.doctor.checks import findings
-        from mpstui.doctor.report import as_markdown
-
-        text = as_markdown(self.facts, findings(self.facts))
-        moment = f"{datetime.fromtimestamp(self.now()):%Y%m%d-%H%M%S}"
-        path = self.store.root.parent / f"doctor-{moment}.md"
-        try:
-            write(path, text.encode())
-        except OSError as error:
-            self.notify(f"{path}: {error.strerror}", title="Not written", severity="error")
-            return
-        self.copy_to_clipboard(text)
-        self.notify(f"{path}\nIt is in the clipboard too.", title="Report written")
+        self.probing.report()
 
     def on_unmount(self) -> None:
         """Let what is still under way not keep the program from ending."""
         if self._investigations is not None:
             self._investigations.stop()
-        if isinstance(self._probes, SystemProbes):
-            self._probes.stop()
+        self.probing.stop()
         if self._warm is not None:
             self._warm.close()
 
@@ -312,7 +287,7 @@ class MpstuiApp(App[None]):
         """
         if self._warm is None or self._warm.waiting or self.facts is None:
             return
-        if self._asking.locked() or self.investigating or self.facts.torch is None:
+        if self.probing.under_way or self.investigating or self.facts.torch is None:
             return
         if self.session is not None and self.session.live:
             return

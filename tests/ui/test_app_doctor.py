@@ -16,7 +16,7 @@ from mpstui.domain.facts import TorchFacts
 from mpstui.domain.surroundings import Surroundings
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
-from mpstui.ui.widgets.findings import FindingList
+from mpstui.ui.widgets.finding_list import FindingList
 
 from tests.machines import CONSTRUCTED  # isort: skip
 from tests.processes import PATIENCE  # isort: skip
@@ -50,7 +50,7 @@ async def settled(app: MpstuiApp, pilot: Any) -> None:
 async def test_findings_are_there_before_torch_has_answered(make_app: MakeApp) -> None:
     app = make_app()
     probes = SlowTorch()
-    app._probes = probes
+    app.probing.probes = probes
     async with app.run_test(size=(120, 40)) as pilot:
         while app.facts is None:
             await pilot.pause()
@@ -180,7 +180,7 @@ async def test_enter_asks_again_for_the_finding_under_the_cursor_alone(make_app:
             asked.append("torch")
             return super().torch_facts()
 
-    app._probes = Counting(LINUX, mps=False)
+    app.probing.probes = Counting(LINUX, mps=False)
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
         asked.clear()
@@ -204,7 +204,7 @@ async def test_the_report_is_written_and_copied(make_app: MakeApp, home: Path) -
 
 async def test_a_remedy_is_copied_as_commands(make_app: MakeApp) -> None:
     app = make_app()
-    app._probes = CONSTRUCTED["M1 under Rosetta"][0]
+    app.probing.probes = CONSTRUCTED["M1 under Rosetta"][0]
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(app, pilot)
         await pilot.press("y")
@@ -230,7 +230,7 @@ async def test_a_device_that_aborts_hangs_or_raises_is_a_finding_and_the_screen_
             return SystemProbes(command, use_timeout=limit).use(device)
 
     app = make_app()
-    app._probes = Deadly()
+    app.probing.probes = Deadly()
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
         found = app.screen.query_one(FindingList).findings

@@ -23,6 +23,7 @@ class Verdict(NamedTuple):
     commands: tuple[str, ...] = ()
     affects: str = ""
     links: tuple[str, ...] = ()
+    pending: bool = False
 
 
 class Check(NamedTuple):
@@ -37,9 +38,9 @@ class Check(NamedTuple):
     def finding(self, facts: Facts) -> Finding:
         """The finding, ``unknown`` as long as what it needs is not there."""
         if self.need >= Need.SURROUNDINGS and facts.surroundings is None:
-            return self.say(Verdict(Status.UNKNOWN, PROBING))
+            return self.say(pending())
         if self.need is Need.TORCH and facts.torch is None and facts.torch_state == "probing":
-            return self.say(Verdict(Status.UNKNOWN, PROBING))
+            return self.say(pending())
         return self.say(self.judge(facts))
 
     def say(self, verdict: Verdict) -> Finding:
@@ -60,6 +61,11 @@ def not_applicable(summary: str) -> Verdict:
 def unknown(summary: str, reason: str = "") -> Verdict:
     """It cannot be told."""
     return Verdict(Status.UNKNOWN, summary, reason)
+
+
+def pending(summary: str = "") -> Verdict:
+    """It is still being asked."""
+    return Verdict(Status.UNKNOWN, f"{summary} {PROBING}".strip(), pending=True)
 
 
 def not_a_mac(machine: Machine) -> Verdict:

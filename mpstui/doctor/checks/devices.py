@@ -7,7 +7,7 @@ from mpstui.domain.facts import DeviceFact, Facts, Need
 from mpstui.domain.findings import Status
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 
-from .base import PROBING, Check, Verdict, ok, unknown
+from .base import PROBING, Check, Verdict, ok, pending, unknown
 
 DEVICE = "device:"
 """What the ids of devices' findings begin with."""
@@ -38,7 +38,7 @@ def _device(facts: Facts, device: str) -> Verdict:
     if fact is None or fact.available is None:
         return unknown("whether it is there cannot be told", fact.reason if fact else "")
     if fact.usable is None:
-        return unknown("was not tried" if facts.usable_probed else PROBING)
+        return unknown("was not tried") if facts.usable_probed else pending()
     if fact.usable:
         took = f", in {fact.milliseconds:.1f} ms" if fact.milliseconds is not None else ""
         trained = "A small forward and backward ran there, synchronised, and agreed with the CPU's."
@@ -94,7 +94,7 @@ def _ops(facts: Facts) -> Verdict:
         remedy = "See the faulty rows; do not trust training there that meets them."
         return Verdict(Status.FAIL, summary, f"{odd} {ended}".strip(), remedy)
     if any(run.seconds is None for run in facts.ops):
-        return unknown(summary, f"{PROBING} {odd}".strip())
+        return Verdict(Status.UNKNOWN, summary, f"{PROBING} {odd}".strip(), pending=True)
     return Verdict(Status.WARN if ended else Status.OK, summary, f"{odd} {ended}".strip())
 
 

@@ -9,7 +9,7 @@ from mpstui.domain.facts import DeviceFact, Facts, Need
 from mpstui.domain.findings import Status
 from mpstui.domain.shell import shell_of
 
-from .base import PROBING, Check, Verdict, label, no_torch, not_applicable, ok, unknown
+from .base import Check, Verdict, label, no_torch, not_applicable, ok, pending, unknown
 from .upstream import CUDA_INDEXES, PAIRS, TORCH_FROM, no_wheel, torch_release
 
 GROUP = "Torch"
@@ -59,7 +59,7 @@ def _installed(facts: Facts) -> Verdict:
             return _too_old(facts, version)
         return ok(f"{version}, {origin}, {release(version)}", imported)
     if facts.torch_state == "probing":
-        return unknown(f"{machine.torch or 'no package metadata'} {PROBING}")
+        return pending(machine.torch or "no package metadata")
     if facts.torch_error == TORCH_MISSING:
         why = no_wheel(machine)
         remedy, commands = _install(facts, "Install it.")
@@ -155,7 +155,7 @@ def _accelerator(facts: Facts) -> Verdict:
         remedy = "Until it can, runs go to the CPU."
         return Verdict(Status.FAIL, f"{label(fact)} cannot be used", fact.reason, remedy)
     if fact.usable is None:
-        return unknown(f"{label(fact)} {PROBING}")
+        return pending(label(fact))
     return _usable(facts, fact)
 
 

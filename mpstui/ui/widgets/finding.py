@@ -15,7 +15,7 @@ from mpstui.domain.investigation import Investigation, Lockstep, OpAtFault, Verd
 from mpstui.domain.units import DASH, number
 from mpstui.investigate.request import Folder
 
-from .findings import linked
+from .finding_details import linked
 
 Pair = tuple[str, str]
 

@@ -1,0 +1,174 @@
+"""The list of findings: what needs attention first, what does not apply folded into a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from mpstui.doctor.verdict import answered
+from mpstui.domain.findings import Finding, Status
+
+COLOURS = {
+    Status.OK: "$text-success",
+    Status.WARN: "$text-warning",
+    Status.FAIL: "$text-error",
+    Status.NOT_APPLICABLE: "$foreground-muted",
+    Status.UNKNOWN: "$text-accent",
+}
+
+AGAIN = "↻"
+"""Stands before a summary of before, while the finding is asked for again."""
+
+FOLD = "fold"
+"""Id of the line that stands for what does not apply."""
+
+ATTENTION = "Needs attention"
+
+LEAST_TITLE, MOST_TITLE = 14, 34
+"""Cells of the titles' column."""
+
+
+class FindingList(OptionList):
+    """Findings; can be narrowed to those that need attention.
+
+    The cursor stays on its finding, and the finding on its row of the screen, whatever comes in.
+    Until the user moves it there is none.
+    """
+
+    DEFAULT_CSS = """
+    FindingList { background: $background; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="findings", classes="pane", compact=True)
+        self.findings: dict[str, Finding] = {}
+        self.narrowed = False
+        self.unfolded = False
+        self._shown: list[str] = []
+
+    @property
+    def chosen(self) -> Finding | None:
+        """The finding under the cursor."""
+        option = self.highlighted_option
+        return self.findings.get(option.id or "") if option else None
+
+    def show(self, findings: Sequence[Finding]) -> None:
+        """Take new findings."""
+        self.findings = {finding.id: finding for finding in findings}
+        options = list(self._listed(findings))
+        ids = [option.id or str(option.prompt) for option in options]
+        if ids == self._shown:
+            for option in options:  # rows change in place
+                if option.id is not None:
+                    self.replace_option_prompt(option.id, option.prompt)
+        else:
+            self._fill(options)
+            self._shown = ids
+        self._head(findings)
+
+    def to_worst(self) -> None:
+        """Put the cursor on the first finding of the list, which is the worst."""
+        first = next((id for id in self._shown if id in self.findings), None)
+        if first is not None:
+            self.highlighted = self.get_option_index(first)
+
+    def to_faulty(self) -> None:
+        """Put the cursor on the first faulty op."""
+        faulty = (
+            finding.id
+            for finding in self.findings.values()
+            if finding.group == "Known faults" and finding.status is Status.FAIL
+        )
+        first = next(faulty, None)
+        if first is not None:
+            self.highlighted = self.get_option_index(first)
+
+    def fold(self) -> None:
+        """Unfold what does not apply, or fold it again."""
+        self.unfolded = not self.unfolded
+        self.show(list(self.findings.values()))
+
+    def _head(self, findings: Sequence[Finding]) -> None:
+        self.border_title = ATTENTION if self.narrowed else "Findings"
+        counts = [(status, sum(f.status is status for f in findings)) for status in Status]
+        marks = "  ".join(f"{count} {status.mark}" for status, count in counts if count)
+        pending = sum(finding.pending for finding in findings)
+        done = f"still asking: {answered(findings)}  " if pending else ""
+        self.border_subtitle = done + marks
+
+    def _listed(self, findings: Sequence[Finding]) -> Iterator[Option]:
+        """Headings have no id, and the cursor passes them over."""
+        attention = [
+            f for status in (Status.FAIL, Status.WARN) for f in findings if f.status is status
+        ]
+        rest = [finding for finding in findings if not finding.needs_attention]
+        folded = [finding for finding in rest if finding.status is Status.NOT_APPLICABLE]
+        width = max([LEAST_TITLE, *(len(finding.title) for finding in findings)])
+        width = min(width, MOST_TITLE, max(LEAST_TITLE, self.size.width // 3))
+        if attention and not self.narrowed:
+            yield _heading(ATTENTION)
+        for finding in attention:
+            yield Option(_line(finding, width), id=finding.id)
+        if self.narrowed:
+            if not attention:
+                yield _heading(_nothing(findings))
+            return
+        listed = [finding for finding in rest if finding not in folded]
+        for group in dict.fromkeys(finding.group for finding in listed):
+            yield _heading(group)
+            for finding in listed:
+                if finding.group == group:
+                    yield Option(_line(finding, width), id=finding.id)
+        if folded:
+            yield Option(_fold_line(folded, self.unfolded), id=FOLD)
+        for finding in folded if self.unfolded else ():
+            yield Option(_line(finding, width), id=finding.id)
+
+    def _fill(self, options: Sequence[Option]) -> None:
+        option = self.highlighted_option
+        row = None if self.highlighted is None else self.highlighted - self.scroll_offset.y
+        self.clear_options()
+        self.add_options(options)
+        if option is None or row is None or option.id is None:
+            return
+        places = [place for place, new in enumerate(options) if new.id == option.id]
+        if places:
+            self.highlighted = places[0]
+            self.scroll_to(y=places[0] - row, animate=False, immediate=True)
+
+
+def _heading(text: str) -> Option:
+    return Option(Content.styled(text, "bold $foreground-muted"), disabled=True)
+
+
+def _nothing(findings: Sequence[Finding]) -> str:
+    """What stands in place of findings that need attention."""
+    pending = sum(finding.pending for finding in findings)
+    if not findings:
+        return "…"
+    if pending:
+        return (
+            f"Nothing so far; still asking: {len(findings) - pending} of {len(findings)} answered."
+        )
+    return "Nothing needs attention. / shows everything."
+
+
+def _fold_line(folded: Sequence[Finding], unfolded: bool) -> Content:
+    count = f"{len(folded)} check{'s do' if len(folded) > 1 else ' does'} not apply here"
+    titles = "" if unfolded else f": {', '.join(finding.title for finding in folded)}"
+    return Content.styled(f"{'▾' if unfolded else '▸'} {count}{titles}", "$foreground-muted")
+
+
+def _line(finding: Finding, width: int) -> Content:
+    muted = finding.status is Status.NOT_APPLICABLE
+    old = finding.pending and finding.status is not Status.UNKNOWN
+    title = finding.title if len(finding.title) <= width else f"{finding.title[: width - 1]}…"
+    return Content.assemble(
+        (f"{finding.status.mark} ", COLOURS[finding.status]),
+        f"{title:<{width}} ",
+        (f"{AGAIN} " if old else "", "$text-accent"),
+        (finding.summary, "$foreground-muted" if muted or old else ""),
+    )
