@@ -27,6 +27,20 @@ class LazyFacts:
             self._facts = gather(SystemProbes(), up_to=Need.TORCH)
         return self._facts
 
+    def default_devices(self) -> tuple[str, ...]:
+        """The CPU and the best accelerator; the CPU alone where there is none.
+
+        Raises:
+            DeviceUnavailable: When torch did not answer, so that nobody knows.
+        """
+        facts = self.get()
+        if facts.torch_state == "undecided":
+            raise DeviceUnavailable(
+                f"device: which ones there are is not known: {facts.torch_error}. "
+                "Name one, such as cpu"
+            )
+        return facts.default_devices()
+
 
 def refuse(specs: Sequence[DeviceSpec], facts: LazyFacts) -> None:
     """Look whether something speaks against running on some devices; nobody asks about the CPU.

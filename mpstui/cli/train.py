@@ -29,7 +29,7 @@ POLL_SECONDS = 0.1
 def train(config: RunConfig, device: str | None, json: bool, runs_dir: Path | None) -> int:
     """Train on one device; its lines go to stdout, or to stderr when JSON is asked for."""
     facts = LazyFacts()
-    specs = [parse_device(device or facts.get().default_devices()[-1])]
+    specs = [parse_device(device or facts.default_devices()[-1])]
     (view,) = _start(config, specs, facts, runs_dir)
     return _train(view, json)
 
@@ -66,7 +66,7 @@ def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | N
 def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path | None) -> int:
     """Train on several devices; lines go to stderr, the table to stdout."""
     facts = LazyFacts()
-    specs = parse_devices(devices or ",".join(facts.get().default_devices()))
+    specs = parse_devices(devices or ",".join(facts.default_devices()))
     if devices is None and len(specs) == 1:
         _print(sys.stderr, "no accelerator on this machine: cpu alone; name two specs to compare")
     views = _start(config, specs, facts, runs_dir)

@@ -27,11 +27,21 @@ class ProbeFailed(MpstuiError):
     title = "Probe failed"
 
 
+class Undecided(ProbeFailed):
+    """No answer, for a reason that says nothing about what was asked.
+
+    Our own time limit, our own stop, our own error, or a kill from outside.
+    """
+
+    title = "Not decided"
+
+
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """How a small forward and backward went on one device."""
 
     device: str
-    usable: bool
+    usable: bool | None
+    """None when nothing was decided; ``reason`` says why."""
     milliseconds: float | None = None
     """Median of 5 after a warm-up, synchronised at both edges."""
     reason: str = ""
@@ -47,7 +57,7 @@ class Probes(Protocol):
         """What surrounds this process, in a fraction of a second."""
 
     def torch_facts(self) -> TorchFacts:
-        """What torch says; takes seconds. Raises ProbeFailed."""
+        """What torch says; takes seconds. Raises ProbeFailed, or Undecided."""
 
     def use(self, device: str) -> Trial:
         """How a forward and backward go on a device; takes seconds. Raises nothing of its own."""
@@ -107,6 +117,8 @@ def ask_torch(probes: Probes, facts: Facts) -> Facts:
     """The facts with torch's answer, or with why there is none."""
     try:
         torch = probes.torch_facts()
+    except Undecided as error:
+        return replace(facts, torch=None, torch_error=str(error), torch_state="undecided")
     except ProbeFailed as error:
         return replace(facts, torch=None, torch_error=str(error), torch_state="failed")
     named = tuple(_named(fact, facts.machine) for fact in torch.devices)

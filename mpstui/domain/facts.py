@@ -32,7 +32,8 @@ class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
     available: bool | None
     """The runtime finds hardware and driver."""
     usable: bool | None
-    """A small forward and backward ran there and agreed with the CPU."""
+    """A small forward and backward ran there and agreed with the CPU; None before that is tried,
+    or when the trial decided nothing, and then ``reason`` says why."""
     name: str | None = None
     """The hardware's own name, e.g. ``NVIDIA H100 80GB HBM3``."""
     memory_bytes: int | None = None
@@ -113,7 +114,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     torch: TorchFacts | None = None
     torch_error: str = ""
     """Why there are no torch facts, once that is known."""
-    torch_state: Literal["probing", "known", "failed"] = "probing"
+    torch_state: Literal["probing", "known", "failed", "undecided"] = "probing"
+    """``undecided``: torch did not answer, for a reason that says nothing about it."""
     usable_probed: bool = False
     """Whether each available device has been tried yet."""
     ops: tuple[OpsRun, ...] = ()

@@ -9,7 +9,7 @@ from mpstui.domain.facts import DeviceFact, Facts, Need
 from mpstui.domain.findings import Status
 from mpstui.domain.shell import shell_of
 
-from .base import PROBING, Check, Verdict, label, no_torch, not_applicable, ok, unknown
+from .base import PROBING, Check, Verdict, label, no_torch, not_applicable, ok, undecided, unknown
 from .upstream import CUDA_INDEXES, PAIRS, TORCH_FROM, no_wheel, torch_release
 
 GROUP = "Torch"
@@ -60,6 +60,9 @@ def _installed(facts: Facts) -> Verdict:
         return ok(f"{version}, {origin}, {release(version)}", imported)
     if facts.torch_state == "probing":
         return unknown(f"{machine.torch or 'no package metadata'} {PROBING}")
+    if facts.torch_state == "undecided":
+        named = f"torch {machine.torch}" if machine.torch else "torch"
+        return undecided(facts, named, facts.torch_error, "torch-installed")
     if facts.torch_error == TORCH_MISSING:
         why = no_wheel(machine)
         remedy, commands = _install(facts, "Install it.")
@@ -154,6 +157,8 @@ def _accelerator(facts: Facts) -> Verdict:
     if fact.usable is False:
         remedy = "Until it can, runs go to the CPU."
         return Verdict(Status.FAIL, f"{label(fact)} cannot be used", fact.reason, remedy)
+    if fact.usable is None and fact.reason:
+        return undecided(facts, label(fact), fact.reason, "accelerator")
     if fact.usable is None:
         return unknown(f"{label(fact)} {PROBING}")
     return _usable(facts, fact)
