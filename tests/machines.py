@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from mpstui.doctor.probes import NOT_BUILT, ProbeFailed, Trial
 from mpstui.domain.facts import DeviceFact, Facts, MetalDevice, MpsFacts, TorchFacts
-from mpstui.domain.machine import CoreKind, Machine
+from mpstui.domain.machine import CoreKind, Environment, Machine
 from mpstui.domain.ops import OpsRun
 from mpstui.domain.surroundings import (
     Disk,
@@ -46,6 +46,7 @@ M4 = Machine(
     torch_tag="macosx_14_0_arm64",
     torch_installer="pip",
     torchvision_requires="torch==2.14.1",
+    environment=Environment(executable="/work/.venv/bin/python", kind="venv", folder="/work/.venv"),
 )
 LINUX = replace(
     M4,
@@ -60,7 +61,15 @@ LINUX = replace(
     memory_bytes=32 * GIB,
     torch_tag="manylinux_2_28_x86_64",
 )
-WINDOWS = replace(LINUX, name="12th Gen Intel(R) Core(TM) i7", system="Windows 11")
+WINDOWS = replace(
+    LINUX,
+    name="12th Gen Intel(R) Core(TM) i7",
+    system="Windows 11",
+    torch_tag="win_amd64",
+    environment=Environment(
+        executable=r"C:\work\.venv\Scripts\python.exe", kind="venv", folder=r"C:\work\.venv"
+    ),
+)
 
 AT_REST = Surroundings(
     memory_available=12 * GIB,

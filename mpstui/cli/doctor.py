@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from mpstui.doctor.checks import findings, need_of
 from mpstui.doctor.probes import gather
@@ -12,7 +13,7 @@ from mpstui.doctor.system import SystemProbes
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.facts import Facts, Need
 
-WRITERS = {"text": as_text, "json": as_json, "markdown": as_markdown}
+WRITERS = {"text": partial(as_text, whole=True), "json": as_json, "markdown": as_markdown}
 
 
 def doctor(form: str, only: Sequence[str], ops: bool, simulate: str) -> int:

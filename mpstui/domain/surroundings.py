@@ -79,7 +79,9 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why not."""
     commands: tuple[str, ...] = ()
-    """What would make it available."""
+    """What would make it available, beside the package."""
+    package: str = ""
+    """What would have to be installed."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import re
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Status
 from mpstui.domain.machine import Machine
-from mpstui.domain.shell import shell_of
+from mpstui.domain.shell import pip_install, shell_of
 from mpstui.domain.units import gibibytes
 
 from .base import THREAD, Check, Verdict, no_torch, not_a_mac, not_applicable, ok
@@ -103,9 +103,7 @@ def _torch_mps(facts: Facts) -> Verdict:
         "Install PyTorch's own wheel."
         if arm64
         else "Install torch in an arm64 Python; see arm64 Python.",
-        (shell_of(machine).pip_install("--force-reinstall", "torch", "torchvision"),)
-        if arm64
-        else (),
+        (pip_install(machine, "--force-reinstall", "torch", "torchvision"),) if arm64 else (),
         "every run on mps",
     )
 
@@ -171,7 +169,7 @@ def _newer_macos(facts: Facts) -> tuple[str, tuple[str, ...]]:
     """What can be done about a macOS that is too old, with a torch that we can run with."""
     devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
     if older := older_torch(facts.machine, devices):
-        command = shell_of(facts.machine).pip_install(older, "torchvision")
+        command = pip_install(facts.machine, older, "torchvision")
         return "Update macOS, or install an older torch, which supports this macOS.", (command,)
     return (
         "Update macOS. Until then runs go to the CPU: no torch that mpstui runs with, 2.9 and "

@@ -7,7 +7,7 @@ import re
 from mpstui.doctor.probes import TORCH_MISSING
 from mpstui.domain.facts import DeviceFact, Facts, Need
 from mpstui.domain.findings import Status
-from mpstui.domain.shell import shell_of
+from mpstui.domain.shell import pip_install, shell_of
 
 from .base import PROBING, Check, Verdict, label, no_torch, not_applicable, ok, undecided, unknown
 from .upstream import CUDA_INDEXES, PAIRS, TORCH_FROM, no_wheel, torch_release
@@ -15,6 +15,33 @@ from .upstream import CUDA_INDEXES, PAIRS, TORCH_FROM, no_wheel, torch_release
 GROUP = "Torch"
 
 _CUDA_WHEELS = "https://download.pytorch.org/whl/"
+
+
+def _python(facts: Facts) -> Verdict:
+    """Which Python was judged: a notebook or another terminal may run another one."""
+    machine, environment = facts.machine, facts.machine.environment
+    if environment is None:
+        return ok(machine.python, "Its environment was not read.")
+    where = {
+        "venv": f"virtual environment {environment.name}",
+        "uv": f"uv's environment {environment.name}",
+        "conda": f"conda environment {environment.name}",
+        "system": "no virtual environment",
+    }[environment.kind]
+    summary = f"{machine.python}, {where}: {environment.executable}"
+    if environment.managed:
+        return Verdict(
+            Status.WARN,
+            summary,
+            "The system's package manager owns this Python: pip refuses to install into it.",
+            "Make a virtual environment, and install mpstui and torch there.",
+            (shell_of(machine).words(environment.executable, "-m", "venv", ".venv"),),
+            "every remedy that installs something",
+        )
+    reason = "All of this holds for this Python, and for no other."
+    if environment.kind == "conda":
+        reason += " Packages of conda and of pip can bring two OpenMP runtimes: use one of them."
+    return ok(summary, reason)
 
 
 def wheel_origin(version: str, cuda: str | None) -> str:
@@ -92,7 +119,7 @@ def _install(facts: Facts, remedy: str, *options: str) -> tuple[str, tuple[str, 
     """A remedy that installs torch, where the package index has one for the machine."""
     machine = facts.machine
     if not no_wheel(machine):
-        return remedy, (shell_of(machine).pip_install("torch", "torchvision", *options),)
+        return remedy, (pip_install(machine, "torch", "torchvision", *options),)
     if machine.apple_silicon:
         return "Use an arm64 Python; see arm64 Python.", ()
     if machine.windows:
@@ -109,7 +136,7 @@ def _torchvision(facts: Facts) -> Verdict:
             "not installed",
             "The reference pipeline, the article's script as it stands, needs it.",
             "Install it.",
-            (shell_of(facts.machine).pip_install("torchvision"),),
+            (pip_install(facts.machine, "torchvision"),),
         )
     if mismatch := _mismatch(torch or "", vision, facts.machine.torchvision_requires):
         return Verdict(
@@ -119,7 +146,7 @@ def _torchvision(facts: Facts) -> Verdict:
             if facts.machine.torchvision_requires
             else "Torchvision's metadata does not say which torch it needs; its wheels' does.",
             "Install the pair together.",
-            (shell_of(facts.machine).pip_install("torch", "torchvision", "--upgrade"),),
+            (pip_install(facts.machine, "torch", "torchvision", "--upgrade"),),
             "the reference pipeline",
         )
     return ok(vision)
@@ -238,7 +265,7 @@ def _cuda_wheel(facts: Facts) -> tuple[str, tuple[str, ...]]:
         return f"{update}. No torch from {least} on is known for CUDA {major}.", ()
     index = f"{_CUDA_WHEELS}{CUDA_INDEXES[max(runs)]}"
     words = ("torch", "torchvision", "--force-reinstall", "--index-url", index)
-    command = shell_of(facts.machine).pip_install(*words)
+    command = pip_install(facts.machine, *words)
     if max(runs) < newest:
         return f"{update}, or install a torch for CUDA {max(runs)}.", (command,)
     return "Install a wheel for CUDA.", (command,)
@@ -260,6 +287,7 @@ def _without_cuda(facts: Facts, loaded: str | None) -> Verdict:
 
 
 CHECKS = (
+    Check("python", GROUP, "Python", Need.MACHINE, _python),
     Check("torch-installed", GROUP, "torch", Need.MACHINE, _installed),
     Check("torchvision-installed", GROUP, "torchvision", Need.MACHINE, _torchvision),
     Check("accelerator", GROUP, "accelerator", Need.TORCH, _accelerator),
