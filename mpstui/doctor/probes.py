@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.facts import DeviceFact, Facts, Need, TorchFacts
+from mpstui.domain.facts import DeviceFact, Facts, ImportFact, Need, TorchFacts
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpsRun, merge_rows
 from mpstui.domain.surroundings import Surroundings
@@ -22,9 +22,18 @@ NOT_BUILT = "not in this torch build"
 
 
 class ProbeFailed(MpstuiError):
-    """A probe came back without an answer; the message says why."""
+    """A probe came back without an answer; the message says why.
+
+    Args:
+        why: The reason, in words.
+        imported: How torch was imported, where the probe came to say so.
+    """
 
     title = "Probe failed"
+
+    def __init__(self, why: str, imported: ImportFact | None = None) -> None:
+        super().__init__(why)
+        self.imported = imported
 
 
 class Undecided(ProbeFailed):
@@ -120,7 +129,13 @@ def ask_torch(probes: Probes, facts: Facts) -> Facts:
     except Undecided as error:
         return replace(facts, torch=None, torch_error=str(error), torch_state="undecided")
     except ProbeFailed as error:
-        return replace(facts, torch=None, torch_error=str(error), torch_state="failed")
+        return replace(
+            facts,
+            torch=None,
+            torch_error=str(error),
+            torch_import=error.imported,
+            torch_state="failed",
+        )
     named = tuple(_named(fact, facts.machine) for fact in torch.devices)
     return replace(facts, torch=replace(torch, devices=named), torch_error="", torch_state="known")
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.domain.catalogue import BY_ID
-from mpstui.domain.facts import TorchFacts
+from mpstui.domain.facts import ImportFact, TorchFacts
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpResult, OpsMessage, OpsRun, OpStatus, with_results
 from mpstui.domain.surroundings import Surroundings
@@ -19,7 +19,7 @@ from mpstui.runs.child import module_command
 from mpstui.runs.paths import runs_dir
 
 from .child import GRACE, Asker
-from .probes import ProbeFailed, Trial, Undecided
+from .probes import TORCH_MISSING, ProbeFailed, Trial, Undecided
 
 T = TypeVar("T")
 
@@ -82,7 +82,19 @@ class SystemProbes:
             Undecided: The process did not answer in time, or was ended from outside.
             ProbeFailed: torch is missing, its import raised, or the process died.
         """
-        return self._ask(TorchFacts, self._facts_timeout, "facts")
+        torch, imports, failure = None, dict[str, ImportFact](), None
+        try:
+            for line in self._asker.lines([*self._command, "facts"], self._facts_timeout):
+                if fact := _decoded(line, ImportFact):
+                    imports[fact.package] = fact
+                # A sitecustomize may print as well; what is no answer is none.
+                torch = _decoded(line, TorchFacts) or torch
+        except ProbeFailed as error:
+            failure = error
+        if torch is not None:
+            ended = (_as_it_ended(fact, failure) for fact in imports.values())
+            return replace(torch, imports=tuple(ended))
+        raise _without_torch(imports.get("torch"), failure)
 
     def use(self, device: str) -> Trial:
         """How a forward and backward go on a device; a process that dies is an answer."""
@@ -149,6 +161,34 @@ class SystemProbes:
             return msgspec.json.decode(lines[-1] if lines else "", type=answer)
         except msgspec.DecodeError as error:
             raise failure or Undecided(f"the answer cannot be read: {error}") from None
+
+
+def _decoded(line: str, answer: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(line, type=answer)
+    except msgspec.DecodeError:
+        return None
+
+
+def _as_it_ended(fact: ImportFact, failure: ProbeFailed | None) -> ImportFact:
+    """A package whose import began, with how its process ended when that was the end of it."""
+    if fact.imported is not None:
+        return fact
+    if failure is None or isinstance(failure, Undecided):
+        return replace(fact, error=str(failure or "the process ended without a word"))
+    return replace(fact, imported=False, error=str(failure))
+
+
+def _without_torch(torch: ImportFact | None, failure: ProbeFailed | None) -> ProbeFailed:
+    """Why torch gave no facts: by its own error, else by how the process ended."""
+    if torch is not None and torch.imported is False:
+        missing = "No module named 'torch'" in torch.error and not torch.path
+        return ProbeFailed(TORCH_MISSING if missing else torch.error, torch)
+    if failure is None:
+        return Undecided("the answer cannot be read")
+    if torch is not None and not isinstance(failure, Undecided):
+        return ProbeFailed(str(failure), torch)
+    return failure
 
 
 def _heard(run: OpsRun, message: OpsMessage) -> OpsRun:

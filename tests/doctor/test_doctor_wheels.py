@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from mpstui.doctor.checks.torch import _mismatch, release, wheel_origin
+from mpstui.doctor.checks.packages import _mismatch, release, wheel_origin
 from mpstui.doctor.checks.upstream import (
     DEVICE_RULES,
     MACOS,
