@@ -59,6 +59,8 @@ class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     """The hardware's own name, e.g. ``NVIDIA H100 80GB HBM3``."""
     memory_bytes: int | None = None
+    capability: str | None = None
+    """The GPU's architecture as wheels name it: ``sm_120``, ``gfx1100``; None for other devices."""
     milliseconds: float | None = None
     """Median time of that forward and backward, synchronised."""
     reason: str = ""
@@ -117,6 +119,11 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceFact, ...]
     import_seconds: float
     interop_threads: int | None = None
+    hip: str | None = None
+    """The HIP version that the wheel was built for, by ROCm's name."""
+    arches: tuple[str, ...] = ()
+    """What the wheel has kernels for, as ``torch.cuda.get_arch_list()`` has it; empty without a
+    build for CUDA or ROCm."""
     openmp: bool | None = None
     """Whether this torch runs its loops under OpenMP."""
     cuda_driver: str | None = None

@@ -94,6 +94,16 @@ class Constructed:
     def exists(self, path: str) -> bool:
         return path in self._files or path in self._unreadable
 
+    def names(self, folder: str) -> Sequence[str] | None:
+        below = [path[len(folder) + 1 :] for path in self._files if path.startswith(f"{folder}/")]
+        return sorted({path.partition("/")[0] for path in below}) or None
+
+    def may_use(self, path: str) -> bool:
+        return path in self._files
+
+    def registry(self, key: str, value: str) -> str | None:
+        return self._files.get(rf"{key}\{value}")
+
     def has_module(self, name: str) -> bool:
         return name in self._modules
 

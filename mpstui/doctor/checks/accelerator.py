@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from mpstui.domain.facts import DeviceFact, Facts, Need
 from mpstui.domain.findings import Status
-from mpstui.domain.shell import pip_install, shell_of
+from mpstui.domain.shell import pip_install
 
 from .base import PROBING, Check, Verdict, label, no_torch, not_applicable, ok, undecided, unknown
-from .upstream import CUDA_INDEXES, TORCH_FROM
+from .gpus import NVIDIA_DRIVER, advise
+from .upstream import CUDA_INDEXES, TORCH_FROM, WHEEL_INDEX
 
 GROUP = "Torch"
-
-_CUDA_WHEELS = "https://download.pytorch.org/whl/"
 
 
 def _accelerator(facts: Facts) -> Verdict:
@@ -20,9 +19,15 @@ def _accelerator(facts: Facts) -> Verdict:
     default = facts.torch.default_accelerator
     fact = facts.device(default) if default else None
     if fact is None:
-        reason, remedy, commands = _why_none(facts)
-        summary = "no accelerator: runs go to the CPU"
-        return Verdict(Status.WARN, summary, reason, remedy, commands, "how fast runs are")
+        advice = advise(facts)
+        return Verdict(
+            Status.WARN,
+            f"runs go to the CPU: {advice.cause}",
+            _torchs_words(facts),
+            advice.remedy,
+            advice.commands,
+            "how fast runs are",
+        )
     if fact.usable is False:
         remedy = "Until it can, runs go to the CPU."
         return Verdict(Status.FAIL, f"{label(fact)} cannot be used", fact.reason, remedy)
@@ -46,26 +51,11 @@ def _usable(facts: Facts, fact: DeviceFact) -> Verdict:
     return Verdict(Status.WARN, f"{label(fact)} is usable, {names} not", others)
 
 
-def _why_none(facts: Facts) -> tuple[str, str, tuple[str, ...]]:
-    """Why there is no accelerator, and what could be done about it."""
+def _torchs_words(facts: Facts) -> str:
+    """What torch says of the types that it was built for."""
     devices = facts.torch.devices if facts.torch else ()
     idle = [fact for fact in devices if fact.built and fact.type in ("cuda", "mps", "xpu")]
-    if not idle:
-        remedy = (
-            "On a machine with a GPU, install the wheel for it: "
-            "https://pytorch.org/get-started/locally/"
-        )
-        return "This torch was built for the CPU only.", remedy, ()
-    reason = "; ".join(f"{fact.device}: {fact.reason}" for fact in idle)
-    variables = facts.surroundings.variables if facts.surroundings else {}
-    visible = "CUDA_VISIBLE_DEVICES"
-    if visible in reason or visible in variables:
-        command = shell_of(facts.machine).unset_variable(visible)
-        return reason, f"If there is an NVIDIA GPU, {visible} may hide it: unset it.", (command,)
-    if any(fact.type == "mps" for fact in idle):
-        return reason, "See MPS available.", ()
-    driver = "https://www.nvidia.com/Download/index.aspx"
-    return reason, f"If there is an NVIDIA GPU, install its current driver: {driver}", ()
+    return "; ".join(f"{fact.device}: {fact.reason}" for fact in idle if fact.reason)
 
 
 def _cuda_driver(facts: Facts) -> Verdict:
@@ -101,16 +91,24 @@ def _cuda_wheel(facts: Facts) -> tuple[str, tuple[str, ...]]:
     newest = max(CUDA_INDEXES)
     major = int(driver.partition(".")[0]) if driver else newest
     runs = [cuda for cuda in CUDA_INDEXES if cuda <= major]
-    update = "Update the driver (https://www.nvidia.com/Download/index.aspx)"
+    update = f"Update the driver{_where(facts)} ({NVIDIA_DRIVER})"
     if not runs:
         least = ".".join(map(str, TORCH_FROM))
         return f"{update}. No torch from {least} on is known for CUDA {major}.", ()
-    index = f"{_CUDA_WHEELS}{CUDA_INDEXES[max(runs)]}"
+    index = f"{WHEEL_INDEX}{CUDA_INDEXES[max(runs)]}"
     words = ("torch", "torchvision", "--force-reinstall", "--index-url", index)
     command = pip_install(facts.machine, *words)
     if max(runs) < newest:
         return f"{update}, or install a torch for CUDA {max(runs)}.", (command,)
     return "Install a wheel for CUDA.", (command,)
+
+
+def _where(facts: Facts) -> str:
+    """Whose the driver is, where it is not this system's."""
+    session = facts.surroundings.session if facts.surroundings else None
+    if session is not None and session.wsl:
+        return " in Windows, never in WSL"
+    return " on the container's host" if session is not None and session.container else ""
 
 
 def _without_cuda(facts: Facts, loaded: str | None) -> Verdict:

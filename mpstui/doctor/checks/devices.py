@@ -8,6 +8,7 @@ from mpstui.domain.findings import Status
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 
 from .base import PROBING, Check, Verdict, ok, undecided, unknown
+from .gpus import lacks_kernels
 
 DEVICE = "device:"
 """What the ids of devices' findings begin with."""
@@ -45,10 +46,20 @@ def _device(facts: Facts, device: str) -> Verdict:
         took = f", in {fact.milliseconds:.1f} ms" if fact.milliseconds is not None else ""
         trained = "A small forward and backward ran there, synchronised, and agreed with the CPU's."
         return ok(f"{fact.name or fact.device}: usable{took}", trained)
-    return _unusable(fact)
+    return _unusable(facts, fact)
 
 
-def _unusable(fact: DeviceFact) -> Verdict:
+def _unusable(facts: Facts, fact: DeviceFact) -> Verdict:
+    if advice := lacks_kernels(facts, fact):
+        arches = " ".join(facts.torch.arches) if facts.torch else ""
+        return Verdict(
+            Status.FAIL,
+            f"{fact.name or fact.device}: {advice.cause}",
+            f"It has those for {arches}. {fact.reason}",
+            advice.remedy,
+            advice.commands,
+            f"every run on {fact.device}",
+        )
     return Verdict(
         Status.FAIL,
         f"{fact.name or fact.device}: {fact.reason or 'cannot be used'}",

@@ -30,18 +30,31 @@ def _apple_silicon(facts: Facts) -> Verdict:
     if not machine.mac:
         return not_a_mac(machine)
     if not machine.apple_silicon:
-        return Verdict(
-            Status.WARN,
-            f"{machine.name}: an Intel Mac",
-            f"{no_wheel(machine)} The last one with a wheel for Intel Macs is 2.2.2; runs go to "
-            "the CPU.",
-        )
+        return _intel_mac(facts)
     parts = [_cores(machine)]
     if facts.torch and facts.torch.mps and facts.torch.mps.gpu_cores:
         parts.append(f"{facts.torch.mps.gpu_cores} GPU cores")
     if family := _family(facts):
         parts.append(f"Metal family {family}")
     return ok(f"{machine.name}, {gibibytes(machine.memory_bytes)}", "; ".join(parts) + ".")
+
+
+def _intel_mac(facts: Facts) -> Verdict:
+    machine, mps = facts.machine, facts.device("mps")
+    wheels = f"{no_wheel(machine)} The last one with a wheel for Intel Macs is 2.2.2"
+    if mps is None or not mps.available:
+        return Verdict(
+            Status.WARN, f"{machine.name}: an Intel Mac", f"{wheels}; runs go to the CPU."
+        )
+    return Verdict(
+        Status.WARN,
+        f"{machine.name}: an Intel Mac, and this torch's MPS takes its {mps.name or 'GPU'}",
+        f"{wheels}. MPS lacks more ops on such a GPU, and may be slower than the CPU.",
+        "Compare it with the CPU before you rely on it.",
+        ("mpstui compare --devices cpu,mps",),
+        "every run on mps",
+        (f"{THREAD}119130",),
+    )
 
 
 def _cores(machine: Machine) -> str:
@@ -186,6 +199,17 @@ def _mps_available(facts: Facts) -> Verdict:
         return no_torch(facts)
     if mps is None or not mps.built:
         return not_applicable("MPS is not built; see torch with MPS")
+    if mps.available and machine.translated:
+        return Verdict(
+            Status.WARN,
+            f"{mps.name or machine.name} (mps), under Rosetta",
+            "MPS of an x86_64 torch is not what runs on Apple silicon; results can be false, as "
+            "argmax's are in the thread.",
+            "Use an arm64 Python; see arm64 Python.",
+            (),
+            "every run on mps",
+            (f"{THREAD}98191",),
+        )
     if mps.available:
         return ok(f"{mps.name or machine.name} (mps)")
     return why_unavailable(facts)
