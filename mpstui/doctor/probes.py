@@ -18,6 +18,7 @@ from mpstui.domain.ops import OpsRun, merge_rows
 from mpstui.domain.surroundings import Surroundings
 
 TORCH_MISSING = "torch is not installed"
+TORCH_GONE = "torch's files are gone, its metadata is still there"
 NOT_BUILT = "not in this torch build"
 
 

@@ -19,7 +19,7 @@ from mpstui.runs.child import module_command
 from mpstui.runs.paths import runs_dir
 
 from .child import GRACE, Asker
-from .probes import TORCH_MISSING, ProbeFailed, Trial, Undecided
+from .probes import TORCH_GONE, TORCH_MISSING, ProbeFailed, Trial, Undecided
 
 T = TypeVar("T")
 
@@ -182,8 +182,9 @@ def _as_it_ended(fact: ImportFact, failure: ProbeFailed | None) -> ImportFact:
 def _without_torch(torch: ImportFact | None, failure: ProbeFailed | None) -> ProbeFailed:
     """Why torch gave no facts: by its own error, else by how the process ended."""
     if torch is not None and torch.imported is False:
-        missing = "No module named 'torch'" in torch.error and not torch.path
-        return ProbeFailed(TORCH_MISSING if missing else torch.error, torch)
+        if torch.path or "No module named 'torch'" not in torch.error:
+            return ProbeFailed(torch.error, torch)
+        return ProbeFailed(TORCH_GONE if torch.version else TORCH_MISSING, torch)
     if failure is None:
         return Undecided("the answer cannot be read")
     if torch is not None and not isinstance(failure, Undecided):

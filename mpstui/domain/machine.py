@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ntpath
-import posixpath
 import re
 from typing import Literal
 
@@ -34,8 +32,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The last part of its folder."""
-        path = ntpath if "\\" in self.folder else posixpath
-        return path.basename(self.folder.rstrip("/\\"))
+        return re.split(r"[/\\]", self.folder.rstrip("/\\"))[-1]
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

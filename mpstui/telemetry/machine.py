@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import sysconfig
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import psutil
@@ -211,6 +211,7 @@ def _core_kinds(source: Source, host: Host) -> tuple[CoreKind, ...]:
 def _environment(source: Source, host: Host) -> Environment | None:
     if not host.executable:
         return None  # an embedded Python has none
+    kind: Literal["venv", "uv", "conda", "system"]
     managed = False
     if host.prefix != host.base_prefix:
         settings = source.text(os.path.join(host.prefix, "pyvenv.cfg")) or ""

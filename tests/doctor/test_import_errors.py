@@ -19,7 +19,7 @@ from mpstui.doctor.checks import findings
 from mpstui.doctor.checks.import_errors import MEANINGS
 from mpstui.doctor.probes import ProbeFailed, gather
 from mpstui.doctor.system import SystemProbes
-from mpstui.domain.facts import ImportFact
+from mpstui.domain.facts import ImportFact, TorchFacts
 from mpstui.domain.findings import Finding
 from mpstui.domain.machine import Environment, Machine
 from mpstui.runs.child import environment
@@ -41,7 +41,7 @@ def judged(machine: Machine, error: str, **fact: object) -> Finding:
     """The finding about a torch that cannot be imported."""
 
     class Broken(Answers):
-        def torch_facts(self) -> object:  # type: ignore[override]
+        def torch_facts(self) -> TorchFacts:
             imported = ImportFact(package="torch", imported=False, error=error)
             raise ProbeFailed(error, replace(imported, **fact))
 

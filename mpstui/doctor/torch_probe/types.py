@@ -90,7 +90,7 @@ def arches() -> tuple[str, ...]:
     import torch
 
     # get_arch_list() answers with nothing where CUDA is not available.
-    flags, _ = ask(lambda: torch._C._cuda_getArchFlags())  # type: ignore[no-untyped-call]
+    flags, _ = ask(lambda: torch._C._cuda_getArchFlags())
     return tuple(str(flags).split()) if flags else ()
 
 
