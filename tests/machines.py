@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.doctor.probes import NOT_BUILT, ProbeFailed, Trial
-from mpstui.domain.facts import DeviceFact, Facts, MetalDevice, MpsFacts, TorchFacts
+from mpstui.domain.facts import DeviceFact, Facts, ImportFact, MetalDevice, MpsFacts, TorchFacts
 from mpstui.domain.machine import CoreKind, Environment, Machine
 from mpstui.domain.ops import OpsRun
 from mpstui.domain.surroundings import (
@@ -90,6 +90,12 @@ META = DeviceFact(
     device="meta", built=True, available=True, usable=False, reason="holds shapes but no data"
 )
 
+IMPORTED = tuple(
+    ImportFact(package=package, imported=True, version=version)
+    for package, version in (("torch", None), ("numpy", "2.4.6"), ("pillow", "13.0.0"))
+)
+"""A torchvision is judged by its metadata, where a test does not say how it was imported."""
+
 
 def absent(device: str, reason: str = NOT_BUILT, *, built: bool = False) -> DeviceFact:
     return DeviceFact(device=device, built=built, available=False, usable=False, reason=reason)
@@ -106,6 +112,7 @@ def torch(*devices: DeviceFact, default: str | None = None, **others: Any) -> To
         import_seconds=1.9,
         interop_threads=8,
         openmp=True,
+        imports=IMPORTED,
     )
     return replace(made, **others)
 

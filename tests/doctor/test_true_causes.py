@@ -16,6 +16,7 @@ from mpstui.doctor.checks.gpus import runs_on
 from mpstui.doctor.probes import gather
 from mpstui.domain.facts import DeviceFact, Facts, MpsFacts
 from mpstui.domain.findings import Finding
+from mpstui.domain.machine import Environment
 from mpstui.domain.surroundings import Gpus, Session
 
 from tests.machines import (  # isort: skip
@@ -356,4 +357,26 @@ def test_a_cuda_index_on_a_mac_is_what_is_wrong() -> None:
 def test_the_python_that_was_judged_is_named() -> None:
     # False in Jupyter, True in the terminal
     finding = judged(Answers(M4, HEALTHY))["python"]
-    assert finding.summary == "3.12.7, virtual environment .venv: /work/.venv/bin/python"
+    assert finding.summary == "3.12.7 in .venv: /work/.venv/bin/python"
+
+
+@pytest.mark.parametrize(
+    ("kind", "managed", "status", "expected"),
+    [
+        ("uv", False, "ok", ["in uv's ml", "uv pip install --python /x/ml/bin/python"]),
+        ("conda", False, "ok", ["in conda's ml", "two OpenMP runtimes"]),
+        ("system", True, "warn", ["in no environment", "/x/ml/bin/python -m venv .venv"]),
+    ],
+)
+def test_each_kind_of_environment_is_named(
+    kind: Any, managed: bool, status: str, expected: list[str]
+) -> None:
+    environment = Environment(
+        executable="/x/ml/bin/python", kind=kind, folder="/x/ml", managed=managed
+    )
+    machine = replace(LINUX, torch=None, torchvision=None, environment=environment)
+    found = judged(Answers(machine, "torch is not installed"))
+    assert found["python"].status.value == status
+    shown = f"{words(found['python'])} {words(found['torch-installed'])}"
+    for each in expected:
+        assert each in shown

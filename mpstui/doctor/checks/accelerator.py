@@ -22,11 +22,11 @@ def _accelerator(facts: Facts) -> Verdict:
         advice = advise(facts)
         return Verdict(
             Status.WARN,
-            f"runs go to the CPU: {advice.cause}",
+            f"no accelerator: {advice.cause}",
             _torchs_words(facts),
             advice.remedy,
             advice.commands,
-            "how fast runs are",
+            "how fast runs are: they go to the CPU",
         )
     if fact.usable is False:
         remedy = "Until it can, runs go to the CPU."

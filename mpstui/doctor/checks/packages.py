@@ -25,12 +25,12 @@ def _python(facts: Facts) -> Verdict:
     if environment is None:
         return ok(machine.python, "Its environment was not read.")
     where = {
-        "venv": f"virtual environment {environment.name}",
-        "uv": f"uv's environment {environment.name}",
-        "conda": f"conda environment {environment.name}",
-        "system": "no virtual environment",
+        "venv": f"in {environment.name}",
+        "uv": f"in uv's {environment.name}",
+        "conda": f"in conda's {environment.name}",
+        "system": "in no environment",
     }[environment.kind]
-    summary = f"{machine.python}, {where}: {environment.executable}"
+    summary = f"{machine.python} {where}: {environment.executable}"
     if environment.managed:
         return Verdict(
             Status.WARN,
