@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from mpstui.doctor.checks import findings
-from mpstui.doctor.checks.gpus import runs_on
+from mpstui.doctor.checks.architectures import runs_on
 from mpstui.doctor.probes import gather
 from mpstui.domain.facts import DeviceFact, Facts, MpsFacts
 from mpstui.domain.findings import Finding

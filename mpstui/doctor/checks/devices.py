@@ -7,8 +7,8 @@ from mpstui.domain.facts import DeviceFact, Facts, Need
 from mpstui.domain.findings import Status
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 
+from .architectures import lacks_kernels
 from .base import PROBING, Check, Verdict, ok, undecided, unknown
-from .gpus import lacks_kernels
 
 DEVICE = "device:"
 """What the ids of devices' findings begin with."""

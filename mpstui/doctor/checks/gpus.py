@@ -6,13 +6,12 @@ Nobody is sent to a driver of a GPU that was not seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
-from mpstui.domain.facts import DeviceFact, Facts
-from mpstui.domain.shell import pip_install, shell_of
-from mpstui.domain.surroundings import Gpus, Session
+from mpstui.domain.facts import Facts
+from mpstui.domain.shell import shell_of
 
-from .upstream import CUDA_INDEXES, OLDEST_KERNELS, ROCM_INDEX, WHEEL_INDEX, XPU_INDEX
+from .seen import Advice, Seen
+from .upstream import CUDA_INDEXES, ROCM_INDEX, XPU_INDEX
 
 NVIDIA_DRIVER = "https://www.nvidia.com/Download/index.aspx"
 CHOOSE = "https://pytorch.org/get-started/locally/"
@@ -22,51 +21,6 @@ HIDING = {
     "xpu": ("ZE_AFFINITY_MASK",),
 }
 """Variables that can hide a GPU, by what torch was built for."""
-
-
-class Advice(NamedTuple):
-    """Why there is none, and what can be done about it."""
-
-    cause: str
-    remedy: str = ""
-    commands: tuple[str, ...] = ()
-
-
-class Seen:
-    """What the advice rests on.
-
-    Args:
-        facts: With torch's.
-    """
-
-    def __init__(self, facts: Facts) -> None:
-        self.facts, self.machine = facts, facts.machine
-        around = facts.surroundings
-        self.session = around.session if around else Session()
-        self.gpus = around.gpus if around else Gpus()
-        self.variables = around.variables if around else {}
-        self.driver = around.nvidia_driver if around else None
-        named = set(self.gpus.vendors or ())
-        self.vendors = named | {"NVIDIA"} if self.driver else named
-        self.build = build_of(facts)
-
-    def wheel(self, index: str) -> str:
-        """The command that replaces torch by another build."""
-        words = ("--force-reinstall", "torch", "torchvision", "--index-url", WHEEL_INDEX + index)
-        return pip_install(self.machine, *words)
-
-
-def build_of(facts: Facts) -> str:
-    """What torch was built for: ``cuda``, ``rocm``, ``xpu``, ``mps`` or ``cpu``."""
-    torch = facts.torch
-    if torch is None:
-        return "cpu"
-    if torch.hip or "+rocm" in torch.version:
-        return "rocm"
-    if torch.cuda:
-        return "cuda"
-    built = {fact.type for fact in torch.devices if fact.built}
-    return next((kind for kind in ("cuda", "xpu", "mps") if kind in built), "cpu")
 
 
 def advise(facts: Facts) -> Advice:
@@ -244,53 +198,3 @@ def _nothing_seen(seen: Seen) -> Advice:
     if seen.build == "cpu":
         return Advice("this torch was built for the CPU only", remedy)
     return Advice(f"which GPU there is, is not known: {seen.gpus.reason}", remedy)
-
-
-def lacks_kernels(facts: Facts, fact: DeviceFact) -> Advice | None:
-    """A wheel without kernels for a GPU's architecture; None when it has them, or nobody knows.
-
-    Binaries run on their own architecture and on later minor ones of the same major; PTX
-    (``compute_``) is compiled for every later one. Source: CUDA C++ Programming Guide, Binary and
-    PTX Compatibility; torch/cuda/__init__.py, _check_capability.
-    """
-    arches = facts.torch.arches if facts.torch else ()
-    if not arches or fact.capability is None or runs_on(fact.capability, arches):
-        return None
-    seen = Seen(facts)
-    cause = f"this torch has no kernels for its architecture, {fact.capability}"
-    if fact.capability.startswith("gfx"):
-        return Advice(
-            cause, "See whether ROCm supports this GPU, and whether a newer wheel has it: " + CHOOSE
-        )
-    number = _number(fact.capability)
-    oldest = min(map(_number, arches))
-    if number < oldest:
-        holding = [cuda for cuda, least in OLDEST_KERNELS.items() if number >= least]
-        if not holding:
-            return Advice(cause, "No torch that mpstui runs with has any: train on the CPU.")
-        cuda = max(holding)
-        words = f"Install a wheel for CUDA {cuda}, which has kernels for older GPUs."
-        return Advice(cause, words, (seen.wheel(CUDA_INDEXES[cuda]),))
-    newest = CUDA_INDEXES[max(CUDA_INDEXES)]
-    return Advice(cause, "Install a newer wheel, which has them.", (seen.wheel(newest),))
-
-
-def runs_on(capability: str, arches: tuple[str, ...]) -> bool:
-    """Whether any of a wheel's architectures runs on a GPU's."""
-    if capability.startswith("gfx"):
-        return capability in {arch.partition(":")[0] for arch in arches}
-    number = _number(capability)
-    return any(
-        _number(arch) <= number and (arch.startswith("compute_") or _major(arch) == number // 10)
-        for arch in arches
-        if _number(arch)
-    )
-
-
-def _number(arch: str) -> int:
-    """``sm_120`` and ``sm_90a`` as 120 and 90."""
-    return int("".join(char for char in arch.partition("_")[2] if char.isdecimal()) or 0)
-
-
-def _major(arch: str) -> int:
-    return _number(arch) // 10
