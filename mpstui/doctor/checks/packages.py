@@ -10,7 +10,7 @@ from mpstui.domain.shell import pip_install, shell_of
 
 from .base import PROBING, Check, Verdict, ok, undecided, unknown
 from .broken import broken_package, install_torch, out_of_the_way
-from .import_remedies import Broken, whose
+from .import_remedies import Broken, afresh, whose
 from .upstream import TORCH_FROM, no_wheel, torch_release
 from .wheels import mismatch, release, wheel_origin
 
@@ -128,15 +128,20 @@ def _torchvision(facts: Facts) -> Verdict:
             (pip_install(facts.machine, "torch", "torchvision", "--upgrade"),),
             "the reference pipeline",
         )
-    if _is_for_pillow(facts, fact):
-        summary = "cannot be imported, since Pillow cannot"
-        return Verdict(Status.FAIL, summary, "", "See Pillow.", affects="the reference pipeline")
+    if fact is not None and _is_for_pillow(facts, fact):
+        return Verdict(
+            Status.FAIL,
+            "cannot be imported, since Pillow cannot",
+            "See Pillow.",
+            *afresh(Broken(facts, "pillow", fact.error)),
+            affects="the reference pipeline",
+        )
     return _judged(facts, "torchvision", vision, "the reference pipeline, and MNIST's download")
 
 
-def _is_for_pillow(facts: Facts, fact: ImportFact | None) -> bool:
+def _is_for_pillow(facts: Facts, fact: ImportFact) -> bool:
     pillow = facts.imported("pillow")
-    if fact is None or fact.imported is not False or pillow is None or pillow.imported:
+    if fact.imported is not False or pillow is None or pillow.imported:
         return False
     return whose(Broken(facts, "torchvision", fact.error)) == "pillow"
 
