@@ -27,8 +27,8 @@ class LazyFacts:
             self._facts = gather(SystemProbes(), up_to=Need.TORCH)
         return self._facts
 
-    def default_devices(self) -> tuple[str, ...]:
-        """The CPU and the best accelerator; the CPU alone where there is none.
+    def trainable(self) -> tuple[str, ...]:
+        """Devices that a run can be started on: the CPU first, then the best accelerator.
 
         Raises:
             DeviceUnavailable: When torch did not answer, so that nobody knows.
@@ -39,7 +39,7 @@ class LazyFacts:
                 f"device: which ones there are is not known: {facts.torch_error}. "
                 "Name one, such as cpu"
             )
-        return facts.default_devices()
+        return facts.trainable()
 
 
 def refuse(specs: Sequence[DeviceSpec], facts: LazyFacts) -> None:

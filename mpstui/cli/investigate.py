@@ -71,7 +71,7 @@ def investigate(
     refuse([request.config.spec], LazyFacts())
     folder = new_folder(request, datetime.now(), out)
     try:
-        finding = _follow(folder)
+        finding = follow_investigation(folder)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; nothing was concluded\n")
         return 130
@@ -79,7 +79,8 @@ def investigate(
     return int(finding.verdict.blames_device or bool(finding.error))
 
 
-def _follow(folder: Folder) -> Investigation:
+def follow_investigation(folder: Folder) -> Investigation:
+    """Investigate what a folder asks for, with a line on stderr for each stage."""
     investigator = Investigator(folder)
     try:
         return investigator.run(_say)

@@ -14,6 +14,8 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag
 from mpstui.domain.workloads import WORKLOADS
 
+from .example_flags import add_example_flags
+
 DEVICE_HELP = (
     "TYPE[:INDEX][@OPTION=VALUE]…, e.g. cpu, mps, cuda:1, cpu@threads=1, cpu@fault=NAME "
     "(names: mpstui doctor --help)"
@@ -66,8 +68,16 @@ def build_parser() -> argparse.ArgumentParser:
     coverage.add_argument("--verbose", action="store_true", help="with --for: list native ops too")
     doctor.set_defaults(command=_doctor)
 
+    demo = commands.add_parser(
+        "demo", help="a diverging run and the op behind it, simulated; about a minute"
+    )
+    demo.add_argument("--no-ui", action="store_true", help="plain lines in place of the app")
+    _runs_dir(demo)
+    demo.set_defaults(command=_demo)
+
     train = commands.add_parser("train", help="train on one device, printing the article's lines")
     train.add_argument("--device", help=f"{DEVICE_HELP}; default: the best there is")
+    add_example_flags(train)
     train.add_argument(
         "--resume",
         metavar="RUN",
@@ -80,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
 
     compare = commands.add_parser("compare", help="the same training on several devices")
+    add_example_flags(compare)
     compare.add_argument(
         "--devices", help=f"separated by commas, each {DEVICE_HELP}; default: cpu and the best"
     )
@@ -138,7 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _runs(runs: argparse.ArgumentParser) -> None:
     """The actions on runs that are kept; none lists them."""
-    _listing(runs, None, None, None, "started", False)
+    _listing(runs, suppress=False)
     _runs_dir(runs)
     runs.set_defaults(command=_list)
     actions = runs.add_subparsers(metavar="ACTION")
@@ -152,7 +163,7 @@ def _runs(runs: argparse.ArgumentParser) -> None:
         return added
 
     # SUPPRESS: `runs --json list` said it before.
-    _listing(action("list", _list, "all of them, or some"), *[argparse.SUPPRESS] * 5)
+    _listing(action("list", _list, "all of them, or some"), suppress=True)
 
     show = action("show", _show, "one run's settings, numbers, note and end")
     show.add_argument("id", help=ID_HELP)
@@ -168,10 +179,16 @@ def _runs(runs: argparse.ArgumentParser) -> None:
     export = action("export", _export, "runs as files, with every step's loss")
     export.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
     export.add_argument(
-        "--format", choices=("markdown", "csv", "json", "tensorboard"), required=True
+        "--format",
+        choices=("markdown", "csv", "json", "html", "tensorboard"),
+        default="markdown",
+        help="(default: %(default)s)",
     )
     export.add_argument(
-        "--out", type=Path, required=True, metavar="PATH", help="the file; tensorboard: the folder"
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="the file, or a folder; default: stdout. tensorboard: the folder",
     )
     export.add_argument("--force", action="store_true", help="replace files that are there")
 
@@ -239,28 +256,40 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _listing(
-    parser: argparse.ArgumentParser, workload: Any, status: Any, device: Any, sort: Any, json: Any
-) -> None:
-    """Flags of a list of runs, with their defaults."""
-    parser.add_argument("--workload", metavar=_metavar(BY_NAME["workload"]), default=workload)
+def _listing(parser: argparse.ArgumentParser, suppress: bool) -> None:
+    """Flags of a list of runs. Suppressed defaults leave alone what was given before."""
+
+    def default(value: Any) -> Any:
+        return argparse.SUPPRESS if suppress else value
+
+    parser.add_argument("--workload", metavar=_metavar(BY_NAME["workload"]), default=default(None))
     parser.add_argument(
-        "--status",
+        "--state",
+        "--status",  # what earlier versions called it
         metavar="S",
-        default=status,
-        help="finished, stopped, failed, crashed, killed, training, …; also running, diverged",
+        default=default(None),
+        help="finished, stopped, failed, crashed, killed, training, …; also running",
     )
     parser.add_argument(
-        "--device", metavar="TEXT", default=device, help="a part of the spec or the device's name"
+        "--alarm",
+        action="store_true",
+        default=default(False),
+        help="only runs that diverged, or whose loss is not finite",
+    )
+    parser.add_argument(
+        "--device",
+        metavar="TEXT",
+        default=default(None),
+        help="a part of the spec or the device's name",
     )
     parser.add_argument(
         "--sort",
         choices=("started", "epoch", "loss", "accuracy", "device"),
-        default=sort,
+        default=default("started"),
         help="the newest, quickest, least test loss, best or first in the alphabet on top "
         "(default: started)",
     )
-    _json(parser, json)
+    _json(parser, default(False))
 
 
 def _json(parser: argparse.ArgumentParser, default: Any) -> None:
@@ -314,21 +343,34 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return doctor(arguments.format, arguments.only, arguments.ops, arguments.simulate)
 
 
+def _demo(arguments: argparse.Namespace) -> int:
+    from .demo import demo
+
+    return demo(arguments.no_ui, getattr(arguments, "runs_dir", None))
+
+
 def _train(arguments: argparse.Namespace) -> int:
     from .train import resume, train
 
     runs_dir = getattr(arguments, "runs_dir", None)
     if arguments.resume is not None:
+        if arguments.example_flags:
+            flag = arguments.example_flags[0]
+            raise FieldError("resume", f"{flag} beside it", "none: a run keeps its device")
         device = {} if arguments.device is None else {"device": arguments.device}
         changes = {**_given(arguments), **device}
         return resume(arguments.resume, changes, arguments.json, runs_dir)
-    return train(config_of(arguments), arguments.device, arguments.json, runs_dir)
+    flags = arguments.example_flags or ()
+    return train(config_of(arguments), arguments.device, flags, arguments.json, runs_dir)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     from .train import compare
 
     runs_dir = getattr(arguments, "runs_dir", None)
+    if arguments.example_flags:
+        flag = arguments.example_flags[0]
+        raise FieldError("devices", f"{flag} names no two devices", "--devices cpu,mps")
     return compare(config_of(arguments), arguments.devices, arguments.format, runs_dir)
 
 
@@ -339,7 +381,8 @@ def _list(arguments: argparse.Namespace) -> int:
         arguments.json,
         getattr(arguments, "runs_dir", None),
         workload=arguments.workload,
-        status=arguments.status,
+        state=arguments.state,
+        alarm=arguments.alarm,
         device=arguments.device,
         sort=arguments.sort,
     )

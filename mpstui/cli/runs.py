@@ -13,23 +13,23 @@ import msgspec
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.config import BY_NAME
 from mpstui.domain.errors import FieldError, LogError, UsageError
-from mpstui.domain.history import Status
+from mpstui.domain.history import State
 from mpstui.domain.shell import local_shell
 from mpstui.domain.summary import RunSummary, speed_up
 from mpstui.domain.tables import as_json, comparison_table, runs_table
 from mpstui.domain.units import date
 from mpstui.domain.workloads import short_name
 from mpstui.runs import trash
-from mpstui.runs.export import export, unlike
+from mpstui.runs.export import TEXTS, export, export_text, unlike
 from mpstui.runs.notes import read_note, write_note
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir, config_toml
 from mpstui.runs.store import TRASH, RunStore
 from mpstui.runs.view import RunView
 
-OVER = tuple(status.value for status in Status if status.over)
-STATUSES = (*(status.value for status in Status), "running", "diverged")
-"""What can be asked for: a status, ``running`` for all that are not over, ``diverged``."""
+OVER = tuple(state.value for state in State if state.over)
+STATES = (*(state.value for state in State), "running")
+"""What can be asked for: a state, or ``running`` for all that are not over."""
 
 
 def list_runs(
@@ -37,7 +37,8 @@ def list_runs(
     runs_dir: Path | None,
     *,
     workload: str | None = None,
-    status: str | None = None,
+    state: str | None = None,
+    alarm: bool = False,
     device: str | None = None,
     sort: str = "started",
 ) -> int:
@@ -47,25 +48,28 @@ def list_runs(
         json: Print one JSON document instead.
         runs_dir: Where runs are kept; None for the usual place.
         workload: Only runs of this workload; of an own one, its file's folders may be left out.
-        status: Only runs of this status, one of ``STATUSES``.
+        state: Only runs in this state, one of ``STATES``.
+        alarm: Only runs with an alarm.
         device: Only runs whose device spec or device name holds this, in any case.
         sort: ``started``: the newest first. ``epoch``, ``loss``, ``accuracy``: the best first and
             last those without the number; equals, and ``device``, the newest first.
 
     Raises:
-        FieldError: When there is no such status, or no workload could be called so.
+        FieldError: When there is no such state, or no workload could be called so.
     """
     if workload is not None:
         workload = BY_NAME["workload"].check(workload)
-    if status is not None and status not in STATUSES:
-        raise FieldError("status", f"{status!r} is none", ", ".join(STATUSES))
+    if state is not None and state not in STATES:
+        also = "; --alarm lists the runs that diverged" if state == "diverged" else ""
+        raise FieldError("state", f"{state!r} is none", ", ".join(STATES) + also)
     store = _store(runs_dir)
     kept = _summaries(store.all())
     found = [
         run
         for run in kept
         if workload in (None, run.workload, short_name(run.workload))
-        and (status is None or status in _statuses(run))
+        and (state is None or state in (run.state, None if run.state in OVER else "running"))
+        and (run.alarm or not alarm)
         and (device or "").lower() in f"{run.device}\n{run.device_name}".lower()
     ]
     if sort != "started":
@@ -92,8 +96,9 @@ def show_run(text: str, json: bool, runs_dir: Path | None) -> int:
         return 0
     _say(
         f"{run.id}\n{run.path}\nstarted {date(summary.started_at)}, "
-        f"{summary.status} after {summary.steps:,} steps"
-        f"\n\n{config_toml(view.config).decode()}\n{comparison_table([summary], 'table')}"
+        f"{summary.state} after {summary.steps:,} steps"
+        + (f"\nalarm: {summary.alarm}" if summary.alarm else "")
+        + f"\n\n{config_toml(view.config).decode()}\n{comparison_table([summary], 'table')}"
         + (f"\n\n{note.rstrip()}" if note else "")
     )
     return 0
@@ -136,10 +141,27 @@ def compare_runs(
 
 
 def export_runs(
-    texts: Sequence[str], format: str, out: Path, force: bool, runs_dir: Path | None
+    texts: Sequence[str], format: str, out: Path | None, force: bool, runs_dir: Path | None
 ) -> int:
-    """Write runs as files and print the files' paths; see :func:`mpstui.runs.export.export`."""
+    """Write runs as files and print the files' paths; see :func:`mpstui.runs.export.export`.
+
+    Args:
+        texts: Runs or comparisons, as :meth:`RunStore.select` takes them.
+        format: One of ``mpstui.runs.export.FORMATS``.
+        out: The file or folder; None prints a format that is one text to stdout.
+        force: Replace files that are there.
+        runs_dir: Where runs are kept; None for the usual place.
+
+    Raises:
+        FieldError: When a format of several files has no folder to go to.
+        UsageError: When a file cannot be written.
+    """
     views = [RunView(run) for run in _store(runs_dir).select(texts)]
+    if out is None:
+        if format not in TEXTS:
+            raise FieldError("out", f"{format} needs a folder", "--out DIR")
+        sys.stdout.write(export_text(views, format))
+        return 0
     for path in export(views, format, out, force):
         _say(str(path))
     return 0
@@ -204,12 +226,6 @@ def _summaries(runs: Sequence[RunDir]) -> list[RunSummary]:
         except LogError as error:  # one broken folder must not hide the others
             sys.stderr.write(f"mpstui: {error.title}: {error}\n")
     return found
-
-
-def _statuses(run: RunSummary) -> set[str]:
-    """All that a run answers to: one that diverged is finished as well."""
-    also = {"diverged"} if run.diverged_at is not None else set()
-    return {run.status, *also} | (set() if run.status in OVER else {"running"})
 
 
 def _key(run: RunSummary, sort: str) -> tuple[bool, float, str]:

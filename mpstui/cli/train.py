@@ -12,7 +12,8 @@ from typing import Any, TextIO
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
-from mpstui.domain.history import Status
+from mpstui.domain.growth import USUAL_CAUSE
+from mpstui.domain.history import State
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs.launch import launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
@@ -21,27 +22,44 @@ from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
+from .example_flags import device_of
 from .facts import LazyFacts, refuse
 
 POLL_SECONDS = 0.1
 
 
-def train(config: RunConfig, device: str | None, json: bool, runs_dir: Path | None) -> int:
-    """Train on one device; its lines go to stdout, or to stderr when JSON is asked for."""
+def train(
+    config: RunConfig,
+    device: str | None,
+    example_flags: Sequence[str],
+    json: bool,
+    runs_dir: Path | None,
+) -> int:
+    """Train on one device; its lines go to stdout, or to stderr when JSON is asked for.
+
+    Args:
+        config: The settings.
+        device: A device spec; None for the best device there is.
+        example_flags: Flags of other scripts that stand for a device.
+        json: Print the run's numbers as JSON.
+        runs_dir: Where runs are kept; None for the usual place.
+    """
     facts = LazyFacts()
-    specs = [parse_device(device or facts.default_devices()[-1])]
-    (view,) = _start(config, specs, facts, runs_dir)
+    specs = [parse_device(device_of(example_flags, device, facts.trainable))]
+    (view,) = start(config, specs, facts, runs_dir)
     return _train(view, json)
 
 
 def _train(view: RunView, json: bool) -> int:
     lines = sys.stderr if json else sys.stdout
-    _follow([view], lambda view, line: _print(lines, line))
+    follow([view], lambda view, line: _print(lines, line))
+    if (growth := view.history.memory_growth) is not None:
+        _print(lines, f"{growth.text}; {USUAL_CAUSE}")
     if json:
         _print(sys.stdout, as_json(view.summary()))
     else:
         _print(lines, f"run {view.run.id} in {view.run.path}")
-    if view.history.status is not Status.FINISHED and view.run.snapshots():
+    if view.history.state is not State.FINISHED and view.run.snapshots():
         _print(sys.stderr, f"to go on with it: mpstui train --resume {view.run.id}")
     return _exit_code([view])
 
@@ -66,19 +84,25 @@ def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | N
 def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path | None) -> int:
     """Train on several devices; lines go to stderr, the table to stdout."""
     facts = LazyFacts()
-    specs = parse_devices(devices or ",".join(facts.default_devices()))
+    specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
     if devices is None and len(specs) == 1:
         _print(sys.stderr, "no accelerator on this machine: cpu alone; name two specs to compare")
-    views = _start(config, specs, facts, runs_dir)
+    views = start(config, specs, facts, runs_dir)
     width = max(len(str(spec)) for spec in specs)
-    _follow(views, lambda view, line: _print(sys.stderr, f"{view.config.device:<{width}}  {line}"))
+    follow(views, lambda view, line: _print(sys.stderr, f"{view.config.device:<{width}}  {line}"))
     _print(sys.stdout, comparison_table([view.summary() for view in views], format))
     return _exit_code(views)
 
 
-def _start(
+def start(
     config: RunConfig, specs: Sequence[DeviceSpec], facts: LazyFacts, runs_dir: Path | None
 ) -> list[RunView]:
+    """Create a run on each device and launch them.
+
+    Raises:
+        FieldError: When the config does not go with a device.
+        DeviceUnavailable: When one of the devices is not there.
+    """
     for spec in specs:
         config.on(spec)  # bad combinations are told before torch is asked
     refuse(specs, facts)
@@ -88,7 +112,7 @@ def _start(
     return [RunView(run) for run in runs]
 
 
-def _follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:
+def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:
     """Print each run's lines until all are over. Ctrl-C stops safely; a second one kills."""
     logs = {view.run.id: ArticleLog(view.config) for view in views}
     asked = "run"
@@ -102,24 +126,24 @@ def _follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> N
             asked = "stop" if asked == "run" else "kill"
             _print(sys.stderr, "stopping safely …" if asked == "stop" else "killing …")
             for view in views:
-                if not view.history.status.over:
+                if not view.history.state.over:
                     view.run.ask("stop" if asked == "stop" else "kill")
 
 
 def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], None]) -> bool:
-    was_over = view.history.status.over
+    was_over = view.history.state.over
     for event in view.refresh():
         for line in log.lines(event):
             show(view, line)
-    status = view.history.status
-    if status.over and not was_over and status.value in ("crashed", "killed"):
+    state = view.history.state
+    if state.over and not was_over and state.value in ("crashed", "killed"):
         show(view, view.history.message)  # no event of its own tells it
-    return status.over
+    return state.over
 
 
 def _exit_code(views: Sequence[RunView]) -> int:
     fine = ("finished", "stopped")
-    return 0 if all(view.history.status.value in fine for view in views) else 1
+    return 0 if all(view.history.state.value in fine for view in views) else 1
 
 
 def _print(to: TextIO, line: str) -> None:

@@ -56,15 +56,15 @@ def watch(
                 before = f"{view.config.device:<{width}}  " if len(views) > 1 else ""
                 for line in _new(view, log):
                     _say(f"{before}{line}")
-            if all(view.history.status.over for view in views):
+            if all(view.history.state.over for view in views):
                 break
             wait(POLL_SECONDS)
     except KeyboardInterrupt:
-        ids = " ".join(view.run.id for view in views if not view.history.status.over)
+        ids = " ".join(view.run.id for view in views if not view.history.state.over)
         sys.stderr.write(f"no longer watching; still under way: {ids}\n")
         return 1
     fine = ("finished", "stopped")
-    return 0 if all(view.history.status.value in fine for view in views) else 1
+    return 0 if all(view.history.state.value in fine for view in views) else 1
 
 
 def _chosen(text: str | None, only: bool, store: RunStore) -> list[RunDir]:
@@ -88,10 +88,10 @@ def _chosen(text: str | None, only: bool, store: RunStore) -> list[RunDir]:
 
 
 def _new(view: RunView, log: ArticleLog) -> list[str]:
-    was_over = view.history.status.over
+    was_over = view.history.state.over
     lines = [line for event in view.refresh() for line in log.lines(event)]
-    status = view.history.status
-    if status.over and not was_over and status.value in ("crashed", "killed"):
+    state = view.history.state
+    if state.over and not was_over and state.value in ("crashed", "killed"):
         lines.append(view.history.message)  # no event of its own tells it
     return lines
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .alarm import alarms_of
 from .config import RunConfig
 from .events import (
     AlarmRaised,
@@ -82,14 +83,16 @@ class ArticleLog:
                     f"snapshots took {event.share:.1%} so far)"
                 )
             case DivergenceDetected():
-                last = "none before it"
+                last = "no finite loss before it"
                 if event.last_finite is not None:
                     last = f"last finite {event.last_finite:.6g}"
-                yield f"DIVERGED: first {event.value} at step {event.step} ({last})"
+                (alarm,) = alarms_of(event.step, None, "")
+                yield f"ALARM: {alarm.text}: {event.value}, {last}"
             case AlarmRaised():
+                (alarm,) = alarms_of(None, event.step, event.against)
                 yield (
-                    f"ALARM: off the course of {event.against} at step {event.step}: "
-                    f"loss {event.value:.6g} against {event.other:.6g}, gap {event.gap:.0%}"
+                    f"ALARM: {alarm.text}: loss {event.value:.6g} against "
+                    f"{event.other:.6g}, gap {event.gap:.0%}"
                 )
             case RunPaused(step=step):
                 yield f"paused after step {step}"

@@ -24,7 +24,8 @@ HEADINGS = (
     "speed-up",
     "test loss",
     "accuracy",
-    "status",
+    "state",
+    "alarm",
 )
 
 
@@ -39,7 +40,8 @@ class Row(NamedTuple):
     speed_up: str
     test_loss: str
     accuracy: str
-    status: str
+    state: str
+    alarm: str
 
 
 def rows(runs: Sequence[RunSummary]) -> list[Row]:
@@ -59,7 +61,8 @@ def article_rows() -> list[Row]:
             speed_up=f"{row.speed_up:.2f}×",
             test_loss=DASH,
             accuracy=DASH,
-            status="as published",
+            state="as published",
+            alarm=DASH,
         )
         for row in article.ROWS
     ]
@@ -78,26 +81,15 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
         if run.device_name:
             found.append(f"{run.device}: {run.device_name}, torch {run.torch}")
         found += [f"{run.device}: {note}" for note in run.notes]
-        if run.diverged_at is not None:
-            found.append(f"{run.device}: loss not finite from step {run.diverged_at}")
         if run.joules_per_epoch is not None:
             found.append(
                 f"{run.device}: {run.joules_per_epoch:,.0f} J an epoch, "
                 f"{run.joules_per_epoch * 1000 / EPOCH_SAMPLES:.2f} J per 1,000 samples"
             )
-        if run.parted_at is not None:
-            found.append(f"{run.device}: left the first run's course by step {run.parted_at}")
         if run.message:
-            found.append(f"{run.device}: {run.status}: {run.message}")
+            found.append(f"{run.device}: {run.state}: {run.message}")
     found += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]
     return list(dict.fromkeys(found))
-
-
-def verdict(run: RunSummary) -> str:
-    """How a run went, in a word or two: an alarm outweighs a good end."""
-    if run.diverged_at is not None:
-        return "diverged"
-    return "off course" if run.parted_at is not None else run.status
 
 
 def _row(run: RunSummary, first: RunSummary) -> Row:
@@ -111,7 +103,8 @@ def _row(run: RunSummary, first: RunSummary) -> Row:
         speed_up=DASH if faster is None else f"{faster:.2f}×",
         test_loss=number(run.test_loss),
         accuracy=DASH if run.accuracy is None else f"{run.accuracy:.2%}",
-        status=verdict(run),
+        state=run.state,
+        alarm=run.alarm or DASH,
     )
 
 

@@ -13,13 +13,15 @@ from .fields import Choice, ChoiceOrClass, Field, Flag, Integer, Real, Text
 from .workloads import EPOCH_SAMPLES, WORKLOADS, WorkloadInfo, info_of
 
 MODES = ("turns", "together")
-ALARMS = ("go on", "pause", "stop")
+ALARMS = ("continue", "pause", "stop")
+EARLIER_ALARMS = {"go on": "continue"}
+"""Choices of earlier versions, which their runs' configs hold."""
 DATASETS = ("auto", "mnist", "embedded")
 
 FIELDS: tuple[Field, ...] = (
     ChoiceOrClass("workload", "Workload", "the model that is trained", tuple(WORKLOADS)),
-    Choice("dataset", "Dataset", "auto: full MNIST, else embedded", DATASETS),
-    Text("data_dir", "Data folder", "of full MNIST; empty: our own"),
+    Choice("dataset", "Dataset", "auto: the data folder's, else embedded", DATASETS),
+    Text("data_dir", "Data folder", "holds MNIST's four files"),
     Integer("batch_size", "Batch size", "samples a training step", 1, EPOCH_SAMPLES),
     Integer("test_batch_size", "Test batch size", "samples a test step", 1, EPOCH_SAMPLES),
     Integer("epochs", "Epochs", "passes of 60,000 samples", 1, 100_000),
@@ -35,7 +37,7 @@ FIELDS: tuple[Field, ...] = (
     Flag("compile", "Compile", "torch.compile the model; slow to start"),
     Choice("calibrate", "Calibrate", "measure the fastest way; off: plain loop", CALIBRATE),
     Choice("mode", "Comparison", "together: at once, not for timing", MODES),
-    Choice("on_alarm", "On alarm", "when off course or not finite", ALARMS),
+    Choice("on_alarm", "On alarm", "when diverged or not finite", ALARMS, EARLIER_ALARMS),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}
@@ -66,7 +68,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Whether the fastest way to do the same work is looked for: ``off`` is the plain loop,
     ``again`` measures anew what is known of this machine already."""
     mode: str = "turns"
-    on_alarm: str = "go on"
+    on_alarm: str = "continue"
     """What a run does when its loss is not finite or leaves the other run's course."""
     comparison: str = ""
     """The id that the runs of one comparison share; empty for a single run."""

@@ -94,6 +94,8 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=T
     """Euclidean norm of all gradients at the last of these steps."""
     joules: float | None = None
     """Energy that GPU and, where it can be read, CPU took meanwhile."""
+    worker_bytes: int | None = None
+    """Resident memory of the worker process; None where it cannot be read."""
 
     def __post_init__(self) -> None:
         if not self.losses or len(self.losses) % 4:  # msgspec makes it a ValidationError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from typing_extensions import override
@@ -66,6 +67,8 @@ class Choice(Field):
     """One of a few names."""
 
     choices: tuple[str, ...]
+    earlier: Mapping[str, str] = field(default_factory=dict)
+    """What earlier versions called a choice, and its name today."""
 
     @property
     @override
@@ -78,9 +81,10 @@ class Choice(Field):
 
     @override
     def check(self, value: Any) -> str:
-        if value not in self.choices:
+        current = self.earlier.get(value, value) if isinstance(value, str) else value
+        if current not in self.choices:
             raise self._refuse(repr(value), "is not a choice")
-        return str(value)
+        return str(current)
 
 
 @dataclass(frozen=True)

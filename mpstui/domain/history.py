@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from typing_extensions import assert_never
 
+from .alarm import Alarm, alarms_of
 from .events import (
     AlarmRaised,
     AnyEvent,
@@ -30,6 +31,7 @@ from .events import (
     SystemSampled,
     WarmupFinished,
 )
+from .growth import Growth, Reading, growth_of
 from .series import Series
 from .summary import Measured, measure
 from .workloads import EPOCH_SAMPLES
@@ -37,6 +39,9 @@ from .workloads import EPOCH_SAMPLES
 WINDOWS = 4096
 """Timed windows kept for the throughput's median, even; at so many, neighbours are merged."""
 
+
+READINGS = 512
+"""Readings of memory that are held; at so many, every second one is dropped."""
 
 METRICS = (
     "elapsed",
@@ -53,7 +58,7 @@ METRICS = (
 time; memory is in bytes, cpu in percent of one core, gpu in percent."""
 
 
-class Status(str, Enum):
+class State(str, Enum):
     """Where a run stands."""
 
     STARTING = "starting"
@@ -71,11 +76,11 @@ class Status(str, Enum):
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self in (
-            Status.FINISHED,
-            Status.STOPPED,
-            Status.FAILED,
-            Status.CRASHED,
-            Status.KILLED,
+            State.FINISHED,
+            State.STOPPED,
+            State.FAILED,
+            State.CRASHED,
+            State.KILLED,
         )
 
 
@@ -90,7 +95,7 @@ class RunHistory:
     """A run as its log tells it so far. ``apply`` is the only way in."""
 
     def __init__(self) -> None:
-        self.status = Status.STARTING
+        self.state = State.STARTING
         self.message = ""
         """What is being prepared, or why the run ended."""
         self.fraction: float | None = None
@@ -118,6 +123,8 @@ class RunHistory:
         self.diverged: DivergenceDetected | None = None
         self.alarm: AlarmRaised | None = None
         """The first alarm: the step from which on this run is off the other's course."""
+        self.memory_growth: Growth | None = None
+        """Memory that rises with every step, of the worker or else of its device."""
         self.profile: StepProfiled | None = None
         self.snapshot: SnapshotSaved | None = None
         """The newest one: the step that ``--resume`` goes on from, and what snapshots cost."""
@@ -130,6 +137,7 @@ class RunHistory:
         """Grows with every event, so that a screen knows whether to draw."""
         self._warm = False
         self._windows: list[Window] = []
+        self._memory: dict[str, list[Reading]] = {"worker": [], "device": []}
         self._ready_at = 0.0
         self._resumed_at = 0.0
         self._training_seconds = 0.0  # wall time since the first step, pauses left out
@@ -145,35 +153,36 @@ class RunHistory:
         match event:
             case PreparationAdvanced():
                 # Also after the steps of an earlier run, which a resumed run's log begins with.
-                self.status = Status.STARTING
+                self.state = State.STARTING
                 self.message, self.fraction = event.stage, event.fraction
             case RunStarted():
                 self.started = event
-                self.status, self.message, self.fraction = Status.WARMING_UP, "", None
+                self.state, self.message, self.fraction = State.WARMING_UP, "", None
                 self._ready_at = self._resumed_at = event.at
                 self._earlier_steps = self.step
             case PlanChosen():
                 self.plan = event
                 self._ready_at = self._resumed_at = event.at  # calibrating was no training yet
-                self.status, self.message, self.fraction = Status.WARMING_UP, "", None
+                self.state, self.message, self.fraction = State.WARMING_UP, "", None
             case WarmupFinished():
-                self.status, self._warm = Status.TRAINING, True
+                self.state, self._warm = State.TRAINING, True
             case StepsCompleted():
                 self._take_steps(event)
             case EpochCompleted():
                 self.epochs.append(event)
-                self.status = Status.EVALUATING
+                self.state = State.EVALUATING
             case EvaluationCompleted():
                 self.evaluations.append(event)
                 self._note("test loss", event.loss)
                 if event.correct is not None:
                     self._note("accuracy", event.correct / event.samples)
-                self.status = Status.TRAINING
+                self.state = State.TRAINING
             case SampleSaved():
                 self.pictures.append(event)
             case SystemSampled():
                 self.system = event
                 self._note("cpu", event.process_cpu)
+                self._note_memory(event.process_rss)
                 for gpu in event.gpus[:1]:
                     self._note("gpu", gpu.use)
                     self._note("watts", gpu.watts)
@@ -187,30 +196,30 @@ class RunHistory:
                 self.alarm = self.alarm or event
             case RunPaused():
                 self._training_seconds += event.at - self._resumed_at
-                self.status = Status.PAUSED
+                self.state = State.PAUSED
             case RunResumed():
                 self._resumed_at = event.at
-                self.status = Status.TRAINING if self._warm else Status.WARMING_UP
+                self.state = State.TRAINING if self._warm else State.WARMING_UP
             case RunFinished():
-                self.end(Status.FINISHED, "")
+                self.end(State.FINISHED, "")
             case RunStopped():
-                self.end(Status.STOPPED, event.reason)
+                self.end(State.STOPPED, event.reason)
             case RunFailed():
-                self.end(Status.FAILED, event.error)
+                self.end(State.FAILED, event.error)
             case _:
                 assert_never(event)
 
-    def end(self, status: Status, message: str) -> None:
+    def end(self, state: State, message: str) -> None:
         """The run is over; also said by a reader who finds the worker gone."""
-        self.status, self.message = status, message
+        self.state, self.message = state, message
         self.revision += 1
 
     def _take_steps(self, event: StepsCompleted) -> None:
         losses = np.frombuffer(event.losses, "<f4")
         steps = np.arange(event.first_step, event.first_step + len(losses))
         self.losses.append(steps, losses)
-        if self.status is not Status.WARMING_UP:
-            self.status = Status.TRAINING
+        if self.state is not State.WARMING_UP:
+            self.state = State.TRAINING
         self.epoch, self.step = event.epoch, int(steps[-1])
         self.samples += event.samples
         self.epoch_samples = event.epoch_samples
@@ -222,6 +231,7 @@ class RunHistory:
         self._note("learning rate", event.lr)
         self._note("gradient norm", event.grad_norm)
         self._note("device memory", event.device_bytes)
+        self._note_memory(event.worker_bytes)
         if event.timed and event.seconds > 0:
             self.rates.add(self.step, event.samples / event.seconds)
             self._windows.append(Window(event.samples, event.seconds))
@@ -237,6 +247,30 @@ class RunHistory:
     def _note(self, name: str, value: float | None) -> None:
         if value is not None and self.step:
             self.metrics[name].add(self.step, value)
+
+    def _note_memory(self, worker_bytes: int | None) -> None:
+        if not self._warm:
+            return
+        for where, value in (("worker", worker_bytes), ("device", self.device_bytes)):
+            readings = self._memory[where]
+            if value is None or (readings and readings[-1].step >= self.step):
+                continue
+            readings.append(Reading(self.step, value))
+            if len(readings) >= READINGS:
+                del readings[1::2]
+        self.memory_growth = next(
+            filter(None, (growth_of(readings, name) for name, readings in self._memory.items())),
+            None,
+        )
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is wrong with the run's course, in the order of steps."""
+        return alarms_of(
+            self.diverged.step if self.diverged else None,
+            self.alarm.step if self.alarm else None,
+            self.alarm.against if self.alarm else "",
+        )
 
     @property
     def progress(self) -> float:
@@ -257,9 +291,9 @@ class RunHistory:
             now: Wall-clock Unix time in seconds.
         """
         steps = self.step - self._earlier_steps
-        if self.started is None or steps == 0 or self.status.over:
+        if self.started is None or steps == 0 or self.state.over:
             return None
-        running = 0.0 if self.status is Status.PAUSED else max(now - self._resumed_at, 0.0)
+        running = 0.0 if self.state is State.PAUSED else max(now - self._resumed_at, 0.0)
         left = self.started.total_steps - self.step
         return (self._training_seconds + running) / steps * left
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .alarm import in_words
 from .config import RunConfig
+from .growth import USUAL_CAUSE
 from .history import RunHistory
 from .machine import Machine
 from .summary import RunSummary
@@ -29,10 +31,10 @@ def summarise(
         comparison=config.comparison,
         batch_size=config.batch_size,
         seed=config.seed,
-        status=history.status.value,
+        state=history.state.value,
         message=history.message,
         started_at=history.first_at,
-        ended_at=history.last_at if history.status.over else None,
+        ended_at=history.last_at if history.state.over else None,
         steps=history.step,
         epoch_seconds=history.epoch_seconds(),
         samples_per_second=history.rate(),
@@ -42,12 +44,18 @@ def summarise(
         diverged_at=history.diverged.step if history.diverged else None,
         notes=_notes(history),
         parted_at=history.alarm.step if history.alarm else None,
+        parted_from=history.alarm.against if history.alarm else "",
+        alarm=in_words(history.alarms),
         profile=history.profile,
         joules_per_epoch=history.joules_per_epoch,
     )
 
 
 def _notes(history: RunHistory) -> tuple[str, ...]:
-    """What the run said of itself when it started, and how its steps were carried out."""
-    told = history.started.notes if history.started else ()
-    return (*told, history.plan.line) if history.plan is not None else told
+    """What a run logged of itself, how its steps were carried out, and memory that grew."""
+    notes = history.started.notes if history.started else ()
+    if history.plan is not None:
+        notes += (history.plan.line,)
+    if history.memory_growth is not None:
+        notes += (f"{history.memory_growth.text}; {USUAL_CAUSE}",)
+    return notes

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from .alarm import alarms_of, in_words
 from .events import StepProfiled
 
 
@@ -52,8 +53,9 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     comparison: str
     batch_size: int
     seed: int
-    status: str
-    """``finished``, ``stopped``, ``failed``, ``crashed``, ``killed``."""
+    state: str
+    """``finished``, ``stopped``, ``failed``, ``crashed``, ``killed``; see
+    :class:`~mpstui.domain.history.State`."""
     message: str
     started_at: float | None
     ended_at: float | None
@@ -71,10 +73,29 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     parted_at: int | None = None
     """Step at which the run left the course of the comparison's first run."""
+    parted_from: str = ""
+    """That run's device spec."""
+    alarm: str = ""
+    """What is wrong with the run's course, in words; empty when nothing is."""
     profile: StepProfiled | None = None
     """Where a step's time went; None when the run was too short for it."""
     joules_per_epoch: float | None = None
     """Energy for 60,000 training samples, where it could be measured."""
+
+
+def read_summary(document: dict[str, object]) -> RunSummary:
+    """A run's summary from its JSON document, those of earlier versions included.
+
+    Raises:
+        msgspec.ValidationError: When the document is none.
+    """
+    if "status" in document:  # what the state was called
+        document = {**document, "state": document["status"]}
+    summary = msgspec.convert(document, RunSummary)
+    if summary.alarm:
+        return summary
+    alarms = alarms_of(summary.diverged_at, summary.parted_at, summary.parted_from)
+    return msgspec.structs.replace(summary, alarm=in_words(alarms))
 
 
 def speed_up(run: RunSummary, first: RunSummary) -> float | None:

@@ -47,17 +47,20 @@ def comparison_table(runs: Sequence[RunSummary], format: str) -> str:
 
 def runs_table(runs: Sequence[RunSummary]) -> str:
     """Runs, one a line."""
-    table = [["id", "started", "workload", "device", "status", "steps", "test loss", "accuracy"]]
+    table = [
+        ["id", "started", "workload", "device", "state", "steps", "test loss", "accuracy", "alarm"]
+    ]
     table += [
         [
             run.run_id,
             date(run.started_at)[:16],
             short_name(run.workload),
             run.device,
-            run.status,
+            run.state,
             f"{run.steps:,}",
             number(run.test_loss),
             DASH if run.accuracy is None else f"{run.accuracy:.2%}",
+            run.alarm or DASH,
         ]
         for run in runs
     ]

@@ -31,6 +31,7 @@ from mpstui.domain.events import (
     StepsCompleted,
     WarmupFinished,
 )
+from mpstui.telemetry.system import resident_bytes
 
 from .data.feed import Feed, there
 from .data.order import orders
@@ -327,6 +328,7 @@ class Loop:
             device_bytes=self._setup.backend.allocated(),
             joules=window.joules,
             grad_norm=norm,
+            worker_bytes=resident_bytes(),
         )
         self._meter.forgive()
         if not self._warm:

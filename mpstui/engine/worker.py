@@ -211,7 +211,7 @@ class Alarms:
                 policy=self._policy,
             )
         )
-        why = f"off the course of {told.against} at step {told.step}"
+        why = f"diverged from {told.against} at step {told.step}"
         act_on_alarm(self._run, self._gate, self._policy, why)
 
 

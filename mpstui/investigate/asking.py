@@ -16,6 +16,7 @@ from mpstui.doctor.probes import ProbeFailed, Undecided
 from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import Investigation, Told, Verdict
 from mpstui.runs.child import module_command
+from mpstui.runs.dataset import check_data, dataset_of
 from mpstui.runs.files import replace
 from mpstui.runs.paths import home
 from mpstui.runs.rundir import RunDir
@@ -48,9 +49,12 @@ def new_folder(request: Request, now: datetime, out: Path | None = None) -> Fold
         out: The directory; None for one inside the run's, or without a run in the program's own.
 
     Raises:
-        FieldError: When the directory cannot be made, or an own file cannot be read.
+        FieldError: When the directory cannot be made, an own file cannot be read, or the data
+            folder holds no data.
     """
     files = {} if request.run else own_files(request.config, request.config.spec)
+    if not request.run:
+        check_data(request.config)
     if out is None:
         base = Path(request.run) if request.run else home()
         out = base / "investigations" / f"{now:%Y%m%d-%H%M%S}"
@@ -62,6 +66,9 @@ def new_folder(request: Request, now: datetime, out: Path | None = None) -> Fold
         folder.write_request(request)
         for name, text in files.items():  # as a run keeps them
             replace(out / name, text)
+        if not request.run:
+            run = RunDir(out)
+            run.write_dataset(dataset_of(request.config, run.workload, lambda *_: None))
     except OSError as error:
         problem = f"{out}: {error.strerror}"
         raise FieldError("out", problem, "a folder that can be written") from error

@@ -12,7 +12,6 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from mpstui import __version__
-from mpstui.doctor.report.privacy import without_names
 from mpstui.doctor.report.text import machine_line
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.config import default_config
@@ -20,6 +19,7 @@ from mpstui.domain.investigation import Curve, Investigation, OpAtFault
 from mpstui.domain.machine import Machine
 from mpstui.domain.shell import local_shell
 from mpstui.domain.units import DASH, number
+from mpstui.runs.privacy import without_names
 from mpstui.runs.rundir import RunDir
 
 from .request import Folder, Request

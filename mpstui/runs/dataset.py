@@ -1,8 +1,7 @@
 """Decide once, for all runs of a comparison, which data they train on.
 
-``auto`` takes full MNIST from the data folder if it is there, else tries to download it, else the
-embedded subset. A failed download is remembered for an hour, so that a laptop without a network
-does not pay for the attempt at each run.
+The embedded digits, unless the user names a folder or asks for ``mnist``. Only ``mnist`` may go to
+the network, and only when its files are not there yet.
 """
 
 from __future__ import annotations
@@ -10,75 +9,62 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-
-import msgspec
 
 from mpstui.domain.class_file import class_file
 from mpstui.domain.config import RunConfig
-from mpstui.domain.errors import LogError
+from mpstui.domain.errors import FieldError
 from mpstui.domain.events import PreparationAdvanced
 
 from .child import environment, module_command
 from .class_file import defines
-from .files import read_json, write_json
 from .log import LogWriter
-from .paths import full_mnist
+from .mnist_files import contents, locate
+from .paths import named_folder
 from .rundir import Dataset, RunDir
 
-RETRY_SECONDS = 3600.0
+NEEDED = "a folder with MNIST's four files (train-images-idx3-ubyte, …), or with MNIST/raw in it"
 
-FILES = tuple(
-    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-)
+Progress = Callable[[str, "float | None"], None]
+"""Takes a stage in words and its fraction, 0 to 1, or None."""
 
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """fetch-failed.json: when and why a download failed."""
-
-    at: float
-    why: str
+Fetch = Callable[[Path, Progress], str]
+"""Downloads MNIST below a folder; returns why it could not, or an empty text."""
 
 
-Fetch = Callable[[Path, Callable[[str, "float | None"], None]], str]
-"""Fetches MNIST below a folder, telling stage and fraction; returns why not, or ''."""
+def check_data(config: RunConfig) -> None:
+    """Look whether a run could use the data folder that its config names.
 
-
-def present(raw: Path) -> bool:
-    """Whether a folder holds MNIST's four files, packed or unpacked."""
-    return all((raw / name).is_file() or (raw / f"{name}.gz").is_file() for name in FILES)
-
-
-def decide(
-    config: RunConfig, tell: Callable[[str, float | None], None], fetch: Fetch, now: float
-) -> Dataset:
-    """The data for a config. Network trouble becomes a reason, never an exception."""
+    Raises:
+        FieldError: When it could not. Nothing is created, so that a mistyped folder stays none.
+    """
+    if not config.data_dir:
+        return
+    own = class_file(config.workload)
+    if own is not None and brings_data(config.workload, own.file):
+        raise FieldError("data_dir", "the workload has datasets of its own", "empty")
     if config.dataset == "embedded":
+        raise FieldError("data_dir", "dataset embedded reads no folder", "empty, or dataset mnist")
+    folder = named_folder(config.data_dir)
+    if locate(folder) is None and not (config.dataset == "mnist" and folder.is_dir()):
+        raise FieldError("data_dir", f"{config.data_dir} {contents(folder)}", NEEDED)
+
+
+def decide(config: RunConfig, on_progress: Progress, fetch: Fetch) -> Dataset:
+    """The data for a config. Trouble becomes the dataset's error, never an exception."""
+    if config.dataset == "embedded" or (config.dataset == "auto" and not config.data_dir):
         return Dataset(source="embedded")
-    raw = full_mnist(config.data_dir)
-    if present(raw):
-        return Dataset(source="mnist")
-    noted = raw.parent / "fetch-failed.json"
-    failure = None
-    with suppress(LogError, OSError):  # a note that cannot be read costs one more attempt
-        failure = read_json(noted, Failure)
-    if config.dataset == "auto" and failure is not None and now - failure.at < RETRY_SECONDS:
-        ago = max(round((now - failure.at) / 60), 1)
-        why = f"{failure.why} ({ago} min ago; asked again after an hour, or with dataset mnist)"
-        return Dataset(source="embedded", reason=why)
-    why = fetch(raw.parents[1], tell)
-    if not why:
-        noted.unlink(missing_ok=True)
-        return Dataset(source="mnist")
-    with suppress(OSError):  # where no data can be written, no note can either
-        write_json(noted, Failure(at=now, why=why))
-    if config.dataset == "auto":
-        return Dataset(source="embedded", reason=why)
-    return Dataset(
-        source="mnist",
-        error=f"dataset: {why}; allowed: the four files in {raw}, a network, or dataset embedded",
-    )
+    folder = named_folder(config.data_dir)
+    if locate(folder) is None and config.dataset == "mnist":
+        problem = fetch(folder, on_progress)
+        if problem:
+            allowed = f"{NEEDED}, a network, or dataset embedded"
+            return Dataset(source="mnist", error=f"dataset: {problem}; allowed: {allowed}")
+    if locate(folder) is None:  # gone since the run was asked for, or a download without its files
+        return Dataset(
+            source="mnist", error=f"data_dir: {folder} {contents(folder)}; allowed: {NEEDED}"
+        )
+    return Dataset(source="mnist", folder=str(folder))
 
 
 def settle_dataset(runs: Sequence[RunDir]) -> None:
@@ -90,43 +76,58 @@ def settle_dataset(runs: Sequence[RunDir]) -> None:
         return
     writers = [LogWriter(run.events) for run in runs]
 
-    def tell(stage: str, fraction: float | None) -> None:
+    def log_progress(stage: str, fraction: float | None) -> None:
         for writer in writers:
             writer.append(PreparationAdvanced(at=time.time(), stage=stage, fraction=fraction))
 
-    if brings_data(runs[0]):
-        dataset = Dataset(source="own")
-    else:
-        dataset = decide(runs[0].config(), tell, _fetch_in_process, time.time())
+    dataset = dataset_of(runs[0].config(), runs[0].workload, log_progress)
     for run, writer in zip(runs, writers, strict=True):
         run.write_dataset(dataset)
         writer.close()
 
 
-def brings_data(run: RunDir) -> bool:
-    """Whether a run's workload is of a person's own file and has a method ``datasets`` there."""
-    own = class_file(run.config().workload)
-    if own is None or not run.workload.is_file():
+def dataset_of(config: RunConfig, file: Path, on_progress: Progress) -> Dataset:
+    """The data for a config, downloaded if the config asks for that.
+
+    Args:
+        config: The config.
+        file: The source of a custom workload, or the run's copy of it.
+        on_progress: Takes what is under way.
+    """
+    if brings_data(config.workload, file):
+        return Dataset(source="own")
+    return decide(config, on_progress, _fetch_in_process)
+
+
+def brings_data(workload: str, file: Path) -> bool:
+    """Whether a workload is a custom one whose class has a method ``datasets``.
+
+    Args:
+        workload: As the config names it.
+        file: Where its source is: the user's file, or the run's copy of it.
+    """
+    own = class_file(workload)
+    if own is None or not file.is_file():
         return False
-    return defines(run.workload.read_bytes(), own.name, "datasets")
+    return defines(file.read_bytes(), own.name, "datasets")
 
 
-def _fetch_in_process(folder: Path, tell: Callable[[str, float | None], None]) -> str:
+def _fetch_in_process(folder: Path, on_progress: Progress) -> str:
     """Torchvision downloads in a process of its own: this one never imports torch."""
-    tell("looking for MNIST on the network", None)
+    on_progress("looking for MNIST on the network", None)
     command = module_command("mpstui.engine.fetch", str(folder))
     fetching = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(), text=True
     )
     assert fetching.stdout is not None
-    why = "the download ended without a word"
+    problem = "the download ended without a word"
     for line in fetching.stdout:
         word, _, rest = line.strip().partition(" ")
         if word == "fraction":
-            tell("downloading MNIST", float(rest))
+            on_progress("downloading MNIST", float(rest))
         elif word == "failed":
-            why = rest
+            problem = rest
         elif word == "done":
-            why = ""
+            problem = ""
     fetching.wait()
-    return why
+    return problem

@@ -1,4 +1,4 @@
-"""Runs as files for other programs: Markdown, CSV, JSON, TensorBoard's event files.
+"""Runs as files: Markdown, CSV, JSON, a web page, TensorBoard's event files.
 
 What is exported is read from the logs, so that every step's loss is in it, not the bounded series
 that charts are drawn from.
@@ -28,7 +28,7 @@ from .notes import read_note
 from .rundir import config_toml
 from .view import RunView
 
-FORMATS = ("markdown", "csv", "json", "tensorboard")
+FORMATS = ("markdown", "csv", "json", "html", "tensorboard")
 
 COLUMNS = (
     "run_id",
@@ -85,16 +85,29 @@ def export(views: Sequence[RunView], format: str, out: Path, force: bool = False
             for path, record in zip(paths, records, strict=True):
                 tensorboard.write(path, record.events)
             return paths
-        suffix, text = TEXTS[format]
+        suffix, write = TEXTS[format]
         path = out / f"{_name(records)}{suffix}" if out.is_dir() else out
         _refuse([path], force)
-        replace(path, text(records).encode())
+        replace(path, write(records).encode())
         return [path]
     except OSError as error:
         why = error.strerror or error
         raise UsageError(
             f"{out}: cannot be written: {why}; allowed: a place that can be"
         ) from error
+
+
+def export_text(views: Sequence[RunView], format: str) -> str:
+    """Some runs as one text, as :func:`export` writes it into a file.
+
+    Raises:
+        FieldError: When the format is not one of ``TEXTS``: it is several files, or none.
+        LogError: When a run's files cannot be read.
+    """
+    if format not in TEXTS:
+        raise FieldError("format", f"{format!r} is no single text", ", ".join(TEXTS))
+    _, write = TEXTS[format]
+    return write([_read(view) for view in views])
 
 
 def unlike(runs: Sequence[RunSummary]) -> list[str]:
@@ -220,9 +233,17 @@ def _document(record: Record) -> dict[str, object]:
     }
 
 
+def _html(records: Sequence[Record]) -> str:
+    from .page import as_html
+
+    views = [record.view for record in records]
+    return as_html(views, unlike([view.summary() for view in views]))
+
+
 TEXTS: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "markdown": (".md", _markdown),
     "csv": (".csv", _csv),
     "json": (".json", _json),
+    "html": (".html", _html),
 }
 """File name's ending and writer of each format that is one text."""

@@ -22,7 +22,7 @@ def runs_dir() -> Path:
 
 
 def data_dir() -> Path:
-    """Where full MNIST is kept unless told otherwise."""
+    """The program's own data folder: where full MNIST is downloaded to by default."""
     return home() / "data"
 
 
@@ -33,6 +33,6 @@ def embedded_mnist() -> Path:
     return inside if inside.is_dir() else package.parent / "assets" / "mnist-mini"
 
 
-def full_mnist(folder: str) -> Path:
-    """The folder in which torchvision keeps MNIST's raw files, below a data folder or our own."""
-    return (Path(os.path.expanduser(folder)) if folder else data_dir()) / "MNIST" / "raw"
+def named_folder(folder: str) -> Path:
+    """The data folder that a config names, absolute; the program's own when it names none."""
+    return Path(os.path.abspath(os.path.expanduser(folder))) if folder else data_dir()

@@ -11,8 +11,9 @@ import psutil
 
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import FieldError, LogError
+from mpstui.domain.investigation import Investigation
 from mpstui.domain.machine import Machine
-from mpstui.domain.summary import RunSummary
+from mpstui.domain.summary import RunSummary, read_summary
 
 from .control import Control, Wish
 from .files import read_json, replace, write_json
@@ -45,7 +46,10 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     """``mnist`` or ``embedded``; ``own`` for a workload that brings its own."""
+    folder: str = ""
+    """The absolute folder that holds MNIST's files. Older runs have it in their config only."""
     reason: str = ""
+    """Of older runs: why they were trained on the embedded digits."""
     error: str = ""
     """Why there is no data at all, when there is none."""
 
@@ -145,8 +149,17 @@ class RunDir:
         write_json(self.path / "control.json", Control(wish=wish))
 
     def summary(self) -> RunSummary | None:
-        """The end's numbers, once there is an end."""
-        return read_json(self.path / "summary.json", RunSummary)
+        """The end's numbers, once there is an end.
+
+        Raises:
+            LogError: When the file holds something else; the message names it.
+        """
+        path = self.path / "summary.json"
+        document = read_json(path, dict[str, object])
+        try:
+            return None if document is None else read_summary(document)
+        except msgspec.ValidationError as error:
+            raise LogError(f"{path}: {error}") from error
 
     def write_summary(self, summary: RunSummary) -> None:
         """Write summary.json."""
@@ -193,6 +206,14 @@ class RunDir:
             return alive and abs(process.create_time() - keeper.created) < 1.0
         except psutil.NoSuchProcess:
             return False
+
+    def investigation(self, folder: Path) -> Investigation | None:
+        """What an investigation of this run ended with, from its folder; None without an end.
+
+        Raises:
+            LogError: When the file holds something else; the message names it.
+        """
+        return read_json(folder / "investigation.json", Investigation)
 
     def last_words(self, lines: int = 5) -> str:
         """The end of worker.log."""

@@ -15,6 +15,7 @@ from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 
 from .class_file import FAULT, WORKLOAD, read_file
+from .dataset import check_data
 from .files import replace
 from .rundir import RunDir
 
@@ -56,9 +57,12 @@ class RunStore:
 
         Raises:
             FieldError: When the config does not go with one of the specs, a file cannot be read,
-                or there is no making folders at that place; nothing was made then.
+                the data folder holds no data, or there is no making folders at that place; nothing
+                was made then.
         """
         kept = [own_files(config, spec, old) for spec in specs]
+        if old is None:
+            check_data(config)
         group = f"{now:%Y%m%d-%H%M%S}-{_word(config.workload)}-{secrets.token_hex(2)}"
         configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
         made, digits = [], len(str(len(specs)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpstui.domain.events import AnyEvent
-from mpstui.domain.history import RunHistory, Status
+from mpstui.domain.history import RunHistory, State
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import RunSummary
 
@@ -38,16 +38,16 @@ class RunView:
         A worker that vanished without an end event is a fact too, and is told from exit.json, or
         from nobody being there any more.
         """
-        if self.history.status.over:
+        if self.history.state.over:
             return []
         # Looked up before reading: what was logged before the end is then surely read below.
         exit, gone = self.run.exit(), not self.run.kept()
         events = self._read()
         if exit is None and not gone:
             return events
-        while not self.history.status.over and (more := self._read()):
+        while not self.history.state.over and (more := self._read()):
             events += more
-        if not self.history.status.over:
+        if not self.history.state.over:
             self._end(exit)
         return events
 
@@ -60,11 +60,11 @@ class RunView:
     def _end(self, exit: Exit | None) -> None:
         step = self.history.step
         if exit is not None and exit.killed:
-            self.history.end(Status.KILLED, f"killed by request after step {step}")
+            self.history.end(State.KILLED, f"killed by request after step {step}")
             return
         how = f"crashed ({ending(exit.code)})" if exit else "vanished without a word"
         words = self.run.last_words()
-        self.history.end(Status.CRASHED, f"{how} at step {step}\n{words}".rstrip())
+        self.history.end(State.CRASHED, f"{how} at step {step}\n{words}".rstrip())
 
     def catch_up(self) -> list[AnyEvent]:
         """Read everything there is by now."""

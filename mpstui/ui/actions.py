@@ -73,6 +73,9 @@ ACTIONS = (
     Action("d", "delete", "delete", "Move the selected runs to the trash", "results"),
     Action("u", "undelete", "undo", "Restore what was deleted last", "results", False),
     Action("x", "export", "export", "Write the comparison into a file", "results"),
+    Action(
+        "h", "export_page", "web page", "Write the comparison as a web page to share", "results"
+    ),
     Action("m", "copy_table", "copy", "Copy the table as Markdown", "results", False),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "results", False),
     Action("escape", "step_back", "clear", "Clear the filter, or the selection", "results", False),

@@ -420,6 +420,12 @@ class MpstuiApp(App[None]):
         """Show a mode's screen, from a key or a click."""
         self.show(mode)
 
+    def action_demo(self) -> None:
+        """Play the article's story: a run that diverges, and the op behind it."""
+        from .demo import Demo
+
+        Demo(self).begin()
+
     def action_pause(self) -> None:
         """Pause all runs, or let them go on when all are paused."""
         if self._live("nothing to pause"):
@@ -443,17 +449,21 @@ class MpstuiApp(App[None]):
     @work
     async def action_leave(self) -> None:
         """Quit, after a question if runs are under way."""
-        from .screens.questions import LEAVE
+        from .screens.questions import leave
 
-        if self.session is None or not self.session.live:
+        session = self.session
+        if session is None or not session.live:
             self.exit()
             return
-        answer = await self.push_screen_wait(LEAVE())
+        answer = await self.push_screen_wait(leave(session.under_way, session.paused))
         if answer == "stop":
-            self.session.ask("stop")
+            session.ask("stop")
+        elif answer == "leave" and session.paused:  # nobody would be there to let it go on
+            session.ask("run")
         if answer in ("stop", "leave"):
-            paths = "\n".join(str(view.run.path) for view in self.session.views)
-            self.exit(message=f"{'Stopping' if answer == 'stop' else 'Still training'}:\n{paths}")
+            paths = "\n".join(str(view.run.path) for view in session.views)
+            doing = "Stopping" if answer == "stop" else "Still training"
+            self.exit(message=f"{doing}; `mpstui watch` follows:\n{paths}")
 
     def action_help(self) -> None:
         """Show every key."""
@@ -482,9 +492,16 @@ class MpstuiApp(App[None]):
         return False
 
 
-def run_app(runs_dir: Path | None) -> int:
-    """Run the app in this terminal; returns an exit code."""
+def run_app(runs_dir: Path | None, demo: bool = False) -> int:
+    """Run the app in this terminal; returns an exit code.
+
+    Args:
+        runs_dir: Where runs are kept; None for the usual place.
+        demo: Begin with the demo.
+    """
     warm = Warm()
     app = MpstuiApp(runs_dir=runs_dir, start=partial(launch, warm=warm), warm=warm)
+    if demo:
+        app.call_later(app.action_demo)
     app.run()
     return app.return_code or 0

@@ -9,10 +9,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
+from mpstui.domain.alarm import alarms_of, in_words
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.history import Status
+from mpstui.domain.events import AlarmRaised, AnyEvent, decode
+from mpstui.domain.history import State
 from mpstui.domain.summary import RunSummary
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
@@ -27,7 +30,7 @@ FILES = (
 )
 """What a row is read from; the empty name is the folder itself."""
 
-UNDER_WAY = frozenset(status.value for status in Status if not status.over)
+UNDER_WAY = frozenset(state.value for state in State if not state.over)
 
 ALARM = b'"event":"AlarmRaised"'
 """How the log writes it."""
@@ -42,8 +45,6 @@ class HistoryRow(NamedTuple):
     summary: RunSummary | None = None
     note: str = ""
     problem: str = ""
-    off_course: bool = False
-    """Its log holds an alarm: it left the course of the run it is compared with."""
 
     @property
     def started(self) -> datetime | None:
@@ -51,17 +52,19 @@ class HistoryRow(NamedTuple):
         return moment(self.id, self.summary.started_at if self.summary else None)
 
     @property
-    def status(self) -> str:
-        """Where it stands; ``diverged`` before anything else."""
-        if self.summary is None:
-            return "unreadable"
-        strayed = self.off_course or self.summary.diverged_at is not None
-        return "diverged" if strayed else self.summary.status
+    def state(self) -> str:
+        """Where it stands."""
+        return "unreadable" if self.summary is None else self.summary.state
+
+    @property
+    def alarm(self) -> str:
+        """What is wrong with its course, in words; empty when nothing is."""
+        return "" if self.summary is None else self.summary.alarm
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come of it."""
-        return self.summary is None or self.summary.status not in UNDER_WAY
+        return self.summary is None or self.summary.state not in UNDER_WAY
 
     @property
     def headline(self) -> str:
@@ -74,7 +77,7 @@ class HistoryRow(NamedTuple):
             return True
         run = self.summary
         about = (run.workload, run.device) if run else (self.problem,)
-        text = " ".join((self.id, *about, self.status, self.note)).casefold()
+        text = " ".join((self.id, *about, self.state, self.alarm, self.note)).casefold()
         return all(word in text for word in query.casefold().split())
 
 
@@ -143,8 +146,7 @@ class History:
         """The numbers of some runs, the baseline in front of them."""
         wanted = dict.fromkeys([self.baseline, *ids] if self.baseline else ids)
         rows = [self.rows[id] for id in wanted if id in self.rows]
-        # The tables of the domain know a loss that is not finite; an alarm they take from here.
-        return [replace(row.summary, status=row.status) for row in rows if row.summary]
+        return [row.summary for row in rows if row.summary]
 
 
 def _newest_first(row: HistoryRow) -> tuple[float, str]:
@@ -226,10 +228,10 @@ class HistoryReader:
         if written is not None:
             self._views.pop(run.id, None)
             run.config()  # a run that cannot be opened is not to look as if it could
-            return HistoryRow(run.id, written, off_course=_alarmed(run))
+            return HistoryRow(run.id, _with_late_alarm(run, written))
         view = self._views.pop(run.id, None) or RunView(run)
         view.catch_up()
-        if not view.history.status.over:
+        if not view.history.state.over:
             self._views[run.id] = view
         return row_of(view)
 
@@ -240,7 +242,7 @@ def row_of(view: RunView) -> HistoryRow:
     Raises:
         LogError: When its summary cannot be read.
     """
-    return HistoryRow(view.run.id, view.summary(), off_course=view.history.alarm is not None)
+    return HistoryRow(view.run.id, view.summary())
 
 
 def _reason(run: RunDir, error: Exception) -> str:
@@ -248,18 +250,34 @@ def _reason(run: RunDir, error: Exception) -> str:
     return str(error).replace(f"{run.path}{os.sep}", "")
 
 
-def _alarmed(run: RunDir) -> bool:
-    """Whether a log holds an alarm: looked for in its bytes, which is quicker than its events."""
-    before = b""
+def _with_late_alarm(run: RunDir, summary: RunSummary) -> RunSummary:
+    """A summary with an alarm that was logged after it was written, or by an earlier version.
+
+    The alarm is looked for in the log's bytes, which is quicker than reading its events.
+    """
+    if summary.parted_at is not None:
+        return summary
     try:
         with run.events.open("rb") as file:
-            while block := file.read(1 << 20):
-                if ALARM in before + block:
-                    return True
-                before = block[-len(ALARM) :]
+            for line in file:
+                if ALARM in line and isinstance(event := _event(line), AlarmRaised):
+                    alarms = alarms_of(summary.diverged_at, event.step, event.against)
+                    return replace(
+                        summary,
+                        parted_at=event.step,
+                        parted_from=event.against,
+                        alarm=in_words(alarms),
+                    )
     except FileNotFoundError:
         pass
-    return False
+    return summary
+
+
+def _event(line: bytes) -> AnyEvent | None:
+    try:
+        return decode(line)
+    except msgspec.DecodeError:  # torn, or another version's
+        return None
 
 
 def _stamp(run: RunDir) -> Stamp:

@@ -54,7 +54,7 @@ class Investigations:
             if other.id not in views and other.kept():
                 views[other.id] = RunView(other)
                 views[other.id].catch_up()
-        runs = [view.run for view in views.values() if not view.history.status.over]
+        runs = [view.run for view in views.values() if not view.history.state.over]
         return [run for run in runs if run.wish() != "pause"]
 
     def begin(self, run: RunDir) -> Inquiry:

@@ -17,7 +17,7 @@ from itertools import groupby
 
 import plotext
 
-from .ticks import log_ticks, ticks
+from mpstui.domain.ticks import log_ticks, ticks
 
 LABEL_WIDTH = 5
 """Least cells of a y label: ``1.8e8``, ``0.125``. Charts above each other stay in line."""

@@ -9,7 +9,7 @@ import numpy as np
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.course import Course
 from mpstui.domain.events import StepsCompleted, SystemSampled
-from mpstui.domain.history import Status
+from mpstui.domain.history import State
 from mpstui.domain.series import Series
 from mpstui.domain.summary import RunSummary
 from mpstui.runs.control import Wish
@@ -47,12 +47,24 @@ class Session:
     @property
     def live(self) -> bool:
         """Whether a run is still under way."""
-        return any(not view.history.status.over for view in self.views)
+        return any(not view.history.state.over for view in self.views)
+
+    @property
+    def under_way(self) -> int:
+        """How many runs are not over."""
+        return sum(not view.history.state.over for view in self.views)
+
+    @property
+    def paused(self) -> int:
+        """How many of them are asked to wait."""
+        return sum(
+            not view.history.state.over and view.run.wish() == "pause" for view in self.views
+        )
 
     @property
     def timing(self) -> bool:
         """Whether a run's clock may be on."""
-        return any(view.history.status is Status.TRAINING for view in self.views)
+        return any(view.history.state is State.TRAINING for view in self.views)
 
     @property
     def taken(self) -> int:
@@ -79,8 +91,8 @@ class Session:
                     self._write(prefix + line for line in log.lines(event))
                 if self.courses and isinstance(event, StepsCompleted):
                     self._compare(place, np.frombuffer(event.losses, "<f4").tolist())
-            status = view.history.status
-            if status in (Status.CRASHED, Status.KILLED) and view.run.id not in self._told:
+            state = view.history.state
+            if state in (State.CRASHED, State.KILLED) and view.run.id not in self._told:
                 self._told.add(view.run.id)  # no event of its own tells it
                 self._write(prefix + line for line in view.history.message.splitlines())
         return before != [view.history.revision for view in self.views]
@@ -100,12 +112,12 @@ class Session:
     def ask(self, wish: Wish) -> None:
         """Ask something of every run that is under way."""
         for view in self.views:
-            if not view.history.status.over:
+            if not view.history.state.over:
                 view.run.ask(wish)
 
     def pause_or_resume(self) -> None:
         """Pause whatever trains; if all that is under way is paused, let it go on."""
-        under_way = [view for view in self.views if not view.history.status.over]
+        under_way = [view for view in self.views if not view.history.state.over]
         paused = all(view.run.wish() == "pause" for view in under_way)
         self.ask("run" if paused else "pause")
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
-from mpstui.domain.history import RunHistory, Status
+from mpstui.domain.history import RunHistory, State
 from mpstui.runs.child import module_command
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine
@@ -39,8 +39,8 @@ def trained(home: Path, device: str, **settings: Any) -> RunHistory:
     command = module_command("mpstui.runs.keeper", str(run.path))
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     history, _ = opened(run.events)
-    if history.status is not Status.FINISHED:
-        raise RuntimeError(f"{device}: {history.status.value}: {history.message}")
+    if history.state is not State.FINISHED:
+        raise RuntimeError(f"{device}: {history.state.value}: {history.message}")
     return history
 
 

@@ -166,7 +166,7 @@ def test_a_keeper_that_cannot_start_is_told_and_not_waited_for(
     )
     assert main(["train", "--device", "cpu", "--json"]) == 1
     out, error = capsys.readouterr()
-    assert json.loads(out)["status"] == "crashed"
+    assert json.loads(out)["state"] == "crashed"
     assert "vanished without a word at step 0" in error
 
 
@@ -205,7 +205,7 @@ def test_the_default_device_is_the_first_accelerator(
 
     machine = read_machine()
     monkeypatch.setattr(facts_module, "gather", lambda *_, **__: facts(machine, *devices))
-    monkeypatch.setattr(train_module, "_start", start)
+    monkeypatch.setattr(train_module, "start", start)
     for command in ("train", "compare"):
         with pytest.raises(KeyError):
             main([command])

@@ -50,7 +50,7 @@ def test_train_prints_one_json_document_and_is_listed_and_shown(
     assert main(["train", "--device", "cpu", "--steps", "12", *TINY, "--json"]) == 0
     out, error = capsys.readouterr()
     run = json.loads(out)
-    assert (run["status"], run["steps"]) == ("finished", 12)
+    assert (run["state"], run["steps"]) == ("finished", 12)
     assert "Train Epoch: 1 [160/60000 (0%)]" in error
     assert main(["runs"]) == 0
     assert run["run_id"] in capsys.readouterr().out
@@ -77,10 +77,10 @@ def test_a_run_that_leaves_the_course_is_stopped_where_that_was_asked_for(
     assert main([*arguments, *devices, "--format", "json"]) == 0
     out, lines = capsys.readouterr()
     sound, faulty = json.loads(out)["runs"]
-    assert (sound["status"], sound["parted_at"]) == ("finished", None)
-    assert faulty["status"] == "stopped"
-    assert "alarm: off the course of cpu at step" in faulty["message"]
+    assert (sound["state"], sound["parted_at"]) == ("finished", None)
+    assert faulty["state"] == "stopped"
+    assert "alarm: diverged from cpu at step" in faulty["message"]
     assert faulty["parted_at"] <= 40
     assert faulty["steps"] < 1500
     assert any("SIMULATED fault neg-stride0" in note for note in faulty["notes"])
-    assert "ALARM: off the course of cpu" in lines
+    assert "ALARM: diverged from cpu at step" in lines

@@ -55,7 +55,7 @@ def test_a_run_is_gone_on_with_to_its_end_and_beyond(
     assert main(["train", "--resume", old.id, "--steps", "5", "--json"]) == 0
     out, lines = capsys.readouterr()
     summary = json.loads(out)
-    assert (summary["status"], summary["steps"]) == ("finished", 5)
+    assert (summary["state"], summary["steps"]) == ("finished", 5)
     assert f"resumed from {old.id} at step 2" in lines
     assert f"resumed from {old.id} at step 2" in summary["notes"]
     assert "to go on with it" not in lines

@@ -133,10 +133,10 @@ def four(home: Path) -> list[str]:
         ("--sort accuracy", [0, 1, 2, 3]),
         ("--sort device", [1, 3, 0, 2]),
         ("--workload vae", [2]),
-        ("--status finished", [2, 1, 0]),
-        ("--status diverged", [2]),
-        ("--status failed --workload mnist", [3]),
-        ("--status running", []),
+        ("--state finished", [2, 1, 0]),
+        ("--alarm", [2]),
+        ("--state failed --workload mnist", [3]),
+        ("--state running", []),
         ("--device CUDA", [2]),
         ("--device threads --sort epoch", [0, 3]),
     ],
@@ -154,8 +154,8 @@ def test_runs_are_filtered_and_sorted(
 def test_a_run_under_way_is_running_and_training(said: Said, home: Path) -> None:
     id = made(home, log=log_of(1.0, 1.0, 1), code=None)[0].id
     made(home)
-    for status in ("running", "training"):
-        found = json.loads(said("runs", "--status", status, "--json"))["runs"]
+    for state in ("running", "training"):
+        found = json.loads(said("runs", "--state", state, "--json"))["runs"]
         assert [run["run_id"] for run in found] == [id]
 
 
@@ -181,10 +181,20 @@ def test_an_own_workloads_runs_go_by_its_file_without_the_folders(
     assert "workload: 'cifar' is not a choice; allowed: mnist, vae, or" in capsys.readouterr().err
 
 
-def test_an_unknown_status_is_named(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+def test_an_unknown_state_is_named(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     made(home)
-    assert main(["runs", "--status", "done"]) == 2
-    assert "status: 'done' is none; allowed: starting, warming up" in capsys.readouterr().err
+    assert main(["runs", "--state", "done"]) == 2
+    assert "state: 'done' is none; allowed: starting, warming up" in capsys.readouterr().err
+    # What earlier versions called it; an alarm was a state among others there.
+    assert main(["runs", "--status", "diverged"]) == 2
+    assert "--alarm lists the runs that diverged" in capsys.readouterr().err
+
+
+def test_state_and_alarm_stand_side_by_side(said: Said, four: list[str]) -> None:
+    line = next(line for line in said("runs").splitlines() if four[2] in line)
+    assert "  finished  " in line
+    assert line.endswith("not finite at step 1")
+    assert "\nalarm: not finite at step 1\n" in said("runs", "show", four[2])
 
 
 # compare
@@ -230,7 +240,7 @@ def test_each_format_has_the_rows_and_says_which_is_which(
     table = list(csv.DictReader(io.StringIO(out)))
     assert [row["run"] for row in table] == [mnist, vae, "", "", "", ""]
     assert [row["speed-up"] for row in table[:2]] == ["1.00×", "1.00×"]
-    assert table[2]["status"] == "as published"
+    assert table[2]["state"] == "as published"
     assert error.splitlines() == notes[:2]
 
 
@@ -259,6 +269,20 @@ def test_exported_files_are_listed_and_kept(
     assert main(line) == 2
     assert "--force" in capsys.readouterr().err
     assert said(*line, "--force") == f"{home / 'out.csv'}\n"
+
+
+def test_an_export_without_a_file_is_printed(
+    said: Said, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id = made(home)[0].id
+    assert said("runs", "export", id).startswith("| machine |")
+    assert f"## {id}" in said("runs", "export", id)
+    lines = said("runs", "export", id, "--format", "csv").splitlines()
+    assert lines[0].startswith("run_id,device,step")
+    assert len(lines) == 1 + 3
+    assert len(json.loads(said("runs", "export", id, "--format", "json"))["runs"]) == 1
+    assert main(["runs", "export", id, "--format", "tensorboard"]) == 2
+    assert "--out DIR" in capsys.readouterr().err
 
 
 def test_a_note_is_written_printed_shown_and_removed(
@@ -428,7 +452,6 @@ def test_sweep_hands_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
         ["sweep"],
         ["sweep", "--devices", "cpu", "--seconds", "soon"],
         ["runs", "--sort", "colour"],
-        ["runs", "export", "x", "--format", "csv"],
         ["runs", "export", "x", "--format", "xml", "--out", "y"],
         ["runs", "compare"],
         ["runs", "delete"],

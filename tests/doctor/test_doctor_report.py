@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from mpstui import __version__
 from mpstui.doctor.checks import findings
 from mpstui.doctor.report import as_json, as_markdown, as_text, exit_code, without_names
-from mpstui.doctor.report.privacy import _names
 from mpstui.doctor.report.text import WIDTH
 from mpstui.domain.facts import DeviceFact, Facts, TorchFacts
 from mpstui.domain.findings import Finding, Status
 from mpstui.domain.machine import Environment, Machine
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 from mpstui.domain.surroundings import Gauge, Power, Surroundings
+from mpstui.runs.privacy import _names
 
 SECRET = "bob"
 HOST = "bobs-macbook"

@@ -92,7 +92,7 @@ def summary(device: str = "cpu", rate: float = 100.0, **values: Any) -> RunSumma
         "comparison": "c",
         "batch_size": 64,
         "seed": 1,
-        "status": "finished",
+        "state": "finished",
         "message": "",
         "started_at": 0.0,
         "ended_at": 1.0,

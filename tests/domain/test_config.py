@@ -257,3 +257,9 @@ def test_a_config_toml_that_is_no_text_or_missing_is_named(tmp_path: Path) -> No
     (tmp_path / "config.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(LogError, match=r"config\.toml"):
         RunDir(tmp_path).config()
+
+
+def test_a_choice_of_an_earlier_version_is_read_as_todays() -> None:
+    assert make_config({"on_alarm": "go on"}).on_alarm == "continue"
+    with pytest.raises(FieldError, match="continue, pause, stop"):
+        make_config({"on_alarm": "proceed"})

@@ -27,7 +27,7 @@ from mpstui.domain.events import (
     SystemSampled,
     WarmupFinished,
 )
-from mpstui.domain.history import WINDOWS, RunHistory, Status
+from mpstui.domain.history import WINDOWS, RunHistory, State
 from mpstui.domain.plan import Plan
 from mpstui.domain.series import NonFinite
 
@@ -97,39 +97,39 @@ def test_a_whole_log_goes_through_its_states() -> None:
     )
     profiled = StepProfiled(at=3.1, step=3, steps=5, seconds={"forward": 0.1}, unsynchronised=0.2)
     alarm = AlarmRaised(
-        at=3.2, step=3, value=9.0, other=1.0, gap=8.0, against="cpu", policy="go on"
+        at=3.2, step=3, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
     )
     snapshot = SnapshotSaved(
         at=7.8, step=3, epoch=2, path="step-000003.pt", bytes=9, seconds=0.1, share=0.01
     )
-    log: list[tuple[AnyEvent, Status]] = [
-        (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), Status.STARTING),
-        (started(at=2.0, total_steps=6), Status.WARMING_UP),
-        (PlanChosen(at=2.0, plan=Plan(), line="plain loop"), Status.WARMING_UP),
-        (steps(1, [2.0], timed=False), Status.WARMING_UP),
-        (RunPaused(at=2.5, step=1), Status.PAUSED),
-        (RunResumed(at=2.6, step=1), Status.WARMING_UP),
-        (WarmupFinished(at=3.0, steps=1, seconds=1.0), Status.TRAINING),
-        (steps(2, [1.0, math.inf]), Status.TRAINING),
-        (DivergenceDetected(at=3.0, step=3, value="inf", last_finite=1.0), Status.TRAINING),
-        (profiled, Status.TRAINING),
-        (alarm, Status.TRAINING),
-        (RunPaused(at=4.0, step=3), Status.PAUSED),
-        (RunResumed(at=5.0, step=3), Status.TRAINING),
-        (epoch(1, 60_000, 30.0), Status.EVALUATING),
-        (evaluation, Status.TRAINING),
-        (SampleSaved(at=7.0, epoch=1, kind="sample", path="samples/1.png"), Status.TRAINING),
-        (system, Status.TRAINING),
-        (snapshot, Status.TRAINING),
-        (RunStopped(at=8.0, step=3, reason="asked by a person"), Status.STOPPED),
-        (RunFailed(at=8.0, step=3, error="RuntimeError: no"), Status.FAILED),
-        (RunFinished(at=8.0, step=3), Status.FINISHED),
+    log: list[tuple[AnyEvent, State]] = [
+        (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), State.STARTING),
+        (started(at=2.0, total_steps=6), State.WARMING_UP),
+        (PlanChosen(at=2.0, plan=Plan(), line="plain loop"), State.WARMING_UP),
+        (steps(1, [2.0], timed=False), State.WARMING_UP),
+        (RunPaused(at=2.5, step=1), State.PAUSED),
+        (RunResumed(at=2.6, step=1), State.WARMING_UP),
+        (WarmupFinished(at=3.0, steps=1, seconds=1.0), State.TRAINING),
+        (steps(2, [1.0, math.inf]), State.TRAINING),
+        (DivergenceDetected(at=3.0, step=3, value="inf", last_finite=1.0), State.TRAINING),
+        (profiled, State.TRAINING),
+        (alarm, State.TRAINING),
+        (RunPaused(at=4.0, step=3), State.PAUSED),
+        (RunResumed(at=5.0, step=3), State.TRAINING),
+        (epoch(1, 60_000, 30.0), State.EVALUATING),
+        (evaluation, State.TRAINING),
+        (SampleSaved(at=7.0, epoch=1, kind="sample", path="samples/1.png"), State.TRAINING),
+        (system, State.TRAINING),
+        (snapshot, State.TRAINING),
+        (RunStopped(at=8.0, step=3, reason="asked by a person"), State.STOPPED),
+        (RunFailed(at=8.0, step=3, error="RuntimeError: no"), State.FAILED),
+        (RunFinished(at=8.0, step=3), State.FINISHED),
     ]
     assert {type(event) for event, _ in log} == set(get_args(AnyEvent))
     history = RunHistory()
     for count, (event, status) in enumerate(log, 1):
         history.apply(event)
-        assert history.status is status, event
+        assert history.state is status, event
         assert history.revision >= count
     assert (history.step, history.epoch, history.samples, history.lr) == (3, 1, 128, 0.5)
     assert history.loss == math.inf
@@ -152,11 +152,11 @@ def test_the_end_says_why() -> None:
     history.apply(started())
     assert (history.message, history.fraction) == ("", None)
     history.apply(RunFailed(at=2.0, step=0, error="DataError: torn"))
-    assert (history.message, history.status.over) == ("DataError: torn", True)
+    assert (history.message, history.state.over) == ("DataError: torn", True)
 
 
-@pytest.mark.parametrize("status", Status)
-def test_only_ends_are_over(status: Status) -> None:
+@pytest.mark.parametrize("status", State)
+def test_only_ends_are_over(status: State) -> None:
     ends = ("finished", "stopped", "failed", "crashed", "killed")
     assert status.over == (status.value in ends)
 
@@ -224,7 +224,7 @@ def test_a_calibration_is_no_part_of_the_time_that_a_run_trains() -> None:
     history.apply(started(at=2.0, total_steps=6))
     history.apply(PreparationAdvanced(at=2.1, stage="calibrating: channels_last"))
     history.apply(PlanChosen(at=6.0, plan=Plan(layout="channels_last"), line="faster", gain=2.0))
-    assert history.status is Status.WARMING_UP
+    assert history.state is State.WARMING_UP
     history.apply(steps(1, [2.0, 1.0], at=6.5, timed=False))
     assert history.elapsed == 0.5
     assert history.plan is not None

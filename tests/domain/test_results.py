@@ -28,7 +28,7 @@ def summary(device: str, seconds: list[float], accuracy: float | None = 0.97) ->
         comparison="c",
         batch_size=64,
         seed=1,
-        status="finished",
+        state="finished",
         message="",
         started_at=1.8e9,
         ended_at=None,
@@ -70,7 +70,7 @@ def test_the_articles_rows_are_as_published() -> None:
         ("cpu", "34.2 s", "1.00×"),
         ("cuda", "20.4 s", "1.67×"),
     ]
-    assert {row["status"] for row in document["article"]} == {"as published"}
+    assert {row["state"] for row in document["article"]} == {"as published"}
 
 
 @pytest.mark.parametrize("format", ["table", "markdown"])

@@ -70,9 +70,9 @@ def test_a_loss_that_is_not_finite_is_printed_as_it_is() -> None:
     log = ArticleLog(make_config({"log_interval": 1}))
     assert next(log.lines(steps(1, 1, loss=float("nan")))).endswith("Loss: nan")
     told = DivergenceDetected(at=0.0, step=5, value="nan", last_finite=None)
-    assert list(log.lines(told)) == ["DIVERGED: first nan at step 5 (none before it)"]
+    assert list(log.lines(told)) == ["ALARM: not finite at step 5: nan, no finite loss before it"]
     told = DivergenceDetected(at=0.0, step=5, value="inf", last_finite=0.0)
-    assert list(log.lines(told)) == ["DIVERGED: first inf at step 5 (last finite 0)"]
+    assert list(log.lines(told)) == ["ALARM: not finite at step 5: inf, last finite 0"]
 
 
 def test_the_vaes_own_lines() -> None:
@@ -131,7 +131,7 @@ def test_what_is_unknown_is_a_dash_and_never_a_date_of_1970() -> None:
     assert (row.epoch, row.rate, row.speed_up, row.test_loss, row.accuracy) == (DASH,) * 5
     line = runs_table([run]).splitlines()[1]
     assert "1970" not in line
-    assert line.split() == ["id", DASH, "mnist", "cpu", "starting", "0", DASH, DASH]
+    assert line.split() == ["id", DASH, "mnist", "cpu", "starting", "0", DASH, DASH, DASH]
 
 
 def cells(line: str) -> list[str]:
@@ -167,12 +167,13 @@ def test_json_has_null_where_nothing_is_known() -> None:
 def test_notes_name_what_went_wrong_once() -> None:
     config = make_config({"mode": "together", "comparison": "g"})
     run = summarise("id", config, None, RunHistory())
-    run = msgspec.structs.replace(run, status="crashed", message="SIGABRT", diverged_at=7)
+    run = msgspec.structs.replace(
+        run, state="crashed", message="SIGABRT", alarm="not finite at step 7"
+    )
     found = notes([run, run])
     assert found.count("ran together: not for timing") == 1
-    assert "cpu: loss not finite from step 7" in found
     assert "cpu: crashed: SIGABRT" in found
-    assert rows([run])[0].status == "diverged"
+    assert rows([run])[0][-2:] == ("crashed", "not finite at step 7")
 
 
 def test_units() -> None:

@@ -18,7 +18,7 @@ from torchvision.datasets import MNIST
 
 from mpstui.engine import fetch as fetching
 from mpstui.engine.data.mnist import load_digits
-from mpstui.runs.dataset import present
+from mpstui.runs.mnist_files import locate
 from mpstui.runs.rundir import Dataset
 
 PARTS = {"train": 10, "t10k": 4}
@@ -83,7 +83,7 @@ def test_without_a_network_there_is_a_reason(tmp_path: Path) -> None:
 
 def test_what_was_fetched_can_be_read(mirror: Path, tmp_path: Path) -> None:
     assert fetching.fetch(tmp_path / "data") == ""
-    assert present(tmp_path / "data" / "MNIST" / "raw")
+    assert locate(tmp_path / "data") is not None
     data = load_digits(Dataset(source="mnist"), str(tmp_path / "data"))
     assert (len(data.train_labels), len(data.test_labels)) == (10, 4)
 
@@ -102,7 +102,7 @@ def test_a_file_with_a_wrong_sum_is_refused_and_not_left_as_data(
     (mirror / last).write_bytes(FILES[last][:-5])
     folder = tmp_path / "data"
     assert "corrupted" in fetching.fetch(folder)
-    assert not present(folder / "MNIST" / "raw")
+    assert locate(folder) is None
     (mirror / last).write_bytes(FILES[last])
     assert fetching.fetch(folder) == ""
 

@@ -173,7 +173,10 @@ def test_full_files_are_read_plain_and_packed(tmp_path: Path, packed: bool) -> N
     data = load_digits(MNIST, str(tmp_path))
     assert np.array_equal(data.train_images.numpy(), digits(5))
     assert data.test_labels.tolist() == [3, 1, 4, 1, 5]
-    assert data.description == "full MNIST, 5 training and 5 test images"
+    assert data.description == (
+        "digits in MNIST's format, 5 training images each visited 12,000 times an epoch, "
+        "5 test images"
+    )
 
 
 def test_the_plain_file_wins_over_the_packed_one(tmp_path: Path) -> None:
@@ -208,7 +211,7 @@ def test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     (fill(tmp_path) / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz: missing"):
+    with pytest.raises(DataError, match=r"lacks MNIST/raw/t10k-labels-idx1-ubyte;"):
         load_digits(MNIST, str(tmp_path))
 
 

@@ -100,7 +100,7 @@ def test_the_summary_says_what_the_log_says(tmp_path: Path) -> None:
     summary = run.summary()
     assert summary == summarise(run.id, run.config(), None, replayed(run))
     assert summary is not None
-    assert (summary.status, summary.steps) == ("finished", 30)
+    assert (summary.state, summary.steps) == ("finished", 30)
     assert summary.started_at == 1000.0
     assert summary.samples_per_second is not None
     assert summary.epoch_seconds is not None
@@ -114,7 +114,7 @@ def test_a_stopped_run_has_its_summary_too(tmp_path: Path) -> None:
     summary = run.summary()
     assert isinstance(events[-1], RunStopped)
     assert summary is not None
-    assert (summary.status, summary.message, summary.steps) == ("stopped", "enough", 0)
+    assert (summary.state, summary.message, summary.steps) == ("stopped", "enough", 0)
 
 
 def test_a_run_without_a_decision_on_data_takes_the_embedded_subset(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_bad_data_fails_the_run_in_one_line(
     assert failed.error == f"{missing}: missing"
     assert failed.step == 0
     assert summary is not None
-    assert (summary.status, summary.message) == ("failed", failed.error)
+    assert (summary.state, summary.message) == ("failed", failed.error)
     assert "Traceback" in capsys.readouterr().err
     assert summary == summarise(run.id, run.config(), None, replayed(run))
 
@@ -213,7 +213,7 @@ def test_a_run_obeys_control_json(tmp_path: Path) -> None:
     assert [event.reason for event in ends] == ["asked by a person"]
     assert summary is not None
     assert exit is not None
-    assert (summary.status, summary.steps) == ("stopped", ends[0].step)
+    assert (summary.state, summary.steps) == ("stopped", ends[0].step)
     assert (exit.code, exit.killed) == (0, False)
     assert run.last_words() == ""
     before = next(event.step for event in events if isinstance(event, RunPaused))
@@ -235,7 +235,7 @@ def test_a_worker_whose_keeper_is_killed_stops(tmp_path: Path) -> None:
     assert stopped.reason == "the keeper is gone"
     assert stopped.step > 0
     assert summary is not None
-    assert summary.status == "stopped"
+    assert summary.state == "stopped"
 
 
 def test_a_warm_worker_prints_into_its_runs_log_and_needs_no_torchvision(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_run_went_wrong_at_the_first_thing_that_its_log_says(tmp_path: Path) -
         log.append(DivergenceDetected(at=1.0, step=601, value="nan", last_finite=None))
         log.append(
             AlarmRaised(
-                at=2.0, step=420, value=9.0, other=1.0, gap=8.0, against="cpu", policy="go on"
+                at=2.0, step=420, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
             )
         )
     assert bad_step(run) == 420

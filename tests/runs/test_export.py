@@ -154,7 +154,7 @@ def test_json_holds_what_the_run_was_and_did(tmp_path: Path) -> None:
     assert second["config"]["batch_size"] == 64
     assert second["machine"]["memory_bytes"] == read_machine().memory_bytes
     assert (first["note"], second["note"]) == ("", "the slow one")
-    assert (first["summary"]["status"], first["summary"]["steps"]) == ("finished", 6)
+    assert (first["summary"]["state"], first["summary"]["steps"]) == ("finished", 6)
     assert [event["loss"] for event in first["evaluations"]] == [0.25, None]
     assert first["losses"] == {
         "step": [1, 2, 3, 4, 5, 6],

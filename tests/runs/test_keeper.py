@@ -9,7 +9,7 @@ import pytest
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.events import RunFinished, RunStarted, StepsCompleted
-from mpstui.domain.history import Status
+from mpstui.domain.history import State
 from mpstui.runs import keeper, workers
 from mpstui.runs.keeper import TURN_SECONDS, Turns
 from mpstui.runs.log import LogWriter
@@ -146,7 +146,7 @@ def test_a_worker_that_aborts_is_a_fact(run: RunDir, monkeypatch: pytest.MonkeyP
     assert run.exit() == Exit(code=-6)
     view = RunView(run)
     view.refresh()
-    assert view.history.status is Status.CRASHED
+    assert view.history.state is State.CRASHED
     assert view.history.message.startswith("crashed (SIGABRT) at step 412")
     assert "failed assertion" in view.history.message
 
@@ -161,7 +161,7 @@ def test_a_wish_to_kill_ends_the_worker(run: RunDir, monkeypatch: pytest.MonkeyP
     assert exit.killed
     view = RunView(run)
     view.refresh()
-    assert view.history.status is Status.KILLED
+    assert view.history.state is State.KILLED
 
 
 def test_an_end_that_was_logged_counts_more_than_how_the_process_ended(run: RunDir) -> None:
@@ -169,14 +169,14 @@ def test_an_end_that_was_logged_counts_more_than_how_the_process_ended(run: RunD
     run.write_exit(Exit(code=1))
     view = RunView(run)
     view.refresh()
-    assert view.history.status is Status.FINISHED
+    assert view.history.state is State.FINISHED
 
 
 def test_a_run_that_nobody_looks_after_has_vanished(run: RunDir) -> None:
     log_some(run)
     view = RunView(run)
     view.refresh()
-    assert view.history.status is Status.CRASHED
+    assert view.history.state is State.CRASHED
     assert "vanished" in view.history.message
 
 
@@ -187,4 +187,4 @@ def test_a_run_that_is_looked_after_goes_on(run: RunDir) -> None:
     run.keep(os.getpid())
     view = RunView(run)
     view.refresh()
-    assert view.history.status is Status.WARMING_UP
+    assert view.history.state is State.WARMING_UP

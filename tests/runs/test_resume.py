@@ -26,7 +26,7 @@ from mpstui.domain.events import (
     SnapshotSaved,
     StepsCompleted,
 )
-from mpstui.domain.history import Status
+from mpstui.domain.history import State
 from mpstui.engine.data.mnist import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.snapshots import load_snapshot
@@ -150,7 +150,7 @@ def test_stopped_and_resumed_a_run_is_the_unbroken_one_to_the_bit(
     assert of(again, RunFinished)[0].step == 9
     summary = again.summary()
     assert summary is not None
-    assert (summary.status, summary.steps) == ("finished", 9)
+    assert (summary.state, summary.steps) == ("finished", 9)
     assert summary.started_at == LATER.timestamp()
 
 
@@ -377,7 +377,7 @@ def test_a_damaged_snapshot_fails_the_run_in_one_line(store: RunStore) -> None:
     view = RunView(run)
     run.write_exit(Exit(code=0))
     view.catch_up()
-    assert view.history.status is Status.FAILED
+    assert view.history.state is State.FAILED
     assert view.history.message.startswith(f"{run.snapshot(7)}: no snapshot: no archive")
     assert view.history.step == 7
 
@@ -392,7 +392,7 @@ def test_an_alarm_keeps_the_run_from_saving_any_more(
         diary = Diary(run, log)
         diary.tell(
             AlarmRaised(
-                at=1.0, step=1, value=9.0, other=1.0, gap=8.0, against="cpu", policy="go on"
+                at=1.0, step=1, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
             )
         )
         train_run(run, gate, diary)

@@ -15,14 +15,12 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.events import RunPaused, RunStopped, SystemSampled, encode
-from mpstui.domain.history import Status
+from mpstui.domain.history import State
 from mpstui.domain.machine import Machine
 from mpstui.runs import keeper, workers
 from mpstui.runs.child import ending
-from mpstui.runs.dataset import RETRY_SECONDS, decide
 from mpstui.runs.keeper import Turns
 from mpstui.runs.log import LogReader, LogWriter
-from mpstui.runs.paths import full_mnist
 from mpstui.runs.rundir import Dataset, Exit, Keeper, RunDir
 from mpstui.runs.settings import load_last, save_last
 from mpstui.runs.store import RunStore
@@ -155,50 +153,6 @@ def test_a_broken_last_toml_is_named(
         load_last()
 
 
-# The data
-
-
-def decided(folder: Path | str, dataset: str, why: str, now: float = 0.0) -> tuple[Dataset, int]:
-    asked = []
-
-    def fetch(to: Path, tell: object) -> str:
-        asked.append(to)
-        return why
-
-    config = make_config({"dataset": dataset, "data_dir": str(folder)})
-    return decide(config, lambda stage, fraction: None, fetch, now), len(asked)
-
-
-@pytest.mark.parametrize("dataset", ["auto", "mnist"])
-def test_a_data_folder_that_is_a_file_is_a_reason(tmp_path: Path, dataset: str) -> None:
-    path = tmp_path / "file"
-    path.touch()
-    found, _ = decided(path, dataset, "not a directory")
-    assert "not a directory" in found.reason + found.error
-    assert found.source == ("embedded" if dataset == "auto" else "mnist")
-
-
-def test_a_damaged_note_of_a_failure_costs_one_more_attempt(tmp_path: Path) -> None:
-    assert decided(tmp_path, "auto", "no network")[1] == 1
-    assert decided(tmp_path, "auto", "no network")[1] == 0
-    (tmp_path / "MNIST" / "fetch-failed.json").write_text("{")
-    assert decided(tmp_path, "auto", "no network")[1] == 1
-    assert decided(tmp_path, "auto", "no network")[1] == 0
-
-
-def test_a_failure_is_no_reason_not_to_try_when_full_mnist_is_asked_for(tmp_path: Path) -> None:
-    decided(tmp_path, "auto", "no network", now=0.0)
-    assert decided(tmp_path, "mnist", "", now=1.0) == (Dataset(source="mnist"), 1)
-    # The note is gone with the success: when the files vanish, the network is asked at once.
-    assert decided(tmp_path, "auto", "no network", now=2.0)[1] == 1
-    assert decided(tmp_path, "auto", "no network", now=2.0 + RETRY_SECONDS)[1] == 1
-
-
-def test_a_home_that_nobody_has_is_a_folder_name() -> None:
-    assert full_mnist("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x/MNIST/raw")
-    assert full_mnist("~/x") == Path.home() / "x" / "MNIST" / "raw"
-
-
 # The keeper
 
 WORKER = """
@@ -285,7 +239,7 @@ def test_a_keeper_that_died_unnoticed_by_its_parent_is_not_there(tmp_path: Path)
         assert run.kept()
         view = RunView(run)
         assert view.refresh() == []
-        assert not view.history.status.over
+        assert not view.history.state.over
         process.kill()
         deadline = time.monotonic() + PATIENCE
         while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
@@ -312,7 +266,7 @@ def test_a_log_that_ends_within_a_line_still_has_an_end(tmp_path: Path) -> None:
     run.write_exit(Exit(code=3))
     view = RunView(run)
     assert view.catch_up() == [RunPaused(at=1.0, step=7)]
-    assert view.history.status is Status.CRASHED
+    assert view.history.state is State.CRASHED
     how, *words = view.history.message.splitlines()
     assert how == "crashed (exit status 3) at step 0"
     assert words == [f"line {number}" for number in range(4, 9)]
@@ -334,7 +288,7 @@ def test_what_is_logged_after_the_end_changes_nothing(tmp_path: Path) -> None:
     run.events.write_bytes(encode(end) + encode(late))
     view = RunView(run)
     assert view.catch_up() == [end, late]
-    assert (view.history.status, view.history.message) == (Status.STOPPED, "asked")
+    assert (view.history.state, view.history.message) == (State.STOPPED, "asked")
     assert view.refresh() == []
 
 
@@ -342,8 +296,8 @@ def test_the_summary_is_the_written_one_or_else_the_logs(tmp_path: Path) -> None
     run = made(tmp_path)[0]
     view = RunView(run)
     told = view.summary()
-    assert (told.status, told.started_at, told.machine) == ("starting", None, "a chip")
-    run.write_summary(msgspec.structs.replace(told, status="finished", steps=3))
+    assert (told.state, told.started_at, told.machine) == ("starting", None, "a chip")
+    run.write_summary(msgspec.structs.replace(told, state="finished", steps=3))
     assert view.summary().steps == 3
 
 

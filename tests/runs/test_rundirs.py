@@ -12,9 +12,7 @@ from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import LogError, RunNotFound
 from mpstui.domain.events import AnyEvent, RunPaused, encode
 from mpstui.runs import files
-from mpstui.runs.dataset import FILES, RETRY_SECONDS, decide
 from mpstui.runs.log import LogReader
-from mpstui.runs.paths import embedded_mnist
 from mpstui.runs.settings import load_last, save_last
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine
@@ -101,61 +99,3 @@ def test_the_last_config_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "last.toml").write_text("epochs = 'x'")
     with pytest.raises(LogError, match=r"last\.toml"):
         load_last()
-
-
-def test_the_embedded_digits_are_there() -> None:
-    assert sorted(path.name for path in embedded_mnist().iterdir()) == sorted(
-        f"{name}.gz" for name in FILES
-    )
-
-
-class Network:
-    """Counts the attempts to fetch, and answers each with a reason or with ''."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-        self.asked = 0
-
-    def __call__(self, folder: Path, tell: object) -> str:
-        self.asked += 1
-        return self.why
-
-
-def decided(folder: Path, dataset: str, network: Network, now: float = 0.0) -> tuple[str, str, str]:
-    config = make_config({"dataset": dataset, "data_dir": str(folder)})
-    found = decide(config, lambda stage, fraction: None, network, now)
-    return found.source, found.reason, found.error
-
-
-def test_embedded_never_asks_the_network(tmp_path: Path) -> None:
-    network = Network("no network")
-    assert decided(tmp_path, "embedded", network) == ("embedded", "", "")
-    assert network.asked == 0
-
-
-def test_files_that_are_there_are_taken(tmp_path: Path) -> None:
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for place, name in enumerate(FILES):
-        (raw / (name if place % 2 else f"{name}.gz")).touch()
-    network = Network("no network")
-    assert decided(tmp_path, "auto", network)[0] == "mnist"
-    assert network.asked == 0
-
-
-def test_auto_falls_back_with_the_reason_and_asks_again_only_after_an_hour(tmp_path: Path) -> None:
-    network = Network("no network")
-    assert decided(tmp_path, "auto", network) == ("embedded", "no network", "")
-    source, reason, _ = decided(tmp_path, "auto", network, now=RETRY_SECONDS / 2)
-    assert (source, network.asked) == ("embedded", 1)
-    assert "30 min ago" in reason
-    network.why = ""
-    assert decided(tmp_path, "auto", network, now=RETRY_SECONDS + 1)[0] == "mnist"
-    assert network.asked == 2
-
-
-def test_full_mnist_that_cannot_be_had_is_an_error_that_says_what_would_do(tmp_path: Path) -> None:
-    _, _, error = decided(tmp_path, "mnist", Network("no network"))
-    assert "no network" in error
-    assert str(tmp_path) in error
-    assert "embedded" in error

@@ -51,7 +51,7 @@ async def test_both_devices_train_side_by_side(
         await finish(pilot, app)
         assert app.session is not None
         histories = [view.history for view in app.session.views]
-        assert [history.status.value for history in histories] == ["finished"] * 2
+        assert [history.state.value for history in histories] == ["finished"] * 2
         assert [history.alarm for history in histories] == [None] * 2
         assert histories[1].started is not None
         assert "Simulated" in histories[1].started.device_name

@@ -75,7 +75,7 @@ def test_a_wrong_op_fails_the_op_check(program: RunProgram, simulate: Simulate) 
 
 def test_a_default_run_trains(program: RunProgram) -> None:
     summary = train(program, "--steps", "12")
-    assert (summary["status"], summary["steps"]) == ("finished", 12)
+    assert (summary["state"], summary["steps"]) == ("finished", 12)
     assert "Simulated" in summary["device_name"]
     assert summary["pipeline"] == "resident"
     assert summary["joules_per_epoch"] > 0
@@ -86,7 +86,7 @@ def test_data_that_the_device_has_no_room_for_stay_on_the_host(
 ) -> None:
     simulate(recommended=30_000_000)
     summary = train(program, "--steps", "2")
-    assert summary["status"] == "finished"
+    assert summary["state"] == "finished"
     assert any("the data stay on the host" in note for note in summary["notes"])
 
 
@@ -100,7 +100,7 @@ def test_other_pipelines_take_the_same_steps(program: RunProgram, option: str) -
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precisions_train(program: RunProgram, precision: str) -> None:
     summary = train(program, *VAE[:2], "--precision", precision, "--steps", "6")
-    assert (summary["status"], summary["precision"]) == ("finished", precision)
+    assert (summary["state"], summary["precision"]) == ("finished", precision)
     assert 250 < summary["train_loss"] < 560
 
 
@@ -112,7 +112,7 @@ def test_a_run_is_resumed_with_the_devices_random_state(
         program("train", "--resume", python(scripts.stopped_run), *arguments).stdout
     )
     whole = train(program, *VAE[:2], "--batch-size", "20000", "--epochs", "2", "--steps", "4")
-    assert (resumed["status"], resumed["steps"]) == ("finished", 4)
+    assert (resumed["state"], resumed["steps"]) == ("finished", 4)
     assert any("resumed from" in note for note in resumed["notes"])
     assert resumed["test_loss"] == pytest.approx(whole["test_loss"], rel=1e-6)
 
@@ -121,14 +121,14 @@ def test_a_custom_workload_trains_on_its_own_data(program: RunProgram) -> None:
     workload = f"{Path(stripes.__file__)}:Stripes"
     arguments = ("train", "--device", "mps", "--workload", workload, "--steps", "3", "--json")
     summary = json.loads(program(*arguments).stdout)
-    assert (summary["status"], summary["steps"]) == ("finished", 3)
+    assert (summary["state"], summary["steps"]) == ("finished", 3)
 
 
 @pytest.mark.parametrize("mode", ["turns", "together"])
 def test_a_comparison_starts_equal_and_keeps_its_course(program: RunProgram, mode: str) -> None:
     arguments = ("compare", "--devices", "cpu,mps", *VAE, "--steps", "20", "--mode", mode)
     runs = json.loads(program(*arguments, "--format", "json").stdout)["runs"]
-    assert [run["status"] for run in runs] == ["finished"] * 2
+    assert [run["state"] for run in runs] == ["finished"] * 2
     assert [run["parted_at"] for run in runs] == [None] * 2
     on_cpu, on_device = (run["train_loss"] for run in runs)
     assert on_device == pytest.approx(on_cpu, rel=0.05)  # each device draws its own noise
@@ -161,7 +161,7 @@ def test_an_abort_is_told_with_its_signal_and_metals_last_words(
 ) -> None:
     simulate(faults=(Fault("aten::linear", "abort", from_call=40),))
     summary = train(program, *VAE[:2], "--steps", "30", status=1)
-    assert summary["status"] == "crashed"
+    assert summary["state"] == "crashed"
     assert "SIGABRT" in summary["message"]
 
 
@@ -184,4 +184,4 @@ def test_an_op_without_a_kernel_ends_the_run_or_falls_back(
     assert "'aten::exp" in summary["message"]
     assert "is not currently implemented for the MPS device" in summary["message"]
     monkeypatch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    assert train(program, *VAE[:2], "--steps", "3")["status"] == "finished"
+    assert train(program, *VAE[:2], "--steps", "3")["state"] == "finished"

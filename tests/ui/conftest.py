@@ -149,7 +149,7 @@ def make_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRuns:
 
 
 PARTED = AlarmRaised(
-    at=NOW, step=420, value=2.9, other=0.15, gap=7.1, against="cpu", policy="go on"
+    at=NOW, step=420, value=2.9, other=0.15, gap=7.1, against="cpu", policy="continue"
 )
 
 

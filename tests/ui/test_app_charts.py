@@ -177,7 +177,7 @@ async def test_a_run_that_left_the_course_shows_it_on_its_panel_and_in_the_gap(
         assert "off cpu's course by step 420" in str(panel.border_subtitle)
         gap = app.screen.query_one(GapStrip)
         assert gap.display
-        assert "off course by step 420" in gap._readout
+        assert "diverged at step 420" in gap._readout
 
 
 async def test_runs_on_one_course_have_a_gap_within_bounds(

@@ -155,6 +155,29 @@ async def test_quitting_asks_while_runs_are_under_way(
     assert [run.wish() for run in runs] == [wish, wish]
 
 
+@pytest.mark.parametrize(
+    ("answer", "wishes", "ended"),
+    [("cancel", ["pause", "run"], False), ("leave", ["run", "run"], True)],
+)
+async def test_a_paused_run_is_not_left_waiting_for_nobody(
+    make_app: MakeApp, make_runs: MakeRuns, answer: str, wishes: list[str], ended: bool
+) -> None:
+    runs = make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        runs[0].ask("pause")
+        await pilot.press("q")
+        await pilot.pause()
+        box = app.screen.query_one("Vertical")
+        assert box.border_title == "1 of 2 are paused"
+        assert "mpstui watch" in str(box.query_one(Static).content)
+        await pilot.click(f"#{answer}")
+        await pilot.pause()
+        assert (not app.is_running or app._exit) is ended
+    assert [run.wish() for run in runs] == wishes
+
+
 async def test_quitting_without_runs_just_quits(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:

@@ -127,7 +127,7 @@ async def test_every_run_of_the_store_is_listed_the_newest_first_under_the_sessi
     async with app.run_test(size=WIDE) as pilot:
         screen = await results(app, pilot)
         assert listed(screen) == [*ids(new), *ids(middle), *ids(old)]
-        assert "diverged" in line(screen, middle[0])
+        assert "not finite at step 601" in line(screen, middle[0])
         shown = line(screen, old[0])
         for text in ("2026-11-02 07:00", "mnist", "finished", "16.4 s", "98.50%", "lid closed"):
             assert text in shown
@@ -370,10 +370,11 @@ async def test_a_run_under_way_is_not_deleted(make_app: MakeApp, make_day: MakeD
 @pytest.mark.parametrize(
     ("presses", "suffix", "text"),
     [
-        (0, ".md", "| cuda |"),
-        (1, ".csv", "run_id,device,step"),
-        (2, ".json", '"run_id"'),
-        (3, ".svg", "Comparison"),
+        (0, ".html", "<!doctype html>"),
+        (1, ".md", "| cuda |"),
+        (2, ".csv", "run_id,device,step"),
+        (3, ".json", '"run_id"'),
+        (4, ".svg", "Comparison"),
     ],
 )
 async def test_the_comparison_is_exported(
@@ -398,6 +399,23 @@ async def test_the_comparison_is_exported(
         written = path.read_text(encoding="utf-8")
         assert text in written
         assert "Cancel" not in written  # the picture is of the screen, not of the box
+
+
+async def test_h_writes_the_web_page_at_once(
+    make_app: MakeApp, make_day: MakeDay, home: Path
+) -> None:
+    make_day(4, "cpu,mps")
+    app = make_app()
+    async with app.run_test(size=WIDE) as pilot:
+        await results(app, pilot)
+        await press(app, pilot, "h")
+        for _ in range(200):
+            if said(app):
+                break
+            await pilot.pause()
+        (path,) = (home / "exports").iterdir()
+        assert said(app) == [str(path)]
+        assert path.read_text(encoding="utf-8").count("<polyline") >= 4
 
 
 async def test_an_export_can_be_cancelled_and_a_file_in_its_way_is_told(
@@ -443,7 +461,7 @@ async def test_a_run_under_way_grows_in_both_panes_and_the_cursor_stays(
         app.follow()
         await settled(app, pilot)
         assert "finished" in line(screen, run)
-        assert compared(screen, "status")[0] == "finished"
+        assert compared(screen, "state")[0] == "finished"
         assert screen.query_one(HistoryTable).cursor_row == 1
 
 

@@ -35,7 +35,7 @@ async def test_from_the_form_to_the_table(home: Path) -> None:
         while app.session.live and time.monotonic() < deadline:
             await pilot.pause(0.1)
         await pilot.pause(0.6)  # two looks of the app at the logs
-        assert [view.history.status.value for view in app.session.views] == ["finished"] * 2
+        assert [view.history.state.value for view in app.session.views] == ["finished"] * 2
         first, second = (view.history for view in app.session.views)
         assert first.step == second.step == 30
         assert len(app.screen.query(RunPanel)) == 2

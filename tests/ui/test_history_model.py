@@ -35,7 +35,7 @@ RUN = RunSummary(
     comparison="",
     batch_size=64,
     seed=1,
-    status="finished",
+    state="finished",
     message="",
     started_at=None,
     ended_at=None,
@@ -58,7 +58,14 @@ def row(day: int, note: str = "", epoch: float | None = None, **values: object) 
 
 FAST = row(1, device="mps", epoch=19.6, test_loss=0.5, accuracy=0.90, note="Lid closed\nmore")
 SLOW = row(2, device="cpu", epoch=33.4, test_loss=0.1, accuracy=0.99)
-LOST = row(3, device="cuda", workload="vae", diverged_at=7, test_loss=float("nan"))
+LOST = row(
+    3,
+    device="cuda",
+    workload="vae",
+    diverged_at=7,
+    test_loss=float("nan"),
+    alarm="not finite at step 7",
+)
 BROKEN = HistoryRow("20261104-070000-mnist-abcd-cpu", problem="config.toml: no such field")
 
 
@@ -101,7 +108,7 @@ def test_the_filter_wants_every_word_in_any_field_and_any_case() -> None:
     listed = history()
     for query, found in (
         ("VAE", [LOST]),
-        ("diverged", [LOST]),
+        ("not finite", [LOST]),
         ("lid mps", [FAST]),
         ("lid cpu", []),
         ("20261102", [SLOW]),
@@ -134,11 +141,9 @@ def test_the_baseline_goes_first_even_if_it_was_not_asked_for() -> None:
     assert [run.run_id for run in listed.compared([FAST.id])] == [FAST.id]
 
 
-def test_a_comparison_leaves_out_what_cannot_be_read_and_calls_an_alarm_diverged() -> None:
-    strayed = FAST._replace(off_course=True)
-    assert strayed.status == "diverged"
-    (run,) = history(strayed, BROKEN).compared([BROKEN.id, strayed.id])
-    assert run.status == "diverged"
+def test_a_comparison_leaves_out_what_cannot_be_read() -> None:
+    (run,) = history(FAST, BROKEN).compared([BROKEN.id, FAST.id])
+    assert run.run_id == FAST.id
 
 
 def test_what_is_gone_from_the_store_is_neither_selected_nor_baseline() -> None:
@@ -168,8 +173,8 @@ def test_runs_are_read_with_their_notes_and_a_broken_folder_hides_none(
     (cpu.path / "summary.json").write_text("{")
     found = read(HistoryReader(RunStore(home / "runs")))
     assert found["mps"].headline == "quiet machine"
-    assert found["mps"].status == "finished"
-    assert found[cpu.id].status == "unreadable"
+    assert found["mps"].state == "finished"
+    assert found[cpu.id].state == "unreadable"
     assert found[cpu.id].problem.startswith("summary.json: ")
 
 
@@ -187,15 +192,15 @@ def test_a_note_that_is_no_text_hides_only_itself(home: Path, make_runs: MakeRun
     (run,) = make_runs(devices="cpu", kind="finished")
     (run.path / "note.md").write_bytes(b"\xff\xfe")
     (found,) = rows(HistoryReader(RunStore(home / "runs")), {})
-    assert found.status == "finished"
+    assert found.state == "finished"
     assert found.note == ""
     assert found.problem.startswith("note.md: ")
 
 
-def test_a_status_that_this_version_does_not_know_is_shown_and_over() -> None:
-    future = row(5, device="cpu", status="merged")
-    assert (future.status, future.over) == ("merged", True)
-    assert not row(5, device="cpu", status="training").over
+def test_a_state_that_this_version_does_not_know_is_shown_and_over() -> None:
+    future = row(5, device="cpu", state="merged")
+    assert (future.state, future.over) == ("merged", True)
+    assert not row(5, device="cpu", state="training").over
 
 
 def test_a_run_that_is_over_is_not_read_again_until_a_file_of_it_changes(
@@ -206,11 +211,11 @@ def test_a_run_that_is_over_is_not_read_again_until_a_file_of_it_changes(
     (first,) = rows(reader, {})
     (again,) = rows(reader, {})
     assert again is first
-    summary = replace(RunView(run).summary(), status="stopped")
+    summary = replace(RunView(run).summary(), state="stopped")
     run.write_summary(summary)
     os.utime(run.path / "summary.json", ns=(1, 1))  # clocks of file systems can be coarse
     (changed,) = rows(reader, {})
-    assert changed.status == "stopped"
+    assert changed.state == "stopped"
 
 
 def test_a_run_under_way_is_read_on(home: Path, make_runs: MakeRuns) -> None:
@@ -220,7 +225,7 @@ def test_a_run_under_way_is_read_on(home: Path, make_runs: MakeRuns) -> None:
     assert not before.over
     write_log(run, 0, "finished")  # appends
     (after,) = rows(reader, {})
-    assert after.status == "finished"
+    assert after.state == "finished"
 
 
 def test_numbers_that_the_app_has_read_are_taken_from_it(home: Path, make_runs: MakeRuns) -> None:
@@ -229,24 +234,24 @@ def test_numbers_that_the_app_has_read_are_taken_from_it(home: Path, make_runs: 
     view = RunView(run)  # has read nothing yet, and so tells nothing
     reader = HistoryReader(RunStore(home / "runs"))
     (found,) = rows(reader, {run.id: row_of(view)})
-    assert found.status == "starting"
+    assert found.state == "starting"
     assert found.note == "ours"
 
 
-def test_an_alarm_in_the_log_shows_as_diverged_with_and_without_a_summary(
+def test_an_alarm_shows_beside_the_state_also_when_the_summary_was_written_before_it(
     home: Path, make_runs: MakeRuns
 ) -> None:
     cpu, mps = make_runs(kind="finished")
     alarm = AlarmRaised(
-        at=NOW, step=9, value=2.0, other=1.0, gap=1.0, against="cpu", policy="go on"
+        at=NOW, step=9, value=2.0, other=1.0, gap=1.0, against="cpu", policy="continue"
     )
     with LogWriter(mps.events) as log:
         log.append(alarm)
     mps.write_summary(RunView(mps).summary())
-    mps.write_summary(replace(mps.summary() or RUN, run_id=mps.id, status="finished"))
+    mps.write_summary(replace(mps.summary() or RUN, run_id=mps.id, state="finished"))
     found = read(HistoryReader(RunStore(home / "runs")))
-    assert found["mps"].status == "diverged"
-    assert found["cpu"].status == "finished"
+    states = {device: (row.state, row.alarm) for device, row in found.items()}
+    assert states == {"mps": ("finished", "diverged from cpu at step 9"), "cpu": ("finished", "")}
     view = RunView(cpu)
     view.history.apply(alarm)
-    assert row_of(view).status == "diverged"
+    assert row_of(view).alarm == "diverged from cpu at step 9"

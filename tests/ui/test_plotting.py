@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpstui.domain.ticks import ticks
 from mpstui.ui.plotting import Figure, Limits, Line, Mark, Run, draw
-from mpstui.ui.ticks import ticks
 
 MARK = "✗"
 

@@ -14,7 +14,7 @@ from textual.content import Content
 
 from mpstui.domain.config import make_config
 from mpstui.domain.events import GpuReading, SystemSampled
-from mpstui.domain.history import Status
+from mpstui.domain.history import State
 from mpstui.runs.view import RunView
 from mpstui.ui.widgets.system_strip import Part, SystemStrip, fit
 
@@ -47,7 +47,7 @@ def sampled(*gpus: GpuReading, **values: Any) -> SystemSampled:
 def view(
     device: str,
     system: SystemSampled | None,
-    status: Status = Status.TRAINING,
+    status: State = State.TRAINING,
     joules: float = 0.0,
     samples: int = 0,
 ) -> RunView:
@@ -147,7 +147,7 @@ async def test_of_two_runs_on_one_gpu_the_newer_reading_counts() -> None:
 
 
 async def test_when_the_runs_are_over_nothing_is_taken_any_more() -> None:
-    over = view("cuda", sampled(GPU), Status.FINISHED, joules=9.0, samples=4000)
+    over = view("cuda", sampled(GPU), State.FINISHED, joules=9.0, samples=4000)
     _, worker, power = await lines([over], 120)
     assert power == "gpu —   cpu     — W"
     assert worker == "worker cuda   — %       —  device      —  energy  2.25 J/1,000 samples"

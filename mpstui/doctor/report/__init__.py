@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mpstui.domain.findings import Finding, Status
+from mpstui.runs.privacy import without_names
 
 from .document import as_json
 from .markdown import as_markdown
-from .privacy import without_names
 from .text import as_text
 
 __all__ = ["as_json", "as_markdown", "as_text", "exit_code", "without_names"]

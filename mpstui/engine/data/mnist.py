@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import torch
 
 from mpstui.domain.errors import DataError
 from mpstui.domain.workloads import EPOCH_SAMPLES
-from mpstui.runs.paths import embedded_mnist, full_mnist
+from mpstui.runs.mnist_files import contents, locate
+from mpstui.runs.paths import embedded_mnist, named_folder
 from mpstui.runs.rundir import Dataset
 
 from .idx import read_idx
+
+TEST_IMAGES_CRC32 = 3838467927
+"""Of the bytes of MNIST's 10,000 test images, without the file's header."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,35 @@ def load_digits(dataset: Dataset, data_dir: str) -> Digits:
     """
     if dataset.error:
         raise DataError(dataset.error)
-    folder = embedded_mnist() if dataset.source == "embedded" else full_mnist(data_dir)
-    train_images, train_labels = _part(folder, "train")
-    test_images, test_labels = _part(folder, "t10k")
-    description = f"full MNIST, {len(train_labels):,} training and {len(test_labels):,} test images"
-    if dataset.source == "embedded":
-        visits = EPOCH_SAMPLES / len(train_labels)
-        description = (
-            f"embedded MNIST subset, {len(train_labels):,} training images each visited "
-            f"{visits:g} times an epoch, {len(test_labels):,} test images"
+    embedded = dataset.source == "embedded"
+    folder = embedded_mnist() if embedded else Path(dataset.folder or named_folder(data_dir))
+    files = locate(folder)
+    if files is None:
+        raise DataError(f"data_dir: {folder} {contents(folder)}; allowed: MNIST's four files")
+    train = _part(files.train_images, files.train_labels)
+    test = _part(files.test_images, files.test_labels)
+    if embedded:
+        name = "embedded MNIST subset"
+    else:
+        name = "full MNIST" if _official(train[0], test[0]) else "digits in MNIST's format"
+    return Digits(*train, *test, describe(name, len(train[1]), len(test[1])))
+
+
+def describe(name: str, training: int, test: int) -> str:
+    """A data set in a line, with how often an epoch of 60,000 samples visits an image."""
+    visits = EPOCH_SAMPLES / training
+    often = f"{visits:,.0f}" if visits >= 100 else f"{visits:.3g}"
+    if training == EPOCH_SAMPLES:
+        return f"{name}, {training:,} training and {test:,} test images"
+    if training > EPOCH_SAMPLES:
+        return (
+            f"{name}, {training:,} training images, of which an epoch visits {EPOCH_SAMPLES:,}, "
+            f"{test:,} test images"
         )
-    return Digits(train_images, train_labels, test_images, test_labels, description)
+    return (
+        f"{name}, {training:,} training images each visited {often} times an epoch, "
+        f"{test:,} test images"
+    )
 
 
 def as_float(
@@ -79,12 +102,11 @@ def as_float(
     return floats if normalise is None else floats.sub_(normalise[0]).div_(normalise[1])
 
 
-def _part(folder: Path, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-    images = read_idx(_find(folder, f"{part}-images-idx3-ubyte"), 3)
-    labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
+def _part(images_path: Path, labels_path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    images = read_idx(images_path, 3)
     labels = read_idx(labels_path, 1)
     if images.shape[1:] != (28, 28):
-        raise DataError(f"{folder}: {part} images are {images.shape[1:]}; allowed: 28×28")
+        raise DataError(f"{images_path}: images are {images.shape[1:]}; allowed: 28×28")
     if len(images) != len(labels) or not len(labels):
         raise DataError(f"{labels_path}: {len(labels):,} labels for {len(images):,} images")
     if labels.max() > 9:
@@ -92,6 +114,7 @@ def _part(folder: Path, part: str) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(images), torch.tensor(labels, dtype=torch.int64)
 
 
-def _find(folder: Path, name: str) -> Path:
-    plain = folder / name
-    return plain if plain.is_file() else folder / f"{name}.gz"
+def _official(training_images: torch.Tensor, test_images: torch.Tensor) -> bool:
+    """Whether these are MNIST's own digits: other sets (Fashion-MNIST) have the same file names."""
+    whole = len(training_images) == EPOCH_SAMPLES
+    return whole and zlib.crc32(test_images.numpy().tobytes()) == TEST_IMAGES_CRC32

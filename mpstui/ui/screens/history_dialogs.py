@@ -18,7 +18,7 @@ from mpstui.runs.view import RunView
 
 from .questions import Answer, Question
 
-SUFFIXES = {"markdown": ".md", "csv": ".csv", "json": ".json", "svg": ".svg"}
+SUFFIXES = {"html": ".html", "markdown": ".md", "csv": ".csv", "json": ".json", "svg": ".svg"}
 """File name's ending of each format."""
 
 
@@ -81,9 +81,11 @@ class ExportQuestion(Question):
         what = "the run" if runs == 1 else f"the {runs} runs"
         super().__init__(
             "Export the comparison",
-            f"Markdown: the table, notes and settings of {what}. CSV and JSON: every step's loss "
-            "too. Picture: this screen, as SVG.",
+            f"Web page: one file with the table, curves, alarms and investigations of {what}, to "
+            "share. Markdown: table, notes and settings. CSV and JSON: every step's loss too. "
+            "Picture: this screen, as SVG.",
             [
+                Answer("html", " Web page "),
                 Answer("markdown", " Markdown "),
                 Answer("csv", " CSV "),
                 Answer("json", " JSON "),

@@ -83,14 +83,31 @@ KILL = _question(
     Answer("kill", " Kill ", "error"),
 )
 
-LEAVE = _question(
-    "Runs are under way",
-    "They can go on without the app: their logs are followed again with `mpstui runs`, and what "
-    "they reach is kept.",
-    Answer("leave", " Leave them running "),
-    Answer("stop", " Stop and quit ", "warning"),
-    Answer("cancel", " Stay "),
-)
+
+def leave(runs: int, paused: int) -> Question:
+    """Asks what becomes of the runs when the app quits.
+
+    Args:
+        runs: Runs under way.
+        paused: How many of them are paused: left so, they would wait for ever.
+    """
+    title = "A run is under way" if runs == 1 else f"{runs} runs are under way"
+    they, them = ("It", "it") if runs == 1 else ("They", "them")
+    text = f"{they} can train on without the app; `mpstui watch` follows {them} from any terminal."
+    go_on = " Leave running "
+    if paused:
+        state = "is paused" if runs == 1 else f"{paused} of {runs} are paused"
+        title = f"A run {state}" if runs == 1 else state
+        go_on = " Resume and leave "
+    return Question(
+        title,
+        text,
+        [
+            Answer("leave", go_on),
+            Answer("stop", " Stop and quit ", "warning"),
+            Answer("cancel", " Stay "),
+        ],
+    )
 
 
 def pause_first(runs: int) -> Question:

@@ -359,6 +359,14 @@ class ResultsScreen(MainScreen):
             ExportQuestion(len(ids)), lambda answer: self._export(answer or "cancel", ids)
         )
 
+    def action_export_page(self) -> None:
+        """Write the comparison as a web page, without a question."""
+        ids = [run.run_id for run in self._compared()]
+        if not ids:
+            self.notify("There is nothing to export yet.", severity="warning")
+            return
+        self._export("html", ids)
+
     def _export(self, format: str, ids: Sequence[str]) -> None:
         if format not in SUFFIXES:
             return

@@ -19,7 +19,7 @@ RIGHT = frozenset({"epoch", "samples/s", "speed-up", "test loss", "accuracy"})
 """Columns of numbers: flush right."""
 
 NARROW = 100
-FIRST_WHEN_NARROW = (0, 2, 3, 5, 7, 6, 4, 1, 8)
+FIRST_WHEN_NARROW = (2, 3, 5, 7, 6, 8, 9, 0, 4, 1)
 """The order of columns where the last ones have to be scrolled to."""
 
 

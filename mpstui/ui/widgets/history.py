@@ -13,17 +13,25 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
-from mpstui.domain.summary import Measured
+from mpstui.domain.summary import Measured, RunSummary
 from mpstui.domain.units import DASH, decimals, number, rate
 from mpstui.domain.workloads import short_name
 from mpstui.ui.history import History, HistoryRow
 
 RIGHT = frozenset({"epoch", "samples/s", "test loss", "accuracy"})
-LEAST = {"device": 6, "status": 10, "epoch": 7, "samples/s": 9, "test loss": 9, "note": 4}
+LEAST = {
+    "device": 6,
+    "state": 10,
+    "alarm": 5,
+    "epoch": 7,
+    "samples/s": 9,
+    "test loss": 9,
+    "note": 4,
+}
 """Least widths, so that columns do not jump as runs under way get their numbers."""
 
 COLUMNS = (
-    *("started", "workload", "device", "status", "epoch", "samples/s"),
+    *("started", "workload", "device", "state", "alarm", "epoch", "samples/s"),
     *("test loss", "accuracy", "note"),
 )
 NARROW = 100
@@ -31,8 +39,8 @@ SHORT_DATES = 140
 """Below so many cells the year is left to the run's id, which is told under the list."""
 DEVICE_WHEN_NARROW = 12
 COLUMNS_WHEN_NARROW = (
-    *("started", "workload", "device", "status", "epoch", "test loss"),
-    *("accuracy", "note", "samples/s"),
+    *("started", "workload", "device", "state", "alarm", "epoch"),
+    *("test loss", "accuracy", "note", "samples/s"),
 )
 LEAST_NOTE = 8
 """A note takes what the other columns leave, and is told in full under the list."""
@@ -44,7 +52,7 @@ STYLES = {
     "finished": "$text-success",
     "paused": "$text-warning",
     "unreadable": "$text-warning",
-    **dict.fromkeys(("diverged", "failed", "crashed", "killed"), "$text-error"),
+    **dict.fromkeys(("failed", "crashed", "killed"), "$text-error"),
 }
 
 
@@ -203,7 +211,7 @@ class HistoryPane(Vertical):
         with Horizontal(id="filter"):
             yield Static("/")
             yield Input(
-                placeholder="id, workload, device, status or note; enter keeps it, esc clears it",
+                placeholder="id, workload, device, state, alarm, note; enter keeps, esc clears it",
                 compact=True,
                 id="query",
             )
@@ -243,7 +251,7 @@ class HistoryPane(Vertical):
     def _tell(self) -> None:
         """Tell the run under the cursor: its id, which commands ask for, and its note."""
         row = self._listed.get(self.query_one(HistoryTable).under_cursor or "")
-        told = [row.id, row.headline or row.problem.partition("\n")[0]] if row else []
+        told = [row.id, row.alarm, row.headline or row.problem.partition("\n")[0]] if row else []
         self.border_subtitle = Content(" · ".join(filter(None, told)))
 
     @on(Input.Submitted)
@@ -270,7 +278,8 @@ def _texts(row: HistoryRow, short: bool) -> dict[str, str]:
         texts |= {
             "workload": short_name(run.workload),
             "device": run.device,
-            "status": row.status,
+            "state": row.state,
+            "alarm": _alarm(run, short) or DASH,
             "epoch": _seconds(run.epoch_seconds),
             "samples/s": rate(run.samples_per_second.median if run.samples_per_second else None),
             "test loss": number(run.test_loss),
@@ -278,6 +287,14 @@ def _texts(row: HistoryRow, short: bool) -> dict[str, str]:
             "note": row.headline,
         }
     return texts
+
+
+def _alarm(run: RunSummary, short: bool) -> str:
+    """The alarm, in words where there is room for them, else the step of the first one."""
+    if not run.alarm or not short:
+        return run.alarm
+    steps = [step for step in (run.parted_at, run.diverged_at) if step is not None]
+    return f"▲ {min(steps):,}" if steps else "▲"
 
 
 def _seconds(value: Measured | None) -> str:
@@ -313,6 +330,8 @@ def _cells(
             cells.append(Content.styled(told[:whole], STYLES["unreadable"]))
             told = told[whole:]
             continue
-        style = STYLES.get(row.status, "") if column.name == "status" else ""
+        style = STYLES.get(row.state, "") if column.name == "state" else ""
+        if column.name == "alarm" and row.alarm:
+            style = "$text-error"
         cells.append(Content.styled(column.fit(texts[column.name]), style))
     return cells

@@ -84,7 +84,7 @@ class GapStrip(Chart):
             if parted is not None:
                 at = axis.of(np.array([float(parted.step)]))
                 marks.append(Mark(float(at[0]), "mark", "▲"))
-                told.append(f"▲ off course by step {parted.step:,}, gap {number(parted.gap)}")
+                told.append(f"▲ diverged at step {parted.step:,}, gap {number(parted.gap)}")
             elif newest is not None:
                 told.append(f"{number(newest)}, within bounds")
         if not any(line.x for line in lines):

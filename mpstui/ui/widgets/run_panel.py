@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from mpstui.domain.anatomy import anatomy
-from mpstui.domain.history import RunHistory, Status
+from mpstui.domain.history import RunHistory, State
 from mpstui.domain.plan import PLAIN
 from mpstui.domain.units import DASH, duration, number, rate
 from mpstui.domain.workloads import PICTURE_TILE
@@ -103,12 +103,12 @@ class RunPanel(Vertical):
         status = _status(history)
         if status.markup != self.border_subtitle:  # it would draw all of the panel again
             self.border_subtitle = status
-        bad = history.status in (Status.FAILED, Status.CRASHED, Status.KILLED)
+        bad = history.state in (State.FAILED, State.CRASHED, State.KILLED)
         self.set_class(history.diverged is not None or history.alarm is not None, "-diverged")
         self.set_class(bad, "-bad")
-        self.set_class(history.status is Status.PAUSED, "-paused")
+        self.set_class(history.state is State.PAUSED, "-paused")
         on_course = history.diverged is None and history.alarm is None
-        self.set_class(history.status is Status.FINISHED and on_course, "-done")
+        self.set_class(history.state is State.FINISHED and on_course, "-done")
         fraction = history.progress if history.started else history.fraction
         self._bar.show(fraction or 0.0)
         progress = _progress(history, now)
@@ -146,27 +146,27 @@ def _status(history: RunHistory) -> Content:
             f"{number(alarm.value)} against {number(alarm.other)}"
         )
         return Content.styled(words, "bold $text-error")
-    words = history.status.value
+    words = history.state.value
     style = {
-        Status.PAUSED: "$text-warning",
-        Status.FINISHED: "$text-success",
-        Status.FAILED: "$text-error",
-        Status.CRASHED: "$text-error",
-        Status.KILLED: "$text-error",
-    }.get(history.status, "$text")
+        State.PAUSED: "$text-warning",
+        State.FINISHED: "$text-success",
+        State.FAILED: "$text-error",
+        State.CRASHED: "$text-error",
+        State.KILLED: "$text-error",
+    }.get(history.state, "$text")
     return Content.styled(words, style)
 
 
 def _progress(history: RunHistory, now: float) -> str:
     if history.started is None:
         return history.message or "starting"
-    if history.status.over:
+    if history.state.over:
         return f"{history.progress:4.0%}  in {duration(history.elapsed):>5}"
     return f"{history.progress:4.0%}  ETA {duration(history.eta(now)):>5}"
 
 
 def _numbers(history: RunHistory) -> Content:
-    if history.status in (Status.FAILED, Status.CRASHED, Status.KILLED):
+    if history.state in (State.FAILED, State.CRASHED, State.KILLED):
         return Content.styled(history.message, "$text-error")
     started = history.started
     if started is None:

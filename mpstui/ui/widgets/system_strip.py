@@ -105,7 +105,7 @@ def _workers(views: Sequence[RunView]) -> list[Part]:
     parts: list[Part] = []
     for view in views:
         history = view.history
-        system = None if history.status.over else history.system
+        system = None if history.state.over else history.system
         load = system.process_cpu if system else None
         cpu = f"{DASH:>3} %" if load is None else f"{load:3.0f} %"
         rss = memory(system.process_rss if system else None)
@@ -124,7 +124,7 @@ def _power(views: Sequence[RunView], width: int) -> Content:
     running = [
         (view.config.spec.device, view.history.system)
         for view in views
-        if view.history.system and not view.history.status.over
+        if view.history.system and not view.history.state.over
     ]
     running.sort(key=lambda each: each[1].at)
     # Two runs may be on one GPU; the newer reading replaces the older.

@@ -1,0 +1,108 @@
+"""A chart as inline SVG: a curve for each run over its steps, told apart by hue and dashes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from mpstui.domain.series import Series
+from mpstui.domain.ticks import log_ticks, ticks
+
+
+class Box(NamedTuple):
+    """The chart's own box, and the plot in it, in units of the view box."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+BOX = Box(width=480, height=240, left=52, top=12, right=468, bottom=206)
+
+COLUMNS = 240
+"""Points of a curve: one for two units of width, each with its least and greatest value."""
+
+LOG_ABOVE = 1000.0
+"""Greatest over least value from which on y is logarithmic."""
+
+STYLES = 6
+"""Hues and dashes that the style sheet has."""
+
+
+class Curve(NamedTuple):
+    """A run's values over its steps; a single one is no curve."""
+
+    name: str
+    series: Series
+    alarm_at: int | None = None
+    """Step of its first alarm."""
+
+
+class Chart(NamedTuple):
+    """What the template puts into an ``svg`` element. Positions are in units of the view box."""
+
+    title: str
+    log: bool
+    lines: list[tuple[int, str]]
+    """Style, 1 to ``STYLES``, and the points of a polyline."""
+    alarms: list[tuple[str, str]]
+    """Position and words."""
+    x_labels: list[tuple[str, str]]
+    """Position and text."""
+    y_labels: list[tuple[str, str]]
+
+
+def chart(title: str, curves: Sequence[Curve], from_zero: bool = False) -> Chart | None:
+    """A chart of some curves; None when none of them has two values, one of them finite.
+
+    Args:
+        title: What is drawn, with its unit.
+        curves: The runs'.
+        from_zero: Whether y begins at zero: for amounts, whose proportions are compared.
+    """
+    spans = [span for curve in curves if (span := curve.series.span())]
+    if not spans or all(curve.series.count < 2 for curve in curves):
+        return None
+    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+    if from_zero:
+        low = min(low, 0.0)
+    log = low > 0 and high / low > LOG_ABOVE
+    height: Callable[[float], float] = math.log10 if log else float
+    bottom, top = height(low), height(high)
+    if top - bottom <= 1e-9 * abs(top):  # one value: in the middle
+        room = max(abs(top) / 1000, 1.0)
+        bottom, top = bottom - room, top + room
+    last = max(curve.series.last_x() or 1.0 for curve in curves)
+    right = max(last, 2.0)
+
+    def x_of(step: float) -> float:
+        return BOX.left + (step - 1) / (right - 1) * (BOX.right - BOX.left)
+
+    def y_at(place: float) -> float:
+        return BOX.top + (top - place) / (top - bottom) * (BOX.bottom - BOX.top)
+
+    lines: list[tuple[int, str]] = []
+    alarms: list[tuple[str, str]] = []
+    for place, curve in enumerate(curves):
+        style = place % STYLES + 1
+        xs, ys = curve.series.points(COLUMNS)
+        points = zip(xs.tolist(), ys.tolist(), strict=True)
+        lines.append((style, " ".join(f"{x_of(x):.1f},{y_at(height(y)):.1f}" for x, y in points)))
+        if curve.alarm_at is not None:
+            words = f"{curve.name}: alarm at step {curve.alarm_at:,}"
+            alarms.append((f"{x_of(min(curve.alarm_at, right)):.1f}", words))
+    return Chart(
+        title=title,
+        log=log,
+        lines=lines,
+        alarms=alarms,
+        x_labels=[(f"{x_of(step):.1f}", text) for step, text in ticks(1.0, right, 5, whole=True)],
+        y_labels=[
+            (f"{y_at(place):.1f}", text)
+            for place, text in (log_ticks if log else ticks)(bottom, top, 4)
+        ],
+    )

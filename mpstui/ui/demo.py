@@ -1,0 +1,72 @@
+"""The demo in the app: two runs on Live, then the investigation of the one that diverged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpstui.domain import demo as story
+from mpstui.domain.errors import MpstuiError
+
+if TYPE_CHECKING:
+    from .app import MpstuiApp
+    from .session import Session
+
+SHOWN_SECONDS = 12.0
+"""How long a caption stays."""
+
+
+class Demo:
+    """Goes from the runs to the investigation by itself, while the user stays on the screens."""
+
+    def __init__(self, app: MpstuiApp) -> None:
+        self._app = app
+        self._session: Session | None = None
+        self._begun = self._investigating = self._over = False
+
+    def begin(self) -> None:
+        """Start the runs, as soon as the machine is known."""
+        app = self._app
+        if app.session is not None and app.session.live:
+            app.notify("A run is under way; the demo would disturb it.", severity="warning")
+            return
+        app.watch(app, "facts", self._start)
+        app.watch(app, "pulse", self._follow, init=False)
+        app.watch(app, "told", self._conclude, init=False)
+
+    def _start(self) -> None:
+        if self._begun or self._app.facts is None:
+            return
+        self._begun = True
+        try:
+            self._app.start_runs(story.demo_config(), story.demo_specs())
+        except MpstuiError as error:
+            self._over = True
+            self._app.notify(str(error), title=error.title, severity="error", markup=False)
+            return
+        self._session = self._app.session
+        self._caption(story.OPENING)
+
+    def _follow(self) -> None:
+        """Investigate once both runs are over, unless the user has gone on to something else."""
+        session = self._session
+        if self._over or self._investigating or session is None or session.live:
+            return
+        strayed = next((view for view in session.views if view.history.alarms), None)
+        if strayed is None:
+            self._over = True
+            self._caption("No alarm was raised, so there is nothing to investigate.")
+        elif self._app.session is session and self._app.current_mode == "live":
+            self._investigating = True
+            self._caption(story.ALARM)
+            self._app.investigate(strayed.run)
+        else:
+            self._over = True
+
+    def _conclude(self) -> None:
+        if self._over or not self._investigating or self._app.investigating:
+            return
+        self._over = True
+        self._caption(f"{story.ENDING} 1 Doctor, then o checks ops; n sets up a run of your own.")
+
+    def _caption(self, text: str) -> None:
+        self._app.notify(text, title="Demo", timeout=SHOWN_SECONDS, markup=False)
