@@ -15,8 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.doctor.probes import NOT_BUILT, ProbeFailed, Trial
-from mpstui.domain.facts import DeviceFact, Facts, MetalDevice, MpsFacts, TorchFacts
-from mpstui.domain.machine import CoreKind, Machine
+from mpstui.domain.facts import DeviceFact, Facts, ImportFact, MetalDevice, MpsFacts, TorchFacts
+from mpstui.domain.machine import CoreKind, Environment, Machine
 from mpstui.domain.ops import OpsRun
 from mpstui.domain.surroundings import (
     Disk,
@@ -46,6 +46,7 @@ M4 = Machine(
     torch_tag="macosx_14_0_arm64",
     torch_installer="pip",
     torchvision_requires="torch==2.14.1",
+    environment=Environment(executable="/work/.venv/bin/python", kind="venv", folder="/work/.venv"),
 )
 LINUX = replace(
     M4,
@@ -60,7 +61,15 @@ LINUX = replace(
     memory_bytes=32 * GIB,
     torch_tag="manylinux_2_28_x86_64",
 )
-WINDOWS = replace(LINUX, name="12th Gen Intel(R) Core(TM) i7", system="Windows 11")
+WINDOWS = replace(
+    LINUX,
+    name="12th Gen Intel(R) Core(TM) i7",
+    system="Windows 11",
+    torch_tag="win_amd64",
+    environment=Environment(
+        executable=r"C:\work\.venv\Scripts\python.exe", kind="venv", folder=r"C:\work\.venv"
+    ),
+)
 
 AT_REST = Surroundings(
     memory_available=12 * GIB,
@@ -81,6 +90,12 @@ META = DeviceFact(
     device="meta", built=True, available=True, usable=False, reason="holds shapes but no data"
 )
 
+IMPORTED = tuple(
+    ImportFact(package=package, imported=True, version=version)
+    for package, version in (("torch", None), ("numpy", "2.4.6"), ("pillow", "13.0.0"))
+)
+"""A torchvision is judged by its metadata, where a test does not say how it was imported."""
+
 
 def absent(device: str, reason: str = NOT_BUILT, *, built: bool = False) -> DeviceFact:
     return DeviceFact(device=device, built=built, available=False, usable=False, reason=reason)
@@ -97,6 +112,7 @@ def torch(*devices: DeviceFact, default: str | None = None, **others: Any) -> To
         import_seconds=1.9,
         interop_threads=8,
         openmp=True,
+        imports=IMPORTED,
     )
     return replace(made, **others)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from mpstui.doctor.checks import findings, need_of
 from mpstui.doctor.probes import gather
@@ -11,8 +12,13 @@ from mpstui.doctor.report import as_json, as_markdown, as_text, exit_code
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.facts import Facts, Need
+from mpstui.domain.findings import Finding
 
-WRITERS = {"text": as_text, "json": as_json, "markdown": as_markdown}
+WRITERS: dict[str, Callable[[Facts, Sequence[Finding]], str]] = {
+    "text": partial(as_text, whole=True),
+    "json": as_json,
+    "markdown": as_markdown,
+}
 
 
 def doctor(form: str, only: Sequence[str], ops: bool, simulate: str) -> int:

@@ -27,6 +27,20 @@ class LazyFacts:
             self._facts = gather(SystemProbes(), up_to=Need.TORCH)
         return self._facts
 
+    def trainable(self) -> tuple[str, ...]:
+        """Devices that a run can be started on: the CPU first, then the best accelerator.
+
+        Raises:
+            DeviceUnavailable: When torch did not answer, so that nobody knows.
+        """
+        facts = self.get()
+        if facts.torch_state == "undecided":
+            raise DeviceUnavailable(
+                f"device: which ones there are is not known: {facts.torch_error}. "
+                "Name one, such as cpu"
+            )
+        return facts.trainable()
+
 
 def refuse(specs: Sequence[DeviceSpec], facts: LazyFacts) -> None:
     """Look whether something speaks against running on some devices; nobody asks about the CPU.

@@ -16,7 +16,10 @@ from mpstui.domain.workloads import WORKLOADS
 
 from .example_flags import add_example_flags
 
-DEVICE_HELP = "TYPE[:INDEX][@OPTION=VALUE]…, e.g. cpu, mps, cuda:1, cpu@threads=1"
+DEVICE_HELP = (
+    "TYPE[:INDEX][@OPTION=VALUE]…, e.g. cpu, mps, cuda:1, cpu@threads=1, cpu@fault=NAME "
+    "(names: mpstui doctor --help)"
+)
 ID_HELP = "a run's id, or a part that only it has"
 IDS_HELP = f"{ID_HELP}; or a comparison's id"
 
@@ -45,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
         default="",
         metavar="FAULT",
         choices=["", *SIMULATED],
-        help="with --ops: simulate a known fault, to see that the check finds it",
+        help="with --ops: simulate a known fault, to see that the check finds it; in a device spec "
+        f"the same names stand behind fault=. One of {', '.join(SIMULATED)}",
     )
     doctor.add_argument(
         "--format", choices=("text", "json", "markdown"), default="text", help="on stdout"

@@ -45,7 +45,7 @@ def train(
         runs_dir: Where runs are kept; None for the usual place.
     """
     facts = LazyFacts()
-    specs = [parse_device(device_of(example_flags, device, lambda: facts.get().trainable()))]
+    specs = [parse_device(device_of(example_flags, device, facts.trainable))]
     (view,) = start(config, specs, facts, runs_dir)
     return _train(view, json)
 
@@ -84,7 +84,7 @@ def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | N
 def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path | None) -> int:
     """Train on several devices; lines go to stderr, the table to stdout."""
     facts = LazyFacts()
-    specs = parse_devices(devices or ",".join(facts.get().default_devices()))
+    specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
     if devices is None and len(specs) == 1:
         _print(sys.stderr, "no accelerator on this machine: cpu alone; name two specs to compare")
     views = start(config, specs, facts, runs_dir)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from mpstui.runs.child import ending, environment, module_command
+from mpstui.runs.child import ending, environment, is_from_outside, module_command
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +24,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     wrong: int
     times: int
+    """0 when nothing was decided."""
     words: str
 
 
@@ -38,7 +39,10 @@ def in_fresh_process(
     before: Sequence[Path] = (),
     timeout: float = 120.0,
 ) -> Replayed:
-    """Replay a saved call in a fresh process; one that dies or hangs is wrong, and says how."""
+    """Replay a saved call in a fresh process; one that dies is wrong, and says how.
+
+    One that exceeds our time limit decides nothing.
+    """
     command = module_command("mpstui.divergence.replay", str(call), device, "--times", str(times))
     command += ["--fault", fault] if fault else []
     command += ["--dir", str(run_dir)] if run_dir else []
@@ -49,11 +53,13 @@ def in_fresh_process(
             command, env=environment(), capture_output=True, text=True, timeout=timeout
         )
     except subprocess.TimeoutExpired:
-        return Replayed(wrong=1, times=1, words=f"hangs for more than {timeout:g} s")
+        return Replayed(wrong=0, times=0, words=f"not decided: no answer within {timeout:g} s")
     if answer.returncode:
         last = answer.stderr.strip().splitlines()[-1:] or [""]
         words = f"the process ended with {ending(answer.returncode)}"
         words += f": {last[0][:160]}" if last[0] else ""
+        if is_from_outside(answer.returncode):
+            return Replayed(wrong=0, times=0, words=f"not decided: {words}, from outside")
         return Replayed(wrong=int(answer.returncode < 0), times=1, words=words)
     return msgspec.json.decode(answer.stdout.splitlines()[-1], type=Replayed)
 

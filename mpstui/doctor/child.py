@@ -1,7 +1,8 @@
 """Asking in a process of its own: a driver can abort, crash or hang the process that asks it.
 
 Each of these is an answer too, and becomes a :class:`~mpstui.doctor.probes.ProbeFailed` that says
-it in words.
+it in words. What we or somebody else did to the process is none: that becomes
+:class:`~mpstui.doctor.probes.Undecided`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
 
-from mpstui.runs.child import ending, environment
+from mpstui.runs.child import ending, environment, is_from_outside
 
-from .probes import TORCH_MISSING, ProbeFailed
+from .patience import Patience, cpu_seconds
+from .probes import TORCH_MISSING, ProbeFailed, Undecided
 
 GRACE = 5.0
 """Seconds that a process is waited for once its answer is complete, and again once it is killed:
@@ -46,11 +48,13 @@ class Asker:
 
         Args:
             command: What to run.
-            timeout: Seconds that each line may take.
+            timeout: Seconds without a line and without CPU time, after which the process is given
+                up; see :class:`~mpstui.doctor.patience.Patience`.
 
         Raises:
-            ProbeFailed: When the process died, hung, or was stopped. One that has printed
-                everything and only takes long to end has done none of these.
+            Undecided: When the process was given up, stopped, or killed from outside.
+            ProbeFailed: When it died. One that has printed everything and only takes long to end
+                has done none of these.
         """
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
             with self._started(command, stderr) as process:
@@ -60,14 +64,16 @@ class Asker:
                 # All that it has to say is there. If it does not end in time it is killed, and
                 # that signal is ours: it says nothing about the process.
                 ended_alone = process.poll() is not None
+            if self._stopped:
+                raise Undecided("stopped")
             if ended_alone and process.returncode != 0:
                 stderr.seek(0)
-                raise ProbeFailed(_how_it_ended(process.returncode, stderr.read()[-20_000:]))
+                raise _how_it_ended(process.returncode, stderr.read()[-20_000:])
 
     @contextmanager
     def _started(self, command: Sequence[str], stderr: IO[str]) -> Iterator[subprocess.Popen[str]]:
         if self._stopped:
-            raise ProbeFailed("stopped")
+            raise Undecided("stopped")
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
@@ -90,31 +96,38 @@ class Asker:
 
 def _read(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
     """Lines from a thread of their own, since a pipe cannot be waited for with a limit."""
-    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def hear() -> None:
         for line in process.stdout or ():
-            told.put(line)
-        told.put(None)
+            lines.put(line)
+        lines.put(None)
 
     threading.Thread(target=hear, daemon=True).start()
+    patience = Patience(lambda: cpu_seconds(process.pid), timeout)
     while True:
         try:
-            line = told.get(timeout=timeout)
+            line = lines.get(timeout=patience.look)
         except queue.Empty:
-            raise ProbeFailed(f"no answer within {timeout:g} s; the process was ended") from None
+            if patience.is_over():
+                words = f"no answer within {timeout:g} s; mpstui ended the process"
+                raise Undecided(words) from None
+            continue
         if line is None:
             return
         yield line
+        patience.hear()
 
 
-def _how_it_ended(code: int, stderr: str) -> str:
+def _how_it_ended(code: int, stderr: str) -> ProbeFailed:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = lines[-1][:300] if lines else ""
+    if is_from_outside(code):
+        return Undecided(f"the process was killed from outside ({ending(code)})")
     if code > 0:
         if last == "ModuleNotFoundError: No module named 'torch'":
-            return TORCH_MISSING
-        return last or f"the process ended with status {code} and without a word"
+            return ProbeFailed(TORCH_MISSING)
+        return ProbeFailed(last or f"the process ended with status {code} and without a word")
     name = ending(code)
     verb = "aborted" if name == "SIGABRT" else "was killed"
-    return f"the process {verb} ({name})" + (f": {last}" if last else "")
+    return ProbeFailed(f"the process {verb} ({name})" + (f": {last}" if last else ""))

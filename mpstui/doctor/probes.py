@@ -12,26 +12,46 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.facts import DeviceFact, Facts, Need, TorchFacts
+from mpstui.domain.facts import DeviceFact, Facts, ImportFact, Need, TorchFacts
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpsRun, merge_rows
 from mpstui.domain.surroundings import Surroundings
 
 TORCH_MISSING = "torch is not installed"
+TORCH_GONE = "torch's files are gone, its metadata is still there"
 NOT_BUILT = "not in this torch build"
 
 
 class ProbeFailed(MpstuiError):
-    """A probe came back without an answer; the message says why."""
+    """A probe came back without an answer; the message says why.
+
+    Args:
+        why: The reason, in words.
+        imported: How torch was imported, where the probe came to say so.
+    """
 
     title = "Probe failed"
+
+    def __init__(self, why: str, imported: ImportFact | None = None) -> None:
+        super().__init__(why)
+        self.imported = imported
+
+
+class Undecided(ProbeFailed):
+    """No answer, for a reason that says nothing about what was asked.
+
+    Our own time limit, our own stop, our own error, or a kill from outside.
+    """
+
+    title = "Not decided"
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """How a small forward and backward went on one device."""
 
     device: str
-    usable: bool
+    usable: bool | None
+    """None when nothing was decided; ``reason`` says why."""
     milliseconds: float | None = None
     """Median of 5 after a warm-up, synchronised at both edges."""
     reason: str = ""
@@ -47,7 +67,7 @@ class Probes(Protocol):
         """What surrounds this process, in a fraction of a second."""
 
     def torch_facts(self) -> TorchFacts:
-        """What torch says; takes seconds. Raises ProbeFailed."""
+        """What torch says; takes seconds. Raises ProbeFailed, or Undecided."""
 
     def use(self, device: str) -> Trial:
         """How a forward and backward go on a device; takes seconds. Raises nothing of its own."""
@@ -107,8 +127,16 @@ def ask_torch(probes: Probes, facts: Facts) -> Facts:
     """The facts with torch's answer, or with why there is none."""
     try:
         torch = probes.torch_facts()
+    except Undecided as error:
+        return replace(facts, torch=None, torch_error=str(error), torch_state="undecided")
     except ProbeFailed as error:
-        return replace(facts, torch=None, torch_error=str(error), torch_state="failed")
+        return replace(
+            facts,
+            torch=None,
+            torch_error=str(error),
+            torch_import=error.imported,
+            torch_state="failed",
+        )
     named = tuple(_named(fact, facts.machine) for fact in torch.devices)
     return replace(facts, torch=replace(torch, devices=named), torch_error="", torch_state="known")
 

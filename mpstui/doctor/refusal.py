@@ -23,6 +23,8 @@ def refuse_reason(facts: Facts, device_type: str, index: int | None) -> str | No
     if device_type not in TYPES:
         return f"{device}: runs can be started on {', '.join(TYPES[:-1])} and {TYPES[-1]}"
     if facts.torch is None:
+        if facts.torch_state == "undecided":
+            return None  # nothing speaks against it: its worker asks the device itself
         if facts.torch_state == "failed":
             return f"{device}: {facts.torch_error}"
         if facts.machine.torch is None:

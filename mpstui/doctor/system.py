@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.domain.catalogue import BY_ID
-from mpstui.domain.facts import TorchFacts
+from mpstui.domain.facts import ImportFact, TorchFacts
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpResult, OpsMessage, OpsRun, OpStatus, with_results
 from mpstui.domain.surroundings import Surroundings
@@ -19,7 +19,7 @@ from mpstui.runs.child import module_command
 from mpstui.runs.paths import runs_dir
 
 from .child import GRACE, Asker
-from .probes import ProbeFailed, Trial
+from .probes import TORCH_GONE, TORCH_MISSING, ProbeFailed, Trial, Undecided
 
 T = TypeVar("T")
 
@@ -35,10 +35,11 @@ class SystemProbes:
 
     Args:
         command: What starts the torch probe, for tests.
-        facts_timeout: Seconds that torch may take to import and answer.
-        use_timeout: Seconds that one device may take.
+        facts_timeout: Seconds that torch may do nothing while it is asked; see
+            :class:`~mpstui.doctor.patience.Patience`, also for the other two.
+        use_timeout: Seconds that a device's trial may do nothing.
         ops_command: What starts the op check, for tests.
-        case_timeout: Seconds that one op case may take, the import of torch included.
+        case_timeout: Seconds that an op case may do nothing.
         simulate: A fault to be simulated in the op checks.
         grace: Seconds that a process may take to end after its answer, before it is killed.
     """
@@ -78,21 +79,39 @@ class SystemProbes:
         """What torch says.
 
         Raises:
-            ProbeFailed: torch is missing, its import raised, or the process died or hung.
+            Undecided: The process did not answer in time, or was ended from outside.
+            ProbeFailed: torch is missing, its import raised, or the process died.
         """
-        return self._ask(TorchFacts, self._facts_timeout, "facts")
+        torch, imports, failure = None, dict[str, ImportFact](), None
+        try:
+            for line in self._asker.lines([*self._command, "facts"], self._facts_timeout):
+                if fact := _decoded(line, ImportFact):
+                    imports[fact.package] = fact
+                # A sitecustomize may print as well; what is no answer is none.
+                torch = _decoded(line, TorchFacts) or torch
+        except ProbeFailed as error:
+            failure = error
+        if torch is not None:
+            ended = (_as_it_ended(fact, failure) for fact in imports.values())
+            return replace(torch, imports=tuple(ended))
+        raise _without_torch(imports.get("torch"), failure)
 
     def use(self, device: str) -> Trial:
-        """How a forward and backward go on a device; a process that dies or hangs is an answer."""
+        """How a forward and backward go on a device; a process that dies is an answer."""
         try:
             return self._ask(Trial, self._use_timeout, "use", device)
+        except Undecided as error:
+            return Trial(device=device, usable=None, reason=str(error))
         except ProbeFailed as error:
             return Trial(device=device, usable=False, reason=str(error))
 
     def ops(
         self, device: str, only: frozenset[str], on_progress: Callable[[OpsRun], None]
     ) -> OpsRun:
-        """Check a device's ops; a case that ends its process is faulty, and the rest goes on."""
+        """Check a device's ops; a case that ends its process is faulty, and the rest goes on.
+
+        One whose process was ended by our time limit or from outside is not decided.
+        """
         start = told = time.monotonic()
         run, deaths = OpsRun(device=device, simulated=self._simulate), 0
         last_case = ""
@@ -118,7 +137,7 @@ class SystemProbes:
             except ProbeFailed as error:
                 if running_case and deaths < _MOST_DEATHS and str(error) != "stopped":
                     deaths += 1
-                    run = _heard(run, OpsMessage(result=_ended(running_case, str(error))))
+                    run = _heard(run, OpsMessage(result=_ended(running_case, error)))
                     continue
                 # Every case has its result: how the process ends then is no case's fault.
                 if not 0 < run.planned <= run.done:
@@ -141,7 +160,36 @@ class SystemProbes:
             # complete answer does, however its process ends.
             return msgspec.json.decode(lines[-1] if lines else "", type=answer)
         except msgspec.DecodeError as error:
-            raise failure or ProbeFailed(f"the answer cannot be read: {error}") from None
+            raise failure or Undecided(f"the answer cannot be read: {error}") from None
+
+
+def _decoded(line: str, answer: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(line, type=answer)
+    except msgspec.DecodeError:
+        return None
+
+
+def _as_it_ended(fact: ImportFact, failure: ProbeFailed | None) -> ImportFact:
+    """A package whose import began, with how its process ended when that was the end of it."""
+    if fact.imported is not None:
+        return fact
+    if failure is None or isinstance(failure, Undecided):
+        return replace(fact, error=str(failure or "the process ended without a word"))
+    return replace(fact, imported=False, error=str(failure))
+
+
+def _without_torch(torch: ImportFact | None, failure: ProbeFailed | None) -> ProbeFailed:
+    """Why torch gave no facts: by its own error, else by how the process ended."""
+    if torch is not None and torch.imported is False:
+        if torch.path or "No module named 'torch'" not in torch.error:
+            return ProbeFailed(torch.error, torch)
+        return ProbeFailed(TORCH_GONE if torch.version else TORCH_MISSING, torch)
+    if failure is None:
+        return Undecided("the answer cannot be read")
+    if torch is not None and not isinstance(failure, Undecided):
+        return ProbeFailed(str(failure), torch)
+    return failure
 
 
 def _heard(run: OpsRun, message: OpsMessage) -> OpsRun:
@@ -152,10 +200,10 @@ def _heard(run: OpsRun, message: OpsMessage) -> OpsRun:
     return run if message.result is None else with_results(run, (message.result,))
 
 
-def _ended(case: str, how: str) -> OpResult:
+def _ended(case: str, how: ProbeFailed) -> OpResult:
     return OpResult(
         case=case,
         kind="known fault" if case in BY_ID else "everyday",
-        status=OpStatus.FAULTY,
-        reason=how,
+        status=OpStatus.UNDECIDED if isinstance(how, Undecided) else OpStatus.FAULTY,
+        reason=str(how),
     )

@@ -31,6 +31,9 @@ def lead(facts: Facts | None, findings: Sequence[Finding]) -> Lead:
     by_id = {finding.id: finding for finding in findings}
     if facts.torch is None and facts.torch_state == "probing":
         return Lead(f"Asking this machine: {answered(findings)}.", Status.UNKNOWN)
+    if facts.torch is None and facts.torch_state == "undecided":
+        text = f"Not known what torch can do here: {_sentence(facts.torch_error)}"
+        return Lead(text + _counts(findings), Status.UNKNOWN)
     if facts.torch is None:
         installed = facts.machine.torch is not None
         problem = "torch cannot be imported." if installed else "torch is not installed."

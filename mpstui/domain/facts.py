@@ -22,6 +22,28 @@ class Need(IntEnum):
     OPS = 4
 
 
+PACKAGES = ("torch", "numpy", "pillow", "torchvision")
+"""What a worker imports that has binaries of its own, in the order in which it is tried."""
+
+
+class ImportFact(msgspec.Struct, frozen=True, kw_only=True):
+    """How a package that a worker imports was imported, in a process of its own."""
+
+    package: str
+    """One of :data:`PACKAGES`."""
+    imported: bool | None
+    """None when nothing was decided, and then ``error`` says why."""
+    version: str | None = None
+    """By the module itself, or by the package's metadata when it cannot be imported; None without
+    either."""
+    path: str = ""
+    """The file that it is imported from; empty when there is none."""
+    shadows: bool = False
+    """Whether that file stands before the installed package, and is no part of it."""
+    error: str = ""
+    """Why it could not be imported, all of it: ``ImportError: …``."""
+
+
 class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
     """What torch says of one device type, or of one device of a type."""
 
@@ -32,10 +54,13 @@ class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
     available: bool | None
     """The runtime finds hardware and driver."""
     usable: bool | None
-    """A small forward and backward ran there and agreed with the CPU."""
+    """A small forward and backward ran there and agreed with the CPU; None before that is tried,
+    or when the trial decided nothing, and then ``reason`` says why."""
     name: str | None = None
     """The hardware's own name, e.g. ``NVIDIA H100 80GB HBM3``."""
     memory_bytes: int | None = None
+    capability: str | None = None
+    """The GPU's architecture as wheels name it: ``sm_120``, ``gfx1100``; None for other devices."""
     milliseconds: float | None = None
     """Median time of that forward and backward, synchronised."""
     reason: str = ""
@@ -94,6 +119,11 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceFact, ...]
     import_seconds: float
     interop_threads: int | None = None
+    hip: str | None = None
+    """The HIP version that the wheel was built for, by ROCm's name."""
+    arches: tuple[str, ...] = ()
+    """What the wheel has kernels for, as ``torch.cuda.get_arch_list()`` has it; empty without a
+    build for CUDA or ROCm."""
     openmp: bool | None = None
     """Whether this torch runs its loops under OpenMP."""
     cuda_driver: str | None = None
@@ -102,6 +132,8 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """None off macOS."""
     mps_kernels: tuple[str, ...] = ()
     """Ops of ``aten`` that are registered for the dispatch key MPS; empty without MPS."""
+    imports: tuple[ImportFact, ...] = ()
+    """How the packages of :data:`PACKAGES` were imported; empty where it was not tried."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,11 +145,19 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     torch: TorchFacts | None = None
     torch_error: str = ""
     """Why there are no torch facts, once that is known."""
-    torch_state: Literal["probing", "known", "failed"] = "probing"
+    torch_import: ImportFact | None = None
+    """How torch was imported, where that failed in a way that says so."""
+    torch_state: Literal["probing", "known", "failed", "undecided"] = "probing"
+    """``undecided``: torch did not answer, for a reason that says nothing about it."""
     usable_probed: bool = False
     """Whether each available device has been tried yet."""
     ops: tuple[OpsRun, ...] = ()
     """The op checks, one for each device that was checked."""
+
+    def imported(self, package: str) -> ImportFact | None:
+        """How a package was imported; None where it was not tried."""
+        facts = self.torch.imports if self.torch else ()
+        return next((fact for fact in facts if fact.package == package), None)
 
     def device(self, name: str) -> DeviceFact | None:
         """The fact about a device; ``cuda`` answers for ``cuda:0``."""

@@ -154,7 +154,7 @@ class Investigation(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     kind: str = ""
     """How the op is at fault: ``wrong result``, ``result never written``, ``writes out of bounds``,
-    ``raises an error``, ``aborts the process``, ``hangs``; empty without one."""
+    ``raises an error``, ``aborts the process``; empty without one."""
     summary: str
     """The verdict in one sentence."""
     remedy: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +15,24 @@ class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
     """``Performance``, ``Efficiency``, ``Super``, …"""
     count: int
     """Physical cores."""
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """The Python that is judged, and the environment that it belongs to."""
+
+    executable: str
+    """``sys.executable``; it starts this Python wherever it stands in PATH."""
+    kind: Literal["venv", "uv", "conda", "system"]
+    """``uv``: a virtual environment that uv made, which has no pip of its own."""
+    folder: str = ""
+    """``sys.prefix``."""
+    managed: bool = False
+    """The system's package manager owns it, so that pip refuses to install there (PEP 668)."""
+
+    @property
+    def name(self) -> str:
+        """The last part of its folder."""
+        return re.split(r"[/\\]", self.folder.rstrip("/\\"))[-1]
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +64,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The torch that torchvision's metadata asks for: ``torch==2.14.1``."""
     core_kinds: tuple[CoreKind, ...] = ()
     """The kinds of cores, the fastest first; empty where the system does not tell them apart."""
+    environment: Environment | None = None
+    """None where it was not read."""
 
     @property
     def apple_silicon(self) -> bool:

@@ -17,6 +17,8 @@ class OpStatus(str, Enum):
     SOUND = "sound"
     FAULTY = "faulty"
     NOT_RUN = "not run"
+    UNDECIDED = "not decided"
+    """It began, and its process was ended by our time limit or from outside."""
 
 
 class OpResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +62,7 @@ class OpsRun(msgspec.Struct, frozen=True, kw_only=True):
     """Results of the catalogue's rows."""
     everyday_sound: int = 0
     everyday_odd: tuple[OpResult, ...] = ()
-    """Everyday cases that are faulty or were not run."""
+    """Everyday cases that are not sound."""
     seconds: float | None = None
     """Wall time of the whole check; None while it is under way."""
     error: str = ""
@@ -78,6 +80,12 @@ class OpsRun(msgspec.Struct, frozen=True, kw_only=True):
         """Every result that is faulty."""
         both = (*self.known, *self.everyday_odd)
         return tuple(result for result in both if result.status is OpStatus.FAULTY)
+
+    @property
+    def undecided(self) -> tuple[OpResult, ...]:
+        """Every case that has no result because its process was ended."""
+        both = (*self.known, *self.everyday_odd)
+        return tuple(result for result in both if result.status is OpStatus.UNDECIDED)
 
     def count(self, status: OpStatus) -> int:
         """How many of the catalogue's rows stand so."""

@@ -35,9 +35,14 @@ class Shell(ABC):
     def activate(self, folder: str) -> str:
         """Activate a virtual environment in the current folder."""
 
-    def pip_install(self, *words: str) -> str:
-        """Install packages into the Python that runs mpstui."""
-        return " ".join(("python -m pip install", *map(self.quote, words)))
+    @abstractmethod
+    def start(self, program: str) -> str:
+        """A program at the beginning of a command."""
+
+    def words(self, *words: str) -> str:
+        """A command from its words."""
+        program, *rest = words
+        return " ".join((self.start(program), *map(self.quote, rest)))
 
 
 class Posix(Shell):
@@ -46,6 +51,10 @@ class Posix(Shell):
     @override
     def quote(self, text: str) -> str:
         return shlex.quote(text)
+
+    @override
+    def start(self, program: str) -> str:
+        return self.quote(program)
 
     @override
     def set_variable(self, name: str, value: str) -> str:
@@ -70,6 +79,11 @@ class PowerShell(Shell):
         return text if plain else "'" + text.replace("'", "''") + "'"
 
     @override
+    def start(self, program: str) -> str:
+        quoted = self.quote(program)  # a quoted word is an expression, unless & calls it
+        return program if quoted == program else f"& {quoted}"
+
+    @override
     def set_variable(self, name: str, value: str) -> str:
         doubled = value.replace("'", "''")
         return f"$Env:{name} = '{doubled}'"
@@ -86,6 +100,21 @@ class PowerShell(Shell):
 def shell_of(machine: Machine) -> Shell:
     """The shell of a machine's system."""
     return PowerShell() if machine.windows else Posix()
+
+
+def pip_install(machine: Machine, *words: str) -> str:
+    """Install packages into the Python that was judged, whichever one ``python`` starts.
+
+    Args:
+        machine: The machine with its environment; where that is not known, ``python`` has to do.
+        words: Requirements and options that pip and uv have in common.
+    """
+    environment, shell = machine.environment, shell_of(machine)
+    if environment is None:
+        return shell.words("python", "-m", "pip", "install", *words)
+    if environment.kind == "uv":
+        return shell.words("uv", "pip", "install", "--python", environment.executable, *words)
+    return shell.words(environment.executable, "-m", "pip", "install", *words)
 
 
 def local_shell() -> Shell:

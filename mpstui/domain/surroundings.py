@@ -66,6 +66,32 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """An App Sandbox on macOS."""
     virtual_machine: bool | None = None
     container: bool = False
+    kernel: str = ""
+    """The kernel's release as /proc/version has it, on Linux: ``6.6.87.2-microsoft-standard-WSL2``.
+    """
+
+    @property
+    def wsl(self) -> bool:
+        """Whether this Linux runs under Windows, in WSL 2."""
+        return "microsoft" in self.kernel.lower()
+
+    @property
+    def mac_container(self) -> bool:
+        """Whether the kernel is one that containers on a Mac run on."""
+        return self.container and any(name in self.kernel for name in ("linuxkit", "orbstack"))
+
+
+class Gpus(msgspec.Struct, frozen=True, kw_only=True):
+    """The GPUs that the system shows, with or without a driver."""
+
+    vendors: tuple[str, ...] | None = None
+    """``NVIDIA``, ``AMD``, ``Intel``; empty when there is none of theirs, None when not known."""
+    reason: str = "not read"
+    """Why the vendors are not known."""
+    kfd: Literal["usable", "denied", "absent"] | None = None
+    """/dev/kfd, which ROCm computes through; None off Linux."""
+    nvidia_files: bool | None = None
+    """Whether NVIDIA's device files are there; None off Linux."""
 
 
 class Gauge(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +105,9 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why not."""
     commands: tuple[str, ...] = ()
-    """What would make it available."""
+    """What would make it available, beside the package."""
+    package: str = ""
+    """What would have to be installed."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,4 +128,5 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     session: Session = Session()
     nvidia_driver: str | None = None
     """Version of the NVIDIA driver that the system has loaded; None where there is none."""
+    gpus: Gpus = Gpus()
     gauges: tuple[Gauge, ...] = ()

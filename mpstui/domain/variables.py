@@ -145,6 +145,27 @@ EFFECTS = (
         alters=False,
     ),
     Variable(
+        "HIP_VISIBLE_DEVICES",
+        set_at_all,
+        "hides and renumbers AMD GPUs",
+        "ROCm documentation, GPU isolation techniques",
+        alters=False,
+    ),
+    Variable(
+        "ROCR_VISIBLE_DEVICES",
+        set_at_all,
+        "hides and renumbers AMD GPUs",
+        "ROCm documentation, GPU isolation techniques",
+        alters=False,
+    ),
+    Variable(
+        "ZE_AFFINITY_MASK",
+        set_at_all,
+        "hides and renumbers Intel GPUs",
+        "oneAPI Level Zero specification, Environment Variables",
+        alters=False,
+    ),
+    Variable(
         "CUDA_LAUNCH_BLOCKING",
         _bits,
         "every kernel is waited for: timings are not those of training",

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from mpstui.doctor.child import Asker
-from mpstui.doctor.probes import ProbeFailed
+from mpstui.doctor.probes import ProbeFailed, Undecided
 from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import Investigation, Told, Verdict
 from mpstui.runs.child import module_command
@@ -96,11 +96,14 @@ class Investigator(Investigating):
                 left.unlink(missing_ok=True)
 
     def _run(self, tell: Tell) -> Investigation:
-        died = self._ask(tell)
+        died = ""
+        try:
+            died = self._ask(tell)
+            if self._folder.finding() is None and self._folder.begun.exists():
+                died = self._ask(tell, died)
+        except Undecided as error:  # no op is to blame for our time limit, nor for a kill
+            died = str(error)
         finding = self._folder.finding()
-        if finding is None and died != "stopped" and self._folder.begun.exists():
-            died = self._ask(tell, died)
-            finding = self._folder.finding()
         if finding is None:
             request = self._folder.request()
             assert request is not None  # new_folder wrote it
@@ -118,7 +121,11 @@ class Investigator(Investigating):
         self._asker.stop()
 
     def _ask(self, tell: Tell, died: str = "") -> str:
-        """Run the worker; returns how it died, or nothing when it did not."""
+        """Run the worker; returns how it died, or nothing when it did not.
+
+        Raises:
+            Undecided: When it was stopped, given up, or killed from outside.
+        """
         arguments = [str(self._folder.path), *(["--died", died] if died else [])]
         command = module_command("mpstui.investigate.worker", *arguments)
         try:
@@ -128,6 +135,8 @@ class Investigator(Investigating):
                         tell(msgspec.json.decode(line, type=Told))
                     except msgspec.DecodeError:  # a library that prints where it should not
                         sys.stderr.write(line)
+        except Undecided:
+            raise
         except ProbeFailed as error:
             return str(error)
         return ""

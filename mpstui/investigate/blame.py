@@ -135,7 +135,7 @@ class Blamer:
         """Repeat and write down a call that ends its process."""
         call = witnessed.found.call
         assert call is not None  # it was captured before it could be run
-        kind = "hangs" if "no answer" in how or "hangs" in how else "aborts the process"
+        kind = "aborts the process"
         op = op_at_fault(witnessed, step)
         op = replace(op, where="", values=how)
         self._teller.say(Stage.REPEAT, "in a fresh process")
@@ -151,14 +151,13 @@ class Blamer:
             trials += 1
             return trials <= DEADLY_TRIALS and self._fresh(smaller, context).wrong > 0
 
-        # One that hangs would take its time at each trial.
-        shrunk = shrink(call, fails if kind != "hangs" else lambda smaller: False)
+        shrunk = shrink(call, fails)
         first = "output" if not op.where else op.where
         repro, note = self._script(
             Script(shrunk, self._backend.device.type, first, context, None, kind)
         )
         self._teller.done(Stage.SHRINK, note)
-        return Blame(op, tuple(evidence), not fresh.wrong, kind, repro, note)
+        return Blame(op, tuple(evidence), fresh.wrong < fresh.times, kind, repro, note)
 
     def _shows(self, call: Call, context: Context) -> bool:
         outcome = self._try(call, context)

@@ -35,7 +35,7 @@ class Conclusion(NamedTuple):
 def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Conclusion:
     """What follows from an op that was tried on its own."""
     op = blame.op
-    deadly = blame.kind in ("aborts the process", "hangs")
+    deadly = blame.kind == "aborts the process"
     is_wrong = blame.kind if deadly else "is wrong"
     look = f": {op.symptom}" if op.symptom else ""
     return Conclusion(

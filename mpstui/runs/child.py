@@ -7,6 +7,13 @@ import signal
 import sys
 from pathlib import Path
 
+OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGXCPU"})
+"""Signals that come from outside: from the out-of-memory killer, a job scheduler, a person. No
+driver and no library sends them."""
+
+_SHELL = 128
+"""What a shell adds to a signal's number to make it an exit status."""
+
 
 def module_command(module: str, *arguments: str) -> list[str]:
     """The command that runs one of our modules under this Python."""
@@ -31,3 +38,9 @@ def ending(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
+
+
+def is_from_outside(code: int) -> bool:
+    """Whether an exit status says that somebody else ended the process."""
+    # 137 is a wrapper's word for SIGKILL, 143 for SIGTERM.
+    return ending(-(code - _SHELL) if code in (_SHELL + 9, _SHELL + 15) else code) in OUTSIDE

@@ -85,7 +85,7 @@ def _module(what: str, module: str, package: str, view: View) -> Gauge:
         by=package,
         available=False,
         reason=f"{package} is not installed",
-        commands=(f"python -m pip install {package}",),
+        package=package,
     )
 
 

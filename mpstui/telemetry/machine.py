@@ -5,17 +5,18 @@ Everything comes through a :class:`Source`, so that recorded machines can be rea
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
 import sys
 import sysconfig
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import psutil
 
-from mpstui.domain.machine import CoreKind, Machine
+from mpstui.domain.machine import CoreKind, Environment, Machine
 
 _SYSCTL = "/usr/sbin/sysctl"
 _CPU_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
@@ -48,6 +49,15 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """The platform tag in torch's WHEEL file."""
     torch_installer: str | None = None
     torchvision_requires: str | None = None
+    executable: str = ""
+    prefix: str = ""
+    """``sys.prefix``."""
+    base_prefix: str = ""
+    """``sys.base_prefix``; another than the prefix in a virtual environment."""
+    stdlib: str = ""
+    """The folder of the standard library."""
+    pip: bool = True
+    """Whether this Python has pip."""
 
 
 class Source(Protocol):
@@ -94,6 +104,7 @@ def read_machine(source: Source | None = None) -> Machine:
         torch_installer=host.torch_installer,
         torchvision_requires=host.torchvision_requires,
         core_kinds=_core_kinds(source, host),
+        environment=_environment(source, host),
     )
 
 
@@ -197,6 +208,23 @@ def _core_kinds(source: Source, host: Host) -> tuple[CoreKind, ...]:
     return tuple(kinds)
 
 
+def _environment(source: Source, host: Host) -> Environment | None:
+    if not host.executable:
+        return None  # an embedded Python has none
+    kind: Literal["venv", "uv", "conda", "system"]
+    managed = False
+    if host.prefix != host.base_prefix:
+        settings = source.text(os.path.join(host.prefix, "pyvenv.cfg")) or ""
+        by_uv = re.search(r"^uv\s*=", settings, re.MULTILINE)
+        kind = "uv" if by_uv and not host.pip else "venv"
+    elif source.text(os.path.join(host.prefix, "conda-meta", "history")) is not None:
+        kind = "conda"
+    else:
+        kind = "system"
+        managed = source.text(os.path.join(host.stdlib, "EXTERNALLY-MANAGED")) is not None
+    return Environment(executable=host.executable, kind=kind, folder=host.prefix, managed=managed)
+
+
 class LocalSource:
     """This machine."""
 
@@ -221,6 +249,11 @@ class LocalSource:
             torch_tag=wheel_platform(_metadata("torch", "WHEEL") or ""),
             torch_installer=(_metadata("torch", "INSTALLER") or "").strip() or None,
             torchvision_requires=requirement(_metadata("torchvision", "METADATA") or "", "torch"),
+            executable=sys.executable or "",
+            prefix=sys.prefix,
+            base_prefix=sys.base_prefix,
+            stdlib=sysconfig.get_path("stdlib"),
+            pip=_package("pip") is not None,
         )
 
     def command(self, *args: str) -> str | None:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from mpstui.domain.surroundings import Disk, Session, Surroundings, Terminal
 from mpstui.domain.variables import VARIABLES
 
 from .gauges import read_gauges
+from .gpus import read_gpus
 from .machine import LocalSource
 from .power import Battery, read_power, read_thermal
 
@@ -44,6 +45,15 @@ class View(Protocol):
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file, readable or not."""
+
+    def names(self, folder: str) -> Sequence[str] | None:
+        """What a folder holds; None when it cannot be read."""
+
+    def may_use(self, path: str) -> bool:
+        """Whether this process may read and write a file."""
+
+    def registry(self, key: str, value: str) -> str | None:
+        """A text under HKEY_LOCAL_MACHINE; None when there is none, or no registry."""
 
     def has_module(self, name: str) -> bool:
         """Whether a Python module is installed."""
@@ -93,6 +103,7 @@ def read_surroundings(view: View) -> Surroundings:
         terminal=_terminal(view, variables),
         session=_session(view, variables),
         nvidia_driver=driver,
+        gpus=read_gpus(view),
         gauges=read_gauges(view, driver is not None),
     )
 
@@ -142,7 +153,13 @@ def _session(view: View, variables: Mapping[str, str]) -> Session:
         sandbox="APP_SANDBOX_CONTAINER_ID" in variables,
         virtual_machine=virtual,
         container=view.exists("/.dockerenv") or view.exists("/run/.containerenv"),
+        kernel=_kernel(view),
     )
+
+
+def _kernel(view: View) -> str:
+    found = re.match(r"Linux version (\S+)", view.text("/proc/version") or "")
+    return found[1] if found else ""
 
 
 def _nvidia_driver(view: View) -> str | None:
@@ -174,6 +191,17 @@ class LocalView(LocalSource):
     def exists(self, path: str) -> bool:
         """Whether there is such a file, readable or not."""
         return os.path.exists(path)
+
+    def names(self, folder: str) -> Sequence[str] | None:
+        """What a folder holds; None when it cannot be read."""
+        try:
+            return os.listdir(folder)
+        except OSError:
+            return None
+
+    def may_use(self, path: str) -> bool:
+        """Whether this process may read and write a file."""
+        return os.access(path, os.R_OK | os.W_OK)
 
     def has_module(self, name: str) -> bool:
         """Whether a Python module is installed."""

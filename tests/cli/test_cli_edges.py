@@ -212,6 +212,20 @@ def test_the_default_device_is_the_first_accelerator(
     assert asked == [[train], compare]
 
 
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_without_torchs_answer_no_device_is_chosen_for_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    home: Path,
+    command: str,
+) -> None:
+    silent = Facts(machine=read_machine(), torch_state="undecided", torch_error="no answer")
+    monkeypatch.setattr(facts_module, "gather", lambda *_, **__: silent)
+    assert main([command]) == 2
+    assert "which ones there are is not known: no answer. Name one" in capsys.readouterr().err
+    assert not (home / "runs").exists()
+
+
 def test_a_device_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:

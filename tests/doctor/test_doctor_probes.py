@@ -8,15 +8,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from mpstui.doctor.checks import findings
 from mpstui.doctor.child import Asker
-from mpstui.doctor.probes import ProbeFailed, Trial, gather
+from mpstui.doctor.probes import ProbeFailed, Trial, Undecided, gather, try_device
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.facts import DeviceFact, Facts, Need, TorchFacts
 from mpstui.domain.machine import Machine
 
-from tests.machines import Answers  # isort: skip
+from tests.machines import LINUX, M4, WINDOWS, Answers  # isort: skip
 
 MACHINE = Machine(
     name="AMD EPYC",
@@ -65,8 +67,8 @@ def probes(script: str, timeout: float = 60.0) -> SystemProbes:
             "the process aborted (SIGABRT): failed assertion X",
         ),
         (
-            f"import os; os.kill(os.getpid(), {int(signal.SIGTERM)})",
-            "the process was killed (SIGTERM)",
+            f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})",
+            "the process was killed (SIGSEGV)",
         ),
         ("raise RuntimeError('no such GPU')", "RuntimeError: no such GPU"),
         ("raise SystemExit(3)", "the process ended with status 3 and without a word"),
@@ -76,10 +78,27 @@ def test_a_device_that_ends_its_process_is_not_usable(script: str, reason: str) 
     assert probes(script).use("mps") == Trial(device="mps", usable=False, reason=reason)
 
 
-def test_a_device_that_hangs_is_given_up() -> None:
+def test_a_device_that_says_nothing_is_given_up_and_nothing_decided() -> None:
     trial = probes("import threading; threading.Event().wait()", timeout=0.3).use("cuda:0")
-    assert not trial.usable
-    assert trial.reason == "no answer within 0.3 s; the process was ended"
+    reason = "no answer within 0.3 s; mpstui ended the process"
+    assert trial == Trial(device="cuda:0", usable=None, reason=reason)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to name")
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        ("os.kill(os.getpid(), 9)", "SIGKILL"),
+        (f"os.kill(os.getpid(), {int(signal.SIGTERM)})", "SIGTERM"),
+        ("raise SystemExit(137)", "exit status 137"),
+    ],
+)
+def test_a_kill_from_outside_decides_nothing(end: str, how: str) -> None:
+    asked = probes(f"import os; {end}")
+    reason = f"the process was killed from outside ({how})"
+    assert asked.use("mps") == Trial(device="mps", usable=None, reason=reason)
+    with pytest.raises(Undecided, match="killed from outside"):
+        asked.torch_facts()
 
 
 @pytest.mark.parametrize(
@@ -223,3 +242,47 @@ def test_a_built_device_without_a_driver_is_refused_in_torchs_words() -> None:
     facts = msgspec.structs.replace(FACTS, torch=msgspec.structs.replace(TORCH, devices=(cuda,)))
     for index in (None, 3):
         assert str(refuse_reason(facts, "cuda", index)).endswith(": " + cuda.reason)
+
+
+def test_torch_that_did_not_answer_speaks_against_no_device() -> None:
+    class Silent(Answers):
+        def torch_facts(self) -> TorchFacts:
+            raise Undecided("no answer within 120 s; mpstui ended the process")
+
+    facts = gather(Silent(MACHINE, TORCH))
+    assert (facts.torch_state, facts.torch) == ("undecided", None)
+    assert refuse_reason(facts, "cuda", 0) is None
+    found = {finding.id: finding for finding in findings(facts)}
+    assert found["torch-installed"].status.value == "unknown"
+    assert not [finding.id for finding in found.values() if finding.status.value == "fail"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [(LINUX, "oom-kill"), (M4, "JetsamEvent"), (WINDOWS, "Task Manager")],
+)
+def test_after_a_kill_from_outside_memory_is_suspected_and_nothing_installed(
+    machine: Machine, words: str
+) -> None:
+    killed = "the process was killed from outside (SIGKILL)"
+
+    class Killed(Answers):
+        def torch_facts(self) -> TorchFacts:
+            raise Undecided(killed)
+
+        def use(self, device: str) -> Trial:
+            return Trial(device=device, usable=None, reason=killed)
+
+    asked = findings(gather(Killed(machine, TORCH)))
+    facts = replace(gather(Answers(machine, TORCH)), usable_probed=True)
+    tried = findings(try_device(Killed(machine, TORCH), facts, "cuda:0"))
+    for finding in (
+        next(each for each in asked if each.id == "torch-installed"),
+        next(each for each in tried if each.id == "device:cuda:0"),
+        next(each for each in tried if each.id == "accelerator"),
+    ):
+        assert finding.status.value == "unknown"
+        text = " ".join((finding.summary, finding.remedy, *finding.commands))
+        assert words in text
+        assert "memory" in finding.remedy
+        assert "install" not in text

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpstui import __version__
+from mpstui.doctor.checks import findings
 from mpstui.doctor.report import as_json, as_markdown, as_text, exit_code, without_names
 from mpstui.doctor.report.text import WIDTH
 from mpstui.domain.facts import DeviceFact, Facts, TorchFacts
 from mpstui.domain.findings import Finding, Status
-from mpstui.domain.machine import Machine
+from mpstui.domain.machine import Environment, Machine
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 from mpstui.domain.surroundings import Gauge, Power, Surroundings
 from mpstui.runs.privacy import _names
@@ -593,3 +594,19 @@ def test_json_is_read_back_whatever_a_text_holds(text: str) -> None:
     reason = f'"{text}"\n\\'
     document = json.loads(as_json(FACTS, [finding(Status.FAIL, summary="s", reason=reason)]))
     assert document["findings"][0]["reason"] == without_names(reason)
+
+
+def test_the_interpreter_is_whole_in_lines_for_the_machine_and_hidden_in_what_is_shared(
+    person: pytest.MonkeyPatch,
+) -> None:
+    executable = f"/srv/secrets/{SECRET}/.venv/bin/python"
+    environment = Environment(executable=executable, kind="venv", folder=f"/home/{SECRET}/.venv")
+    machine = msgspec.structs.replace(MACHINE, environment=environment)
+    facts = msgspec.structs.replace(BROKEN, machine=machine, torch_error="torch is not installed")
+    found = findings(facts)
+    shown = as_text(facts, found, whole=True)
+    assert f"3.12.4 in .venv: {executable}" in shown
+    assert f"$ {executable} -m pip install torch torchvision" in shown
+    for form in FORMS:
+        assert SECRET not in form(facts, found)
+        assert "/bin/" not in form(facts, found)

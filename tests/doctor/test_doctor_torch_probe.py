@@ -102,11 +102,11 @@ def test_a_device_that_computes_wrongly_is_not_usable() -> None:
 def test_what_others_print_does_not_reach_the_answer() -> None:
     script = (
         "import os, sys; from mpstui.doctor.torch_probe import __main__ as probe\n"
-        "def noisy():\n"
+        "def noisy(device):\n"
         "    print('hello'); os.write(1, b'from C\\n')\n"
-        "    return probe.Trial(device='cpu', usable=True)\n"
-        "probe.types.facts = noisy\n"
-        "sys.exit(probe.main(['facts']))"
+        "    return probe.Trial(device=device, usable=True)\n"
+        "probe.usage.use = noisy\n"
+        "sys.exit(probe.main(['use', 'cpu']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from mpstui.doctor.checks.torch import _mismatch, release, wheel_origin
 from mpstui.doctor.checks.upstream import (
     DEVICE_RULES,
     MACOS,
@@ -18,6 +17,7 @@ from mpstui.doctor.checks.upstream import (
     macos_row,
     tag_macos,
 )
+from mpstui.doctor.checks.wheels import mismatch, release, wheel_origin
 
 from msgspec.structs import replace  # isort: skip
 from tests.machines import M4  # isort: skip
@@ -73,14 +73,14 @@ def test_a_nightly_is_told_from_a_release(version: str, kind: str) -> None:
 def test_torchvision_goes_with_the_torch_that_it_asks_for(
     torch: str, vision: str, requires: str | None, words: str
 ) -> None:
-    assert _mismatch(torch, vision, requires) == words
+    assert mismatch(torch, vision, requires) == words
 
 
 @given(st.text(), st.text(), st.none() | st.text())
 def test_no_version_text_breaks_the_comparison(
     torch: str, vision: str, requires: str | None
 ) -> None:
-    assert isinstance(_mismatch(torch, vision, requires), str)
+    assert isinstance(mismatch(torch, vision, requires), str)
 
 
 @pytest.mark.parametrize(

@@ -130,13 +130,22 @@ def test_one_that_dies_in_an_op_is_followed_by_one_that_is_told_how(
     assert "SIGABRT" in (tmp_path / "how").read_text()
 
 
-def test_one_that_says_nothing_counts_as_hanging(
+def test_one_that_says_nothing_is_given_up_and_no_op_is_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker("import threading; threading.Event().wait()", monkeypatch)
+    worker(
+        "import pathlib, sys, threading\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "if len(sys.argv) > 2: (folder / 'how').write_text(sys.argv[3]); sys.exit()\n"
+        "(folder / 'begun.bin').write_bytes(b'x')\n"
+        "threading.Event().wait()",
+        monkeypatch,
+    )
     folder = new_folder(_request(), _now(), tmp_path)
     finding = Investigator(folder, patience=0.3).run(lambda told: None)
     assert "no answer within 0.3 s" in finding.error
+    assert finding.verdict is Verdict.INCOMPLETE
+    assert not (tmp_path / "how").exists()
 
 
 def test_an_earlier_finding_does_not_stand_for_a_new_one(tmp_path: Path) -> None:

@@ -236,3 +236,46 @@ def test_any_cpuinfo_is_survived(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1))
 def test_the_model_name_is_found_among_other_lines(name: str) -> None:
     assert cpu_model(f"processor\t: 0\nmodel\t: 1\nmodel name\t: {name}\nmodel name\t: b\n") == name
+
+
+VENV = msgspec.structs.replace(
+    HOST, executable="/v/bin/python", prefix="/v", base_prefix="/usr", stdlib="/usr/lib/python3.12"
+)
+SYSTEM = msgspec.structs.replace(VENV, executable="/usr/bin/python3", prefix="/usr")
+
+
+@pytest.mark.parametrize(
+    ("host", "files", "kind", "managed"),
+    [
+        (VENV, {"/v/pyvenv.cfg": "home = /usr/bin\nversion = 3.12.4\n"}, "venv", False),
+        (
+            msgspec.structs.replace(VENV, pip=False),
+            {"/v/pyvenv.cfg": "home = /usr/bin\nuv = 0.9.2\n"},
+            "uv",
+            False,
+        ),
+        (VENV, {"/v/pyvenv.cfg": "home = /usr/bin\nuv = 0.9.2\n"}, "venv", False),
+        (SYSTEM, {"/usr/conda-meta/history": "==> 2026 <=="}, "conda", False),
+        (SYSTEM, {}, "system", False),
+        (
+            SYSTEM,
+            {"/usr/lib/python3.12/EXTERNALLY-MANAGED": "[externally-managed]"},
+            "system",
+            True,
+        ),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="the paths are POSIX")
+def test_the_environment_is_told_by_its_files(
+    host: Host, files: dict[str, str], kind: str, managed: bool
+) -> None:
+    environment = read_machine(Recorded(host, files=files)).environment
+    assert environment is not None
+    assert (environment.kind, environment.managed) == (kind, managed)
+    assert environment.executable == host.executable
+
+
+def test_this_environment_is_the_one_that_runs_the_tests() -> None:
+    environment = read_machine().environment
+    assert environment is not None
+    assert (environment.executable, environment.folder) == (sys.executable, sys.prefix)

@@ -94,6 +94,16 @@ class Constructed:
     def exists(self, path: str) -> bool:
         return path in self._files or path in self._unreadable
 
+    def names(self, folder: str) -> Sequence[str] | None:
+        below = [path[len(folder) + 1 :] for path in self._files if path.startswith(f"{folder}/")]
+        return sorted({path.partition("/")[0] for path in below}) or None
+
+    def may_use(self, path: str) -> bool:
+        return path in self._files
+
+    def registry(self, key: str, value: str) -> str | None:
+        return self._files.get(rf"{key}\{value}")
+
     def has_module(self, name: str) -> bool:
         return name in self._modules
 
@@ -238,7 +248,7 @@ def test_a_mac_lacks_its_gauges_until_their_modules_are_there() -> None:
     missing = gauge(bare, "energy")
     assert not missing.available
     assert missing.reason == "zeus-apple-silicon is not installed"
-    assert missing.commands == ("python -m pip install zeus-apple-silicon",)
+    assert (missing.package, missing.commands) == ("zeus-apple-silicon", ())
     modules = ["macmon", "zeus_apple_silicon"]
     full = read_surroundings(Constructed("Darwin", commands=arm64, modules=modules))
     assert [each.available for each in bare.gauges] == [True, False, False]
@@ -407,7 +417,7 @@ def test_rapl(
 def test_an_nvidia_driver_without_its_python_module_says_what_to_install() -> None:
     found = gauge(read_surroundings(Constructed("Linux", files={NVIDIA: DRIVER})), "GPU use")
     assert (found.available, found.reason) == (False, "nvidia-ml-py is not installed")
-    assert found.commands == ("python -m pip install nvidia-ml-py",)
+    assert (found.package, found.commands) == ("nvidia-ml-py", ())
 
 
 def test_without_an_nvidia_driver_no_module_helps() -> None:

@@ -26,7 +26,7 @@ from mpstui.domain.events import (
     WarmupFinished,
 )
 from mpstui.domain.facts import DeviceFact, MetalDevice
-from mpstui.domain.machine import CoreKind, Machine
+from mpstui.domain.machine import CoreKind, Environment, Machine
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 from mpstui.investigate.asking import Investigating
 from mpstui.investigate.request import Folder
@@ -41,6 +41,7 @@ from tests.ui.constructed import ConstructedInvestigating  # isort: skip
 NOW = 1_795_000_000.0
 """The tests' wall clock: it stands still."""
 
+HERE = Environment(executable="/work/.venv/bin/python", kind="venv", folder="/work/.venv")
 M2 = Machine(
     name="Apple M2 Pro",
     system="macOS 26.1",
@@ -54,6 +55,7 @@ M2 = Machine(
     memory_bytes=16 * 2**30,
     torch="2.14.1",
     torchvision="0.29.1",
+    environment=HERE,
 )
 
 M2_METAL = replace(
@@ -74,6 +76,7 @@ LINUX = Machine(
     memory_bytes=24 * 2**30,
     torch="2.14.1",
     torchvision="0.29.1",
+    environment=HERE,
 )
 
 

@@ -7,12 +7,14 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Finding
 
-from . import coverage, machine, prerequisites, settings, torch
+from . import accelerator, coverage, machine, packages, prerequisites, settings
 from .devices import DEVICE, device_checks, op_checks
+from .packages import IMPORTED
 
 FIXED = (
     *prerequisites.CHECKS,
-    *torch.CHECKS,
+    *packages.CHECKS,
+    *accelerator.CHECKS,
     *coverage.CHECKS,
     *settings.CHECKS,
     *machine.CHECKS,
@@ -43,7 +45,7 @@ def need_of(id: str) -> Need:
     """
     for check in FIXED:
         if check.id == id:
-            return check.need if id != "torch-installed" else Need.TORCH
+            return Need.TORCH if id in IMPORTED else check.need
     if id == "ops" or id in BY_ID:
         return Need.OPS
     if id.startswith(DEVICE):

@@ -68,6 +68,37 @@ def pending(summary: str = "") -> Verdict:
     return Verdict(Status.UNKNOWN, f"{summary} {PROBING}".strip(), pending=True)
 
 
+def undecided(facts: Facts, what: str, why: str, id: str) -> Verdict:
+    """It was asked, and nothing that came of it says anything about it.
+
+    Args:
+        facts: What is known; the machine's system decides what can be looked at.
+        what: What was asked about: ``NVIDIA L4``.
+        why: Why there is no answer, as an :class:`~mpstui.doctor.probes.Undecided` has it.
+        id: The finding's, to ask for it again.
+    """
+    summary = f"{what}: not decided: {why}"
+    if "outside" not in why:
+        remedy = "Nothing speaks against it. Ask again when the machine is less busy."
+        return Verdict(Status.UNKNOWN, summary, "", remedy, (f"mpstui doctor --only {id}",))
+    remedy, commands = memory_first(facts.machine)
+    return Verdict(Status.UNKNOWN, summary, "Nothing speaks against it.", remedy, commands)
+
+
+def memory_first(machine: Machine) -> tuple[str, tuple[str, ...]]:
+    """What to look at after a process was killed from outside."""
+    first = "The first suspect is memory: a system that runs out of it kills processes."
+    close = "Close what you do not need, and ask again."
+    if machine.mac:
+        return f"{first} In Console, see whether Crash Reports lists a JetsamEvent. {close}", ()
+    if machine.windows:
+        return f"{first} In Task Manager, see how much is in use. {close}", ()
+    return (
+        f"{first} The kernel's log says so; a container has a limit of its own. {close}",
+        ("journalctl -k --grep 'out of memory|oom-kill'", "sudo dmesg | grep -i 'out of memory'"),
+    )
+
+
 def not_a_mac(machine: Machine) -> Verdict:
     """For what concerns Macs only."""
     return not_applicable(f"{machine.platform}: not a Mac")

@@ -7,7 +7,8 @@ from mpstui.domain.facts import DeviceFact, Facts, Need
 from mpstui.domain.findings import Status
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 
-from .base import PROBING, Check, Verdict, ok, pending, unknown
+from .architectures import lacks_kernels
+from .base import PROBING, Check, Verdict, ok, pending, undecided, unknown
 
 DEVICE = "device:"
 """What the ids of devices' findings begin with."""
@@ -37,16 +38,28 @@ def _device(facts: Facts, device: str) -> Verdict:
     fact = facts.device(device)
     if fact is None or fact.available is None:
         return unknown("whether it is there cannot be told", fact.reason if fact else "")
+    if fact.usable is None and fact.reason:
+        return undecided(facts, fact.name or device, fact.reason, f"{DEVICE}{device}")
     if fact.usable is None:
         return unknown("was not tried") if facts.usable_probed else pending()
     if fact.usable:
         took = f", in {fact.milliseconds:.1f} ms" if fact.milliseconds is not None else ""
         trained = "A small forward and backward ran there, synchronised, and agreed with the CPU's."
         return ok(f"{fact.name or fact.device}: usable{took}", trained)
-    return _unusable(fact)
+    return _unusable(facts, fact)
 
 
-def _unusable(fact: DeviceFact) -> Verdict:
+def _unusable(facts: Facts, fact: DeviceFact) -> Verdict:
+    if advice := lacks_kernels(facts, fact):
+        arches = " ".join(facts.torch.arches) if facts.torch else ""
+        return Verdict(
+            Status.FAIL,
+            f"{fact.name or fact.device}: {advice.cause}",
+            f"It has those for {arches}. {fact.reason}",
+            advice.remedy,
+            advice.commands,
+            f"every run on {fact.device}",
+        )
     return Verdict(
         Status.FAIL,
         f"{fact.name or fact.device}: {fact.reason or 'cannot be used'}",
@@ -95,19 +108,21 @@ def _ops(facts: Facts) -> Verdict:
         return Verdict(Status.FAIL, summary, f"{odd} {ended}".strip(), remedy)
     if any(run.seconds is None for run in facts.ops):
         return Verdict(Status.UNKNOWN, summary, f"{PROBING} {odd}".strip(), pending=True)
-    return Verdict(Status.WARN if ended else Status.OK, summary, f"{odd} {ended}".strip())
+    incomplete = ended or any(run.undecided for run in facts.ops)
+    return Verdict(Status.WARN if incomplete else Status.OK, summary, f"{odd} {ended}".strip())
 
 
 def _counts(run: OpsRun) -> str:
-    faulty = len(run.faulty)
+    bad = ((len(run.faulty), "faulty"), (len(run.undecided), "not decided"))
+    first = "".join(f"{count} {word}; " for count, word in bad if count)
     on = f"{run.device}, simulated {run.simulated}" if run.simulated else run.device
     if run.seconds is None:
-        return f"{on}: {run.done:,} of {run.planned or '…'} cases, {faulty} faulty"
+        return f"{on}: {run.done:,} of {run.planned or '…'} cases, {len(run.faulty)} faulty"
     rows = f"{run.count(OpStatus.SOUND)} of {len(run.known)} known faults sound"
     everyday = (
         f", {run.everyday_sound:,} of {run.everyday:,} everyday cases" if run.everyday else ""
     )
-    return f"{on}: {f'{faulty} faulty; ' if faulty else ''}{rows}{everyday}, {run.seconds:.0f} s"
+    return f"{on}: {first}{rows}{everyday}, {run.seconds:.0f} s"
 
 
 def _odd(run: OpsRun) -> str:
@@ -123,6 +138,8 @@ def _said(result: OpResult) -> str:
         return "sound"
     if result.status is OpStatus.NOT_RUN:
         return f"not run: {result.reason}"
+    if result.status is OpStatus.UNDECIDED:
+        return f"not decided: {result.reason}"
     if result.error is None:
         return f"faulty: {result.reason}" + (f" ({result.where})" if result.where else "")
     return f"faulty: off by {result.error:.2g} of its largest value ({result.where})"
@@ -145,6 +162,8 @@ def _row(facts: Facts, fault: KnownFault) -> Verdict:
         )
     if not found:
         return Verdict(Status.UNKNOWN, "not run yet", about, links=fault.links)
+    if OpStatus.UNDECIDED in statuses:
+        return Verdict(Status.UNKNOWN, words, about, links=fault.links)
     if statuses == {OpStatus.NOT_RUN}:
         return Verdict(Status.NOT_APPLICABLE, words, about, links=fault.links)
     return Verdict(Status.OK, words, about, links=fault.links)

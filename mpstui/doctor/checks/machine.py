@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Status
+from mpstui.domain.shell import pip_install
 from mpstui.domain.surroundings import Surroundings
 from mpstui.domain.units import memory as size
 
@@ -129,7 +130,10 @@ def _telemetry(facts: Facts) -> Verdict:
     missing = [gauge for gauge in gauges if not gauge.available]
     summary = "; ".join(there) or "nothing can be read"
     reason = " ".join(f"No {gauge.what}: {gauge.reason}." for gauge in missing)
+    packages = [gauge.package for gauge in missing if gauge.package]
     commands = tuple(command for gauge in missing for command in gauge.commands)
+    if packages:
+        commands = (pip_install(facts.machine, *packages), *commands)
     if not commands:
         return ok(summary, reason)
     return Verdict(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mpstui.domain.facts import Facts, MetalDevice
 from mpstui.domain.findings import Status
-from mpstui.domain.shell import shell_of
+from mpstui.domain.shell import pip_install
 
 from .base import THREAD, Verdict
 from .upstream import DeviceRule, device_rule, macos_row, older_torch, skips, tag_macos
@@ -119,7 +119,7 @@ def _left_out(facts: Facts, rule: DeviceRule, devices: tuple[MetalDevice, ...]) 
     older = older_torch(facts.machine, devices)
     if not older:
         return Cause(what, _elsewhere(facts))
-    command = shell_of(facts.machine).pip_install(older, "torchvision")
+    command = pip_install(facts.machine, older, "torchvision")
     return Cause(what, f"{_elsewhere(facts)} An older torch takes this device.", (command,))
 
 

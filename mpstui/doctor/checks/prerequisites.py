@@ -7,7 +7,7 @@ import re
 from mpstui.domain.facts import Facts, Need
 from mpstui.domain.findings import Status
 from mpstui.domain.machine import Machine
-from mpstui.domain.shell import shell_of
+from mpstui.domain.shell import pip_install, shell_of
 from mpstui.domain.units import gibibytes
 
 from .base import THREAD, Check, Verdict, no_torch, not_a_mac, not_applicable, ok
@@ -30,18 +30,31 @@ def _apple_silicon(facts: Facts) -> Verdict:
     if not machine.mac:
         return not_a_mac(machine)
     if not machine.apple_silicon:
-        return Verdict(
-            Status.WARN,
-            f"{machine.name}: an Intel Mac",
-            f"{no_wheel(machine)} The last one with a wheel for Intel Macs is 2.2.2; runs go to "
-            "the CPU.",
-        )
+        return _intel_mac(facts)
     parts = [_cores(machine)]
     if facts.torch and facts.torch.mps and facts.torch.mps.gpu_cores:
         parts.append(f"{facts.torch.mps.gpu_cores} GPU cores")
     if family := _family(facts):
         parts.append(f"Metal family {family}")
     return ok(f"{machine.name}, {gibibytes(machine.memory_bytes)}", "; ".join(parts) + ".")
+
+
+def _intel_mac(facts: Facts) -> Verdict:
+    machine, mps = facts.machine, facts.device("mps")
+    wheels = f"{no_wheel(machine)} The last one with a wheel for Intel Macs is 2.2.2"
+    if mps is None or not mps.available:
+        return Verdict(
+            Status.WARN, f"{machine.name}: an Intel Mac", f"{wheels}; runs go to the CPU."
+        )
+    return Verdict(
+        Status.WARN,
+        f"{machine.name}: an Intel Mac, and this torch's MPS takes its {mps.name or 'GPU'}",
+        f"{wheels}. MPS lacks more ops on such a GPU, and may be slower than the CPU.",
+        "Compare it with the CPU before you rely on it.",
+        ("mpstui compare --devices cpu,mps",),
+        "every run on mps",
+        (f"{THREAD}119130",),
+    )
 
 
 def _cores(machine: Machine) -> str:
@@ -103,9 +116,7 @@ def _torch_mps(facts: Facts) -> Verdict:
         "Install PyTorch's own wheel."
         if arm64
         else "Install torch in an arm64 Python; see arm64 Python.",
-        (shell_of(machine).pip_install("--force-reinstall", "torch", "torchvision"),)
-        if arm64
-        else (),
+        (pip_install(machine, "--force-reinstall", "torch", "torchvision"),) if arm64 else (),
         "every run on mps",
     )
 
@@ -171,7 +182,7 @@ def _newer_macos(facts: Facts) -> tuple[str, tuple[str, ...]]:
     """What can be done about a macOS that is too old, with a torch that we can run with."""
     devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
     if older := older_torch(facts.machine, devices):
-        command = shell_of(facts.machine).pip_install(older, "torchvision")
+        command = pip_install(facts.machine, older, "torchvision")
         return "Update macOS, or install an older torch, which supports this macOS.", (command,)
     return (
         "Update macOS. Until then runs go to the CPU: no torch that mpstui runs with, 2.9 and "
@@ -188,6 +199,17 @@ def _mps_available(facts: Facts) -> Verdict:
         return no_torch(facts)
     if mps is None or not mps.built:
         return not_applicable("MPS is not built; see torch with MPS")
+    if mps.available and machine.translated:
+        return Verdict(
+            Status.WARN,
+            f"{mps.name or machine.name} (mps), under Rosetta",
+            "MPS of an x86_64 torch is not what runs on Apple silicon; results can be false, as "
+            "argmax's are in the thread.",
+            "Use an arm64 Python; see arm64 Python.",
+            (),
+            "every run on mps",
+            (f"{THREAD}98191",),
+        )
     if mps.available:
         return ok(f"{mps.name or machine.name} (mps)")
     return why_unavailable(facts)

@@ -118,6 +118,20 @@ CUDA_INDEXES = {13: "cu130", 12: "cu126"}
 lists them; later ones were not looked at). CUDA 11's, cu118, ends with torch 2.7, which is older
 than :data:`TORCH_FROM`."""
 
+WHEEL_INDEX = "https://download.pytorch.org/whl/"
+
+ROCM_INDEX = "rocm7.2"
+"""PyTorch's index of wheels for AMD GPUs, Linux x86_64 only. Source: public set-ups that name it;
+https://pytorch.org/get-started/locally/ says which is the newest."""
+
+XPU_INDEX = "xpu"
+"""PyTorch's index of wheels for Intel GPUs, Linux and Windows."""
+
+OLDEST_KERNELS = {12: 50, 13: 75}
+"""The oldest architecture (``sm_``) that the wheels of :data:`CUDA_INDEXES` have kernels for.
+Source: pytorch#172352, the support matrix of torch 2.9 to 2.11; #190385 proposes that torch 2.15
+has no wheels for CUDA 12 any more, and older ones stay on the index."""
+
 
 def torch_release(version: str | None) -> tuple[int, int] | None:
     """The first two numbers of a torch's version."""

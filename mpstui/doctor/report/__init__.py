@@ -1,6 +1,7 @@
 """The doctor's answer off the screen: lines for a person, JSON for a script, Markdown for an issue.
 
-All are made to be pasted somewhere, so none holds a folder, a user's or a host's name.
+All can be pasted somewhere without a folder, a user's or a host's name; the lines keep them for
+whoever sits at the machine.
 """
 
 from __future__ import annotations

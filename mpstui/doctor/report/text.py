@@ -28,14 +28,17 @@ _NOUNS = {
 }
 
 
-def as_text(facts: Facts, findings: Sequence[Finding]) -> str:
+def as_text(facts: Facts, findings: Sequence[Finding], *, whole: bool = False) -> str:
     """The report as plain lines, each finding with its mark, then the devices and a count.
 
     Args:
         facts: What the probes found.
         findings: What the checks made of it, in order of their groups.
+        whole: Leave folders and names in it, for whoever sits at the machine: commands that name
+            an interpreter can be copied then.
     """
-    facts, findings = anonymous(facts, findings)
+    if not whole:
+        facts, findings = anonymous(facts, findings)
     lines = ["mpstui doctor", machine_line(facts.machine)]
     for group, grouped in groupby(findings, key=lambda finding: finding.group):
         members = list(grouped)

@@ -70,6 +70,8 @@ def facts() -> TorchFacts:
     return TorchFacts(
         version=str(torch.__version__),
         cuda=torch.version.cuda,
+        hip=torch.version.hip,
+        arches=arches(),
         git=torch.version.git_version,
         default_accelerator=None if default is None else str(default),
         threads=torch.get_num_threads(),
@@ -81,6 +83,15 @@ def facts() -> TorchFacts:
         mps=mps,
         mps_kernels=mps_kernels(),
     )
+
+
+def arches() -> tuple[str, ...]:
+    """The architectures that this torch has kernels for, without asking a GPU."""
+    import torch
+
+    # get_arch_list() answers with nothing where CUDA is not available.
+    flags, _ = ask(lambda: torch._C._cuda_getArchFlags())
+    return tuple(str(flags).split()) if flags else ()
 
 
 def _type_facts(kind: str, mps: MpsFacts | None) -> list[DeviceFact]:
@@ -160,8 +171,19 @@ def _numbered(kind: str, index: int, module: _Runtime) -> DeviceFact:
         usable=None if name is not None else False,
         name=name,
         memory_bytes=memory,
+        capability=_capability(index) if kind == "cuda" else None,
         reason=why,
     )
+
+
+def _capability(index: int) -> str | None:
+    import torch
+
+    if torch.version.hip:
+        name, _ = ask(lambda: str(torch.cuda.get_device_properties(index).gcnArchName))
+        return name.partition(":")[0] if name else None
+    numbers, _ = ask(lambda: torch.cuda.get_device_capability(index))
+    return f"sm_{numbers[0]}{numbers[1]}" if numbers else None
 
 
 def cuda_driver() -> str | None:

@@ -209,6 +209,8 @@ class ConfigForm(Vertical):
     def _device_hint(self) -> str:
         if self._facts is None or self._facts.torch_state == "probing":
             return "asking torch which devices it has …"
+        if self._facts.torch_state == "undecided":
+            return f"which devices there are is not known: {self._facts.torch_error}"
         found = self._facts.trainable()
         if len(found) == 1:
             return "no accelerator here: cpu alone"

@@ -85,9 +85,7 @@ def _count(run: OpsRun | None, seconds: float) -> str:
 
 def _keys() -> Content:
     parts = [
-        Content.assemble(
-            (key, f"bold $text-accent @click={action}"), (f" {words}", f"@click={action}")
-        )
+        Content.assemble((key, "bold $text-accent"), " ", (words, f"@click={action}"))
         for key, words, action in KEYS
     ]
     return Content.styled("Next:  ", "$foreground-muted") + Content("   ").join(parts)

@@ -1,0 +1,132 @@
+"""The accelerator that torch would take, and its driver."""
+
+from __future__ import annotations
+
+from mpstui.domain.facts import DeviceFact, Facts, Need
+from mpstui.domain.findings import Status
+from mpstui.domain.shell import pip_install
+
+from .base import Check, Verdict, label, no_torch, not_applicable, ok, pending, undecided, unknown
+from .gpus import NVIDIA_DRIVER, advise
+from .upstream import CUDA_INDEXES, TORCH_FROM, WHEEL_INDEX
+
+GROUP = "Torch"
+
+
+def _accelerator(facts: Facts) -> Verdict:
+    if facts.torch is None:
+        return no_torch(facts)
+    default = facts.torch.default_accelerator
+    fact = facts.device(default) if default else None
+    if fact is None:
+        advice = advise(facts)
+        return Verdict(
+            Status.WARN,
+            f"no accelerator: {advice.cause}",
+            _torchs_words(facts),
+            advice.remedy,
+            advice.commands,
+            "how fast runs are: they go to the CPU",
+        )
+    if fact.usable is False:
+        remedy = "Until it can, runs go to the CPU."
+        return Verdict(Status.FAIL, f"{label(fact)} cannot be used", fact.reason, remedy)
+    if fact.usable is None and fact.reason:
+        return undecided(facts, label(fact), fact.reason, "accelerator")
+    if fact.usable is None:
+        return pending(label(fact))
+    return _usable(facts, fact)
+
+
+def _usable(facts: Facts, fact: DeviceFact) -> Verdict:
+    """A working default accelerator; a warning when another of its kind does not work."""
+    took = "" if fact.milliseconds is None else f" in {fact.milliseconds:.1f} ms"
+    devices = facts.torch.devices if facts.torch else ()
+    broken = [each for each in devices if each.type == fact.type and each.usable is False]
+    if not broken:
+        agreed = f"A small forward and backward agreed with the CPU's{took}."
+        return ok(f"{label(fact)} is usable", agreed)
+    others = "; ".join(f"{each.device}: {each.reason}" for each in broken)
+    names = ", ".join(each.device for each in broken)
+    return Verdict(Status.WARN, f"{label(fact)} is usable, {names} not", others)
+
+
+def _torchs_words(facts: Facts) -> str:
+    """What torch says of the types that it was built for."""
+    devices = facts.torch.devices if facts.torch else ()
+    idle = [fact for fact in devices if fact.built and fact.type in ("cuda", "mps", "xpu")]
+    return "; ".join(f"{fact.device}: {fact.reason}" for fact in idle if fact.reason)
+
+
+def _cuda_driver(facts: Facts) -> Verdict:
+    torch, around = facts.torch, facts.surroundings
+    loaded = around.nvidia_driver if around else None
+    if facts.machine.mac:
+        return not_applicable(f"{facts.machine.platform}: no CUDA on a Mac")
+    if torch is None:
+        return no_torch(facts)
+    if torch.cuda is None:
+        return _without_cuda(facts, loaded)
+    if torch.cuda_driver is None and loaded is None:
+        return not_applicable("no NVIDIA driver is loaded")
+    if torch.cuda_driver is None:
+        return unknown(f"driver {loaded}", "The driver did not say which CUDA it supports.")
+    name = f"driver {loaded}" if loaded else "the driver"
+    if int(torch.cuda_driver.partition(".")[0]) >= int(torch.cuda.partition(".")[0]):
+        return ok(f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}")
+    remedy, commands = _cuda_wheel(facts)
+    return Verdict(
+        Status.FAIL,
+        f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}",
+        "A driver runs what was built for its own CUDA major version or an older one.",
+        remedy,
+        commands,
+        "every run on cuda",
+    )
+
+
+def _cuda_wheel(facts: Facts) -> tuple[str, tuple[str, ...]]:
+    """How to get a torch for the driver that is there; a driver that says nothing runs them all."""
+    driver = facts.torch.cuda_driver if facts.torch else None
+    newest = max(CUDA_INDEXES)
+    major = int(driver.partition(".")[0]) if driver else newest
+    runs = [cuda for cuda in CUDA_INDEXES if cuda <= major]
+    update = f"Update the driver{_where(facts)} ({NVIDIA_DRIVER})"
+    if not runs:
+        least = ".".join(map(str, TORCH_FROM))
+        return f"{update}. No torch from {least} on is known for CUDA {major}.", ()
+    index = f"{WHEEL_INDEX}{CUDA_INDEXES[max(runs)]}"
+    words = ("torch", "torchvision", "--force-reinstall", "--index-url", index)
+    command = pip_install(facts.machine, *words)
+    if max(runs) < newest:
+        return f"{update}, or install a torch for CUDA {max(runs)}.", (command,)
+    return "Install a wheel for CUDA.", (command,)
+
+
+def _where(facts: Facts) -> str:
+    """Whose the driver is, where it is not this system's."""
+    session = facts.surroundings.session if facts.surroundings else None
+    if session is not None and session.wsl:
+        return " in Windows, never in WSL"
+    return " on the container's host" if session is not None and session.container else ""
+
+
+def _without_cuda(facts: Facts, loaded: str | None) -> Verdict:
+    if loaded is None:
+        return not_applicable("this torch was built without CUDA, and no NVIDIA driver is loaded")
+    torch = facts.torch.version if facts.torch else ""
+    remedy, commands = _cuda_wheel(facts)
+    return Verdict(
+        Status.FAIL,
+        f"NVIDIA driver {loaded} is loaded, but torch {torch} was built without CUDA",
+        "A CPU-only wheel was installed on a machine with an NVIDIA GPU.",
+        remedy,
+        commands,
+        "every run on cuda",
+    )
+
+
+CHECKS = (
+    Check("accelerator", GROUP, "accelerator", Need.TORCH, _accelerator),
+    Check("cuda-driver", GROUP, "CUDA driver", Need.TORCH, _cuda_driver),
+)

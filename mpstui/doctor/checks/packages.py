@@ -1,0 +1,184 @@
+"""What is installed, in which Python, and whether it can be imported."""
+
+from __future__ import annotations
+
+from mpstui.doctor.probes import TORCH_MISSING
+from mpstui.domain.facts import Facts, ImportFact, Need, TorchFacts
+from mpstui.domain.findings import Status
+from mpstui.domain.machine import Machine
+from mpstui.domain.shell import pip_install, shell_of
+
+from .base import Check, Verdict, ok, pending, undecided, unknown
+from .broken import broken_package, install_torch, out_of_the_way
+from .import_remedies import Broken, afresh, whose
+from .upstream import TORCH_FROM, no_wheel, torch_release
+from .wheels import mismatch, release, wheel_origin
+
+GROUP = "Torch"
+
+
+def _python(facts: Facts) -> Verdict:
+    """Which Python was judged: a notebook or another terminal may run another one."""
+    machine, environment = facts.machine, facts.machine.environment
+    if environment is None:
+        return ok(machine.python, "Its environment was not read.")
+    where = {
+        "venv": f"in {environment.name}",
+        "uv": f"in uv's {environment.name}",
+        "conda": f"in conda's {environment.name}",
+        "system": "in no environment",
+    }[environment.kind]
+    summary = f"{machine.python} {where}: {environment.executable}"
+    if environment.managed:
+        return Verdict(
+            Status.WARN,
+            summary,
+            "The system's package manager owns this Python: pip refuses to install into it.",
+            "Make a virtual environment, and install mpstui and torch there.",
+            (shell_of(machine).words(environment.executable, "-m", "venv", ".venv"),),
+            "every remedy that installs something",
+        )
+    reason = "All of this holds for this Python, and for no other."
+    if environment.kind == "conda":
+        reason += " Packages of conda and of pip can bring two OpenMP runtimes: use one of them."
+    return ok(summary, reason)
+
+
+def _torch(facts: Facts) -> Verdict:
+    machine, torch = facts.machine, facts.torch
+    if torch is not None:
+        return _imported_torch(facts, torch)
+    if facts.torch_state == "probing":
+        return pending(machine.torch or "no package metadata")
+    if facts.torch_state == "undecided":
+        named = f"torch {machine.torch}" if machine.torch else "torch"
+        return undecided(facts, named, facts.torch_error, "torch-installed")
+    if facts.torch_error == TORCH_MISSING and machine.torch is None:
+        remedy, commands = install_torch(facts, "Install it.")
+        return Verdict(
+            Status.FAIL, "not installed", _why_missing(machine), remedy, commands, "every run"
+        )
+    fact = facts.torch_import or ImportFact(
+        package="torch", imported=False, version=machine.torch, error=facts.torch_error
+    )
+    return broken_package(facts, fact, "every run")
+
+
+def _why_missing(machine: Machine) -> str:
+    if machine.mac:
+        plain = "PyTorch's indexes for CUDA have no wheels for macOS: leave --index-url out."
+        return f"{no_wheel(machine)} {plain}".strip()
+    return no_wheel(machine)
+
+
+def _imported_torch(facts: Facts, torch: TorchFacts) -> Verdict:
+    machine, version = facts.machine, torch.version
+    fact = facts.imported("torch")
+    if fact is not None and fact.shadows and machine.torch not in (None, version):
+        return Verdict(
+            Status.WARN,
+            f"{version} comes before the installed {machine.torch}: {fact.path}",
+            "Python takes the first torch on its path.",
+            *out_of_the_way(facts, fact),
+            affects="every run",
+        )
+    origin = wheel_origin(version, torch.cuda)
+    by = f", by {machine.torch_installer}" if machine.torch_installer else ""
+    tag = f"; tag {machine.torch_tag}" if machine.torch_tag else ""
+    imported = f"Imported in {torch.import_seconds:.1f} s{by}{tag}."
+    if (torch_release(version) or TORCH_FROM) < TORCH_FROM:
+        return _too_old(facts, version)
+    return ok(f"{version}, {origin}, {release(version)}", imported)
+
+
+def _too_old(facts: Facts, version: str) -> Verdict:
+    """A torch that our own metadata refuses; pip installs none such beside mpstui."""
+    least = ".".join(map(str, TORCH_FROM))
+    remedy, commands = install_torch(facts, "Install a newer one.", "--upgrade")
+    return Verdict(
+        Status.WARN,
+        f"{version} is older than what mpstui asks for, torch>={least}",
+        no_wheel(facts.machine) or "mpstui was not tried with it.",
+        remedy,
+        commands,
+        "every run",
+    )
+
+
+def _torchvision(facts: Facts) -> Verdict:
+    vision, fact = facts.machine.torchvision, facts.imported("torchvision")
+    torch = facts.torch.version if facts.torch else facts.machine.torch
+    if vision is None and (fact is None or not fact.imported):
+        return Verdict(
+            Status.WARN,
+            "not installed",
+            "The reference pipeline, the article's script as it stands, needs it.",
+            "Install it.",
+            (pip_install(facts.machine, "torchvision"),),
+        )
+    if vision and (misfit := mismatch(torch or "", vision, facts.machine.torchvision_requires)):
+        failed = fact is not None and fact.imported is False
+        return Verdict(
+            Status.FAIL if failed else Status.WARN,
+            misfit,
+            "By torchvision's own metadata."
+            if facts.machine.torchvision_requires
+            else "Torchvision's metadata does not say which torch it needs; its wheels' does.",
+            "Install the pair together.",
+            (pip_install(facts.machine, "torch", "torchvision", "--upgrade"),),
+            "the reference pipeline",
+        )
+    if fact is not None and _is_for_pillow(facts, fact):
+        return Verdict(
+            Status.FAIL,
+            "cannot be imported, since Pillow cannot",
+            "See Pillow.",
+            *afresh(Broken(facts, "pillow", fact.error)),
+            affects="the reference pipeline",
+        )
+    return _judged(facts, "torchvision", vision, "the reference pipeline, and MNIST's download")
+
+
+def _is_for_pillow(facts: Facts, fact: ImportFact) -> bool:
+    pillow = facts.imported("pillow")
+    if fact.imported is not False or pillow is None or pillow.imported:
+        return False
+    return whose(Broken(facts, "torchvision", fact.error)) == "pillow"
+
+
+def _numpy(facts: Facts) -> Verdict:
+    return _judged(facts, "numpy", None, "every run")
+
+
+def _pillow(facts: Facts) -> Verdict:
+    return _judged(facts, "pillow", None, "every run: samples are written as pictures")
+
+
+def _judged(facts: Facts, package: str, version: str | None, affects: str) -> Verdict:
+    """A package by what importing it showed."""
+    fact = facts.imported(package)
+    if fact is None and facts.torch is None:
+        if facts.torch_state == "probing":
+            return pending(version or "")
+        return unknown("was not imported, since torch could not be", facts.torch_error)
+    if fact is None:
+        return ok(version) if version else unknown("was not imported")
+    if fact.imported is None:
+        return undecided(facts, package, fact.error, f"{package}-installed")
+    if fact.imported is False:
+        return broken_package(facts, fact, affects)
+    if fact.shadows:
+        return ok(f"{fact.version}", f"Imported from {fact.path}.")
+    return ok(f"{fact.version}")
+
+
+CHECKS = (
+    Check("python", GROUP, "Python", Need.MACHINE, _python),
+    Check("torch-installed", GROUP, "torch", Need.MACHINE, _torch),
+    Check("torchvision-installed", GROUP, "torchvision", Need.MACHINE, _torchvision),
+    Check("numpy-installed", GROUP, "NumPy", Need.MACHINE, _numpy),
+    Check("pillow-installed", GROUP, "Pillow", Need.MACHINE, _pillow),
+)
+
+IMPORTED = tuple(check.id for check in CHECKS if check.id.endswith("-installed"))
+"""Checks that say what they can at once, and the rest once torch has answered."""

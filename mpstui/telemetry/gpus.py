@@ -1,0 +1,105 @@
+"""Which vendors' GPUs the system shows, without a driver and without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal, Protocol
+
+from mpstui.domain.surroundings import Gpus
+
+VENDORS = {"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"}
+"""PCI vendor ids. Source: the PCI ID Repository, pci.ids."""
+
+PCI = "/sys/bus/pci/devices"
+DISPLAY = "0x03"
+"""What a display controller's PCI class begins with (PCI Code and ID Assignment, class 03h)."""
+
+KFD = "/dev/kfd"
+"""The device file that ROCm computes through."""
+
+WSL_CUDA = "/usr/lib/wsl/lib/libcuda.so.1"
+"""Windows' NVIDIA driver puts it into WSL 2, where the PCI bus shows no vendor."""
+
+WINDOWS_DISPLAYS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
+"""Device setup class Display (Microsoft, System-Defined Device Setup Classes)."""
+
+
+class View(Protocol):
+    """What has to be asked; see :class:`mpstui.telemetry.surroundings.View`."""
+
+    system: str
+
+    def text(self, path: str) -> str | None:
+        """A system file's text."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file, readable or not."""
+
+    def names(self, folder: str) -> Sequence[str] | None:
+        """What a folder holds; None when it cannot be read."""
+
+    def may_use(self, path: str) -> bool:
+        """Whether this process may read and write a file."""
+
+    def registry(self, key: str, value: str) -> str | None:
+        """A text under HKEY_LOCAL_MACHINE."""
+
+
+def read_gpus(view: View) -> Gpus:
+    """The vendors, and the device files that computing goes through.
+
+    Args:
+        view: Where to read from.
+    """
+    if view.system == "Windows":
+        return _windows(view)
+    if view.system != "Linux":
+        return Gpus(reason="Metal tells which GPUs a Mac has")
+    seen = _linux(view)
+    return Gpus(
+        vendors=seen,
+        reason="" if seen is not None else "the system shows no PCI devices",
+        kfd=_kfd(view),
+        nvidia_files=view.exists("/dev/nvidiactl"),
+    )
+
+
+def _kfd(view: View) -> Literal["usable", "denied", "absent"]:
+    if not view.exists(KFD):
+        return "absent"
+    return "usable" if view.may_use(KFD) else "denied"
+
+
+def _linux(view: View) -> tuple[str, ...] | None:
+    if view.exists("/dev/dxg"):  # WSL 2: a GPU has Microsoft's id there
+        return ("NVIDIA",) if view.exists(WSL_CUDA) else None
+    if "nvidia,tegra" in (view.text("/proc/device-tree/compatible") or ""):
+        return ("NVIDIA",)  # a Jetson's GPU is on no PCI bus
+    devices = view.names(PCI)
+    if devices is None:
+        return None
+    displays = (
+        view.text(f"{PCI}/{device}/vendor") or ""
+        for device in devices
+        if (view.text(f"{PCI}/{device}/class") or "").startswith(DISPLAY)
+    )
+    return _vendors(displays)
+
+
+def _windows(view: View) -> Gpus:
+    found = []
+    for number in range(16):
+        key = rf"{WINDOWS_DISPLAYS}\{number:04}"
+        device = view.registry(key, "MatchingDeviceId")
+        if device is None:
+            break
+        found += re.findall(r"(?i)ven_([0-9a-f]{4})", device)
+    if not found:
+        return Gpus(reason="the registry names no display device")
+    return Gpus(vendors=_vendors(found))
+
+
+def _vendors(ids: Iterable[str]) -> tuple[str, ...]:
+    known = [VENDORS.get(each.strip().lower().removeprefix("0x")) for each in ids]
+    return tuple(sorted({vendor for vendor in known if vendor}))
