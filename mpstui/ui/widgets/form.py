@@ -18,13 +18,15 @@ from textual.widgets import Checkbox, Input, Label, Select, Static
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.domain.class_file import FORM, class_file
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config, make_config
-from mpstui.domain.devices import DeviceSpec, parse_devices
+from mpstui.domain.devices import DeviceSpec, fault_file, parse_devices
 from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import Facts
 from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag
 from mpstui.domain.shell import local_shell
 from mpstui.domain.workloads import WORKLOADS
-from mpstui.runs.class_file import WORKLOAD, read_file
+from mpstui.runs.class_file import FAULT, WORKLOAD
+from mpstui.runs.class_text import check_class
+from mpstui.runs.dataset import check_data
 
 DEVICES = "devices"
 OWN = "own"
@@ -182,10 +184,20 @@ class ConfigForm(Vertical):
         try:
             value = _value(field, shown)
             if field.name == "workload" and (own := class_file(value)) is not None:
-                read_file(WORKLOAD, own)
+                check_class(WORKLOAD, own)
+            if field.name == "data_dir":
+                self._check_data(value)
         except FieldError as error:
             return f"{error.problem}; {error.allowed}"
         return None
+
+    def _check_data(self, folder: str) -> None:
+        dataset, workload = self._read("dataset"), str(self._read("workload")).strip()
+        check_data(
+            msgspec.structs.replace(
+                self._shown, data_dir=folder, dataset=dataset, workload=workload
+            )
+        )
 
     def _device_problem(self) -> str | None:
         try:
@@ -193,6 +205,8 @@ class ConfigForm(Vertical):
             for spec in parse_devices(self._read(DEVICES)):
                 self._refuse(spec)
                 config.on(spec)
+                if (own := fault_file(spec.option("fault") or "")) is not None:
+                    check_class(FAULT, own)
         except FieldError as error:
             return f"{error.problem}; allowed: {error.allowed}"
         return None
