@@ -167,7 +167,7 @@ FIELDS: tuple[Field, ...] = (
     Choice(
         "calibrate",
         "Calibrate",
-        "measure the fastest way; off: plain loop",
+        "find the fastest way; off: plain loop",
         CALIBRATE,
         about="Before the first step, a few seconds go into measuring which way to do the same "
         "work is fastest here: memory layout, optimizer, threads. on remembers the answer for this "

@@ -40,7 +40,7 @@ def check_class(role: Role, named: ClassFile) -> None:
         FieldError: When the file cannot be read, is not Python, has no such class, or the class
             lacks a method.
     """
-    text, where = read_file(role, named), f"{role.label}{named.path}"
+    text, where = read_file(role, named), f"{role.label}{named.file.name}"
     try:
         module = _parse(text)
     except SyntaxError as error:

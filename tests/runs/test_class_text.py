@@ -28,13 +28,13 @@ def file(tmp_path: Path) -> Path:
 
 
 def problem(file: Path, text: str, name: str = "Net") -> tuple[str, str] | None:
-    """What is wrong, without the path, and what is allowed; None when nothing is."""
+    """What is wrong, and what is allowed; None when nothing is."""
     file.write_text(text)
     try:
         check_class(WORKLOAD, ClassFile(str(file), name))
     except FieldError as error:
         assert error.field == "workload"
-        return error.problem.replace(str(file), "nets.py"), error.allowed
+        return error.problem, error.allowed
     return None
 
 

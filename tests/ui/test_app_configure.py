@@ -12,7 +12,10 @@ from mpstui.runs.mnist_files import PARTS
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.settings import load_last
 from mpstui.ui.app import MpstuiApp
-from mpstui.ui.widgets.form import ConfigForm, command_line
+from mpstui.ui.form.command import command_line
+from mpstui.ui.widgets.form import ConfigForm
+from mpstui.ui.widgets.form.fold import Fold
+from mpstui.ui.widgets.form.form import FOLDED
 
 from tests.ui.conftest import LINUX  # isort: skip
 
@@ -26,7 +29,7 @@ async def open_form(app: MpstuiApp, pilot: Any) -> ConfigForm:
     await pilot.press("2")
     for _ in range(200):  # until the form is there and has looked at itself
         await pilot.pause()
-        if app.screen.query(ConfigForm) and app.screen.query("#plan").first(Static).content:
+        if app.screen.query(ConfigForm) and app.screen.query("#verdict").first(Static).content:
             break
     return app.screen.query_one(ConfigForm)
 
@@ -40,6 +43,9 @@ def shown(app: MpstuiApp, name: str) -> str:
 
 
 async def retype(app: MpstuiApp, pilot: Any, name: str, text: str) -> None:
+    if name in FOLDED:
+        app.screen.query_one(Fold).open = True
+        await pilot.pause()
     app.screen.query_one(f"#{name}", Input).focus()
     await pilot.press("home", "shift+end", "delete", *text)
     await pilot.pause()
@@ -160,11 +166,11 @@ async def test_an_own_workload_is_typed_checked_and_comes_back(
         assert app.screen.query_one("#start", Button).disabled
         path.write_text("class Nets: ...")
         await retype(app, pilot, "lr", "0.25")
-        assert "has no class Net; Nets" in note(app, "own")
+        assert "has no class Net; allowed: Nets" in note(app, "own")
         path.write_text(NET)
         await retype(app, pilot, "lr", "0.5")
-        assert note(app, "own") == "of your own file"
-        command = str(app.screen.query_one("#verdict", Static).content)
+        assert note(app, "own") == "a class of your own file"
+        command = str(app.screen.query_one("#command", Static).content)
         assert f"--workload '{path}:Net' --lr 0.5" in command
         await pilot.press("ctrl+r")
         await pilot.pause()

@@ -36,10 +36,15 @@ def why_not(facts: Facts | None) -> tuple[tuple[str, str], ...]:
 
 def ticked(text: str, device: str) -> bool:
     """Whether a list of specs names a device, with options or without."""
-    return any(_device(part) == _device(device) for part in _parts(text))
+    return bool(specs_on(text, device))
 
 
-def toggled(text: str, device: str, devices: Sequence[str]) -> str:
+def specs_on(text: str, device: str) -> str:
+    """The part of a list of specs that is about one device."""
+    return ",".join(part for part in _parts(text) if _device(part) == _device(device))
+
+
+def toggled(text: str, device: str, devices: Sequence[str], specs: str = "") -> str:
     """The list of specs with a device more, or with one less.
 
     Args:
@@ -47,6 +52,7 @@ def toggled(text: str, device: str, devices: Sequence[str]) -> str:
         device: The device to add or to take out.
         devices: All that are offered; an added one comes before those that follow it there, so
             that the CPU stays what the others are compared with.
+        specs: What to add for the device, as it stood there before; empty for the device alone.
     """
     parts = _parts(text)
     if ticked(text, device):
@@ -54,7 +60,7 @@ def toggled(text: str, device: str, devices: Sequence[str]) -> str:
     order = [_device(name) for name in devices]
     later = order[order.index(_device(device)) + 1 :]
     place = next((i for i, part in enumerate(parts) if _device(part) in later), len(parts))
-    return ",".join((*parts[:place], device, *parts[place:]))
+    return ",".join((*parts[:place], specs or device, *parts[place:]))
 
 
 def hint(facts: Facts | None, chosen: int) -> str:
@@ -67,7 +73,7 @@ def hint(facts: Facts | None, chosen: int) -> str:
     if asking(facts):
         return ASKING
     if chosen > 1:
-        return f"{chosen} runs side by side: same weights, same batches, same seed"
+        return f"{chosen} runs side by side: same weights, batches, seed"
     if len(offered(facts)) > 1:
         return "one run; a second device makes it a comparison"
     return "no accelerator here; add cpu@threads=1 for a comparison"

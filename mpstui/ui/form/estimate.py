@@ -11,6 +11,7 @@ from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.workloads import EPOCH_SAMPLES
 
+READING = "— looking through the runs made here …"
 UNKNOWN = "no run like it here yet; the first steps tell"
 TOGETHER = "runs that train together slow each other down; the first steps tell"
 
@@ -65,13 +66,18 @@ class Estimate(NamedTuple):
         return f"about {span(self.seconds)}: {parts}"
 
     @property
+    def verdict(self) -> str:
+        """The estimate with what it is of."""
+        return f"trains {self.line} (last run's pace)" if self.basis else self.line
+
+    @property
     def basis(self) -> tuple[str, ...]:
         """The run that each device's part rests on."""
         if self.together:
             return ()
         return tuple(
-            f"{pace.spec}: {pace.run.epoch_seconds:.3g} s an epoch in {pace.run.id}, "
-            f"{datetime.fromtimestamp(pace.run.at):%Y-%m-%d %H:%M}"
+            f"{pace.spec} {pace.run.epoch_seconds:.3g} s an epoch, "
+            f"{datetime.fromtimestamp(pace.run.at):%Y-%m-%d %H:%M}, {pace.run.id}"
             for pace in self.paces
             if pace.run is not None
         )
