@@ -88,8 +88,8 @@ def changed(entries: Entries, defaults: RunConfig) -> list[str]:
 
 def defaults_of(workload: str) -> RunConfig:
     """The defaults of a workload; all own classes have the same, also before one is typed."""
-    known = workload in WORKLOADS or class_file(workload) is not None
-    return default_config(workload if known else FORM)
+    valid = workload in WORKLOADS or class_file(workload) is not None
+    return default_config(workload if valid else FORM)
 
 
 def value_of(field: Field, entry: Any) -> Any:

@@ -70,8 +70,10 @@ def hint(facts: Facts | None, chosen: int) -> str:
         facts: What is known so far.
         chosen: How many devices are chosen.
     """
-    if asking(facts):
+    if facts is None or asking(facts):
         return ASKING
+    if facts.torch is None:
+        return refuse_reason(facts, "cpu", None) or ASKING
     if chosen > 1:
         return f"{chosen} runs side by side: same weights, batches, seed"
     if len(offered(facts)) > 1:

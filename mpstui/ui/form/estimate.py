@@ -27,6 +27,9 @@ class PastRun(NamedTuple):
     """Of training alone, for 60,000 samples."""
     at: float
     """When it ended, Unix time in seconds."""
+    besides: float | None = None
+    """Seconds that it took besides training, for start-up and evaluation; None where other runs
+    trained in between, or it did not come to its end."""
 
 
 class Pace(NamedTuple):
@@ -48,18 +51,18 @@ class Estimate(NamedTuple):
     @property
     def seconds(self) -> float | None:
         """Of all devices, one after the other; None unless all are known."""
-        known = [pace.seconds for pace in self.paces if pace.seconds is not None]
-        return sum(known) if len(known) == len(self.paces) else None
+        measured = [pace.seconds for pace in self.paces if pace.seconds is not None]
+        return sum(measured) if len(measured) == len(self.paces) else None
 
     @property
     def line(self) -> str:
         """The estimate in a line: ``about 4 min: 3 min on cpu, 40 s on mps``."""
         if self.together:
             return f"— {TOGETHER}"
-        known = [pace for pace in self.paces if pace.seconds is not None]
-        if not known:
+        measured = [pace for pace in self.paces if pace.seconds is not None]
+        if not measured:
             return f"— {UNKNOWN}"
-        parts = ", ".join(f"{span(pace.seconds or 0.0)} on {pace.spec}" for pace in known)
+        parts = ", ".join(f"{span(pace.seconds or 0.0)} on {pace.spec}" for pace in measured)
         if len(self.paces) == 1 or self.seconds is None:
             unknown = ", ".join(str(pace.spec) for pace in self.paces if pace.seconds is None)
             return f"about {parts}" + (f"; {unknown}: {UNKNOWN}" if unknown else "")
@@ -68,7 +71,9 @@ class Estimate(NamedTuple):
     @property
     def verdict(self) -> str:
         """The estimate with what it is of."""
-        return f"trains {self.line} (last run's pace)" if self.basis else self.line
+        if not self.basis:
+            return self.line
+        return f"trains {self.line} (last run's pace); start-up and evaluation are extra"
 
     @property
     def basis(self) -> tuple[str, ...]:
@@ -78,6 +83,7 @@ class Estimate(NamedTuple):
         return tuple(
             f"{pace.spec} {pace.run.epoch_seconds:.3g} s an epoch, "
             f"{datetime.fromtimestamp(pace.run.at):%Y-%m-%d %H:%M}, {pace.run.id}"
+            + _besides(pace.run)
             for pace in self.paces
             if pace.run is not None
         )
@@ -94,7 +100,11 @@ def past_run(config: RunConfig, summary: RunSummary) -> PastRun | None:
         seconds = EPOCH_SAMPLES / summary.samples_per_second.median
     else:
         return None
-    return PastRun(summary.run_id, config, summary.machine, seconds, at)
+    besides = None
+    if summary.mode == "alone" and summary.state == "finished" and summary.started_at is not None:
+        trained = seconds * summary.steps * summary.batch_size / EPOCH_SAMPLES
+        besides = max(at - summary.started_at - trained, 0.0)
+    return PastRun(summary.run_id, config, summary.machine, seconds, at, besides)
 
 
 def estimate(
@@ -131,6 +141,10 @@ def _work(config: RunConfig) -> tuple[object, ...]:
         *(config.batch_size, config.pipeline, config.precision, config.compile),
         config.calibrate == "off",
     )
+
+
+def _besides(run: PastRun) -> str:
+    return "" if run.besides is None else f", which took {span(run.besides)} more"
 
 
 def span(seconds: float) -> str:

@@ -52,7 +52,7 @@ class ConfigureScreen(MainScreen):
         }
         #bar { height: auto; padding: 0 1; }
         #start { min-width: 11; margin-right: 2; }
-        #said { width: 1fr; height: auto; }
+        #outcome { width: 1fr; height: auto; }
         #verdict { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #command { height: auto; max-height: 2; color: $foreground 75%; }
     }
@@ -74,7 +74,7 @@ class ConfigureScreen(MainScreen):
             yield FieldHelp()
         with Horizontal(id="bar"):
             yield Button("▶ Start ^r", id="start", variant="primary", compact=True)
-            with Vertical(id="said"):
+            with Vertical(id="outcome"):
                 yield Static(id="verdict")
                 yield Static(id="command")
 

@@ -175,7 +175,7 @@ async def test_while_torch_is_asked_it_says_so_and_nothing_jumps(make_app: MakeA
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await open_form(app, pilot)
-        known = app.facts
+        before = app.facts
         places = {row.id: row.region for row in app.screen.query("Row")}
         app.facts = Facts(machine=M2)
         await pilot.pause()
@@ -183,7 +183,7 @@ async def test_while_torch_is_asked_it_says_so_and_nothing_jumps(make_app: MakeA
         assert "asking torch" in str(note.content)
         assert tick(app, "mps").value
         assert not app.screen.query_one("#start", Button).disabled
-        app.facts = known
+        app.facts = before
         await pilot.pause()
         assert {row.id: row.region for row in app.screen.query("Row")} == places
 

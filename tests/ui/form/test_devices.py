@@ -68,6 +68,12 @@ def test_while_torch_is_asked_nothing_is_refused() -> None:
         assert hint(facts, 1) == ASKING
 
 
+def test_without_torch_the_hint_says_why() -> None:
+    broken = Facts(machine=LINUX, torch_state="failed", torch_error="torch raised an error")
+    assert hint(broken, 1) == "cpu: torch raised an error"
+    assert why_not(broken) == (("mps, cuda, xpu", "torch raised an error"),)
+
+
 def test_the_hint_names_the_comparison() -> None:
     assert hint(MAC, 2).startswith("2 runs side by side")
     assert "second device" in hint(MAC, 1)

@@ -159,6 +159,27 @@ def test_a_run_is_gone_by_when_it_was_timed_alone(
 
 
 @pytest.mark.parametrize(
+    ("changes", "besides"),
+    [
+        ({}, 30.0),
+        ({"started_at": NOON - 20}, 0.0),
+        ({"mode": "turns"}, None),
+        ({"state": "stopped"}, None),
+        ({"started_at": None}, None),
+    ],
+)
+def test_what_a_run_took_besides_training(changes: dict[str, Any], besides: float | None) -> None:
+    run = past_run(planned(), summary(steps=938, batch_size=64, **changes))
+    assert run is not None
+    assert run.besides == (None if besides is None else pytest.approx(besides, abs=0.1))
+
+
+def test_what_the_run_took_besides_stands_with_it() -> None:
+    (basis,) = of(planned(), "cpu", past()._replace(besides=16.2)).basis
+    assert basis.endswith("old, which took 16 s more")
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0.4, "under 1 s"),

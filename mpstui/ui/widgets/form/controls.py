@@ -53,6 +53,9 @@ class Choices(Select[str], inherit_bindings=False):
     """A list that opens below its value."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space,down,up", "show_overlay", show=False)]
+    DEFAULT_CSS = """
+    Choices:focus > SelectCurrent Static#label { text-style: bold reverse; }
+    """
 
 
 def control_of(field: Field, config: RunConfig) -> Widget:

@@ -51,7 +51,7 @@ def _plan(config: RunConfig, specs: Sequence[DeviceSpec], estimate: Estimate | N
     if estimate is not None and estimate.basis:
         lines.append("\nat the pace of the last run like it:")
         lines += [f"\n  {basis}" for basis in estimate.basis]
-        lines.append("\nStart-up and the evaluation after each epoch come on top.")
+        lines.append("\nStart-up and the evaluation after each epoch are extra.")
     several = len(specs) > 1
     steps = f"{config.total_steps:,} steps" if config.total_steps > 1 else "1 step"
     lines += [

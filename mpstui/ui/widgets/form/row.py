@@ -20,7 +20,7 @@ class Row(Vertical):
         height: auto;
         .line { height: auto; }
         Input, SelectCurrent { background: $foreground 10%; }
-        .input--placeholder { color: $foreground 75%; }
+        Input > .input--placeholder { color: $foreground 75%; }
         Label { width: 17; padding: 0 1; }
         &:focus-within Label { text-style: bold; }
         .note {
