@@ -1,4 +1,4 @@
-"""What is asked of a run, and the one table of fields that CLI, form and config.toml share."""
+"""What is asked of a run."""
 
 from __future__ import annotations
 
@@ -7,40 +7,11 @@ from typing import Any
 
 import msgspec
 
-from .devices import CALIBRATE, PIPELINES, PRECISIONS, DeviceSpec, parse_device
+from .devices import DeviceSpec, parse_device
 from .errors import FieldError
-from .fields import Choice, ChoiceOrClass, Field, Flag, Integer, Real, Text
-from .workloads import EPOCH_SAMPLES, WORKLOADS, WorkloadInfo, info_of
-
-MODES = ("turns", "together")
-ALARMS = ("continue", "pause", "stop")
-EARLIER_ALARMS = {"go on": "continue"}
-"""Choices of earlier versions, which their runs' configs hold."""
-DATASETS = ("auto", "mnist", "embedded")
-
-FIELDS: tuple[Field, ...] = (
-    ChoiceOrClass("workload", "Workload", "the model that is trained", tuple(WORKLOADS)),
-    Choice("dataset", "Dataset", "auto: the data folder's, else embedded", DATASETS),
-    Text("data_dir", "Data folder", "holds MNIST's four files"),
-    Integer("batch_size", "Batch size", "samples a training step", 1, EPOCH_SAMPLES),
-    Integer("test_batch_size", "Test batch size", "samples a test step", 1, EPOCH_SAMPLES),
-    Integer("epochs", "Epochs", "passes of 60,000 samples", 1, 100_000),
-    Integer("steps", "Steps", "stop after so many; empty: all", 1, 10**9, optional=True),
-    Real("lr", "Learning rate", "the optimizer's step size", 0.0, 1e6, above=True),
-    Real("gamma", "Gamma", "lr × gamma after each epoch", 0.0, 1.0, above=True),
-    Integer("seed", "Seed", "weights, batch order, draws", 0, 2**63 - 1),
-    Integer("log_interval", "Log interval", "steps between lines of the log", 1, 10**9),
-    Flag("dry_run", "Dry run", "one training and one test step"),
-    Flag("save_model", "Save model", "keep the weights in the run's folder"),
-    Choice("pipeline", "Pipeline", "reference: the article's DataLoader", PIPELINES),
-    Choice("precision", "Precision", "tf32: cuda only; bf16, fp16: autocast", PRECISIONS),
-    Flag("compile", "Compile", "torch.compile the model; slow to start"),
-    Choice("calibrate", "Calibrate", "measure the fastest way; off: plain loop", CALIBRATE),
-    Choice("mode", "Comparison", "together: at once, not for timing", MODES),
-    Choice("on_alarm", "On alarm", "when diverged or not finite", ALARMS, EARLIER_ALARMS),
-)
-
-BY_NAME = {field.name: field for field in FIELDS}
+from .field_table import BY_NAME as BY_NAME
+from .field_table import FIELDS as FIELDS
+from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

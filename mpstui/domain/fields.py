@@ -24,6 +24,9 @@ class Field:
     name: str
     label: str
     help: str
+    """A few words, for a line beside the field and for ``--help``."""
+    about: str = field(default="", kw_only=True)
+    """What it does and when to change it, in two or three sentences."""
 
     @property
     def allowed(self) -> str:

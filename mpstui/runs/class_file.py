@@ -7,7 +7,6 @@ it, since the file does.
 
 from __future__ import annotations
 
-import ast
 import sys
 import zlib
 from pathlib import Path
@@ -29,10 +28,14 @@ class Role(NamedTuple):
     """What stands before the path there."""
     kind: str
     """What its file has to hold, in words."""
+    methods: tuple[str, ...]
+    """The methods that the class has to have."""
 
 
-FAULT = Role("device", "fault=", "a class whose instances are context managers")
-WORKLOAD = Role("workload", "", "a class with the methods model and objective")
+FAULT = Role("device", "fault=", "a class with __enter__ and __exit__", ("__enter__", "__exit__"))
+WORKLOAD = Role(
+    "workload", "", "a class with the methods model and objective", ("model", "objective")
+)
 
 
 class Source(NamedTuple):
@@ -148,27 +151,3 @@ def raised(role: Role, path: Path, name: str, error: BaseException) -> FieldErro
     problem = f"{role.label}{path}{name}: {type(error).__name__}: {line}"
     allowed = "a file and a class that can be made without an error"
     return FieldError(role.field, problem, allowed)
-
-
-def defines(source: bytes, name: str, method: str) -> bool:
-    """Whether a class, or one of the same file that it inherits from, has a method of that name.
-
-    It is read off the text, for those who do not run it: what is inherited from elsewhere is not
-    seen. A text that is no Python defines nothing.
-    """
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
-    seen: set[str] = set()
-    wanted = [name]
-    while wanted:
-        node = classes.get(wanted.pop())
-        if node is None or node.name in seen:
-            continue
-        seen.add(node.name)
-        if any(isinstance(each, ast.FunctionDef) and each.name == method for each in node.body):
-            return True
-        wanted += [base.id for base in node.bases if isinstance(base, ast.Name)]
-    return False

@@ -17,7 +17,7 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.events import PreparationAdvanced
 
 from .child import environment, module_command
-from .class_file import defines
+from .class_text import defines
 from .log import LogWriter
 from .mnist_files import contents, locate
 from .paths import named_folder

@@ -40,6 +40,8 @@ ACTIONS = (
     Action("ctrl+r,f5", "start", "start", "Start the run as it is set up", "configure"),
     Action("ctrl+o", "cover", "mps?", "Will this workload run on MPS? Every op", "configure"),
     Action("ctrl+n", "defaults", "defaults", "Set the article's settings again", "configure"),
+    Action("ctrl+t", "fold", "all fields", "Show all fields, or the first five", "configure"),
+    Action("enter", "next_field", "next", "Go to the next field", "configure", False),
     Action(
         "escape", "leave_field", "leave field", "Leave the field: keys 1 to 4 work", "configure"
     ),

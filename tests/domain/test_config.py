@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from mpstui.domain.config import (
     BY_NAME,
-    DATASETS,
     FIELDS,
-    MODES,
     RunConfig,
     default_config,
     make_config,
 )
 from mpstui.domain.devices import PIPELINES, parse_device
 from mpstui.domain.errors import FieldError, LogError
+from mpstui.domain.field_table import DATASETS, MODES
 from mpstui.domain.fields import Choice, Flag, Integer, Real, Text
 from mpstui.domain.workloads import WORKLOADS
 from mpstui.runs.rundir import RunDir
@@ -136,6 +135,8 @@ def test_each_field_is_of_the_config_and_has_words() -> None:
         assert isinstance(field, (Choice, Flag, Integer, Real, Text))
         assert field.label
         assert field.help
+        assert 100 < len(field.about) < 400
+        assert field.about.endswith(".")
         assert field.allowed
 
 

@@ -20,7 +20,7 @@ from mpstui.engine.worker import Diary, train_run
 from mpstui.investigate.asking import new_folder
 from mpstui.investigate.request import Request
 from mpstui.runs import dataset
-from mpstui.runs.class_file import defines
+from mpstui.runs.class_text import defines
 from mpstui.runs.dataset import settle_dataset
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.resume import resume_run

@@ -8,14 +8,20 @@ import pytest
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from mpstui.domain.config import FIELDS, make_config
+from mpstui.runs.mnist_files import PARTS
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.settings import load_last
 from mpstui.ui.app import MpstuiApp
-from mpstui.ui.widgets.form import ConfigForm, command_line
+from mpstui.ui.form.command import command_line
+from mpstui.ui.widgets.form import ConfigForm
+from mpstui.ui.widgets.form.fold import Fold
+from mpstui.ui.widgets.form.form import FOLDED
 
 from tests.ui.conftest import LINUX  # isort: skip
 
 MakeApp = Callable[..., MpstuiApp]
+
+NET = "class Net:\n    def model(self): ...\n    def objective(self): ...\n"
 
 
 async def open_form(app: MpstuiApp, pilot: Any) -> ConfigForm:
@@ -23,7 +29,7 @@ async def open_form(app: MpstuiApp, pilot: Any) -> ConfigForm:
     await pilot.press("2")
     for _ in range(200):  # until the form is there and has looked at itself
         await pilot.pause()
-        if app.screen.query(ConfigForm) and app.screen.query("#plan").first(Static).content:
+        if app.screen.query(ConfigForm) and app.screen.query("#verdict").first(Static).content:
             break
     return app.screen.query_one(ConfigForm)
 
@@ -37,6 +43,9 @@ def shown(app: MpstuiApp, name: str) -> str:
 
 
 async def retype(app: MpstuiApp, pilot: Any, name: str, text: str) -> None:
+    if name in FOLDED:
+        app.screen.query_one(Fold).open = True
+        await pilot.pause()
     app.screen.query_one(f"#{name}", Input).focus()
     await pilot.press("home", "shift+end", "delete", *text)
     await pilot.pause()
@@ -93,6 +102,37 @@ async def test_a_device_that_is_not_there_is_refused_with_the_doctors_reason(
         assert "not in this torch build" in note(app, "devices")
 
 
+async def test_a_data_folder_is_looked_into_while_it_is_typed(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        await retype(app, pilot, "data_dir", str(tmp_path / "none"))
+        assert "does not exist" in note(app, "data_dir")
+        assert app.screen.query_one("#start", Button).disabled
+        await retype(app, pilot, "data_dir", str(tmp_path))
+        assert "notes.txt" in note(app, "data_dir")
+        for part in PARTS.values():
+            (tmp_path / part).touch()
+        await retype(app, pilot, "data_dir", str(tmp_path))
+        assert not app.screen.query_one("#start", Button).disabled
+        app.screen.query_one("#dataset", Select).value = "embedded"
+        await pilot.pause()
+        assert "reads no folder" in note(app, "data_dir")
+
+
+async def test_a_fault_of_a_file_is_looked_for_in_it(make_app: MakeApp, tmp_path: Path) -> None:
+    path = tmp_path / "faults.py"
+    path.write_text("class Off: ...")
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(app, pilot)
+        await retype(app, pilot, "devices", f"cpu@fault={path}:On")
+        assert "has no class On; allowed: Off" in note(app, "devices")
+
+
 async def test_a_new_workload_brings_its_defaults_but_keeps_what_was_typed(
     make_app: MakeApp,
 ) -> None:
@@ -124,15 +164,18 @@ async def test_an_own_workload_is_typed_checked_and_comes_back(
         await retype(app, pilot, "own", f"{path}:Net")
         assert "No such file" in note(app, "own")
         assert app.screen.query_one("#start", Button).disabled
-        path.write_text("class Net: ...")
+        path.write_text("class Nets: ...")
+        await retype(app, pilot, "lr", "0.25")
+        assert "has no class Net; allowed: Nets" in note(app, "own")
+        path.write_text(NET)
         await retype(app, pilot, "lr", "0.5")
-        assert note(app, "own") == "of your own file"
-        command = str(app.screen.query_one("#verdict", Static).content)
+        assert note(app, "own") == "a class of your own file"
+        command = str(app.screen.query_one("#command", Static).content)
         assert f"--workload '{path}:Net' --lr 0.5" in command
         await pilot.press("ctrl+r")
         await pilot.pause()
     (runs,) = started
-    assert runs[0].workload.read_text() == "class Net: ..."
+    assert runs[0].workload.read_text() == NET
     again = make_app()
     async with again.run_test(size=(120, 40)) as pilot:
         await open_form(again, pilot)

@@ -105,15 +105,22 @@ def test_doctor_with_a_faulty_op(snap_compare: Compare, make_app: MakeApp) -> No
     assert snap_compare(make_app(), terminal_size=MIDDLE, run_before=before)
 
 
-@pytest.mark.parametrize(("size", "theme"), [(SMALL, LIGHT), (MIDDLE, DARK)], ids=["80", "120"])
+@pytest.mark.parametrize(
+    ("size", "theme"), [(SMALL, LIGHT), (MIDDLE, DARK), (LARGE, LIGHT)], ids=["80", "120", "200"]
+)
 def test_configure(
     snap_compare: Compare, make_app: MakeApp, size: tuple[int, int], theme: str
 ) -> None:
     assert snap_compare(make_app(), terminal_size=size, run_before=shown("2", theme))
 
 
+def test_configure_with_all_fields(snap_compare: Compare, make_app: MakeApp) -> None:
+    before = shown("2", ANSI, "ctrl+t", "tab")
+    assert snap_compare(make_app(), terminal_size=MIDDLE, run_before=before)
+
+
 def test_configure_with_a_wrong_field(snap_compare: Compare, make_app: MakeApp) -> None:
-    keys = ("tab", "delete", "x")
+    keys = ("tab", "tab", "tab", "tab", "delete", "x")
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=shown("2", DARK, *keys))
 
 

@@ -1,77 +1,153 @@
-"""Configure: the settings of a run, each checked as it is typed."""
+"""Configure: the settings of a run, each checked as it is typed, and what they come to."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import DescendantBlur, DescendantFocus
 from textual.widgets import Button, Static
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.runs.settings import load_last, save_last
 from mpstui.ui.actions import bindings
+from mpstui.ui.form.check import OWN, label_of, sentence
+from mpstui.ui.form.command import command_line
+from mpstui.ui.form.estimate import READING, Estimate, PastRun, estimate
+from mpstui.ui.form.help import NO_FIELD, help_of
+from mpstui.ui.form.past_runs import PastRuns
 from mpstui.ui.widgets.form import ConfigForm
+from mpstui.ui.widgets.form.help import FieldHelp
+from mpstui.ui.widgets.form.plan import Plan
+from mpstui.ui.widgets.form.row import Row
 
 from .base import MainScreen
 
 
 class ConfigureScreen(MainScreen):
-    """The form, and what it comes to."""
+    """The form, the help of the field that has the focus, and what the form comes to."""
 
     MODE = "configure"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("configure")]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     DEFAULT_CSS = """
     ConfigureScreen {
-        #split { height: 1fr; }
-        #form-pane { width: 1fr; }
-        #plan-pane { width: 46; display: none; }
-        &.-wide #plan-pane { display: block; }
-        #bar { height: auto; max-height: 3; padding: 0 1; }
+        #split { height: 1fr; layout: vertical; }
+        #left { height: auto; max-height: 60%; }
+        #form-pane { height: auto; max-height: 100%; }
+        #plan-pane { display: none; height: 1fr; min-height: 8; }
+        #help-pane { height: 1fr; }
+        &.-wide {
+            Fold { margin-top: 1; }
+            #split { layout: horizontal; }
+            #left { width: 2fr; height: 1fr; max-height: 100%; }
+            #form-pane { max-height: 75%; }
+            #plan-pane { display: block; }
+            #help-pane { width: 1fr; padding: 0 2; }
+            #problem, #about, Fact { margin-bottom: 1; }
+        }
+        #bar { height: auto; padding: 0 1; }
         #start { min-width: 11; margin-right: 2; }
-        #verdict { width: 1fr; }
+        #outcome { width: 1fr; height: auto; }
+        #verdict { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        #command { height: auto; max-height: 2; color: $foreground 75%; }
     }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._past_runs: PastRuns | None = None
+        self._past: tuple[PastRun, ...] | None = None
+
     def body(self) -> ComposeResult:
-        """The form; at its right, with room, the plan; below, the button."""
-        with Horizontal(id="split"):
-            with VerticalScroll(id="form-pane", classes="pane", can_focus=False) as pane:
-                pane.border_title = "Run"
-                yield ConfigForm()
-            with VerticalScroll(id="plan-pane", classes="pane", can_focus=False) as plan:
-                plan.border_title = "What this comes to"
-                yield Static(id="plan")
+        """Form and plan, the help beside or below them, and the button."""
+        with Vertical(id="split"):
+            with Vertical(id="left"):
+                with VerticalScroll(id="form-pane", classes="pane", can_focus=False) as pane:
+                    pane.border_title = "Run"
+                    yield ConfigForm()
+                yield Plan()
+            yield FieldHelp()
         with Horizontal(id="bar"):
             yield Button("▶ Start ^r", id="start", variant="primary", compact=True)
-            yield Static(id="verdict")
+            with Vertical(id="outcome"):
+                yield Static(id="verdict")
+                yield Static(id="command")
 
     def on_mount(self) -> None:
         """Bring the last config back, and follow the facts."""
         super().on_mount()
+        self._past_runs = PastRuns(self.state.store)
         form = self.query_one(ConfigForm)
         try:
             last = load_last()
         except MpstuiError as error:
             last = None
-            self.notify(str(error), title=error.title, severity="warning")
+            self.notify(str(error), title=error.title, severity="warning", markup=False)
         if last is not None:
             form.fill(*last)
         self.watch(self.app, "facts", form.know)
 
-    def on_config_form_checked(self, event: ConfigForm.Checked) -> None:
+    def on_screen_resume(self) -> None:
+        """Runs may have ended since the screen was last looked at."""
+        self._read_past()
+
+    @work(thread=True, exclusive=True, group="past runs")
+    def _read_past(self) -> None:
+        if self._past_runs is not None:
+            past = self._past_runs.read()
+            if self.is_running:  # the app may be closing meanwhile
+                self.app.call_from_thread(self._take_past, past)
+
+    def _take_past(self, past: tuple[PastRun, ...]) -> None:
+        self._past = past
+        self.query_one(ConfigForm).look()
+
+    def on_config_form_checked(self) -> None:
         """Say what the form comes to, or what is wrong with it."""
-        verdict = self.query_one("#verdict", Static)
-        self.query_one("#start", Button).disabled = event.problem is not None
-        if event.problem is not None:
-            verdict.update(Content.styled(event.problem, "$text-error"))
-            self.query_one("#plan", Static).update(Content.styled("—", "$foreground-muted"))
+        config, specs, problems = self.query_one(ConfigForm).outcome
+        self.query_one("#start", Button).disabled = config is None
+        self._explain()
+        verdict, command = self.query_one("#verdict", Static), self.query_one("#command", Static)
+        span = self._estimate()
+        self.query_one(Plan).show(config, specs, span)
+        if config is None:
+            name, problem = next(iter(problems.items()), ("", None))
+            wrong = f"✗ {label_of(name)}: {sentence(problem)}" if problem else ""
+            verdict.update(Content.styled(wrong, "$text-error"))
+            command.update("— no command until every field is right")
             return
-        verdict.update(Content.styled(event.command, "$foreground-muted"))
-        self.query_one("#plan", Static).update(_plan(event))
+        verdict.update(Content(READING if span is None else span.verdict))
+        command.update(Content(command_line(config, specs)))
+
+    def _estimate(self) -> Estimate | None:
+        config, specs, _ = self.query_one(ConfigForm).outcome
+        if config is None or self._past is None or self.state.facts is None:
+            return None
+        return estimate(config, specs, self.state.facts.machine.name, self._past)
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Explain the field."""
+        self._explain()
+
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        """Explain no field, unless another one gets the focus."""
+        self.call_later(self._explain)
+
+    def _explain(self) -> None:
+        form, pane = self.query_one(ConfigForm), self.query_one(FieldHelp)
+        over = self.focused.ancestors_with_self if self.focused is not None else ()
+        row = next((widget for widget in over if isinstance(widget, Row)), None)
+        if row is None:
+            pane.show(NO_FIELD, None)
+            return
+        problem = form.outcome.problems.get("workload" if row.entry == OWN else row.entry)
+        help = help_of(row.entry, form.workload, self.state.facts)
+        pane.show(help, sentence(problem) if problem else None)
 
     def on_button_pressed(self) -> None:
         """The button."""
@@ -80,48 +156,38 @@ class ConfigureScreen(MainScreen):
     def action_start(self) -> None:
         """Start the run, and remember its config."""
         form = self.query_one(ConfigForm)
+        form.look()  # a file may have changed since
+        config, specs, problems = form.outcome
         try:
-            config, specs = form.request()
+            if config is None:
+                raise next(iter(problems.values()))
             self.state.start_runs(config, specs)
         except MpstuiError as error:
-            self.notify(str(error), title=error.title, severity="error")
+            self.notify(str(error), title=error.title, severity="error", markup=False)
             return
         save_last(config, specs)
 
     def action_defaults(self) -> None:
-        """Set the article's settings again."""
+        """Set the defaults again."""
         self.query_one(ConfigForm).set_defaults()
+
+    def action_fold(self) -> None:
+        """Open or fold the fields that a first run does not need."""
+        self.query_one(ConfigForm).toggle_fold()
+
+    def action_next_field(self) -> None:
+        """Go to the next field."""
+        self.focus_next()
 
     def action_cover(self) -> None:
         """Ask whether the workload of the form runs on MPS."""
-        try:
-            config, _ = self.query_one(ConfigForm).request()
-        except MpstuiError as error:
-            self.notify(str(error), title=error.title, severity="error")
+        config, _, problems = self.query_one(ConfigForm).outcome
+        if config is None:
+            error = next(iter(problems.values()))
+            self.notify(str(error), title=error.title, severity="error", markup=False)
             return
         self.state.show_coverage(config.workload)
 
     def action_leave_field(self) -> None:
         """Leave the field, so that single keys are the app's again."""
         self.set_focus(None)
-
-
-def _plan(event: ConfigForm.Checked) -> Content:
-    config = event.config
-    assert config is not None
-    lines: list[str | tuple[str, str]] = [
-        (config.info.title, "bold"),
-        f"\n\n{config.steps_per_epoch:,} steps an epoch of 60,000 samples",
-        f"\n{config.total_steps:,} steps in all, on each device",
-        f"\nloss: {config.info.loss_unit}",
-    ]
-    if len(event.specs) > 1:
-        how = {
-            "turns": "They take turns of two seconds, so that neither disturbs the other's clock.",
-            "together": "They train at once: good to look at, not for timing.",
-        }[config.mode]
-        lines.append(f"\n\n{len(event.specs)} runs with the same weights, batches and seed. {how}")
-    if any(spec.type == "mps" for spec in event.specs):
-        lines.append(("\n\n^o asks whether MPS has a kernel for every op.", "$foreground-muted"))
-    lines += [("\n\nThe same without the app\n", "bold"), (event.command, "$text-accent")]
-    return Content.assemble(*lines)

@@ -1,0 +1,1 @@
+"""What the Configure screen knows without drawing: checks, devices, estimate, command, help."""

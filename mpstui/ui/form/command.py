@@ -1,0 +1,35 @@
+"""The command that asks for the same as the form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mpstui.domain.config import BY_NAME, RunConfig, default_config
+from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.fields import Flag
+from mpstui.domain.shell import local_shell
+
+from .check import text_of
+
+
+def command_line(config: RunConfig, specs: Sequence[DeviceSpec]) -> str:
+    """The command that asks for the same as the form; defaults are left out."""
+    quote = local_shell().quote
+    devices = quote(",".join(str(spec) for spec in specs))
+    command = f"mpstui compare --devices {devices}"
+    if len(specs) == 1:
+        command = f"mpstui train --device {devices}"
+    defaults = default_config(config.workload)
+    for name, field in BY_NAME.items():
+        value = getattr(config, name)
+        needed = name == "workload" or value != getattr(defaults, name)
+        if not needed or (name == "mode" and len(specs) == 1):
+            continue
+        command += f" {flag_of(name)}"
+        command += "" if isinstance(field, Flag) else f" {quote(text_of(value))}"
+    return command
+
+
+def flag_of(name: str) -> str:
+    """The flag of a field on the command line."""
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,3 @@
+"""The form of a run's settings."""
+
+from .form import ConfigForm as ConfigForm

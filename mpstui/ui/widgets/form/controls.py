@@ -1,0 +1,90 @@
+"""The controls of a form: as wide as their values, and ``enter`` always goes to the next field."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Size
+from textual.widget import Widget
+from textual.widgets import Checkbox, Input, Select
+
+from mpstui.domain.config import RunConfig
+from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag, Integer
+from mpstui.ui.form.check import OWN, text_of
+
+NUMBER = 10
+"""Columns of a number's field."""
+LONGEST = 20
+"""Columns of the longest number's field: a seed has 19 digits."""
+TICK = 8
+"""Columns of a tick with its yes or no."""
+ARROW = 4
+"""Columns of a list beside its longest choice."""
+EMPTY = {"steps": "all", "data_dir": "none"}
+"""What an empty field stands for."""
+
+
+class Tick(Checkbox, inherit_bindings=False):
+    """A yes or no, ``[x]`` or ``[ ]``: told by its shape, not by its colour."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", show=False)]
+    DEFAULT_CSS = """
+    Tick {
+        width: auto; height: 1; padding: 0; border: none; background: transparent;
+        color: $foreground;
+        &.-textual-compact:focus {
+            border: none; text-style: bold reverse; background-tint: transparent;
+        }
+    }
+    """
+
+    def render(self) -> Content:
+        """The mark and the label."""
+        return Content.assemble("[x] " if self.value else "[ ] ", self.label)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """As wide as both."""
+        return 4 + self.label.cell_length
+
+
+class Choices(Select[str], inherit_bindings=False):
+    """A list that opens below its value."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("space,down,up", "show_overlay", show=False)]
+    DEFAULT_CSS = """
+    Choices:focus > SelectCurrent Static#label { text-style: bold reverse; }
+    """
+
+
+def control_of(field: Field, config: RunConfig) -> Widget:
+    """A control for a field, which shows a config's value."""
+    value = getattr(config, field.name)
+    if isinstance(field, Choice):
+        options = [(choice, choice) for choice in field.choices]
+        if isinstance(field, ChoiceOrClass):
+            options.append(("own class", OWN))
+        choices = Choices(options, value=value, allow_blank=False, id=field.name, compact=True)
+        choices.styles.width = max(len(label) for label, _ in options) + ARROW
+        return choices
+    if isinstance(field, Flag):
+        tick = Tick(yes_no(value), value, id=field.name, compact=True)
+        tick.styles.width = TICK
+        return tick
+    empty = EMPTY.get(field.name, "")
+    typed = Input(text_of(value), placeholder=empty, id=field.name, compact=True)
+    if not is_long(field):
+        digits = len(str(field.high)) + 1 if isinstance(field, Integer) else NUMBER
+        typed.styles.width = min(max(digits, NUMBER), LONGEST)
+    return typed
+
+
+def is_long(field: Field) -> bool:
+    """Whether a field holds a path, which takes a line of its own."""
+    return field.name == "data_dir"
+
+
+def yes_no(value: Any) -> str:
+    """A tick in a word."""
+    return "yes" if value else "no"

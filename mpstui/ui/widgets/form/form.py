@@ -1,0 +1,203 @@
+"""The form: five fields that a first run needs, the others folded, all checked as they change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Checkbox, Input, Select
+
+from mpstui.domain.class_file import FORM
+from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config
+from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.facts import Facts
+from mpstui.domain.fields import Field
+from mpstui.domain.workloads import WORKLOADS
+from mpstui.ui.form.check import (
+    DEVICES,
+    LABELS,
+    OWN,
+    Outcome,
+    changed,
+    check,
+    defaults_of,
+    sentence,
+    text_of,
+)
+from mpstui.ui.form.devices import hint
+
+from .controls import control_of, is_long, yes_no
+from .devices import DevicePicker
+from .fold import Fold
+from .row import Row
+
+BASIC = ("workload", DEVICES, "batch_size", "epochs", "steps")
+"""What somebody who is new here sets; the rest is folded."""
+FOLDED = tuple(field.name for field in FIELDS if field.name not in BASIC)
+PER_WORKLOAD = ("batch_size", "test_batch_size", "epochs", "lr", "gamma", "log_interval")
+"""Fields whose default depends on the workload."""
+
+
+class ConfigForm(Vertical):
+    """All fields. ``Checked`` tells, after each change, what the form comes to."""
+
+    DEFAULT_CSS = """
+    ConfigForm {
+        height: auto;
+        #folded { height: auto; display: none; }
+        &.-open #folded { display: block; }
+    }
+    """
+
+    @dataclass
+    class Checked(Message):
+        """The form was looked at."""
+
+        outcome: Outcome
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._facts: Facts | None = None
+        self._shown = default_config()
+        self._devices_chosen = False
+        self.outcome = Outcome(None, (), {})
+
+    def compose(self) -> ComposeResult:
+        """The five, the fold, the others."""
+        for name in BASIC:
+            if name == DEVICES:
+                yield DevicePicker()
+                continue
+            yield self._row(BY_NAME[name])
+            if name == "workload":
+                own = Input(placeholder=FORM, id=OWN, compact=True)
+                row = Row(OWN, LABELS[OWN], own, "a class of your own file", long=True)
+                row.display = False  # until it is chosen
+                yield row
+        yield Fold(len(FOLDED))
+        with Vertical(id="folded"):
+            for name in FOLDED:
+                yield self._row(BY_NAME[name])
+
+    @property
+    def workload(self) -> str:
+        """The one that is chosen, right or wrong."""
+        return str(self._read("workload"))
+
+    @property
+    def chosen(self) -> str:
+        """The list of specs, as it is typed."""
+        return str(self._read(DEVICES))
+
+    def know(self, facts: Facts | None) -> None:
+        """Take in what the doctor knows: devices, and why one is not to be had."""
+        self._facts = facts
+        self.query_one(DevicePicker).offer(facts)
+        if facts is not None and facts.torch is not None and not self._devices_chosen:
+            self._write(DEVICES, ",".join(facts.default_devices()))
+        self.look()
+
+    def fill(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
+        """Show a config."""
+        self._devices_chosen = True
+        self._write(DEVICES, ",".join(str(spec) for spec in specs))
+        self._show(config)
+
+    def set_defaults(self) -> None:
+        """Show the defaults of the workload that is chosen."""
+        self._devices_chosen = False
+        self._show(defaults_of(self.workload))
+        self.know(self._facts)
+
+    def toggle_fold(self) -> None:
+        """Open or fold what a first run does not need."""
+        self.query_one(Fold).action_fold()
+
+    def look(self) -> None:
+        """Look at every entry, say beside it what is wrong, and tell what the whole comes to."""
+        entries = {name: self._read(name) for name in (*BY_NAME, DEVICES)}
+        self.outcome = outcome = check(entries, self._facts)
+        own = self.query_one("#workload", Select).value == OWN
+        self.query_one(f"#row-{OWN}", Row).display = own
+        for name in entries:
+            problem = outcome.problems.get(name)
+            row = OWN if own and name == "workload" else name
+            beside = hint(self._facts, len(outcome.specs)) if name == DEVICES else ""
+            self.query_one(f"#row-{row}", Row).say(sentence(problem) if problem else None, beside)
+        self.query_one(DevicePicker).follow()
+        fold = self.query_one(Fold)
+        differing = changed(entries, defaults_of(self.workload))
+        fold.changed = tuple(BY_NAME[name].label for name in differing if name in FOLDED)
+        if any(name in outcome.problems for name in FOLDED):
+            fold.open = True  # so that it is seen
+        self.post_message(self.Checked(outcome))
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    @on(Checkbox.Changed)
+    def _changed(self, event: Input.Changed | Select.Changed | Checkbox.Changed) -> None:
+        event.stop()
+        if isinstance(event, Checkbox.Changed):
+            event.checkbox.label = yes_no(event.value)
+        if event.control.id in ("workload", OWN):
+            self._follow_workload()
+        if event.control.id == DEVICES and self.query_one(DevicePicker).has_focus_within:
+            self._devices_chosen = True
+        self.look()
+
+    @on(Input.Submitted)
+    def _next(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.focus_next()
+
+    @on(Fold.Toggled)
+    def _folded(self, event: Fold.Toggled) -> None:
+        event.stop()
+        if not event.open and self.query_one("#folded").has_focus_within:
+            self.query_one(Fold).focus()
+        self.set_class(event.open, "-open")
+
+    def _follow_workload(self) -> None:
+        """Defaults of the old workload that still stand become those of the new one."""
+        if self.workload == self._shown.workload:
+            return
+        old, new = default_config(self._shown.workload), defaults_of(self.workload)
+        for name in PER_WORKLOAD:
+            if self._read(name) == text_of(getattr(old, name)):
+                self._write(name, getattr(new, name))
+        self._shown = new
+
+    def _show(self, config: RunConfig) -> None:
+        typed = self.query_one(f"#{OWN}", Input).value
+        self._shown = config
+        for name in BY_NAME:
+            self._write(name, getattr(config, name))
+        if config.workload == FORM:  # the defaults of what is not typed yet
+            self.query_one(f"#{OWN}", Input).value = typed
+        self.look()
+
+    def _read(self, name: str) -> Any:
+        control = self.query_one(f"#{name}")
+        assert isinstance(control, (Input, Select, Checkbox))
+        if name == "workload" and control.value == OWN:
+            return self.query_one(f"#{OWN}", Input).value
+        return control.value
+
+    def _write(self, name: str, value: Any) -> None:
+        control = self.query_one(f"#{name}")
+        if name == "workload" and value not in WORKLOADS:
+            self.query_one(f"#{OWN}", Input).value = value
+            value = OWN
+        if isinstance(control, Input):
+            control.value = text_of(value)
+        elif isinstance(control, (Select, Checkbox)):
+            control.value = value
+
+    def _row(self, field: Field) -> Row:
+        control = control_of(field, self._shown)
+        return Row(field.name, field.label, control, field.help, long=is_long(field))
