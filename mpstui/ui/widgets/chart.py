@@ -123,7 +123,7 @@ class Chart(Widget):
             self._readout = readout
             said = (f"  {readout}", "bold $text") if readout else ""
             self.border_title = Content.assemble(self._caption, said)
-        if figure == self._figure:
+        elif figure == self._figure:
             return
         self._figure = figure
         before = self._strips
@@ -132,9 +132,9 @@ class Chart(Widget):
         if not before or len(before) != len(self._strips):
             self.refresh()
             return
-        top, width = int(self._has_title_row), self.size.width
         rows = enumerate(zip(before, self._strips, strict=True))
-        others = [Region(0, top + y, width, 1) for y, (old, new) in rows if old != new]
+        # Regions count from the content's first row: Textual adds the title's itself.
+        others = [Region(0, y, self.size.width, 1) for y, (old, new) in rows if old != new]
         if others:
             self.refresh(*others)
 
