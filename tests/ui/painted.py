@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import App
 from textual.strip import Strip
+from textual.widget import Widget
 from textual.widgets import DataTable
 
 from mpstui.ui.widgets.chart import Chart
@@ -17,7 +18,7 @@ def rows(app: App[None]) -> list[Strip]:
 
 def repainted(app: App[None]) -> list[Strip]:
     """The screen's rows when nothing that was painted before is used again."""
-    for widget in (app.screen, *app.screen.walk_children()):
+    for widget in (app.screen, *app.screen.walk_children(Widget)):
         widget._layout_cache.clear()
         widget._set_dirty()
         if isinstance(widget, (Chart, Picture)):

@@ -99,7 +99,7 @@ async def test_the_crosshair_shows_the_same_step_in_every_chart(
         for panel in app.screen.query(RunPanel):
             for name in ("#loss", "#throughput"):
                 chart = panel.charts.query_one(name, Chart)
-                assert f"at step {cursor:,.0f}" in chart._readout
+                assert f"at step {cursor:,.0f}" in chart.readout
                 assert chart._figure is not None
                 assert cursor in [mark.x for mark in chart._figure.marks]
         await press(pilot, "c")
@@ -177,7 +177,7 @@ async def test_a_run_that_left_the_course_shows_it_on_its_panel_and_in_the_gap(
         assert "off cpu's course by step 420" in str(panel.border_subtitle)
         gap = app.screen.query_one(GapStrip)
         assert gap.display
-        assert "diverged at step 420" in gap._readout
+        assert "diverged at step 420" in gap.readout
 
 
 async def test_runs_on_one_course_have_a_gap_within_bounds(
@@ -188,7 +188,7 @@ async def test_runs_on_one_course_have_a_gap_within_bounds(
     async with app.run_test(size=(160, 50)) as pilot:
         await show(app, pilot)
         await press(pilot)
-        assert "within bounds" in app.screen.query_one(GapStrip)._readout
+        assert "within bounds" in app.screen.query_one(GapStrip).readout
         assert not any(panel.has_class("-diverged") for panel in app.screen.query(RunPanel))
 
 

@@ -190,9 +190,12 @@ FIGURES = st.builds(
     MARKS.map(tuple),
     log_y=st.booleans(),
 )
+READOUTS = st.sampled_from(
+    [(), (("0.5", "series-1"), (" at step 3", "label")), (("nan", "series-2"), (" at 4", "label"))]
+)
 CHANGES = st.lists(
     st.one_of(
-        st.tuples(st.none() | FIGURES, st.sampled_from(["", "0.5 at step 3", "nan at step 4"])),
+        st.tuples(st.none() | FIGURES, READOUTS),
         st.tuples(st.integers(8, 40), st.integers(1, 16)),
         st.sampled_from(["textual-dark", "textual-light"]),
     ),
@@ -213,7 +216,7 @@ async def test_what_is_painted_equals_a_full_repaint(turns: list[list[Any]]) -> 
                 match change:
                     case (int(width), int(height)):
                         chart.styles.width, chart.styles.height = width, height
-                    case (figure, str(readout)):
+                    case (figure, tuple(readout)):
                         chart.show(figure, readout)
                     case theme:
                         app.theme = theme

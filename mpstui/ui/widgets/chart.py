@@ -12,9 +12,10 @@ from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
+from textual.style import Style as VisualStyle
 from textual.widget import Widget
 
-from mpstui.ui.plotting import LABEL_WIDTH, Figure, draw
+from mpstui.ui.plotting import LABEL_WIDTH, Figure, Run, draw
 
 GUTTER = LABEL_WIDTH + 1
 """Cells left of the plot: labels and axis."""
@@ -89,7 +90,7 @@ class Chart(Widget):
         self._strips: list[Strip] = []
         self._styles: dict[str, Style] = {}
         """Of the theme, by name; empty when they have to be looked up again."""
-        self._readout = ""
+        self._readout: tuple[Run, ...] = ()
         self.border_title = Content(self._caption)
 
     class Pointed(Message):
@@ -109,7 +110,7 @@ class Chart(Widget):
             self.share = share
             """Where, as a share of the x axis, 0 to 1."""
 
-    def show(self, figure: Figure | None, readout: str = "") -> None:
+    def show(self, figure: Figure | None, readout: tuple[Run, ...] = ()) -> None:
         """Show a figure, or with None that there is nothing yet.
 
         What was on screen is drawn at once, to learn which rows are others now; the rest when it
@@ -117,12 +118,11 @@ class Chart(Widget):
 
         Args:
             figure: What to show.
-            readout: The values under the crosshair, beside the title.
+            readout: The values under the crosshair, beside the title; styles as in a figure.
         """
         if readout != self._readout:
             self._readout = readout
-            said = (f"  {readout}", "bold $text") if readout else ""
-            self.border_title = Content.assemble(self._caption, said)
+            self._entitle()
         elif figure == self._figure:
             return
         self._figure = figure
@@ -137,6 +137,19 @@ class Chart(Widget):
         others = [Region(0, y, self.size.width, 1) for y, (old, new) in rows if old != new]
         if others:
             self.refresh(*others)
+
+    @property
+    def readout(self) -> str:
+        """The values beside the title, without their colours."""
+        return "".join(text for text, _ in self._readout)
+
+    def colour(self, style: str) -> VisualStyle:
+        """How a style of a figure looks in the theme; the empty name is ordinary text."""
+        return self.get_visual_style(*([f"chart--{style}"] if style else []))
+
+    def _entitle(self) -> None:
+        words = [(text, self.colour(style)) for text, style in self._readout]
+        self.border_title = Content.assemble(self._caption, "  " if words else "", *words)
 
     def on_click(self, event: Click) -> None:
         """Tell where."""
@@ -176,6 +189,8 @@ class Chart(Widget):
         self._drawn = None
         self._styles = {}
         super().notify_style_update()
+        if self._readout:
+            self._entitle()
 
     @property
     def _has_title_row(self) -> bool:
@@ -198,10 +213,18 @@ class Chart(Widget):
             return strips
         figure = self._figure
         if not self._has_title_row:
-            fits = len(self._caption) < width * 2 // 3
-            said = f"{self._title} {self._readout}" if self._readout else self._caption
-            figure = replace(figure, caption=said if fits else self._title)
+            figure = replace(figure, caption=self._words_in(width - GUTTER - 3))
         return [
             Strip([Segment(text, styles[style]) for text, style in row], width)
             for row in draw(figure, width, height)
         ]
+
+    def _words_in(self, width: int) -> tuple[Run, ...]:
+        """Title and readout, or of both what fits into so many cells: the readout comes first."""
+        title = (self._title, "label")
+        choices: list[tuple[Run, ...]] = [((self._caption, "label"),), (title,)]
+        if self._readout:
+            values = self._readout[:-1]  # without the place, which other charts say too
+            choices = [(title, (" ", ""), *self._readout), self._readout, values, (title,)]
+        fitting = (words for words in choices if sum(len(text) for text, _ in words) <= width)
+        return next(fitting, ())

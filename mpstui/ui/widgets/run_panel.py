@@ -131,7 +131,8 @@ class RunPanel(Vertical):
     @property
     def subject(self) -> Subject:
         """The run, as charts take it."""
-        return Subject(self._view.history, self._view.config.batch_size, self._series)
+        config = self._view.config
+        return Subject(self._view.history, config.batch_size, self._series, config.device)
 
 
 def _status(history: RunHistory) -> Content:
