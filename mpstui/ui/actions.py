@@ -92,6 +92,9 @@ ACTIONS = (
     Action("q,ctrl+q", "app.leave", "quit", "Quit; runs can go on without the app"),
 )
 
+ALWAYS = ("app.help", "app.leave")
+"""Actions that every footer shows, whatever its width."""
+
 
 def bindings(where: str) -> list[Binding]:
     """The bindings of the app, or of a screen."""

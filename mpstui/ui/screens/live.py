@@ -29,9 +29,6 @@ EMPTY = "No run yet.  Press  n  to set one up, or start one with  mpstui train."
 FIT_SECONDS = 0.25
 """How often it is looked whether charts still have the size that they were drawn for."""
 
-WHOLE_FOOTER = 150
-"""Cells from which on the keys have room to breathe."""
-
 
 class LiveScreen(MainScreen):
     """Follows the app's session."""
@@ -103,10 +100,6 @@ class LiveScreen(MainScreen):
         """Show at once what happened while another screen was up."""
         self._drawn = ()
         self.call_after_refresh(self.sync)
-
-    def on_resize(self) -> None:
-        """Give the keys the room there is."""
-        self.query_one(Footer).compact = self.size.width < WHOLE_FOOTER
 
     async def sync(self) -> None:
         """Show what the session has read."""
