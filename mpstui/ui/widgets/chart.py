@@ -110,6 +110,14 @@ class Chart(Widget):
             self.share = share
             """Where, as a share of the x axis, 0 to 1."""
 
+    class Enlarged(Message):
+        """A person clicked twice into a chart."""
+
+        def __init__(self, chart: str) -> None:
+            super().__init__()
+            self.chart = chart
+            """Its title."""
+
     def show(self, figure: Figure | None, readout: tuple[Run, ...] = ()) -> None:
         """Show a figure, or with None that there is nothing yet.
 
@@ -152,7 +160,10 @@ class Chart(Widget):
         self.border_title = Content.assemble(self._caption, "  " if words else "", *words)
 
     def on_click(self, event: Click) -> None:
-        """Tell where."""
+        """Tell where; a second click asks for the whole screen."""
+        if event.chain == 2:
+            self.post_message(self.Enlarged(self._title))
+            return
         self.post_message(self.Pointed(self._share(event.x)))
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:

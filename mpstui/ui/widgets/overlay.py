@@ -46,7 +46,7 @@ class Overlay(Vertical):
 
     def on_mount(self) -> None:
         """Name the colours."""
-        self.border_title = "All runs"
+        self.border_title = "All runs" if len(self._session.views) > 1 else "The run"
         self._name_colours()
 
     def notify_style_update(self) -> None:
