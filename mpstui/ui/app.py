@@ -42,6 +42,7 @@ from mpstui.runs.store import RunStore
 
 from .actions import ACTIONS, bindings
 from .bell import Bell
+from .contrast import readable
 from .governor import Governor
 
 if TYPE_CHECKING:
@@ -166,6 +167,11 @@ class MpstuiApp(App[None]):
         self.store = RunStore(runs_dir or default_runs_dir())
         self.session: Session | None = None
         """The runs on screen; None until one was started or looked up."""
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's variables, with text that can be read on its grounds."""
+        self.theme_variables = readable(super().get_css_variables())
+        return self.theme_variables
 
     def on_mount(self) -> None:
         """Probe, and begin to follow."""

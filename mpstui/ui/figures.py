@@ -161,13 +161,12 @@ def figure(
     whole, y = limits
     start, end = state.shown(whole)
     lines: list[Line] = []
-    marks: list[Mark] = []
+    # The crosshair first: where it stands on an alarm, the alarm's sign lies above it.
+    marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
     for subject in subjects:
         lines += _lines(subject, chart, state, (start, end), columns)
         if chart == "loss":
             marks += _marks(subject, state)
-    if state.cursor is not None:
-        marks.append(Mark(state.cursor, "label", "┃"))
     log = state.log_y == "on" or (
         state.log_y == "auto" and chart == "loss" and y is not None and is_steep(y)
     )

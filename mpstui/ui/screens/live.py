@@ -68,9 +68,11 @@ class LiveScreen(LiveCharts):
         &.-empty { #panels, #together, #outcome, SystemStrip, Log { display: none; } }
         &.-empty #empty { display: block; }
         FooterKey.-calls {
-            background: $error;
+            background: $error-darken-1;
             color: $text;
-            .footer-key--key, .footer-key--description { background: $error; color: $text; }
+            .footer-key--key, .footer-key--description {
+                background: $error-darken-1; color: $text;
+            }
         }
     }
     """

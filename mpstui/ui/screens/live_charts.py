@@ -17,6 +17,8 @@ from mpstui.ui.widgets.run_panel import RunPanel
 
 from .base import MainScreen
 
+WAY_BACK = "z all charts · ↑ ↓ another chart"
+
 
 class LiveCharts(MainScreen):
     """Draws the session's runs, and looks at them as a person chooses."""
@@ -71,7 +73,8 @@ class LiveCharts(MainScreen):
         if view.enlarged:
             view = replace(view, charts=(view.enlarged,))
         ys = {name: y_limits(subjects, name, view) for name in view.charts}
-        if self._as_one:
+        if self._as_one and self._overlay is not None:
+            self._overlay.border_subtitle = WAY_BACK if self._view.enlarged else ""
             columns[0].draw(subjects, view, whole, ys)
         else:
             for charts, subject in zip(columns, subjects, strict=True):

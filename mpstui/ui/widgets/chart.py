@@ -51,7 +51,7 @@ class Chart(Widget):
         .chart--series-4 { color: $text-error; }
         .chart--series-5 { color: $foreground; }
         .chart--series-6 { color: $text-secondary; }
-        .chart--faint { color: $foreground 35%; }
+        .chart--faint { color: $foreground-muted; }
         .chart--axis { color: $foreground 35%; }
         .chart--label { color: $foreground-muted; }
         .chart--mark { color: $text-error; text-style: bold; }
@@ -201,7 +201,7 @@ class Chart(Widget):
         self._styles = {}
         super().notify_style_update()
         if self._readout:
-            self._entitle()
+            self.call_later(self._entitle)  # the named styles are new only after this
 
     @property
     def _has_title_row(self) -> bool:

@@ -53,7 +53,7 @@ class Overlay(Vertical):
         """Colours may be others now."""
         super().notify_style_update()
         if self.is_mounted:
-            self._name_colours()
+            self.call_later(self._name_colours)  # the named styles are new only after this
 
     def _name_colours(self) -> None:
         loss = self.charts.of("loss")
@@ -81,7 +81,7 @@ class GapStrip(Chart):
     ) -> None:
         """Show the gaps, on a log axis, with the bound that raises the alarm."""
         lines: list[Line] = []
-        marks: list[Mark] = []
+        marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
         readout: list[Run] = []
         start, end = state.shown(whole)
         compared = zip(subjects[1:], session.gaps, session.courses, strict=True)
@@ -102,8 +102,6 @@ class GapStrip(Chart):
             self.show(None)
             return
         bound = Line((start, end), (OFF_COURSE, OFF_COURSE), "faint")
-        if state.cursor is not None:
-            marks.append(Mark(state.cursor, "label", "┃"))
         drawn = Figure(
             lines=(bound, *lines),
             marks=tuple(marks),
