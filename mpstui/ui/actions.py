@@ -128,7 +128,11 @@ def bindings(where: str) -> list[Binding]:
 
 def key_name(action: Action) -> str:
     """The first key as a person calls it."""
-    first = action.keys.split(",")[0]
+    return called(action.keys.split(",")[0])
+
+
+def called(key: str) -> str:
+    """Textual's name of a key as a person calls it."""
     return {"question_mark": "?", "escape": "esc", "slash": "/", "plus": "+", "minus": "-"}.get(
-        first, first.replace("ctrl+", "^")
+        key, key.replace("ctrl+", "^")
     )

@@ -7,8 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from mpstui.ui.app import MpstuiApp
+from mpstui.ui.screens.help import HelpScreen
 from mpstui.ui.widgets.footer import KeyFooter
 
 MakeApp = Callable[..., MpstuiApp]
@@ -47,6 +49,19 @@ async def test_help_and_quit_stand_at_the_right_end(
         assert all(a.right <= b.x for a, b in pairwise(regions))
         assert regions[-1].right <= width
         assert not ("…" in line and "palette" in line)  # it goes first
+
+
+async def test_while_a_field_takes_letters_the_other_keys_stand_there(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 30)) as pilot:
+        await shown(app, pilot, "2")
+        app.screen.query(Input).first().focus()
+        await pilot.pause()
+        line = " ".join((await shown(app, pilot, "end")).split())
+        assert "f1 help ^q quit" in line
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
 
 
 async def test_it_follows_the_width(make_app: MakeApp) -> None:

@@ -10,7 +10,7 @@ from textual.events import Resize
 from textual.widgets import Footer, Static
 from textual.widgets._footer import FooterKey  # not exported; its actions tell keys apart
 
-from mpstui.ui.actions import ALWAYS
+from mpstui.ui.actions import ALWAYS, called
 
 PADDING = {False: 3, True: 2}
 """Cells of a key beside its name and its label, by whether the footer is compact."""
@@ -37,7 +37,11 @@ class KeyFooter(Footer):
     def compose(self) -> ComposeResult:
         """As many keys as there is room for, then those that always stay."""
         keys = [key for key in super().compose() if isinstance(key, FooterKey)]
-        always = [key for key in keys if key.action in ALWAYS]
+        always = [
+            key
+            for action in ALWAYS
+            for key in [key for key in keys if key.action == action] or self._others(action)
+        ]
         palette = [key for key in keys if key.has_class("-command-palette")]
         others = [key for key in keys if key not in always and key not in palette]
         width = self.size.width
@@ -52,6 +56,16 @@ class KeyFooter(Footer):
             yield Static("…", id="more")
         with Horizontal(id="always"):
             yield from (*always, *palette)
+
+    def _others(self, action: str) -> list[FooterKey]:
+        """Another key of an action, while a field takes the first one as text; or none."""
+        return [
+            FooterKey(
+                binding.key, called(binding.key), binding.description, action, tooltip=tooltip
+            ).data_bind(compact=Footer.compact)
+            for _, binding, enabled, tooltip in self.screen.active_bindings.values()
+            if binding.action == action and enabled
+        ][:1]
 
     def on_resize(self, event: Resize) -> None:
         """Choose anew which keys fit."""
