@@ -104,6 +104,19 @@ ACTIONS = (
     Action("q,ctrl+q", "app.leave", "quit", "Quit; runs can go on without the app"),
 )
 
+SIGNS = {
+    "question_mark": "?",
+    "escape": "esc",
+    "slash": "/",
+    "plus": "+",
+    "minus": "-",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+}
+"""Keys that are called otherwise than Textual calls them."""
+
 ALWAYS = ("app.help", "app.leave")
 """Actions that every footer shows, whatever its width."""
 
@@ -133,6 +146,4 @@ def key_name(action: Action) -> str:
 
 def called(key: str) -> str:
     """Textual's name of a key as a person calls it."""
-    return {"question_mark": "?", "escape": "esc", "slash": "/", "plus": "+", "minus": "-"}.get(
-        key, key.replace("ctrl+", "^")
-    )
+    return SIGNS.get(key, key.replace("ctrl+", "^"))

@@ -177,7 +177,7 @@ async def test_a_run_that_left_the_course_shows_it_on_its_panel_and_in_the_gap(
         await press(pilot)
         panel = list(app.screen.query(RunPanel))[1]
         assert panel.has_class("-diverged")
-        assert "training · ▲ diverged from cpu at step 420" in str(panel.border_subtitle)
+        assert "▲ diverged from cpu at step 420" in str(panel.border_subtitle)
         gap = app.screen.query_one(GapStrip)
         assert gap.display
         assert "diverged at step 420" in gap.readout

@@ -71,7 +71,7 @@ async def test_a_panel_for_each_run_with_its_numbers(
     ("kind", "mark", "words"),
     [
         ("paused", "-paused", "paused"),
-        ("diverged", "-diverged", "training · ✗ not finite at step 601"),
+        ("diverged", "-diverged", "✗ not finite at step 601"),
         ("crashed", "-bad", "crashed"),
     ],
 )
@@ -86,6 +86,7 @@ async def test_how_a_run_stands_is_on_its_border(
         assert second.has_class(mark)
         assert not first.has_class(mark)
         assert words in str(second.border_subtitle)
+        assert second.border_title == ("mps · training" if kind == "diverged" else "mps")
 
 
 async def test_a_crash_shows_the_signal_and_the_workers_last_words(

@@ -57,6 +57,8 @@ async def test_the_arrows_go_through_the_epochs_of_all_runs(
         assert isinstance(app.screen, PicturesScreen)
         left, right = app.screen.query(".run")
         assert (left.border_title, right.border_title) == ("━━ cpu", "━━ mps")
+        colours = [column.styles.border_title_color for column in (left, right)]
+        assert colours[0] != colours[1]
         assert "epoch 3, the newest" in screen
         assert "— pictures come after epoch 3" in screen
         assert "— pictures come after epoch 2" in await press(pilot, "left")

@@ -32,7 +32,10 @@ class PicturesScreen(ModalScreen[None]):
         #box { width: 96%; height: 94%; background: $surface; }
         #columns { height: 1fr; }
         #slider { height: 1; padding: 0 2; }
-        .run { width: 1fr; height: 1fr; background: $surface; }
+        .run {
+            width: 1fr; height: 1fr; padding: 0 1;
+            border: round $foreground 25%; border-title-style: bold;
+        }
         .reconstruction { height: 2fr; }
         .sample { height: 3fr; margin-top: 1; }
         KeyFooter { dock: none; background: $surface; }
@@ -56,7 +59,7 @@ class PicturesScreen(ModalScreen[None]):
         with Vertical(id="box"):
             with Horizontal(id="columns"):
                 for series, view in enumerate(self._views, 1):
-                    with Vertical(classes=f"pane run -series-{series}") as column:
+                    with Vertical(classes=f"run -series-{series}") as column:
                         column.border_title = f"━━ {view.config.device}"
                         for kind in KINDS:
                             yield Picture(PICTURE_TILE, classes=kind)
@@ -94,12 +97,11 @@ class PicturesScreen(ModalScreen[None]):
         epoch = self._epoch or (epochs[-1] if epochs else None)
         for view, column in zip(self._views, self.query(".run"), strict=True):
             saved = {each.kind: each.path for each in view.history.pictures if each.epoch == epoch}
+            why = no_picture(view.history, epoch)
             for kind in KINDS:
-                path = saved.get(kind)
-                why = no_picture(view.history, epoch)
-                column.query_one(f".{kind}", Picture).show(
-                    view.run.path / path if path else None, why if path is None else ""
-                )
+                path = view.run.path / saved[kind] if kind in saved else None
+                once = bool(saved) or kind == KINDS[0]  # one reason is enough
+                column.query_one(f".{kind}", Picture).show(path, why if once and not path else "")
         self.query_one("#slider", Static).update(slider(epochs, epoch, self.size.width // 2))
 
 

@@ -88,10 +88,17 @@ class RunPanel(Vertical):
         self._entitle()
 
     def _entitle(self) -> None:
-        """The device, whether it is made to go wrong, and what its fast path gains."""
-        simulated = self._view.config.spec.option("fault")
-        name = self._view.config.device + (" · simulated fault" if simulated else "")
-        plan = self._view.history.plan
+        """The device, whether it is made to go wrong, and what its fast path gains.
+
+        An alarm takes the state's place in the border below: the state is then named here.
+        """
+        history = self._view.history
+        name = self._view.config.device
+        if history.alarms:
+            name += f" · {history.state.value}"
+        if self._view.config.spec.option("fault"):
+            name += " · simulated fault"
+        plan = history.plan
         if plan is not None:
             gained = f"{plan.gain:.2g}× plain loop" if plan.gain else "fast path"
             name += f" · {gained}" if plan.plan != PLAIN else " · plain loop"
@@ -182,8 +189,7 @@ def _status(history: RunHistory) -> Content:
     if history.alarms:
         first, gone = history.alarms[0], history.diverged
         sign = "✗" if gone is not None and gone.step == first.step else "▲"
-        words = f"{history.state.value} · {sign} {first.text}"
-        return Content.styled(words, "bold $text-error")
+        return Content.styled(f"{sign} {first.text}", "bold $text-error")
     words = history.state.value
     style = {
         State.PAUSED: "$text-warning",
