@@ -237,7 +237,7 @@ async def test_a_panel_says_what_is_known_of_an_alarm_and_of_memory_that_grows(
     async with app.run_test(size=(120, 40)) as pilot:
         await show(app, pilot)
         assert warnings(app, 0) == ""
-        assert warnings(app, 1) == "▲ loss 2.9000, cpu's 0.1500 at step 420"
+        assert warnings(app, 1) == "▲ step 420: 2.9000, cpu 0.1500"
         first = app.screen.query(RunPanel).first()
         history = first.view.history
         history.memory_growth = Growth("worker", Reading(10, 300 << 20), Reading(90, 2 << 30), 2e7)

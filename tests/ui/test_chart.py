@@ -181,6 +181,24 @@ async def test_markup_in_a_title_is_text() -> None:
         assert "loss [nats]" in screen_text(app)
 
 
+async def test_a_low_chart_says_its_name_and_values_before_the_place() -> None:
+    app = ChartApp()
+    readout = (("0.0769", "series-1"), (" · ", "label"), ("nan", "series-2"), (" at 702", "label"))
+    async with app.run_test(size=(60, 6)) as pilot:
+        chart = app.query_one(Chart)
+        chart.show(FIGURE, readout)
+        for width, words in (
+            (60, "loss 0.0769 · nan at 702"),
+            (30, "loss 0.0769 · nan"),
+            (22, "0.0769 · nan"),
+            (18, "loss"),
+        ):
+            await pilot.resize_terminal(width, 6)
+            await pilot.pause()
+            axis = screen_text(app).splitlines()[4].lstrip("└┬─ ")
+            assert axis.rstrip() == words
+
+
 POINTS = st.lists(st.floats(-3.0, 1e6), min_size=1, max_size=5)
 LINES = POINTS.map(lambda ys: Line(tuple(map(float, range(len(ys)))), tuple(ys), "series-1"))
 MARKS = st.lists(st.builds(Mark, st.floats(0.0, 5.0), st.just("mark")), max_size=2)

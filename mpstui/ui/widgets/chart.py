@@ -236,6 +236,7 @@ class Chart(Widget):
         choices: list[tuple[Run, ...]] = [((self._caption, "label"),), (title,)]
         if self._readout:
             values = self._readout[:-1]  # without the place, which other charts say too
-            choices = [(title, (" ", ""), *self._readout), self._readout, values, (title,)]
+            space = (" ", "")
+            choices = [(title, space, *self._readout), (title, space, *values), values, (title,)]
         fitting = (words for words in choices if sum(len(text) for text, _ in words) <= width)
         return next(fitting, ())

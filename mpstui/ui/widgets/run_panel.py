@@ -205,11 +205,11 @@ def _warnings(history: RunHistory) -> list[str]:
     """What is known about the run's alarms, and what else is wrong."""
     warnings = []
     if (gone := history.diverged) is not None:
-        last = "" if gone.last_finite is None else f", last finite {number(gone.last_finite)}"
-        warnings.append(f"✗ {gone.value} at step {gone.step:,}{last}")
+        last = "" if gone.last_finite is None else f" after {number(gone.last_finite)}"
+        warnings.append(f"✗ step {gone.step:,}: {gone.value}{last}")
     if (alarm := history.alarm) is not None:
-        losses = f"loss {number(alarm.value)}, {alarm.against}'s {number(alarm.other)}"
-        warnings.append(f"▲ {losses} at step {alarm.step:,}")
+        losses = f"{number(alarm.value)}, {alarm.against} {number(alarm.other)}"
+        warnings.append(f"▲ step {alarm.step:,}: {losses}")
     if (growth := history.memory_growth) is not None:
         warnings.append(f"! {growth.text}; {USUAL_CAUSE}")
     return warnings
