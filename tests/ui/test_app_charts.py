@@ -221,7 +221,9 @@ async def test_a_chart_takes_the_whole_screen_and_gives_it_back(
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await show(app, pilot)
+        await press(pilot)
         before = displayed(app)
+        assert before == ["loss", "throughput"] * 2 + ["gap"]
         await press(pilot, "z")
         assert displayed(app) == ["loss"]
         chart = app.screen.query_one(Overlay).query_one("#loss", Chart)
