@@ -26,14 +26,30 @@ _WIDE = 64
 """Points in a bucket from which on buckets are filled one by one."""
 
 
+KINDS = ("", "nan", "inf", "-inf")
+"""Kinds of values; the finite have none."""
+
+
 class NonFinite(NamedTuple):
     """A stretch of consecutive points with the same non-finite value."""
 
     first: float
     """x of the first point."""
-    last: float
+    until: float
+    """x of the first point after it; infinite while there is none."""
     kind: str
     """``nan``, ``inf`` or ``-inf``."""
+
+
+class Value(NamedTuple):
+    """What is known of a value: the value itself, or what it lies between.
+
+    A bucket of several points knows its least and its greatest, and of most points not which.
+    """
+
+    low: float
+    high: float
+    """The same as ``low`` for a value that is known."""
 
 
 class Series:
@@ -85,7 +101,7 @@ class Series:
 
     def add(self, x: float, y: float) -> None:
         """Add one point; the cheap way for what comes one at a time."""
-        if not math.isfinite(y):
+        if not math.isfinite(y) or self._ended_with:
             self.append([x], [y])
             return
         if self.count == self.stride * len(self._low):
@@ -100,7 +116,6 @@ class Series:
         self._sum[bucket] += y
         self._finite[bucket] += 1.0
         self.count += 1
-        self._ended_with = ""
 
     def _scatter(self, xs: Floats, ys: Floats) -> None:
         """Points over many buckets at once."""
@@ -134,10 +149,7 @@ class Series:
                 self._sum[bucket] += held.sum()
                 self._finite[bucket] += len(held)
             start = end
-        if whole:
-            self._ended_with = ""
-        else:
-            self._note(xs, ys, finite)
+        self._note(xs, ys, finite)
 
     def points(
         self, columns: int, start: float = -np.inf, end: float = np.inf
@@ -196,13 +208,37 @@ class Series:
         chosen = (x >= start) & (x <= end)
         return x[chosen], smooth[chosen]
 
-    def at(self, x: float) -> float | None:
-        """The last finite value at x or before it, as far as the buckets tell it."""
-        place = int(np.searchsorted(self._x[1][: self.buckets], x))
-        for bucket in range(min(place, self.buckets - 1), -1, -1):
-            if self._x[0][bucket] <= x and np.isfinite(self._last[bucket]):
-                return float(self._last[bucket])
-        return None
+    def at(self, x: float) -> Value | None:
+        """The value of the newest point at or before x.
+
+        Args:
+            x: A place on the axis.
+
+        Returns:
+            The value, NaN and ±inf included; bounds of it where its bucket holds several points;
+            None before the first point, and where more stretches of non-finite values were counted
+            than are kept, so that it may be one of them.
+        """
+        bucket = int(np.searchsorted(self._x[0][: self.buckets], x, side="right")) - 1
+        if bucket < 0:
+            return None
+        for stretch in self.non_finite:
+            if stretch.first <= x < stretch.until:
+                return Value(float(stretch.kind), float(stretch.kind))
+        points = min(self.count - bucket * self.stride, self.stride)
+        if self._finite[bucket] < points and self.marks_dropped:
+            return None
+        if self._x[1][bucket] <= x:  # the bucket's last point, which is finite
+            return Value(float(self._last[bucket]), float(self._last[bucket]))
+        return Value(float(self._low[bucket]), float(self._high[bucket]))
+
+    def ends(self) -> tuple[Floats, Floats]:
+        """The last point of each bucket, as it was logged; for a series of finite values.
+
+        Returns:
+            x and y, each of shape (buckets,).
+        """
+        return self._x[1][: self.buckets], self._last[: self.buckets]
 
     def last_x(self) -> float | None:
         """The newest x."""
@@ -237,21 +273,24 @@ class Series:
         self.stride *= 2
 
     def _note(self, xs: Floats, ys: Floats, finite: npt.NDArray[np.bool_]) -> None:
-        if finite.all():
-            self._ended_with = ""
+        """Keep the stretches of values that are not finite."""
+        if not self._ended_with and finite.all():
             return
         code = np.where(finite, 0, np.where(np.isnan(ys), 1, np.where(ys > 0, 2, 3)))
         starts = np.flatnonzero(np.diff(code, prepend=-1))
-        ends = np.append(starts[1:], len(code))
-        for start, end in zip(starts, ends, strict=True):
-            kind = ("", "nan", "inf", "-inf")[code[start]]
+        for start, until in zip(starts, [*xs[starts[1:]], math.inf], strict=True):
+            kind = KINDS[code[start]]
+            if start == 0 and self._ended_with:  # of earlier points
+                last = self.non_finite[-1]
+                if math.isinf(last.until):
+                    ends = until if kind == self._ended_with else float(xs[0])
+                    self.non_finite[-1] = last._replace(until=float(ends))
+                if kind == self._ended_with:
+                    continue
             if not kind:
                 continue
-            if start == 0 and self._ended_with == kind and self.non_finite:
-                if not self.marks_dropped:
-                    self.non_finite[-1] = self.non_finite[-1]._replace(last=float(xs[end - 1]))
-            elif len(self.non_finite) < MARKS:
-                self.non_finite.append(NonFinite(float(xs[start]), float(xs[end - 1]), kind))
+            if len(self.non_finite) < MARKS:
+                self.non_finite.append(NonFinite(float(xs[start]), float(until), kind))
             else:
                 self.marks_dropped += 1
-        self._ended_with = ("", "nan", "inf", "-inf")[code[-1]]
+        self._ended_with = KINDS[code[-1]]

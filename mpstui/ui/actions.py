@@ -49,11 +49,19 @@ ACTIONS = (
     Action("s", "app.stop", "stop", "Stop safely: each run ends with a summary", "live"),
     Action("k", "app.kill", "kill", "End the workers at once, after a question", "live"),
     Action("i", "investigate", "investigate", "Find the op that makes a run go wrong", "live"),
+    Action("a", "alarm", "alarm", "Show the step of the next alarm in the charts", "live"),
     Action("o", "overlay", "overlay", "All runs in one chart, or a panel each", "live"),
     Action("x", "axis", "axis", "Over steps, samples or time", "live"),
     Action("y", "log_y", "log y", "Log y where it helps, always, never", "live"),
     Action("m", "smooth", "smooth", "Moving average, raw values faint behind it", "live"),
     Action("t", "choose_charts", "charts", "Choose which charts are shown", "live"),
+    Action("z", "enlarge", "enlarge", "One chart on the whole screen, or all again", "live"),
+    Action("up", "next_enlarged(-1)", "up", "The chart above on the whole screen", "live", False),
+    Action("down", "next_enlarged(1)", "down", "The one below on the whole screen", "live", False),
+    Action("l", "hide('log')", "log", "Hide or show the log", "live", False),
+    Action("h", "hide('system')", "machine", "Hide or show the machine's lines", "live", False),
+    Action("g", "hide('gap')", "gap", "Hide or show the gap between the runs", "live", False),
+    Action("p", "hide('pictures')", "pane", "Hide or show the newest pictures", "live", False),
     Action("c", "crosshair", "crosshair", "The same step's values in every chart", "live", False),
     Action("left", "move(-0.02)", "left", "Crosshair, or window, to the left", "live", False),
     Action("right", "move(0.02)", "right", "Crosshair, or window, to the right", "live", False),
@@ -63,7 +71,8 @@ ACTIONS = (
     Action("minus", "zoom(False)", "zoom out", "Zoom out", "live", False),
     Action("0", "everything", "all of x", "Show all of x again", "live", False),
     Action("f", "follow", "follow", "Follow the newest step, or hold still", "live", False),
-    Action("v", "pictures", "pictures", "Look at the newest samples", "live"),
+    Action("v", "pictures", "pictures", "All runs' pictures, epoch by epoch", "live"),
+    Action("enter", "results", "results", "A comparison that is over: its results", "live", False),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "live"),
     Action("enter", "compare", "compare", "Compare the selected runs, or this one", "results"),
     Action("space", "select", "select", "Select the run, or no longer", "results"),
@@ -91,9 +100,28 @@ ACTIONS = (
     Action("v", "native", "native ops", "List native ops too, or fold them", "coverage"),
     Action("y", "copy", "copy", "Copy the answer, as Markdown", "coverage"),
     Action("escape", "close", "close", "Close it", "coverage"),
+    Action("left", "turn(-1)", "epoch before", "The epoch before", "pictures"),
+    Action("right", "turn(1)", "next epoch", "The next epoch", "pictures"),
+    Action("escape,v", "close", "close", "Close the pictures", "pictures"),
     Action("question_mark,f1", "app.help", "help", "Every key, and how to read the screens"),
     Action("q,ctrl+q", "app.leave", "quit", "Quit; runs can go on without the app"),
 )
+
+SIGNS = {
+    "question_mark": "?",
+    "escape": "esc",
+    "slash": "/",
+    "plus": "+",
+    "minus": "-",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+}
+"""Keys that are called otherwise than Textual calls them."""
+
+ALWAYS = ("app.help", "app.leave")
+"""Actions that every footer shows, whatever its width."""
 
 
 def bindings(where: str) -> list[Binding]:
@@ -116,7 +144,9 @@ def bindings(where: str) -> list[Binding]:
 
 def key_name(action: Action) -> str:
     """The first key as a person calls it."""
-    first = action.keys.split(",")[0]
-    return {"question_mark": "?", "escape": "esc", "slash": "/", "plus": "+", "minus": "-"}.get(
-        first, first.replace("ctrl+", "^")
-    )
+    return called(action.keys.split(",")[0])
+
+
+def called(key: str) -> str:
+    """Textual's name of a key as a person calls it."""
+    return SIGNS.get(key, key.replace("ctrl+", "^"))

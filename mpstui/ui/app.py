@@ -41,6 +41,8 @@ from mpstui.runs.settings import load_last
 from mpstui.runs.store import RunStore
 
 from .actions import ACTIONS, bindings
+from .bell import Bell
+from .contrast import readable
 from .governor import Governor
 from .probing import Probing
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from mpstui.coverage.asking import Covering
     from mpstui.investigate.asking import Investigating
     from mpstui.investigate.request import Folder
+    from mpstui.runs.view import RunView
 
     from .investigations import Investigations
     from .session import Session
@@ -164,9 +167,15 @@ class MpstuiApp(App[None]):
         self.clock = clock
         self._spent = spent
         self.governor = Governor()
+        self.alarm_bell = Bell(self)
         self.store = RunStore(runs_dir or default_runs_dir())
         self.session: Session | None = None
         """The runs on screen; None until one was started or looked up."""
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's variables, with text that can be read on its grounds."""
+        self.theme_variables = readable(super().get_css_variables())
+        return self.theme_variables
 
     def on_mount(self) -> None:
         """Probe, and begin to follow."""
@@ -252,6 +261,7 @@ class MpstuiApp(App[None]):
         """Let what is still under way not keep the program from ending."""
         if self._investigations is not None:
             self._investigations.stop()
+        self.alarm_bell.seen()
         self.probing.stop()
         if self._warm is not None:
             self._warm.close()
@@ -260,6 +270,8 @@ class MpstuiApp(App[None]):
         """Note when a person asks for something: the answer is not held back."""
         if isinstance(event, (InputEvent, Resize)) and not isinstance(event, MouseMove):
             self.governor.asked(self.clock())
+            if self.current_mode == "live" and isinstance(event, InputEvent):
+                self.alarm_bell.seen()
         await super().on_event(event)
 
     def follow(self) -> None:
@@ -274,11 +286,24 @@ class MpstuiApp(App[None]):
             before = session.taken
             if session.refresh():
                 self.pulse += 1
+            alarmed = session.new_alarms()
             if session.taken - before > CATCHING_UP:
                 self.governor.asked(now)
+            elif alarmed:
+                self._alarm(alarmed)
         except MpstuiError as error:  # told once: the runs are then no longer followed
             self.session = None
             self.notify(str(error), title=error.title, severity="error", markup=False)
+
+    def _alarm(self, views: Sequence[RunView]) -> None:
+        """Ring for runs that got their first alarm, and say so on whatever screen is up."""
+        from .session import alarm_words
+
+        for view in views:
+            words = alarm_words(view)
+            self.alarm_bell.ring(words)
+            go = "a shows the step" if self.current_mode == "live" else "3, then a, shows the step"
+            self.notify(f"{words}. {go}.", title="Alarm", severity="error", markup=False)
 
     def heat(self) -> None:
         """Let workers import torch for the next runs, while the machine has nothing better to do.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mpstui.domain.history import RunHistory
-from mpstui.domain.series import Floats, Series
-from mpstui.domain.units import duration, number
+from mpstui.domain.series import Floats, Series, Value
+from mpstui.domain.units import DASH, duration, number
 from mpstui.domain.units import memory as size
 
-from .plotting import Figure, Line, Mark
+from .plotting import Figure, Line, Mark, Run
 from .view_state import Limits, ViewState
 
 LOG_ABOVE = 1000.0
@@ -20,6 +21,9 @@ LOG_ABOVE = 1000.0
 
 MOST_MARKS = 40
 """Stretches of non-finite losses that are marked one by one in a chart."""
+
+_ROUNDING = 1e-6
+"""Of a step: what floats may lose on the way to the axis's unit and back."""
 
 UNITS = {
     "throughput": "samples/s",
@@ -41,6 +45,8 @@ class Subject(NamedTuple):
     batch_size: int
     style: str
     """Its colour's name."""
+    name: str = ""
+    """What it is called where it stands beside others."""
 
 
 def series_of(history: RunHistory, chart: str) -> Series:
@@ -56,8 +62,9 @@ class Axis:
     def __init__(self, subject: Subject, axis: str) -> None:
         self._axis = axis
         self._batch = subject.batch_size
+        self._last = subject.history.step
         if axis == "time":
-            self._steps, self._seconds = subject.history.metrics["elapsed"].points(10**6)
+            self._steps, self._seconds = subject.history.metrics["elapsed"].ends()
 
     def of(self, steps: Floats) -> Floats:
         """Steps in the axis's unit: samples, or seconds since the first step."""
@@ -74,6 +81,21 @@ class Axis:
         if self._axis == "time":
             return _interpolated(values, self._seconds, self._steps)
         return values
+
+    def step_at(self, x: float) -> int | None:
+        """The run's newest step at a place of the axis; None before its first and after its last.
+
+        Over time, a step between two of which the log says the time is interpolated.
+        """
+        if self._axis == "step":
+            x = round(x)  # as the readout says it
+        elif self._axis == "samples":
+            x /= self._batch
+        elif len(self._seconds) and self._seconds[0] <= x <= self._seconds[-1]:
+            x = float(self.steps(np.array([x]))[0])
+        else:
+            return None
+        return int(x + _ROUNDING) if 1 - _ROUNDING <= x <= self._last + _ROUNDING else None
 
 
 def _interpolated(x: Floats, known: Floats, values: Floats) -> Floats:
@@ -139,13 +161,12 @@ def figure(
     whole, y = limits
     start, end = state.shown(whole)
     lines: list[Line] = []
-    marks: list[Mark] = []
+    # The crosshair first: where it stands on an alarm, the alarm's sign lies above it.
+    marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
     for subject in subjects:
         lines += _lines(subject, chart, state, (start, end), columns)
         if chart == "loss":
             marks += _marks(subject, state)
-    if state.cursor is not None:
-        marks.append(Mark(state.cursor, "label", "┃"))
     log = state.log_y == "on" or (
         state.log_y == "auto" and chart == "loss" and y is not None and is_steep(y)
     )
@@ -196,16 +217,20 @@ def _marks(subject: Subject, state: ViewState) -> list[Mark]:
     return marks
 
 
-def readout(subjects: Sequence[Subject], chart: str, state: ViewState) -> str:
-    """The values under the crosshair, run by run; empty without one."""
+def readout(subjects: Sequence[Subject], chart: str, state: ViewState) -> tuple[Run, ...]:
+    """The values under the crosshair, run by run, in their runs' colours; empty without one.
+
+    A run that is not at that place has a dash, and so has one that has no value so far.
+    """
     if state.cursor is None:
-        return ""
-    found = []
+        return ()
+    runs: list[Run] = []
     for subject in subjects:
-        step = float(Axis(subject, state.axis).steps(np.array([state.cursor]))[0])
-        value = series_of(subject.history, chart).at(step)
-        found.append(worded(chart, value))
-    return f"{'  '.join(found)} at {place(state, state.cursor)}"
+        step = Axis(subject, state.axis).step_at(state.cursor)
+        value = None if step is None else series_of(subject.history, chart).at(step)
+        name = f"{subject.name} " if len(subjects) > 1 else ""
+        runs += [(" · ", "label"), (name + worded(chart, value), subject.style)]
+    return (*runs[1:], (f" at {place(state, state.cursor)}", "label"))
 
 
 def place(state: ViewState, x: float) -> str:
@@ -215,10 +240,17 @@ def place(state: ViewState, x: float) -> str:
     return f"step {x:,.0f}" if state.axis == "step" else f"{x:,.0f} samples"
 
 
-def worded(chart: str, value: float | None) -> str:
-    """A chart's value with its unit."""
+def worded(chart: str, value: Value | None) -> str:
+    """A chart's value with its unit, or its bounds."""
     if value is None:
-        return "—"
+        return DASH
+    low, high = _worded(chart, value.low), _worded(chart, value.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _worded(chart: str, value: float) -> str:
+    if not math.isfinite(value):
+        return number(value)
     if chart == "device memory":
         return size(int(value))
     if chart == "accuracy":

@@ -68,7 +68,7 @@ class Figure:
     """Values that are not positive are gaps then."""
     whole_x: bool = True
     """x counts something, such as steps: no ticks between whole numbers."""
-    caption: str = ""
+    caption: tuple[Run, ...] = ()
     """Written into the x axis, at its right end, where it costs no row."""
 
 
@@ -240,7 +240,7 @@ def _stamp(cells: list[list[Run]], mark: Mark, column: int) -> None:
 
 
 def _x_rows(
-    placed: list[tuple[int, str]], caption: str, left: int, width: int
+    placed: list[tuple[int, str]], caption: Sequence[Run], left: int, width: int
 ) -> tuple[list[Run], list[Run]]:
     """The x axis and the row of its labels, each centred under its tick where that fits."""
     edge = [*_text(" " * (left - 1), ""), ("└", "axis")] if left else []
@@ -254,8 +254,9 @@ def _x_rows(
         axis[column] = ("┬", "axis")
         labels[start : start + len(label)] = _text(label, "label")
         free = start + len(label) + 2
-    if caption and len(caption) + 2 < width - left:
-        axis[width - len(caption) - 2 :] = _text(f" {caption} ", "label")
+    words = [cell for text, style in caption for cell in _text(text, style)]
+    if words and len(words) + 2 < width - left:
+        axis[width - len(words) - 2 :] = [(" ", ""), *words, (" ", "")]
     return axis, labels
 
 

@@ -24,6 +24,11 @@ RECENT = 1000
 """Newest events of a long log whose steps are put into lines: older lines would not be kept."""
 
 
+def alarm_words(view: RunView) -> str:
+    """A run's first alarm in words, its device in front."""
+    return f"{view.config.device} {view.history.alarms[0].text}"
+
+
 class Session:
     """Views of one run or of one comparison's runs."""
 
@@ -40,6 +45,8 @@ class Session:
         """How many lines there have been in all."""
         self._logs = [ArticleLog(view.config) for view in self.views]
         self._told: set[str] = set()
+        self._alarmed: set[str] | None = None
+        """Runs that had an alarm when last asked; None before the first look."""
         self.courses = [Course() for _ in self.views[1:]]
         self.gaps = [Series() for _ in self.views[1:]]
         """How far each further run is from the first, over steps, as a share of the loss."""
@@ -77,6 +84,12 @@ class Session:
         readings = [view.history.system for view in self.views if view.history.system]
         return max(readings, key=lambda reading: reading.at, default=None)
 
+    def new_alarms(self) -> list[RunView]:
+        """Runs that got their first alarm since the last call, or since the first look."""
+        views = [view for view in self.views if view.history.alarms]
+        before, self._alarmed = self._alarmed, {view.run.id for view in views}
+        return [view for view in views if before is not None and view.run.id not in before]
+
     def refresh(self) -> bool:
         """Read on; returns whether anything changed."""
         before = [view.history.revision for view in self.views]
@@ -95,6 +108,8 @@ class Session:
             if state in (State.CRASHED, State.KILLED) and view.run.id not in self._told:
                 self._told.add(view.run.id)  # no event of its own tells it
                 self._write(prefix + line for line in view.history.message.splitlines())
+        if self._alarmed is None:
+            self.new_alarms()
         return before != [view.history.revision for view in self.views]
 
     def _compare(self, place: int, losses: list[float]) -> None:

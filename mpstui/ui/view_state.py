@@ -30,6 +30,9 @@ CHARTS = (
 )
 """Every chart that can be shown, in the order in which they stand."""
 
+PANES = ("log", "system", "gap", "pictures")
+"""What may be hidden on Live."""
+
 _ZOOM = 0.5
 _LEAST_SPAN = 1e-4
 """Share of the whole under which zooming in stops."""
@@ -46,6 +49,10 @@ class ViewState(msgspec.Struct, frozen=True, kw_only=True):
     log_y: Literal["auto", "on", "off"] = "auto"
     smoothing: float = 0.0
     charts: tuple[str, ...] = ("loss", "throughput")
+    hidden: tuple[str, ...] = ()
+    """Panes that are not shown."""
+    enlarged: str = ""
+    """The chart that has the whole screen; empty while none has."""
     window: Limits | None = None
     """The part of x that is shown, in the axis's own unit; None for all of it."""
     follow: bool = True
@@ -71,6 +78,22 @@ class ViewState(msgspec.Struct, frozen=True, kw_only=True):
         kept = tuple(name for name in CHARTS if name in chosen)
         return replace(self, charts=kept or self.charts)
 
+    def with_pane(self, pane: str) -> ViewState:
+        """With a pane hidden, or shown again."""
+        hidden = set(self.hidden) ^ {pane}
+        return replace(self, hidden=tuple(name for name in PANES if name in hidden))
+
+    def enlarge(self, chart: str = "") -> ViewState:
+        """With one chart on the whole screen, the first unless it is named; or with all again."""
+        return replace(self, enlarged="" if self.enlarged else chart or self.charts[0])
+
+    def next_enlarged(self, by: int) -> ViewState:
+        """With the next chart on the whole screen, if one is there."""
+        if self.enlarged not in self.charts:
+            return self
+        place = (self.charts.index(self.enlarged) + by) % len(self.charts)
+        return replace(self, enlarged=self.charts[place])
+
     def shown(self, whole: Limits) -> Limits:
         """The part of x that is on screen, of what there is."""
         if self.window is None:
@@ -79,6 +102,15 @@ class ViewState(msgspec.Struct, frozen=True, kw_only=True):
         if self.follow:
             low, high = whole[1] - (high - low), whole[1]
         return max(low, whole[0]), max(min(high, whole[1]), low)
+
+    def showing(self, whole: Limits, x: float) -> ViewState:
+        """With the crosshair at a place, and the window moved there if it stands elsewhere."""
+        low, high = self.shown(whole)
+        if not low <= x <= high:
+            span = high - low
+            start = min(max(x - span / 2, whole[0]), max(whole[1] - span, whole[0]))
+            return replace(self, cursor=x, window=(start, start + span), follow=False)
+        return replace(self, cursor=x)
 
     def zoomed(self, whole: Limits, inwards: bool, around: float | None = None) -> ViewState:
         """Half or twice the window, around a point of it; back to everything at the widest."""
@@ -118,7 +150,15 @@ def load_view(path: Path) -> ViewState:
     except (OSError, msgspec.DecodeError):
         return ViewState()
     charts = tuple(name for name in CHARTS if name in state.charts)
-    return replace(state, charts=charts or ViewState().charts, window=None, cursor=None)
+    charts = charts or ViewState().charts
+    return replace(
+        state,
+        charts=charts,
+        hidden=tuple(name for name in PANES if name in state.hidden),
+        enlarged=state.enlarged if state.enlarged in charts else "",
+        window=None,
+        cursor=None,
+    )
 
 
 def save_view(path: Path, state: ViewState) -> None:

@@ -134,7 +134,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
     assert (history.step, history.epoch, history.samples, history.lr) == (3, 1, 128, 0.5)
     assert history.loss == math.inf
     assert history.finite_loss is None
-    assert history.losses.non_finite == [NonFinite(3.0, 3.0, "inf")]
+    assert history.losses.non_finite == [NonFinite(3.0, math.inf, "inf")]
     assert history.diverged is not None
     assert history.diverged.step == 3
     assert history.progress == 0.5

@@ -20,13 +20,13 @@ def kind(value: float) -> str:
 
 def stretches(ys: list[float]) -> list[NonFinite]:
     """Brute force: joined where neighbours are of one kind; x counts from 1."""
-    found: list[NonFinite] = []
-    for x, y in enumerate(ys, 1):
-        if kind(y) and found and found[-1].last == x - 1 and found[-1].kind == kind(y):
-            found[-1] = found[-1]._replace(last=float(x))
-        elif kind(y):
-            found.append(NonFinite(float(x), float(x), kind(y)))
-    return found
+    stretches: list[NonFinite] = []
+    for x, (before, y) in enumerate(zip([0.0, *ys], ys, strict=False), 1):
+        if kind(before) and kind(before) != kind(y):
+            stretches[-1] = stretches[-1]._replace(until=float(x))
+        if kind(y) and kind(before) != kind(y):
+            stretches.append(NonFinite(float(x), math.inf, kind(y)))
+    return stretches
 
 
 def filled(chunks: list[list[float]], capacity: int) -> Series:
@@ -100,7 +100,11 @@ def test_of_a_million_points_no_extreme_and_no_odd_value_is_lost() -> None:
     assert made.buckets <= series.CAPACITY
     assert made.span() == (-99.0, 99.0)
     assert made.last() == ys[999_998]
-    assert made.non_finite == [NonFinite(at, at, str(value)) for at, value in odd.items()]
+    untils = (11, 500_001, 500_002, math.inf)
+    assert made.non_finite == [
+        NonFinite(at, until, str(value))
+        for (at, value), until in zip(odd.items(), untils, strict=True)
+    ]
     x, y = made.points(120)
     assert len(x) <= 240
     assert (y.min(), y.max()) == (-99.0, 99.0)
@@ -111,4 +115,37 @@ def test_a_stretch_over_many_appends_is_one() -> None:
     made = Series(4)
     for at in range(100):
         made.append([at], [math.nan])
-    assert made.non_finite == [NonFinite(0.0, 99.0, "nan")]
+    assert made.non_finite == [NonFinite(0.0, math.inf, "nan")]
+    made.add(100.0, 1.0)
+    made.append([101.0], [math.nan])
+    assert made.non_finite == [NonFinite(0.0, 100.0, "nan"), NonFinite(101.0, math.inf, "nan")]
+
+
+@given(CHUNKS, st.sampled_from([2, 4, 16, 64]), st.integers(1, 7), st.integers(1, 1000))
+def test_the_value_at_x_is_what_was_logged_there(
+    chunks: list[list[float]], capacity: int, apart: int, cap: int
+) -> None:
+    """The newest point at or before x, or honest bounds of it; never another kind of value."""
+    logged: list[tuple[int, float]] = []
+    made = Series(capacity)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(series, "MARKS", cap)
+        for chunk in chunks:
+            new = [(apart * (len(logged) + place), y) for place, y in enumerate(chunk, 1)]
+            logged += new
+            if len(new) == 1:
+                made.add(*new[0])
+            else:
+                made.append([x for x, _ in new], chunk)
+    for x in range(logged[-1][0] + 2 if logged else 3):
+        value = made.at(x + 0.25)
+        before = [y for at, y in logged if at <= x]
+        if not before:
+            assert value is None
+        elif value is None:
+            assert made.marks_dropped
+        elif kind(before[-1]):
+            assert (kind(value.low), kind(value.high)) == (kind(before[-1]),) * 2
+        else:
+            assert value.low <= before[-1] <= value.high
+            assert value.low == value.high or made.stride > 1

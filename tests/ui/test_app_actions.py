@@ -12,6 +12,7 @@ from mpstui.ui.screens.coverage import CoverageScreen
 from mpstui.ui.screens.doctor import DoctorScreen
 from mpstui.ui.screens.investigate import InvestigateScreen
 from mpstui.ui.screens.live import LiveScreen
+from mpstui.ui.screens.pictures import PicturesScreen
 from mpstui.ui.screens.results import ResultsScreen
 
 MakeApp = Callable[..., MpstuiApp]
@@ -23,6 +24,7 @@ SCREENS = {
     "results": ResultsScreen,
     "investigate": InvestigateScreen,
     "coverage": CoverageScreen,
+    "pictures": PicturesScreen,
 }
 
 

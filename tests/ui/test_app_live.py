@@ -7,9 +7,15 @@ import pytest
 from textual.widgets import DataTable, Log, Static
 
 from mpstui.domain.comparison import HEADINGS
+from mpstui.domain.events import DivergenceDetected, RunFinished
+from mpstui.domain.growth import Growth, Reading
+from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.widgets.run_panel import RunPanel
+
+from tests.ui.conftest import NOW, PARTED  # isort: skip
+from tests.ui.test_snapshots import until  # isort: skip
 
 MakeApp = Callable[..., MpstuiApp]
 MakeRuns = Callable[..., list[RunDir]]
@@ -65,7 +71,7 @@ async def test_a_panel_for_each_run_with_its_numbers(
     ("kind", "mark", "words"),
     [
         ("paused", "-paused", "paused"),
-        ("diverged", "-diverged", "first nan at step 601"),
+        ("diverged", "-diverged", "✗ not finite at step 601"),
         ("crashed", "-bad", "crashed"),
     ],
 )
@@ -80,6 +86,7 @@ async def test_how_a_run_stands_is_on_its_border(
         assert second.has_class(mark)
         assert not first.has_class(mark)
         assert words in str(second.border_subtitle)
+        assert second.border_title == ("mps · training" if kind == "diverged" else "mps")
 
 
 async def test_a_crash_shows_the_signal_and_the_workers_last_words(
@@ -216,3 +223,96 @@ async def test_a_damaged_file_of_the_newest_run_does_not_end_the_app(
             await pilot.pause()
         assert app.is_running
         assert app.current_mode == "live"
+
+
+def warnings(app: MpstuiApp, place: int) -> str:
+    return str(list(app.screen.query("#warnings").results(Static))[place].content)
+
+
+async def test_a_panel_says_what_is_known_of_an_alarm_and_of_memory_that_grows(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    make_runs(kind="parted")
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        assert warnings(app, 0) == ""
+        assert warnings(app, 1) == "▲ step 420: 2.9000, cpu 0.1500"
+        first = app.screen.query(RunPanel).first()
+        history = first.view.history
+        history.memory_growth = Growth("worker", Reading(10, 300 << 20), Reading(90, 2 << 30), 2e7)
+        history.revision += 1
+        first.sync(0.0)
+        await pilot.pause()
+        assert "worker memory grows 19 MB a step since step 10" in warnings(app, 0)
+        assert first.query_one("#warnings").display
+
+
+async def test_the_result_of_a_comparison_is_offered_when_all_runs_are_over(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    runs = make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        line = app.screen.query_one("#outcome", Static)
+        assert not line.display
+        await pilot.press("enter")  # not offered yet
+        assert app.current_mode == "live"
+        for run in runs:
+            with LogWriter(run.events) as log:
+                log.append(RunFinished(at=NOW, step=1400))
+        app.follow()
+        await until(pilot, lambda: line.display)
+        # The run on cpu has no whole epoch: no number is made up.
+        assert str(line.content) == "mps against cpu: — (cpu has no whole epoch) · enter: results"
+        await pilot.press("enter")
+        assert app.current_mode == "results"
+
+
+async def test_an_alarm_rings_once_and_stands_in_the_title_until_it_is_seen(
+    make_app: MakeApp, make_runs: MakeRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = make_runs()
+    app = make_app()
+    rings: list[None] = []
+    written: list[str] = []
+    monkeypatch.setattr(app, "bell", lambda: rings.append(None))
+    monkeypatch.setattr(app.alarm_bell, "_write", written.append)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        await show(app, pilot, "1")
+        app.follow()
+        assert (rings, written) == ([], [])
+        with LogWriter(runs[1].events) as log:
+            log.append(PARTED)
+        app.follow()
+        assert len(rings) == 1
+        assert written[-1].endswith("\x1b]2;mpstui: mps diverged from cpu at step 420\x07")
+        with LogWriter(runs[1].events) as log:
+            log.append(DivergenceDetected(at=NOW, step=601, value="nan", last_finite=1.0))
+        app.follow()
+        await pilot.press("tab")  # on another screen: it was not seen
+        assert (len(rings), len(written)) == (1, 1)
+        await show(app, pilot)
+        await pilot.press("a")
+        assert len(written) == 2
+        assert written[-1].endswith("\x1b[23;2t")
+
+
+async def test_old_alarms_and_terminals_that_are_none_stay_silent(
+    make_app: MakeApp, make_runs: MakeRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_runs(kind="parted")
+    app = make_app()
+    rings: list[None] = []
+    monkeypatch.setattr(app, "bell", lambda: rings.append(None))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        app.follow()
+        assert rings == []
+        assert app._driver is not None
+        monkeypatch.setattr(app._driver, "write", lambda text: pytest.fail(text))
+        app.alarm_bell.ring("words")
+        app.alarm_bell.seen()
+        assert len(rings) == 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.strip import Strip
@@ -10,6 +14,8 @@ from textual.strip import Strip
 from mpstui.ui.plotting import Figure, Line, Mark, Run, draw
 from mpstui.ui.widgets import chart as module
 from mpstui.ui.widgets.chart import Chart
+
+from tests.ui.painted import repainted, rows  # isort: skip
 
 LINE = Line((0.0, 10.0, 20.0), (3.0, 2.0, 1.0), "series-1")
 FIGURE = Figure((LINE,))
@@ -157,7 +163,7 @@ async def test_only_rows_that_changed_are_drawn_again(monkeypatch: pytest.Monkey
         chart.show(Figure((Line((0.0, 10.0, 18.0, 20.0), (3.0, 2.0, 1.0, 1.0), "series-1"),)))
         others = [y for y, (a, b) in enumerate(zip(before, strips(chart), strict=True)) if a != b]
         assert 0 < len(others) < 10
-        assert asked == [Region(0, 1 + y, 60, 1) for y in others]  # under the title
+        assert asked == [Region(0, y, 60, 1) for y in others]  # Textual adds the title's row
         asked.clear()
         chart.show(
             Figure((Line((0.0, 10.0, 18.0, 20.0), (3.0, 2.0, 1.0, 1.0 + 1e-9), "series-1"),))
@@ -173,3 +179,64 @@ async def test_markup_in_a_title_is_text() -> None:
     app = Odd()
     async with app.run_test(size=(60, 20)):
         assert "loss [nats]" in screen_text(app)
+
+
+async def test_a_low_chart_says_its_name_and_values_before_the_place() -> None:
+    app = ChartApp()
+    readout = (("0.0769", "series-1"), (" · ", "label"), ("nan", "series-2"), (" at 702", "label"))
+    async with app.run_test(size=(60, 6)) as pilot:
+        chart = app.query_one(Chart)
+        chart.show(FIGURE, readout)
+        for width, words in (
+            (60, "loss 0.0769 · nan at 702"),
+            (30, "loss 0.0769 · nan"),
+            (22, "0.0769 · nan"),
+            (18, "loss"),
+        ):
+            await pilot.resize_terminal(width, 6)
+            await pilot.pause()
+            axis = screen_text(app).splitlines()[4].lstrip("└┬─ ")
+            assert axis.rstrip() == words
+
+
+POINTS = st.lists(st.floats(-3.0, 1e6), min_size=1, max_size=5)
+LINES = POINTS.map(lambda ys: Line(tuple(map(float, range(len(ys)))), tuple(ys), "series-1"))
+MARKS = st.lists(st.builds(Mark, st.floats(0.0, 5.0), st.just("mark")), max_size=2)
+FIGURES = st.builds(
+    Figure,
+    st.lists(LINES, min_size=1, max_size=2).map(tuple),
+    MARKS.map(tuple),
+    log_y=st.booleans(),
+)
+READOUTS = st.sampled_from(
+    [(), (("0.5", "series-1"), (" at step 3", "label")), (("nan", "series-2"), (" at 4", "label"))]
+)
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.none() | FIGURES, READOUTS),
+        st.tuples(st.integers(8, 40), st.integers(1, 16)),
+        st.sampled_from(["textual-dark", "textual-light"]),
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(st.lists(CHANGES, min_size=2, max_size=8))
+async def test_what_is_painted_equals_a_full_repaint(turns: list[list[Any]]) -> None:
+    """After any sequence of figures, readouts, sizes and themes, several at once or one by one."""
+    app = ChartApp()
+    async with app.run_test(size=(42, 18)) as pilot:
+        chart = app.query_one(Chart)
+        for turn in turns:
+            for change in turn:
+                match change:
+                    case (int(width), int(height)):
+                        chart.styles.width, chart.styles.height = width, height
+                    case (figure, tuple(readout)):
+                        chart.show(figure, readout)
+                    case theme:
+                        app.theme = theme
+            await pilot.pause()
+            assert rows(app) == repainted(app)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mpstui.domain.events import EvaluationCompleted, RunStarted, StepsCompleted
 from mpstui.domain.history import RunHistory
 from mpstui.domain.series import Floats
+from mpstui.domain.units import number
 from mpstui.ui.figures import Axis, Subject, figure, readout, whole_x, y_limits
 from mpstui.ui.plotting import Figure
 from mpstui.ui.view_state import CHARTS, ViewState
@@ -125,13 +128,61 @@ def test_zooming_in_shows_more_of_y() -> None:
     assert high == pytest.approx(2.0, abs=0.05)
 
 
-def test_the_readout_names_the_value_under_the_crosshair() -> None:
-    history = history_of(np.linspace(1, 2, 1001))
-    subjects = [Subject(history, BATCH, "series-1"), Subject(history, BATCH, "series-2")]
+def read(subjects: list[Subject], chart: str, state: ViewState) -> str:
+    return "".join(text for text, _ in readout(subjects, chart, state))
+
+
+def test_the_readout_names_runs_and_values_in_the_runs_colours() -> None:
+    longer, shorter = np.linspace(1, 2, 1001), np.full(800, 0.5)
+    shorter[600:] = np.nan
+    subjects = [
+        Subject(history_of(longer), BATCH, "series-1", "cpu"),
+        Subject(history_of(shorter), BATCH, "series-2", "mps"),
+    ]
     state = replace(ViewState(), cursor=501.0)
-    assert readout(subjects, "loss", state) == "1.5000  1.5000 at step 501"
-    assert readout(subjects, "loss", ViewState()) == ""
-    assert readout(subjects, "gpu", state) == "—  — at step 501"
+    assert readout(subjects, "loss", state) == (
+        ("cpu 1.5000", "series-1"),
+        (" · ", "label"),
+        ("mps 0.5000", "series-2"),
+        (" at step 501", "label"),
+    )
+    assert readout(subjects, "loss", ViewState()) == ()
+    assert read(subjects, "gpu", state) == "cpu — · mps — at step 501"
+    assert read(subjects, "loss", replace(state, cursor=700.6)) == (
+        "cpu 1.7000 · mps nan at step 701"
+    )
+    assert read(subjects, "loss", replace(state, cursor=801.0)) == (
+        "cpu 1.8000 · mps — at step 801"
+    )
+    assert read(subjects[:1], "loss", replace(state, cursor=0.2)) == "— at step 0"
+    for chart in ("throughput", "learning rate"):
+        assert read(subjects[1:], chart, replace(state, cursor=801.0)) == "— at step 801"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0.5, 4.0) | st.just(np.nan), min_size=1, max_size=60),
+    st.sampled_from(["step", "samples", "time"]),
+    st.floats(-0.2, 1.3),
+    st.sampled_from([0.0, 0.9]),
+)
+def test_the_crosshair_shows_what_the_log_says_on_every_axis(
+    losses: list[float], axis: str, share: float, smoothing: float
+) -> None:
+    history = history_of(np.array(losses, "f4"), per_event=1)
+    subject = Subject(history, BATCH, "series-1", "cpu")
+    seconds = 0.25 * len(losses)
+    ends = {"step": len(losses), "samples": len(losses) * BATCH, "time": seconds}
+    cursor = share * ends[axis]
+    state = replace(ViewState(), axis=axis, cursor=cursor, smoothing=smoothing)
+    step = {
+        "step": round(cursor),
+        "samples": int(cursor // BATCH),
+        "time": int(cursor / 0.25 + 1e-6),
+    }[axis]
+    (value, _), _ = readout([subject], "loss", state)
+    inside = 1 <= step <= len(losses) and (cursor <= ends[axis] or axis == "step")
+    assert value == (number(float(np.float32(losses[step - 1]))) if inside else "—")
 
 
 def test_a_chart_without_values_is_none_and_every_other_chart_has_a_figure() -> None:

@@ -82,7 +82,13 @@ def test_any_figure_fills_its_cells_exactly(
     caption: str,
 ) -> None:
     figure = Figure(
-        tuple(drawn), tuple(marks), x_limits, y_limits, log_y, whole_x=whole_x, caption=caption
+        tuple(drawn),
+        tuple(marks),
+        x_limits,
+        y_limits,
+        log_y,
+        whole_x=whole_x,
+        caption=((caption, "label"),),
     )
     rows = draw(figure, width, height)
     assert [len(text(row)) for row in rows] == [width] * height
@@ -269,5 +275,5 @@ def test_only_the_left_and_the_lower_edge_have_an_axis() -> None:
 
 
 def test_the_caption_stands_in_the_x_axis() -> None:
-    rows = draw(Figure((curve(),), caption="loss, nats"), 60, 10)
+    rows = draw(Figure((curve(),), caption=(("loss, ", "label"), ("nats", "series-1"))), 60, 10)
     assert text(rows[-2]).endswith("─ loss, nats ")

@@ -47,12 +47,12 @@ def sampled(*gpus: GpuReading, **values: Any) -> SystemSampled:
 def view(
     device: str,
     system: SystemSampled | None,
-    status: State = State.TRAINING,
+    state: State = State.TRAINING,
     joules: float = 0.0,
     samples: int = 0,
 ) -> RunView:
     history = SimpleNamespace(
-        system=system, status=status, joules=joules, joule_samples=samples, device_bytes=None
+        system=system, state=state, joules=joules, joule_samples=samples, device_bytes=None
     )
     config = make_config({"workload": "mnist", "device": device})
     return cast("RunView", SimpleNamespace(config=config, history=history))

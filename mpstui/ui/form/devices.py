@@ -73,7 +73,8 @@ def hint(facts: Facts | None, chosen: int) -> str:
     if facts is None or asking(facts):
         return ASKING
     if facts.torch is None:
-        return refuse_reason(facts, "cpu", None) or ASKING
+        unknown = f"which devices there are is not known: {facts.torch_error}"
+        return refuse_reason(facts, "cpu", None) or unknown
     if chosen > 1:
         return f"{chosen} runs side by side: same weights, batches, seed"
     if len(offered(facts)) > 1:

@@ -8,10 +8,11 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from mpstui.domain.facts import Facts
 from mpstui.domain.units import gibibytes
+from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
     from mpstui.ui.app import MpstuiApp
@@ -102,7 +103,7 @@ class MainScreen(Screen[None]):
         """The bar, the body, the footer."""
         yield TopBar(self.tab)
         yield from self.body()
-        yield Footer()
+        yield KeyFooter()
 
     def body(self) -> ComposeResult:
         """What stands between bar and footer."""

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, Label, Static
+from textual.widgets import Input, Label, Static
 
 from mpstui.coverage.asking import Covering
 from mpstui.coverage.report import as_markdown
@@ -20,6 +20,7 @@ from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
 from mpstui.ui.actions import bindings
 from mpstui.ui.widgets import coverage as words
+from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
     from mpstui.ui.app import MpstuiApp
@@ -69,7 +70,7 @@ class CoverageScreen(ModalScreen[None]):
             yield Static(id="verdict")
             with VerticalScroll(id="ops-pane"):
                 yield Static(id="ops")
-            yield Footer(show_command_palette=False)
+            yield KeyFooter(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Ask."""

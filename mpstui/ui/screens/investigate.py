@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from mpstui.domain.investigation import Investigation, Stage
 from mpstui.domain.units import duration
@@ -93,7 +93,6 @@ class InvestigateScreen(MainScreen):
 
     def on_resize(self) -> None:
         """Break lines anew."""
-        self.query_one(Footer).compact = self.size.width < 100
         self.call_after_refresh(self._sync)
 
     def _sync(self) -> None:

@@ -1,4 +1,4 @@
-"""The newest pictures of each run, side by side."""
+"""The pictures of all runs side by side, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -8,49 +8,119 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
+from textual.widgets import Static
 
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
+from mpstui.ui.actions import bindings
+from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.picture import Picture
+from mpstui.ui.widgets.run_panel import no_picture
+
+KINDS = ("reconstruction", "sample")
 
 
 class PicturesScreen(ModalScreen[None]):
-    """Reconstructions over samples, a column for each run."""
+    """Reconstructions over samples, a column for each run, all of one epoch."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,v,q", "dismiss", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("pictures"), ("q", "close")]
     DEFAULT_CSS = """
     PicturesScreen {
         align: center middle;
-        #pictures { width: 96%; height: 94%; background: $surface; }
-        .run { width: 1fr; height: 1fr; }
+        #box { width: 96%; height: 94%; background: $surface; }
+        #columns { height: 1fr; }
+        #slider { height: 1; padding: 0 2; }
+        .run {
+            width: 1fr; height: 1fr; padding: 0 1;
+            border: round $foreground 25%; border-title-style: bold;
+        }
         .reconstruction { height: 2fr; }
         .sample { height: 3fr; margin-top: 1; }
+        KeyFooter { dock: none; background: $surface; }
+        .-series-1 { border-title-color: $text-primary; }
+        .-series-2 { border-title-color: $text-warning; }
+        .-series-3 { border-title-color: $text-success; }
+        .-series-4 { border-title-color: $text-error; }
+        &:ansi .-series-1 { border-title-color: ansi_bright_blue; }
+        &:ansi .-series-4 { border-title-color: ansi_magenta; }
     }
     """
 
     def __init__(self, views: Sequence[RunView]) -> None:
         super().__init__()
         self._views = views
+        self._epoch: int | None = None
+        """The epoch that is shown; None for the newest."""
 
     def compose(self) -> ComposeResult:
-        """A column for each run."""
-        with Horizontal(id="pictures"):
-            for view in self._views:
-                with Vertical(classes="pane run") as column:
-                    column.border_title = view.config.device
-                    column.border_subtitle = f"epoch {_newest_epoch(view)} · esc closes"
-                    yield Picture(PICTURE_TILE, classes="reconstruction")
-                    yield Picture(PICTURE_TILE, classes="sample")
+        """A column for each run over the slider."""
+        with Vertical(id="box"):
+            with Horizontal(id="columns"):
+                for series, view in enumerate(self._views, 1):
+                    with Vertical(classes=f"run -series-{series}") as column:
+                        column.border_title = f"━━ {view.config.device}"
+                        for kind in KINDS:
+                            yield Picture(PICTURE_TILE, classes=kind)
+            yield Static(id="slider")
+            yield KeyFooter(show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Show the newest of each kind."""
+        """Show what there is, and what comes."""
+        self.watch(self.app, "pulse", self._show)
+
+    def on_resize(self) -> None:
+        """Draw the slider as long as there is room."""
+        self._show()
+
+    @property
+    def _epochs(self) -> list[int]:
+        """Epochs after which any of the runs saved a picture."""
+        return sorted({picture.epoch for view in self._views for picture in view.history.pictures})
+
+    def action_turn(self, by: int) -> None:
+        """Show the epoch before or after."""
+        epochs = self._epochs
+        if epochs:
+            place = len(epochs) - 1 if self._epoch is None else epochs.index(self._epoch)
+            place = min(max(place + by, 0), len(epochs) - 1)
+            self._epoch = None if place == len(epochs) - 1 else epochs[place]
+            self._show()
+
+    def action_close(self) -> None:
+        """Close the pictures."""
+        self.dismiss()
+
+    def _show(self) -> None:
+        epochs = self._epochs
+        epoch = self._epoch or (epochs[-1] if epochs else None)
         for view, column in zip(self._views, self.query(".run"), strict=True):
-            for kind in ("reconstruction", "sample"):
-                newest = [p for p in view.history.pictures if p.kind == kind][-1:]
-                for picture in newest:
-                    column.query_one(f".{kind}", Picture).show(view.run.path / picture.path)
+            saved = {each.kind: each.path for each in view.history.pictures if each.epoch == epoch}
+            why = no_picture(view.history, epoch)
+            for kind in KINDS:
+                path = view.run.path / saved[kind] if kind in saved else None
+                once = bool(saved) or kind == KINDS[0]  # one reason is enough
+                column.query_one(f".{kind}", Picture).show(path, why if once and not path else "")
+        self.query_one("#slider", Static).update(slider(epochs, epoch, self.size.width // 2))
 
 
-def _newest_epoch(view: RunView) -> str:
-    return str(view.history.pictures[-1].epoch) if view.history.pictures else "—"
+def slider(epochs: Sequence[int], epoch: int | None, width: int) -> Content:
+    """Where an epoch is among all that have pictures.
+
+    Args:
+        epochs: In their order.
+        epoch: One of them; None while there are none.
+        width: Cells of the line at most.
+    """
+    if epoch is None:
+        return Content.styled("no epoch has pictures yet", "$foreground-muted")
+    cells = max(min(width, 4 * len(epochs)), 1)
+    knob = round(epochs.index(epoch) / max(len(epochs) - 1, 1) * (cells - 1))
+    newest = ", the newest" if epoch == epochs[-1] else ""
+    return Content.assemble(
+        ("━" * knob, "$foreground-muted"),
+        ("●", "bold $text-primary"),
+        ("━" * (cells - 1 - knob), "$foreground-muted"),
+        f"  epoch {epoch}{newest}",
+    )

@@ -11,7 +11,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.widgets import DataTable, Footer, Input
+from textual.widgets import DataTable, Input
 from textual.worker import get_current_worker
 
 from mpstui.domain.errors import MpstuiError
@@ -34,9 +34,6 @@ NOTHING = "Nothing to compare yet.  space  selects runs below,  enter  compares 
 
 FIRST_ROWS = 32
 """So many rows are shown as soon as they are read; then twice as many, and so on."""
-
-WHOLE_FOOTER = 140
-"""Cells from which on the keys have room to breathe. Below 100 not even compact ones all fit."""
 
 LOOK_SECONDS = 2.0
 """How often to look for runs that another terminal has started, and on which it trains."""
@@ -82,7 +79,6 @@ class ResultsScreen(MainScreen):
 
     def on_resize(self) -> None:
         """Put the columns in the order that the width asks for."""
-        self.query_one(Footer).compact = 100 <= self.size.width < WHOLE_FOOTER
         self._show()
 
     # Reading

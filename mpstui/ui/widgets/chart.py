@@ -12,9 +12,10 @@ from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
+from textual.style import Style as VisualStyle
 from textual.widget import Widget
 
-from mpstui.ui.plotting import LABEL_WIDTH, Figure, draw
+from mpstui.ui.plotting import LABEL_WIDTH, Figure, Run, draw
 
 GUTTER = LABEL_WIDTH + 1
 """Cells left of the plot: labels and axis."""
@@ -50,7 +51,7 @@ class Chart(Widget):
         .chart--series-4 { color: $text-error; }
         .chart--series-5 { color: $foreground; }
         .chart--series-6 { color: $text-secondary; }
-        .chart--faint { color: $foreground 35%; }
+        .chart--faint { color: $foreground-muted; }
         .chart--axis { color: $foreground 35%; }
         .chart--label { color: $foreground-muted; }
         .chart--mark { color: $text-error; text-style: bold; }
@@ -89,7 +90,7 @@ class Chart(Widget):
         self._strips: list[Strip] = []
         self._styles: dict[str, Style] = {}
         """Of the theme, by name; empty when they have to be looked up again."""
-        self._readout = ""
+        self._readout: tuple[Run, ...] = ()
         self.border_title = Content(self._caption)
 
     class Pointed(Message):
@@ -109,7 +110,15 @@ class Chart(Widget):
             self.share = share
             """Where, as a share of the x axis, 0 to 1."""
 
-    def show(self, figure: Figure | None, readout: str = "") -> None:
+    class Enlarged(Message):
+        """A person clicked twice into a chart."""
+
+        def __init__(self, chart: str) -> None:
+            super().__init__()
+            self.chart = chart
+            """Its title."""
+
+    def show(self, figure: Figure | None, readout: tuple[Run, ...] = ()) -> None:
         """Show a figure, or with None that there is nothing yet.
 
         What was on screen is drawn at once, to learn which rows are others now; the rest when it
@@ -117,13 +126,12 @@ class Chart(Widget):
 
         Args:
             figure: What to show.
-            readout: The values under the crosshair, beside the title.
+            readout: The values under the crosshair, beside the title; styles as in a figure.
         """
         if readout != self._readout:
             self._readout = readout
-            said = (f"  {readout}", "bold $text") if readout else ""
-            self.border_title = Content.assemble(self._caption, said)
-        if figure == self._figure:
+            self._entitle()
+        elif figure == self._figure:
             return
         self._figure = figure
         before = self._strips
@@ -132,14 +140,30 @@ class Chart(Widget):
         if not before or len(before) != len(self._strips):
             self.refresh()
             return
-        top, width = int(self._has_title_row), self.size.width
         rows = enumerate(zip(before, self._strips, strict=True))
-        others = [Region(0, top + y, width, 1) for y, (old, new) in rows if old != new]
+        # Regions count from the content's first row: Textual adds the title's itself.
+        others = [Region(0, y, self.size.width, 1) for y, (old, new) in rows if old != new]
         if others:
             self.refresh(*others)
 
+    @property
+    def readout(self) -> str:
+        """The values beside the title, without their colours."""
+        return "".join(text for text, _ in self._readout)
+
+    def colour(self, style: str) -> VisualStyle:
+        """How a style of a figure looks in the theme; the empty name is ordinary text."""
+        return self.get_visual_style(*([f"chart--{style}"] if style else []))
+
+    def _entitle(self) -> None:
+        words = [(text, self.colour(style)) for text, style in self._readout]
+        self.border_title = Content.assemble(self._caption, "  " if words else "", *words)
+
     def on_click(self, event: Click) -> None:
-        """Tell where."""
+        """Tell where; a second click asks for the whole screen."""
+        if event.chain == 2:
+            self.post_message(self.Enlarged(self._title))
+            return
         self.post_message(self.Pointed(self._share(event.x)))
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
@@ -176,6 +200,8 @@ class Chart(Widget):
         self._drawn = None
         self._styles = {}
         super().notify_style_update()
+        if self._readout:
+            self.call_later(self._entitle)  # the named styles are new only after this
 
     @property
     def _has_title_row(self) -> bool:
@@ -198,10 +224,19 @@ class Chart(Widget):
             return strips
         figure = self._figure
         if not self._has_title_row:
-            fits = len(self._caption) < width * 2 // 3
-            said = f"{self._title} {self._readout}" if self._readout else self._caption
-            figure = replace(figure, caption=said if fits else self._title)
+            figure = replace(figure, caption=self._words_in(width - GUTTER - 3))
         return [
             Strip([Segment(text, styles[style]) for text, style in row], width)
             for row in draw(figure, width, height)
         ]
+
+    def _words_in(self, width: int) -> tuple[Run, ...]:
+        """Title and readout, or of both what fits into so many cells: the readout comes first."""
+        title = (self._title, "label")
+        choices: list[tuple[Run, ...]] = [((self._caption, "label"),), (title,)]
+        if self._readout:
+            values = self._readout[:-1]  # without the place, which other charts say too
+            space = (" ", "")
+            choices = [(title, space, *self._readout), (title, space, *values), values, (title,)]
+        fitting = (words for words in choices if sum(len(text) for text, _ in words) <= width)
+        return next(fitting, ())

@@ -55,6 +55,10 @@ class Charts(Vertical):
         """Every chart there can be; most are not displayed."""
         yield from self._charts.values()
 
+    def of(self, name: str) -> Chart:
+        """A chart by its name."""
+        return self._charts[name]
+
     def draw(
         self,
         subjects: Sequence[Subject],

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from mpstui.domain.course import OFF_COURSE
 from mpstui.domain.units import number
 from mpstui.ui.figures import Axis, Subject
-from mpstui.ui.plotting import Figure, Line, Mark
+from mpstui.ui.plotting import Figure, Line, Mark, Run
 from mpstui.ui.session import Session
 from mpstui.ui.view_state import Limits, ViewState
 
@@ -46,13 +46,22 @@ class Overlay(Vertical):
 
     def on_mount(self) -> None:
         """Name the colours."""
-        self.border_title = "All runs"
-        colours = ("$text-primary", "$text-warning", "$text-success", "$text-error", "$foreground")
+        self.border_title = "All runs" if len(self._session.views) > 1 else "The run"
+        self._name_colours()
+
+    def notify_style_update(self) -> None:
+        """Colours may be others now."""
+        super().notify_style_update()
+        if self.is_mounted:
+            self.call_later(self._name_colours)  # the named styles are new only after this
+
+    def _name_colours(self) -> None:
+        loss = self.charts.of("loss")
         parts = [
-            Content.assemble(("━━ ", colours[place % len(colours)]), view.config.device)
-            for place, view in enumerate(self._session.views)
+            Content.assemble(("━━ ", loss.colour(f"series-{number}")), view.config.device)
+            for number, view in enumerate(self._session.views, 1)
         ]
-        self.query_one("#legend", Static).update(Content("   ").join(parts))
+        self.query_one("#legend", Static).update(Content("   ").join(parts), layout=False)
 
 
 class GapStrip(Chart):
@@ -72,11 +81,12 @@ class GapStrip(Chart):
     ) -> None:
         """Show the gaps, on a log axis, with the bound that raises the alarm."""
         lines: list[Line] = []
-        marks: list[Mark] = []
-        told: list[str] = []
+        marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
+        readout: list[Run] = []
         start, end = state.shown(whole)
         compared = zip(subjects[1:], session.gaps, session.courses, strict=True)
         for subject, gaps, course in compared:
+            name = f"{subject.name} " if len(subjects) > 2 else ""
             axis = Axis(subject, state.axis)
             x, y = gaps.points(max(self.size.width, 8))
             lines.append(Line(tuple(axis.of(x).tolist()), tuple(y.tolist()), subject.style))
@@ -84,15 +94,14 @@ class GapStrip(Chart):
             if parted is not None:
                 at = axis.of(np.array([float(parted.step)]))
                 marks.append(Mark(float(at[0]), "mark", "▲"))
-                told.append(f"▲ diverged at step {parted.step:,}, gap {number(parted.gap)}")
+                words = f"▲ {name}diverged at step {parted.step:,}, gap {number(parted.gap)}"
+                readout += [("  ", ""), (words, "mark")]
             elif newest is not None:
-                told.append(f"{number(newest)}, within bounds")
+                readout += [("  ", ""), (f"{name}{number(newest)}, within bounds", subject.style)]
         if not any(line.x for line in lines):
             self.show(None)
             return
         bound = Line((start, end), (OFF_COURSE, OFF_COURSE), "faint")
-        if state.cursor is not None:
-            marks.append(Mark(state.cursor, "label", "┃"))
         drawn = Figure(
             lines=(bound, *lines),
             marks=tuple(marks),
@@ -101,4 +110,4 @@ class GapStrip(Chart):
             log_y=True,
             whole_x=state.axis != "time",
         )
-        self.show(drawn, "  ".join(told))
+        self.show(drawn, tuple(readout[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from itertools import groupby
 from pathlib import Path
+from typing import ClassVar
 
 from PIL import Image, UnidentifiedImageError
 from rich.color import Color
@@ -28,6 +29,11 @@ Blocks = tuple[str, RGB, RGB | None]
 class Picture(Widget):
     """Shows a picture as large as it fits; enlarged only by whole factors."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"picture--words"}
+    DEFAULT_CSS = """
+    Picture .picture--words { color: $foreground-muted; }
+    """
+
     def __init__(self, tile: int = 0, id: str | None = None, classes: str | None = None) -> None:
         """Make a picture widget.
 
@@ -41,19 +47,25 @@ class Picture(Widget):
         self._tile = tile
         self._path: Path | None = None
         self._modified: int | None = None
-        self._drawn: tuple[Path | None, int | None, Size] | None = None
+        self._why = ""
+        self._drawn: tuple[Path | None, int | None, str, Size] | None = None
         self._strips: list[Strip] = []
 
-    def show(self, path: Path | None) -> None:
-        """Show a file, or nothing. Call again when the file may have changed."""
-        modified = _modified(path)
-        if (path, modified) != (self._path, self._modified):
-            self._path, self._modified = path, modified
+    def show(self, path: Path | None, why: str = "") -> None:
+        """Show a file. Call again when it may have changed.
+
+        Args:
+            path: The file; None for no picture.
+            why: Why there is none, shown in its place.
+        """
+        shown = (path, _modified(path), why)
+        if shown != (self._path, self._modified, self._why):
+            self._path, self._modified, self._why = shown
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """One row of cells; reads the file first if anything changed since the last time."""
-        key = (self._path, self._modified, self.size)
+        key = (self._path, self._modified, self._why, self.size)
         if key != self._drawn:
             self._strips = self._draw()
             self._drawn = key
@@ -68,30 +80,34 @@ class Picture(Widget):
 
     def _draw(self) -> list[Strip]:
         width, height = self.size
-        if self._path is None or not width or not height:
+        if not width or not height:
             return []
+        if self._path is None:
+            return self._words(self._why)
         base = self.rich_style
         try:
             with Image.open(self._path) as image:
                 shown = whole_tiles(image, self._tile, width, height) if self._tile else image
                 rows = half_blocks(shown, width, height)
         except FileNotFoundError:
-            return self._words("no such file")
+            return self._words(f"{self._path.name}: no such file")
         except UnidentifiedImageError:
-            return self._words("not a picture")
+            return self._words(f"{self._path.name}: not a picture")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return self._words(str(error))  # Pillow raises a SyntaxError for a damaged chunk
+            return self._words(
+                f"{self._path.name}: {error}"
+            )  # Pillow raises a SyntaxError for a damaged chunk
         drawn = [
             Strip([Segment(text, base + _style(upper, lower)) for text, upper, lower in row])
             for row in rows
         ]
         return list(Strip.align(drawn, base, width, height, "center", "middle"))
 
-    def _words(self, problem: str) -> list[Strip]:
-        assert self._path is not None
+    def _words(self, words: str) -> list[Strip]:
         width, height = self.size
-        lines = textwrap.wrap(f"{self._path.name}: {problem}", width)[:height]
-        drawn = [Strip([Segment(line, self.rich_style)], len(line)) for line in lines]
+        style = self.get_component_rich_style("picture--words")
+        lines = textwrap.wrap(words, width)[:height]
+        drawn = [Strip([Segment(line, style)], len(line)) for line in lines]
         return list(Strip.align(drawn, self.rich_style, width, height, "center", "middle"))
 
 

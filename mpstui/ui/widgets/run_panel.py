@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from mpstui.domain.anatomy import anatomy
+from mpstui.domain.growth import USUAL_CAUSE
 from mpstui.domain.history import RunHistory, State
 from mpstui.domain.plan import PLAIN
 from mpstui.domain.units import DASH, duration, number, rate
@@ -19,6 +20,9 @@ from .charts import Charts
 from .picture import Picture
 from .progress import Progress
 from .time_bar import TimeBar
+
+TALL = 28
+"""Rows from which on pictures stand under the charts."""
 
 
 class RunPanel(Vertical):
@@ -33,7 +37,16 @@ class RunPanel(Vertical):
         #progress-text { width: auto; margin-left: 1; }
         #numbers { height: 3; }
         Charts { height: 5fr; }
-        Picture { height: 3fr; display: none; }
+        #warnings {
+            height: 1; display: none; color: $text-error;
+            text-wrap: nowrap; text-overflow: ellipsis;
+        }
+        &.-warned #warnings { display: block; }
+        Picture {
+            height: 4; display: none;
+            border-top: blank; border-title-color: $foreground-muted;
+        }
+        &.-drawn Picture { height: 3fr; }
         &.-pictures.-tall Picture { display: block; }
     }
     """
@@ -53,6 +66,7 @@ class RunPanel(Vertical):
         self._progress = Static(id="progress-text")
         self._numbers = Static(id="numbers")
         self._time = TimeBar()
+        self._warnings = Static(id="warnings")
         self.charts = Charts(view.config.info.loss_unit)
         """The panel's charts."""
         self._picture = Picture(PICTURE_TILE)
@@ -65,6 +79,7 @@ class RunPanel(Vertical):
             yield self._progress
         yield self._numbers
         yield self._time
+        yield self._warnings
         yield self.charts
         yield self._picture
 
@@ -73,10 +88,17 @@ class RunPanel(Vertical):
         self._entitle()
 
     def _entitle(self) -> None:
-        """The device, whether it is made to go wrong, and what its fast path gains."""
-        simulated = self._view.config.spec.option("fault")
-        name = self._view.config.device + (" · simulated fault" if simulated else "")
-        plan = self._view.history.plan
+        """The device, whether it is made to go wrong, and what its fast path gains.
+
+        An alarm takes the state's place in the border below: the state is then named here.
+        """
+        history = self._view.history
+        name = self._view.config.device
+        if history.alarms:
+            name += f" · {history.state.value}"
+        if self._view.config.spec.option("fault"):
+            name += " · simulated fault"
+        plan = history.plan
         if plan is not None:
             gained = f"{plan.gain:.2g}× plain loop" if plan.gain else "fast path"
             name += f" · {gained}" if plan.plan != PLAIN else " · plain loop"
@@ -86,7 +108,7 @@ class RunPanel(Vertical):
 
     def on_resize(self) -> None:
         """Show the picture only where it does not crowd the charts."""
-        self.set_class(self.size.height >= 34, "-tall")
+        self.set_class(self.size.height >= TALL, "-tall")
 
     def sync(self, now: float) -> None:
         """Show the texts.
@@ -104,11 +126,10 @@ class RunPanel(Vertical):
         if status.markup != self.border_subtitle:  # it would draw all of the panel again
             self.border_subtitle = status
         bad = history.state in (State.FAILED, State.CRASHED, State.KILLED)
-        self.set_class(history.diverged is not None or history.alarm is not None, "-diverged")
+        self.set_class(bool(history.alarms), "-diverged")
         self.set_class(bad, "-bad")
         self.set_class(history.state is State.PAUSED, "-paused")
-        on_course = history.diverged is None and history.alarm is None
-        self.set_class(history.state is State.FINISHED and on_course, "-done")
+        self.set_class(history.state is State.FINISHED and not history.alarms, "-done")
         fraction = history.progress if history.started else history.fraction
         self._bar.show(fraction or 0.0)
         progress = _progress(history, now)
@@ -119,9 +140,28 @@ class RunPanel(Vertical):
         parts = anatomy(history)
         self._time.display = parts is not None  # most runs are too short at first
         self._time.show(parts)
-        if history.pictures:
-            shown = next(p for p in reversed(history.pictures) if p.kind == "reconstruction")
-            self._picture.show(self._view.run.path / shown.path)
+        self._warn(history)
+        self._show_picture(history)
+
+    def _warn(self, history: RunHistory) -> None:
+        warnings = _warnings(history)
+        line = "  ".join(warnings)
+        if line != str(self._warnings.content):
+            self._warnings.update(Content(line), layout=False)
+            self._warnings.tooltip = "\n".join(warnings)
+            self.set_class(bool(line), "-warned")
+
+    def _show_picture(self, history: RunHistory) -> None:
+        if not self._view.config.info.makes_pictures:
+            return
+        newest = [each for each in history.pictures if each.kind == "reconstruction"][-1:]
+        self.set_class(bool(newest), "-drawn")
+        for picture in newest:
+            self._picture.border_title = f"pictures, epoch {picture.epoch}"
+            self._picture.show(self._view.run.path / picture.path)
+        if not newest:
+            self._picture.border_title = "pictures"
+            self._picture.show(None, no_picture(history, None))
 
     @property
     def view(self) -> RunView:
@@ -131,21 +171,25 @@ class RunPanel(Vertical):
     @property
     def subject(self) -> Subject:
         """The run, as charts take it."""
-        return Subject(self._view.history, self._view.config.batch_size, self._series)
+        config = self._view.config
+        return Subject(self._view.history, config.batch_size, self._series, config.device)
+
+
+def no_picture(history: RunHistory, epoch: int | None) -> str:
+    """Why there is no picture of an epoch; with None, of any."""
+    if epoch is not None and any(done.epoch == epoch for done in history.epochs):
+        return f"— none was saved after epoch {epoch}"
+    which = "an epoch" if epoch is None else f"epoch {epoch}"
+    if history.state.over:
+        return f"— {history.state.value} before the end of {which}"
+    return f"— pictures come after {which}"
 
 
 def _status(history: RunHistory) -> Content:
-    if history.diverged is not None:
-        last = history.diverged.last_finite
-        before = "" if last is None else f", last finite {number(last)}"
-        words = f"✗ first {history.diverged.value} at step {history.diverged.step:,}{before}"
-        return Content.styled(words, "bold $text-error")
-    if (alarm := history.alarm) is not None:
-        words = (
-            f"▲ off {alarm.against}'s course by step {alarm.step:,}: "
-            f"{number(alarm.value)} against {number(alarm.other)}"
-        )
-        return Content.styled(words, "bold $text-error")
+    if history.alarms:
+        first, gone = history.alarms[0], history.diverged
+        sign = "✗" if gone is not None and gone.step == first.step else "▲"
+        return Content.styled(f"{sign} {first.text}", "bold $text-error")
     words = history.state.value
     style = {
         State.PAUSED: "$text-warning",
@@ -155,6 +199,20 @@ def _status(history: RunHistory) -> Content:
         State.KILLED: "$text-error",
     }.get(history.state, "$text")
     return Content.styled(words, style)
+
+
+def _warnings(history: RunHistory) -> list[str]:
+    """What is known about the run's alarms, and what else is wrong."""
+    warnings = []
+    if (gone := history.diverged) is not None:
+        last = "" if gone.last_finite is None else f" after {number(gone.last_finite)}"
+        warnings.append(f"✗ step {gone.step:,}: {gone.value}{last}")
+    if (alarm := history.alarm) is not None:
+        losses = f"{number(alarm.value)}, {alarm.against} {number(alarm.other)}"
+        warnings.append(f"▲ step {alarm.step:,}: {losses}")
+    if (growth := history.memory_growth) is not None:
+        warnings.append(f"! {growth.text}; {USUAL_CAUSE}")
+    return warnings
 
 
 def _progress(history: RunHistory, now: float) -> str:

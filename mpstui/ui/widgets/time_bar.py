@@ -42,7 +42,7 @@ class TimeBar(Static):
         .time-bar--backward { color: $text-warning; }
         .time-bar--optimizer { color: $text-secondary; }
         .time-bar--evaluation { color: $text-success; }
-        .time-bar--waiting { color: $foreground 35%; }
+        .time-bar--waiting { color: $foreground-muted; }
         &:ansi {
             /* Nothing blends, and blue is hardly seen on black. The names tell parts apart. */
             .time-bar--name { text-style: dim; }

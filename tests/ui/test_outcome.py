@@ -1,0 +1,70 @@
+"""The line at a comparison's end: a number where there is one, and the reason where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from mpstui.domain.summary import RunSummary, measure
+from mpstui.ui.outcome import outcome
+
+CPU = RunSummary(
+    run_id="1",
+    workload="mnist",
+    device="cpu",
+    device_name="",
+    machine="",
+    memory_bytes=0,
+    torch="",
+    dataset="",
+    pipeline="resident",
+    precision="",
+    mode="turns",
+    comparison="c",
+    batch_size=64,
+    seed=1,
+    state="finished",
+    message="",
+    started_at=None,
+    ended_at=None,
+    steps=1,
+    epoch_seconds=measure([33.0, 34.0]),
+    samples_per_second=None,
+    train_loss=None,
+    test_loss=None,
+    accuracy=None,
+    diverged_at=None,
+    notes=(),
+)
+MPS = replace(CPU, device="mps", epoch_seconds=measure([20.0]))
+ALARM = "diverged from cpu at step 20"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "mps", "line"),
+    [
+        ({}, {}, "mps 1.7× cpu"),
+        ({}, {"epoch_seconds": None}, "mps against cpu: — (mps has no whole epoch)"),
+        (
+            {"epoch_seconds": None, "state": "crashed"},
+            {"epoch_seconds": None},
+            "mps against cpu: — (mps and cpu have no whole epoch), cpu crashed",
+        ),
+        ({}, {"alarm": ALARM}, f"mps 1.7× cpu, but {ALARM}"),
+        ({}, {"state": "killed"}, "mps 1.7× cpu, mps killed"),
+        (
+            {"mode": "together"},
+            {"mode": "together"},
+            "mps and cpu ran together, which times neither",
+        ),
+    ],
+)
+def test_a_line_for_a_comparison(cpu: dict[str, Any], mps: dict[str, Any], line: str) -> None:
+    assert outcome([replace(CPU, **cpu), replace(MPS, **mps)]) == line
+
+
+def test_every_further_run_is_named() -> None:
+    threads = replace(CPU, device="cpu@threads=1", epoch_seconds=measure([67.0]))
+    assert outcome([CPU, MPS, threads]) == "mps 1.7× cpu · cpu@threads=1 0.5× cpu"
