@@ -469,7 +469,7 @@ class MpstuiApp(App[None]):
         """Show every key."""
         from .screens.help import HelpScreen
 
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(getattr(self.screen, "MODE", self.current_mode)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: Textual's own commands but the ones of the table by the same meaning."""

@@ -114,6 +114,7 @@ class Probing:
 
     def _conclude_ops(self, facts: Facts) -> None:
         self.ops_began = None
+        self._app.answers += 1
         faulty = [f"{run.device}: {case.case}" for run in facts.ops for case in run.faulty]
         if not faulty:
             self._app.notify("Nothing is faulty.", title="Ops checked")

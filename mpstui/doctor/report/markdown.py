@@ -10,7 +10,7 @@ from mpstui.domain.facts import Facts
 from mpstui.domain.findings import Finding, Status
 
 from .privacy import anonymous
-from .text import HEADINGS, count, device_rows, machine_line
+from .text import HEADINGS, count, device_rows, lead_lines, machine_line
 
 _MARKS = {
     Status.OK: "✅",
@@ -29,7 +29,10 @@ def as_markdown(facts: Facts, findings: Sequence[Finding]) -> str:
         findings: What the checks made of it, in order of their groups.
     """
     facts, findings = anonymous(facts, findings)
-    lines = ["### mpstui doctor", "", machine_line(facts.machine), "", count(findings), ""]
+    lines = ["### mpstui doctor", "", machine_line(facts.machine), ""]
+    for line in lead_lines(facts, findings):
+        lines += [f"**{line}**", ""]
+    lines += [count(findings), ""]
     attention = [finding for finding in findings if finding.needs_attention]
     for finding in attention:
         lines += [f"- {_MARKS[finding.status]} **{finding.title}**: {finding.summary}"]

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 
+from mpstui.doctor.verdict import answered, lead
 from mpstui.domain.devices import TYPES
 from mpstui.domain.facts import DeviceFact, Facts
 from mpstui.domain.findings import Finding, Status
@@ -39,7 +40,7 @@ def as_text(facts: Facts, findings: Sequence[Finding], *, whole: bool = False) -
     """
     if not whole:
         facts, findings = anonymous(facts, findings)
-    lines = ["mpstui doctor", machine_line(facts.machine)]
+    lines = ["mpstui doctor", machine_line(facts.machine), *lead_lines(facts, findings)]
     for group, grouped in groupby(findings, key=lambda finding: finding.group):
         members = list(grouped)
         width = max(len(finding.title) for finding in members)
@@ -54,6 +55,17 @@ def as_text(facts: Facts, findings: Sequence[Finding], *, whole: bool = False) -
                 lines += [line for finding in together for line in _finding_lines(finding, width)]
     lines += ["", "Devices", *_device_lines(facts), "", count(findings)]
     return "\n".join(lines)
+
+
+def lead_lines(facts: Facts, findings: Sequence[Finding]) -> list[str]:
+    """The verdict, of a report on the whole machine; and whether answers are missing in it."""
+    lines = []
+    if any(finding.id == "accelerator" for finding in findings):
+        verdict = lead(facts, findings)
+        lines.append(f"{verdict.status.mark} {verdict.text}")
+    if any(finding.pending for finding in findings):
+        lines.append(f"INCOMPLETE: {answered(findings)} when this was written")
+    return lines
 
 
 def machine_line(machine: Machine) -> str:

@@ -48,6 +48,8 @@ class DoctorScreen(MainScreen):
         super().__init__()
         self._settled = False
         self._checking = False
+        self._checked_at: str | None = None
+        """Where the cursor stood when an op check began."""
 
     def body(self) -> ComposeResult:
         """The verdict; left: findings over devices; right: the finding."""
@@ -93,7 +95,10 @@ class DoctorScreen(MainScreen):
             if listed.highlighted is None:  # else the user has been there
                 listed.to_worst()
         checking = self.state.probing.ops_began is not None
-        if self._checking and not checking:
+        at = listed.highlighted_option.id if listed.highlighted_option else None
+        if checking and not self._checking:
+            self._checked_at = at
+        elif self._checking and not checking and at == self._checked_at:  # else the user moved on
             listed.to_faulty()
         self._checking = checking
         self._details()

@@ -20,6 +20,26 @@ edges. An epoch is 60,000 samples, whatever the data. A median stands with its s
 In turns, the runs of a comparison train one at a time, two seconds each; together, they disturb \
 each other, and the times are not for comparing."""
 
+SIGNS = (
+    ("✓", "ok; done; yes"),
+    ("!", "a warning"),
+    ("✗", "failed; no; a loss that is not finite; the stage that an investigation ended in"),
+    ("·", "does not apply here; a stage that waits for its turn"),
+    ("?", "not known, with the reason"),
+    ("—", "no value: not known, or not reached yet"),
+    ("…", "under way; more than fits"),
+    ("↻", "an answer of before, while it is asked again"),
+    ("▲", "an alarm: the run diverged from the run it is compared with"),
+    ("┃", "the crosshair"),
+    ("⚑", "the run that the others are measured against"),
+    ("●", "a selected run"),
+    ("○", "nothing was found, which proves nothing"),
+    ("▸ ▾", "under way; something folded, and unfolded"),
+    ("–", "a stage that was not needed, or not reached"),
+    ("[x] [ ]", "chosen, and not"),
+)
+"""Every sign that the screens use, and what it means."""
+
 
 class HelpScreen(ModalScreen[None]):
     """The help."""
@@ -41,14 +61,35 @@ class HelpScreen(ModalScreen[None]):
     }
     """
 
+    def __init__(self, where: str) -> None:
+        """Make the help.
+
+        Args:
+            where: The screen that asks for it: its keys stand first.
+        """
+        super().__init__()
+        self._where = where
+
     def compose(self) -> ComposeResult:
-        """Groups of keys, then the words on reading."""
+        """The screen's keys, those of everywhere, the signs, then the other screens' keys."""
+        others = dict.fromkeys(action.where for action in ACTIONS)
         with VerticalScroll() as box:
             box.border_title = "Help"
             box.border_subtitle = "esc closes"
-            for where in dict.fromkeys(action.where for action in ACTIONS):
+            for where in (self._where, "app"):
                 yield Static(_group(where))
-            yield Static(READING, classes="muted")
+            yield Static(_signs())
+            yield Static(READING + "\n", classes="muted")
+            for where in others:
+                if where not in (self._where, "app"):
+                    yield Static(_group(where))
+
+
+def _signs() -> Content:
+    text = Content.styled("Signs", "bold")
+    for sign, meaning in SIGNS:
+        text += Content.assemble("\n  ", (f"{sign:<8}", "bold $text-accent"), meaning)
+    return text + "\n"
 
 
 def _group(where: str) -> Content:

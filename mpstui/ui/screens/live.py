@@ -9,19 +9,20 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Footer, Log, Static
+from textual.widgets import Log, Static
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.ui.actions import bindings
 from mpstui.ui.outcome import outcome
 from mpstui.ui.session import Session
+from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.overlay import GapStrip, Overlay
 from mpstui.ui.widgets.run_panel import RunPanel
 from mpstui.ui.widgets.system_strip import SystemStrip
 
 from .live_charts import LiveCharts
 
-EMPTY = "No run yet.  Press  n  to set one up, or start one with  mpstui train."
+EMPTY = "No run yet.  Press  d  for the demo,  n  to set a run up, or start one with  mpstui train."
 
 OFFER = " · enter: results"
 
@@ -162,17 +163,21 @@ class LiveScreen(LiveCharts):
                     self._outcome.update(Content(outcome(session.summaries()) + OFFER))
             self.set_class(over, "-over")
             self.refresh_bindings()
-        for key in self.query_one(Footer).walk_children():  # it makes new ones now and then
-            key.set_class(astray and getattr(key, "action", "") == "investigate", "-calls")
+        self.query_one(KeyFooter).call("investigate" if astray else "")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys for what there is none of are not offered."""
         astray, over = self._offered
-        return {"alarm": astray, "results": over}.get(action, True)
+        empty = self.state.session is None
+        return {"alarm": astray, "results": over, "demo": empty}.get(action, True)
 
     def action_results(self) -> None:
         """Show the results."""
         self.state.show("results")
+
+    def action_demo(self) -> None:
+        """Play the demo."""
+        self.state.action_demo()
 
     def action_investigate(self) -> None:
         """Look into the run that has the focus, or else that went wrong."""

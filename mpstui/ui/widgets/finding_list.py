@@ -150,9 +150,7 @@ def _nothing(findings: Sequence[Finding]) -> str:
     if not findings:
         return "…"
     if pending:
-        return (
-            f"Nothing so far; still asking: {len(findings) - pending} of {len(findings)} answered."
-        )
+        return f"Nothing so far. Still asking: {answered(findings)}."
     return "Nothing needs attention. / shows everything."
 
 

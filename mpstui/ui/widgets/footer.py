@@ -18,6 +18,9 @@ PADDING = {False: 3, True: 2}
 PALETTE = 2
 """Cells of the palette's key besides: its line and its margin."""
 
+MORE = 2
+"""Cells of the sign for keys that do not fit."""
+
 
 class KeyFooter(Footer):
     """Keys in the order of their table, with less room between them where room is short.
@@ -30,13 +33,25 @@ class KeyFooter(Footer):
         overflow: hidden;
         FooterKey.-command-palette { dock: none; }
         #always { dock: right; width: auto; height: 1; }
-        #more { width: 1; height: 1; color: $footer-description-foreground; }
+        #more { width: 2; height: 1; color: $footer-description-foreground; }
     }
     """
+
+    def __init__(self, show_command_palette: bool = True) -> None:
+        super().__init__(show_command_palette=show_command_palette)
+        self._calling = ""
+
+    def call(self, action: str) -> None:
+        """Let an action's key stand out, whenever keys are made anew; empty for none."""
+        self._calling = action
+        for key in self.query(FooterKey):
+            key.set_class(bool(action) and key.action == action, "-calls")
 
     def compose(self) -> ComposeResult:
         """As many keys as there is room for, then those that always stay."""
         keys = [key for key in super().compose() if isinstance(key, FooterKey)]
+        for key in keys:
+            key.set_class(bool(self._calling) and key.action == self._calling, "-calls")
         always = [
             key
             for action in ALWAYS
@@ -49,7 +64,7 @@ class KeyFooter(Footer):
         if _cells((*others, *always, *palette), self.compact) > width:
             palette = []
         shown = others
-        while shown and _cells((*shown, *always), self.compact) + (shown != others) > width:
+        while shown and _cells((*shown, *always), self.compact) + MORE * (shown != others) > width:
             shown = shown[:-1]
         yield from shown
         if shown != others:
