@@ -41,8 +41,8 @@ def lead(facts: Facts | None, findings: Sequence[Finding]) -> Lead:
     default = facts.torch.default_accelerator
     fact = facts.device(default) if default else None
     if fact is None:
-        cause, accelerator = _cause(findings), by_id.get("accelerator")
-        why = cause.summary if cause else accelerator.reason if accelerator else ""
+        cause = _cause(findings) or by_id.get("accelerator")
+        why = cause.summary.removeprefix("no accelerator: ") if cause else ""
         told = ("accelerator", cause.id if cause else "")
         return Lead(f"CPU only: {_sentence(why)}{_counts(findings, *told)}", Status.WARN)
     name = _name(fact)

@@ -51,7 +51,10 @@ class ConfigureScreen(MainScreen):
             #problem, #about, Fact { margin-bottom: 1; }
         }
         #bar { height: auto; padding: 0 1; }
-        #start { min-width: 11; margin-right: 2; }
+        #start {
+            min-width: 11; margin-right: 2;
+            background: $block-cursor-background; color: $block-cursor-foreground;
+        }
         #outcome { width: 1fr; height: auto; }
         #verdict { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #command { height: auto; max-height: 2; color: $foreground 75%; }

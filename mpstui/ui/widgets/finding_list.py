@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from textual import on
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
@@ -48,6 +49,8 @@ class FindingList(OptionList):
         self.narrowed = False
         self.unfolded = False
         self._shown: list[str] = []
+        self._cursor: str | None = None
+        """The finding whose row is painted in the cursor's colours alone."""
 
     @property
     def chosen(self) -> Finding | None:
@@ -68,6 +71,16 @@ class FindingList(OptionList):
             self._fill(options)
             self._shown = ids
         self._head(findings)
+
+    @on(OptionList.OptionHighlighted)
+    def _paint_cursor(self, event: OptionList.OptionHighlighted) -> None:
+        """Marks of a colour would be hard to read on the cursor's row."""
+        before, self._cursor = self._cursor, event.option_id
+        width = self._width(list(self.findings.values()))
+        for id in (before, self._cursor):
+            if id in self.findings and id in self._shown:
+                line = _line(self.findings[id], width, plain=id == self._cursor)
+                self.replace_option_prompt(id, line)
 
     def to_worst(self) -> None:
         """Put the cursor on the first finding of the list, which is the worst."""
@@ -106,12 +119,11 @@ class FindingList(OptionList):
         ]
         rest = [finding for finding in findings if not finding.needs_attention]
         folded = [finding for finding in rest if finding.status is Status.NOT_APPLICABLE]
-        width = max([LEAST_TITLE, *(len(finding.title) for finding in findings)])
-        width = min(width, MOST_TITLE, max(LEAST_TITLE, self.size.width // 3))
+        width = self._width(findings)
         if attention and not self.narrowed:
             yield _heading(ATTENTION)
         for finding in attention:
-            yield Option(_line(finding, width), id=finding.id)
+            yield Option(_line(finding, width, finding.id == self._cursor), id=finding.id)
         if self.narrowed:
             if not attention:
                 yield _heading(_nothing(findings))
@@ -121,11 +133,16 @@ class FindingList(OptionList):
             yield _heading(group)
             for finding in listed:
                 if finding.group == group:
-                    yield Option(_line(finding, width), id=finding.id)
+                    yield Option(_line(finding, width, finding.id == self._cursor), id=finding.id)
         if folded:
             yield Option(_fold_line(folded, self.unfolded), id=FOLD)
         for finding in folded if self.unfolded else ():
-            yield Option(_line(finding, width), id=finding.id)
+            yield Option(_line(finding, width, finding.id == self._cursor), id=finding.id)
+
+    def _width(self, findings: Sequence[Finding]) -> int:
+        """Cells of the titles."""
+        longest = max([LEAST_TITLE, *(len(finding.title) for finding in findings)])
+        return min(longest, MOST_TITLE, max(LEAST_TITLE, self.size.width // 3))
 
     def _fill(self, options: Sequence[Option]) -> None:
         option = self.highlighted_option
@@ -160,13 +177,16 @@ def _fold_line(folded: Sequence[Finding], unfolded: bool) -> Content:
     return Content.styled(f"{'▾' if unfolded else '▸'} {count}{titles}", "$foreground-muted")
 
 
-def _line(finding: Finding, width: int) -> Content:
+def _line(finding: Finding, width: int, plain: bool) -> Content:
     muted = finding.status is Status.NOT_APPLICABLE
     old = finding.pending and finding.status is not Status.UNKNOWN
     title = finding.title if len(finding.title) <= width else f"{finding.title[: width - 1]}…"
+    again = f"{AGAIN} " if old else ""
+    if plain:
+        return Content(f"{finding.status.mark} {title:<{width}} {again}{finding.summary}")
     return Content.assemble(
         (f"{finding.status.mark} ", COLOURS[finding.status]),
         f"{title:<{width}} ",
-        (f"{AGAIN} " if old else "", "$text-accent"),
+        (again, "$text-accent"),
         (finding.summary, "$foreground-muted" if muted or old else ""),
     )

@@ -54,6 +54,7 @@ class Choices(Select[str], inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space,down,up", "show_overlay", show=False)]
     DEFAULT_CSS = """
+    Choices > SelectCurrent .arrow { color: $foreground; }
     Choices:focus > SelectCurrent Static#label { text-style: bold reverse; }
     """
 
