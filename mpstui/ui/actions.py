@@ -83,7 +83,7 @@ ACTIONS = (
     Action("i", "investigate", "investigate", "Find the op at fault in this run", "results"),
     Action("l", "watch_runs", "live", "Put the selected runs on the Live screen", "results"),
     Action("e", "note", "note", "Edit the note of this run", "results"),
-    Action("d", "demo", "demo", "Where there is no run yet: play the demo", "results"),
+    Action("g", "demo", "demo", "See a run diverge, and the op behind it; simulated", "results"),
     Action("d", "delete", "delete", "Move the selected runs to the trash", "results"),
     Action("u", "undelete", "undo", "Restore what was deleted last", "results", False),
     Action("x", "export", "export", "Write the comparison into a file", "results"),

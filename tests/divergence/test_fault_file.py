@@ -107,7 +107,7 @@ def test_the_copy_in_the_runs_folder_wins(file: Path, tmp_path: Path) -> None:
         ("\0", "A", "null bytes", "without an error"),
         (COUNTING, "Missing", "has no class Missing", "Counting, Nothing, Demanding"),
         (COUNTING, "function", "has no class function", "Counting"),
-        ("", "A", "has no class A", "a file with a class whose instances"),
+        ("", "A", "has no class A", "a file with a class with __enter__"),
         (COUNTING, "Nothing", ":Nothing is no context manager", "__enter__ and __exit__"),
         (COUNTING, "Demanding", ":Demanding: TypeError", "without an error"),
     ],

@@ -131,8 +131,8 @@ def test_bad_data_fails_the_run_in_one_line(
     failed = train(run)[-1]
     summary = run.summary()
     assert isinstance(failed, RunFailed)
-    missing = tmp_path / "none" / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
-    assert failed.error == f"{missing}: missing"
+    folder = tmp_path / "none"
+    assert failed.error == f"data_dir: {folder} does not exist; allowed: MNIST's four files"
     assert failed.step == 0
     assert summary is not None
     assert (summary.state, summary.message) == ("failed", failed.error)

@@ -246,27 +246,27 @@ def test_help_explains_every_sign_that_the_screens_use() -> None:
     assert {status.mark for status in Status} <= set(explained)
 
 
-@pytest.mark.parametrize("mode", ["1", "3", "4"])
+@pytest.mark.parametrize(("mode", "key"), [("1", "d"), ("3", "d"), ("4", "g")])
 async def test_the_demo_starts_from_every_empty_screen(
-    make_app: MakeApp, started: list[Sequence[RunDir]], mode: str
+    make_app: MakeApp, started: list[Sequence[RunDir]], mode: str, key: str
 ) -> None:
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
         await pilot.press(mode)
         await settled(app, pilot)
-        await pilot.press("d")
+        await pilot.press(key)
         await settled(app, pilot)
         assert len(started) == 1
 
 
-async def test_where_there_are_runs_d_deletes_and_plays_nothing(
+async def test_where_there_are_runs_the_demo_is_not_offered(
     make_app: MakeApp, make_runs: MakeRuns, started: list[Sequence[RunDir]], home: Path
 ) -> None:
     make_runs(devices="cpu", kind="finished")
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
-        await pilot.press("3", "d")
+        await pilot.press("3", "d", "4", "g")
         await settled(app, pilot)
         assert started == []

@@ -108,8 +108,8 @@ async def test_without_runs_both_panes_say_what_to_press(make_app: MakeApp) -> N
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await results(app, pilot)
-        assert "Press  n" in str(screen.query_one("#notes", Static).content)
-        assert "Press  n" in str(screen.query_one("#nothing", Static).content)
+        assert "Press  g" in str(screen.query_one("#notes", Static).content)
+        assert "Press  g" in str(screen.query_one("#nothing", Static).content)
         await press(app, pilot, "enter", "space", "b", "e", "d", "x", "m", "u", "l")
         assert app.screen is screen
         assert len(said(app)) == 8  # each key but space says why nothing happens

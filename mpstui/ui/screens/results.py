@@ -29,7 +29,7 @@ from mpstui.ui.widgets.history import HistoryPane, HistoryTable
 from .base import MainScreen
 from .history_dialogs import SUFFIXES, ExportQuestion, NoteDialog, write_export
 
-EMPTY = "No results yet.  Press  d  for the demo, or  n  to set a run up."
+EMPTY = "No results yet.  Press  g  for the demo, or  n  to set a run up."
 NOTHING = "Nothing to compare yet.  space  selects runs below,  enter  compares them."
 
 FIRST_ROWS = 32
@@ -356,9 +356,9 @@ class ResultsScreen(MainScreen):
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the demo where there is no run, and to delete where there are some."""
-        if action in ("demo", "delete"):
-            return bool(self.history.rows) is (action == "delete")
+        """Offer the demo where there is no run yet."""
+        if action == "demo":
+            return not self.history.rows
         return super().check_action(action, parameters)
 
     def action_demo(self) -> None:

@@ -32,8 +32,8 @@ class KeyFooter(Footer):
     KeyFooter {
         overflow: hidden;
         FooterKey.-command-palette { dock: none; }
-        #always { dock: right; width: auto; height: 1; }
-        #more { width: 2; height: 1; color: $footer-description-foreground; }
+        .-always { dock: right; width: auto; height: 1; }
+        .-more { width: 2; height: 1; color: $footer-description-foreground; }
     }
     """
 
@@ -68,8 +68,8 @@ class KeyFooter(Footer):
             shown = shown[:-1]
         yield from shown
         if shown != others:
-            yield Static("…", id="more")
-        with Horizontal(id="always"):
+            yield Static("…", classes="-more")
+        with Horizontal(classes="-always"):
             yield from (*always, *palette)
 
     def _others(self, action: str) -> list[FooterKey]:

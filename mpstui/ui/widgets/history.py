@@ -265,7 +265,7 @@ def _nothing(history: History, loading: bool) -> str:
         return "reading the runs …"
     if history.rows:
         return f"No run matches “{history.query}”.  esc  clears the filter."
-    return "No run yet.  Press  d  for the demo, or  n  to set one up."
+    return "No run yet.  Press  g  for the demo, or  n  to set one up."
 
 
 def _texts(row: HistoryRow, short: bool) -> dict[str, str]:
