@@ -62,8 +62,7 @@ class DeviceTable(DataTable[Content | str]):
             self.add_row(*_cells(fact, facts.usable_probed), key=fact.device)
         if others:
             mark = "▾" if self.unfolded else "▸"
-            names = "" if self.unfolded else f": {', '.join(fact.device for fact in others)}"
-            text = f"{len(others)} more that torch names, not in this build{names}"
+            text = f"{len(others)} more, not in this build"
             muted = [Content.styled(cell, "$foreground-muted") for cell in (mark, text)]
             self.add_row(muted[0], "", "", "", "", muted[1], key=FOLD)
             texts.append(text)
