@@ -308,7 +308,8 @@ def imported(name: str, path: Path) -> list[ImportFact]:
         f"import_package({name!r}, lambda fact: print(msgspec.json.encode(fact).decode()))"
     )
     child = environment()
-    child["PYTHONPATH"] = os.pathsep.join((str(path), child["PYTHONPATH"]))
+    # An installed mpstui needs no PYTHONPATH of its own, so there may be none.
+    child["PYTHONPATH"] = os.pathsep.join(filter(None, (str(path), child.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=child, check=True
     )
