@@ -69,7 +69,8 @@ def test_its_kernels_are_those_of_the_table(python: RunPython) -> None:
 
 def test_models_train_as_on_the_cpu(python: RunPython) -> None:
     for model, (on_cpu, on_device) in python(scripts.losses).items():
-        tolerance = 1e-4 if model in ("gru", "attention") else 0  # made of other ops there
+        # gru and attention are made of other ops there; the others round by how memory is aligned.
+        tolerance = 1e-4 if model in ("gru", "attention") else 1e-6
         assert on_device == pytest.approx(on_cpu, rel=tolerance, abs=0), model
 
 

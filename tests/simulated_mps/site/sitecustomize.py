@@ -16,16 +16,25 @@ from types import ModuleType
 
 
 class BeforeTorch(importlib.abc.MetaPathFinder):
-    """Finds torch as usual; the device is registered before torch runs, and completed after."""
+    """Finds torch as usual; the device is registered before torch runs, and completed after.
+
+    Looking for torch is not importing it: whoever only asks where it lies changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._searching = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Find torch only."""
-        if fullname != "torch":
+        if fullname != "torch" or self._searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("torch")
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec("torch")
+        finally:
+            self._searching = False
         if spec is None or spec.loader is None or spec.origin is None:
             return spec
         execute, libraries = spec.loader.exec_module, Path(spec.origin).parent / "lib"
