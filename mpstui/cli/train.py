@@ -27,6 +27,9 @@ from .facts import LazyFacts, refuse
 
 POLL_SECONDS = 0.1
 
+KEEPER_SECONDS = 10.0
+"""How long a keeper is waited for once all its runs are over: a driver may never let one go."""
+
 
 def train(
     config: RunConfig,
@@ -113,14 +116,21 @@ def start(
 
 
 def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:
-    """Print each run's lines until all are over. Ctrl-C stops safely; a second one kills."""
+    """Print each run's lines until all are over. Ctrl-C stops safely; a second one kills.
+
+    A comparison's runs are over when their keeper is too: it may log an alarm after a run's end.
+    """
     logs = {view.run.id: ArticleLog(view.config) for view in views}
     asked = "run"
+    deadline = None
     while True:
         try:
+            kept = len(views) > 1 and any(view.run.kept() for view in views)
             over = all([_print_new(view, logs[view.run.id], show) for view in views])
             if over:
-                return
+                deadline = deadline or time.monotonic() + KEEPER_SECONDS
+                if not kept or time.monotonic() > deadline:
+                    return
             time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             asked = "stop" if asked == "run" else "kill"

@@ -149,7 +149,8 @@ class RunHistory:
         """Take one fact in."""
         self.revision += 1
         self.first_at = event.at if self.first_at is None else self.first_at
-        self.last_at = event.at
+        if not self.state.over:  # an alarm may follow the end
+            self.last_at = event.at
         match event:
             case PreparationAdvanced():
                 # Also after the steps of an earlier run, which a resumed run's log begins with.

@@ -25,7 +25,6 @@ import msgspec
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.events import (
-    AlarmRaised,
     AnyEvent,
     DivergenceDetected,
     PreparationAdvanced,
@@ -200,17 +199,7 @@ class Alarms:
 
     def parted(self, told: Parted) -> None:
         """Log that the run left another's course, and act."""
-        self._diary.tell(
-            AlarmRaised(
-                at=time.time(),
-                step=told.step,
-                value=told.value,
-                other=told.other,
-                gap=told.gap,
-                against=told.against,
-                policy=self._policy,
-            )
-        )
+        self._diary.tell(told.event(time.time(), self._policy))
         why = f"diverged from {told.against} at step {told.step}"
         act_on_alarm(self._run, self._gate, self._policy, why)
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from mpstui.domain.events import AlarmRaised
+
 Wish = Literal["run", "pause", "stop", "kill"]
 
 
@@ -24,3 +26,15 @@ class Parted(msgspec.Struct, frozen=True, array_like=True):
     value: float
     other: float
     gap: float
+
+    def event(self, at: float, policy: str) -> AlarmRaised:
+        """What the run's log says of it: when it was raised, and what the run then does."""
+        return AlarmRaised(
+            at=at,
+            step=self.step,
+            value=self.value,
+            other=self.other,
+            gap=self.gap,
+            against=self.against,
+            policy=policy,
+        )

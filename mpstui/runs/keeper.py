@@ -8,23 +8,26 @@ as a line on stdin; when stdin is closed instead, nobody wants any and all end.
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import struct
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from mpstui.domain.course import Course
-from mpstui.domain.events import StepsCompleted
+from mpstui.domain.events import AlarmRaised, AnyEvent, StepsCompleted
+from mpstui.domain.summarise import summarise
 
 from .control import Parted
 from .dataset import settle_dataset
-from .log import LogReader
+from .log import LogReader, LogWriter
 from .rundir import RunDir
+from .view import RunView
 from .workers import Spare, Worker
 
 TURN_SECONDS = 2.0
@@ -66,10 +69,11 @@ class Turns:
 
 
 class Watch:
-    """Follows two logs of a comparison, and tells a worker when its run leaves the first's.
+    """Follows two logs of a comparison, and has the alarm logged when a run leaves the first's.
 
-    The keeper does it, since no worker sees another's losses; the worker logs the alarm, since a
-    log has one writer.
+    The keeper does it, since no worker sees another's losses. The worker logs the alarm, since a
+    log has one writer; once the worker is gone, its keeper is that writer. So a run that ends
+    before the first one does, or within one look, loses no alarm.
     """
 
     def __init__(self, first: RunDir, worker: Worker) -> None:
@@ -78,21 +82,42 @@ class Watch:
         self._against = first.config().device
         self._first, self._second = LogReader(first.events), LogReader(worker.run.events)
         self._next = 0.0
+        self._sent = self._logged = False
 
     def look(self, now: float) -> None:
-        """Read on, a few times a second, until the alarm was raised. ``now`` is monotonic."""
-        if now < self._next or self._course.parted is not None or self._worker.state == "gone":
+        """Read on, a few times a second, until the alarm is in the log. ``now`` is monotonic."""
+        if now < self._next or self._logged:
             return
         self._next = now + WATCH_SECONDS
-        self._course.take(_losses(self._second), _losses(self._first))
-        if (block := self._course.parted) is not None:
-            alarm = Parted(self._against, block.step, block.value, block.other, block.gap)
+        gone = self._worker.state == "gone"  # looked up first: then the log below is whole
+        events = list(self._second.rest())
+        self._logged = any(isinstance(event, AlarmRaised) for event in events)
+        self._course.take(_losses(events), _losses(self._first.rest()))
+        block = self._course.parted
+        if block is None or self._logged:
+            return
+        alarm = Parted(self._against, block.step, block.value, block.other, block.gap)
+        if gone:
+            _log_alarm(self._worker.run, alarm)
+            self._logged = True
+        elif not self._sent:
             self._worker.tell(f"alarm {msgspec.json.encode(alarm).decode()}")
+            self._sent = True
 
 
-def _losses(log: LogReader) -> list[float]:
-    steps = (event for event in log.read() if isinstance(event, StepsCompleted))
+def _losses(events: Iterable[AnyEvent]) -> list[float]:
+    steps = (event for event in events if isinstance(event, StepsCompleted))
     return [loss for event in steps for (loss,) in struct.iter_unpack("<f", event.losses)]
+
+
+def _log_alarm(run: RunDir, alarm: Parted) -> None:
+    """Log the alarm of a run whose worker is gone, and renew its summary if there is one."""
+    with LogWriter(run.events) as log:
+        log.append(alarm.event(time.time(), run.config().on_alarm))
+    if run.summary() is not None:
+        view = RunView(run)
+        view.catch_up()
+        run.write_summary(summarise(run.id, view.config, view.machine, view.history))
 
 
 def keep(runs: Sequence[RunDir], spares: Sequence[Spare] = ()) -> None:
@@ -123,6 +148,8 @@ def keep(runs: Sequence[RunDir], spares: Sequence[Spare] = ()) -> None:
         turns.grant(time.monotonic())
         for watch in watches:
             watch.look(time.monotonic())
+    for watch in watches:
+        watch.look(math.inf)
 
 
 def wait_for_runs(count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,16 @@ from mpstui.domain.events import AnyEvent, decode, encode
 class LogWriter:
     """Appends events, each as one write of one line, so that a reader never sees lines mixed.
 
-    Both threads of a worker write through one of these.
+    Both threads of a worker write through one of these. The end of a line that a process died in
+    is closed first, so that the next event does not become a part of it.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
+        self._file = path.open("a+b", buffering=0)
+        if self._file.seek(0, os.SEEK_END):
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
         self._lock = threading.Lock()
 
     def append(self, event: AnyEvent) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -8,11 +9,11 @@ import pytest
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
-from mpstui.domain.events import RunFinished, RunStarted, StepsCompleted
+from mpstui.domain.events import AlarmRaised, RunFinished, RunStarted, StepsCompleted
 from mpstui.domain.history import State
 from mpstui.runs import keeper, workers
 from mpstui.runs.keeper import TURN_SECONDS, Turns
-from mpstui.runs.log import LogWriter
+from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, Exit, RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
@@ -85,6 +86,100 @@ def test_together_all_go_at_once() -> None:
     turns.grant(0.0)
     turns.grant(100.0)
     assert a.heard == b.heard == ["go"]
+
+
+class Training:
+    """A worker as a watch sees it, without a process."""
+
+    def __init__(self, run: RunDir, state: str) -> None:
+        self.run, self.state = run, state
+        self.heard: list[str] = []
+
+    def tell(self, word: str) -> None:
+        self.heard.append(word)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[RunDir]:
+    config, devices = make_config({"dataset": "embedded"}), parse_devices("cpu,cpu@threads=1")
+    return RunStore(tmp_path).create(config, devices, read_machine(), datetime.now())
+
+
+def log_losses(run: RunDir, loss: float, count: int = 40, finished: bool = False) -> None:
+    losses = struct.pack(f"<{count}f", *[loss] * count)
+    with LogWriter(run.events) as log:
+        log.append(
+            StepsCompleted(
+                at=2.0,
+                epoch=1,
+                first_step=1,
+                losses=losses,
+                samples=64 * count,
+                epoch_samples=64 * count,
+                seconds=0.5,
+                timed=True,
+                lr=0.1,
+            )
+        )
+        if finished:
+            log.append(RunFinished(at=3.0, step=count))
+
+
+@pytest.mark.parametrize("who_is_first", ["the reference", "the run"])
+def test_an_alarm_of_a_run_that_is_over_is_not_lost(pair: list[RunDir], who_is_first: str) -> None:
+    first, second = pair
+    worker = Training(second, "running")
+    watch = keeper.Watch(first, worker)  # type: ignore[arg-type]
+    view = RunView(second)
+    if who_is_first == "the reference":
+        log_losses(first, 1.0)
+        watch.look(0.0)
+    log_losses(second, 9.0, finished=True)
+    view.catch_up()
+    second.write_summary(view.summary())
+    worker.state = "gone"
+    watch.look(10.0)
+    log_losses(first, 1.0)
+    watch.look(20.0)
+    assert worker.heard == []
+    view.catch_up()
+    assert view.history.alarm is not None
+    assert (view.history.state, view.history.alarm.step) == (State.FINISHED, 20)
+    assert view.history.last_at == 3.0  # the run itself ended then
+    summary = second.summary()
+    assert summary is not None
+    assert (summary.parted_at, summary.parted_from) == (20, "cpu")
+
+
+def test_an_alarm_that_a_worker_did_not_live_to_hear_is_logged_once(pair: list[RunDir]) -> None:
+    first, second = pair
+    worker = Training(second, "running")
+    watch = keeper.Watch(first, worker)  # type: ignore[arg-type]
+    log_losses(first, 1.0)
+    log_losses(second, 9.0)
+    for now in (0.0, 10.0):
+        watch.look(now)
+    (word,) = worker.heard
+    assert word.startswith("alarm ")
+    worker.state = "gone"
+    for now in (20.0, 30.0):
+        watch.look(now)
+    alarms = [e for e in LogReader(second.events).rest() if isinstance(e, AlarmRaised)]
+    assert [alarm.step for alarm in alarms] == [20]
+
+
+def test_a_line_that_a_process_died_in_does_not_swallow_the_next(run: RunDir) -> None:
+    log_losses(run, 1.0)
+    with run.events.open("ab") as file:
+        file.write(b'{"event":"StepsCom')
+    log_losses(run, 2.0, finished=True)
+    reader = LogReader(run.events)
+    assert [type(event).__name__ for event in reader.rest()] == [
+        "StepsCompleted",
+        "StepsCompleted",
+        "RunFinished",
+    ]
+    assert reader.unreadable == 1
 
 
 @pytest.fixture
