@@ -21,13 +21,11 @@ import msgspec
 
 from mpstui.domain.course import Course
 from mpstui.domain.events import AlarmRaised, AnyEvent, StepsCompleted
-from mpstui.domain.summarise import summarise
 
 from .control import Parted
 from .dataset import settle_dataset
 from .log import LogReader, LogWriter
 from .rundir import RunDir
-from .view import RunView
 from .workers import Spare, Worker
 
 TURN_SECONDS = 2.0
@@ -112,6 +110,10 @@ def _losses(events: Iterable[AnyEvent]) -> list[float]:
 
 def _log_alarm(run: RunDir, alarm: Parted) -> None:
     """Log the alarm of a run whose worker is gone, and renew its summary if there is one."""
+    from mpstui.domain.summarise import summarise  # with numpy, which a keeper seldom needs
+
+    from .view import RunView
+
     with LogWriter(run.events) as log:
         log.append(alarm.event(time.time(), run.config().on_alarm))
     if run.summary() is not None:
