@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
-from mpstui.domain.investigation import Investigation, Told
+from mpstui.domain.investigation import Investigation, Told, Verdict
 from mpstui.domain.tables import as_json
 from mpstui.investigate.asking import Investigator, new_folder, of_run
 from mpstui.investigate.request import Folder, Request
@@ -19,6 +19,9 @@ from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.store import RunStore
 
 from .facts import LazyFacts, refuse
+
+EXPLAINED = (Verdict.LOWER_PRECISION, Verdict.DIVERGES_ON_CPU)
+"""Verdicts with a cause that is not the device."""
 
 STEPS = (1, 10_000)
 """How many steps may be looked at."""
@@ -76,7 +79,7 @@ def investigate(
         sys.stderr.write("stopped; nothing was concluded\n")
         return 130
     sys.stdout.write(as_json(finding) + "\n" if json else as_text(finding, folder))
-    return int(finding.verdict.blames_device or bool(finding.error))
+    return int(finding.verdict not in (Verdict.NOTHING, *EXPLAINED) or bool(finding.error))
 
 
 def follow_investigation(folder: Folder) -> Investigation:
@@ -98,7 +101,7 @@ def _say(told: Told) -> None:
 
 def as_text(finding: Investigation, folder: Folder) -> str:
     """The finding in a few lines."""
-    kind = f" ({finding.kind})" if finding.kind else ""
+    kind = f": {finding.kind}" if finding.kind else ""
     lines = [f"{finding.verdict.value}{kind}", finding.summary]
     lines += [f"{note}" for note in finding.notes if "SIMULATED" in note]
     if finding.remedy:

@@ -16,6 +16,15 @@ import torch
 BEYOND_CPU = 32.0
 """How many times the CPU's own rounding error counts as more than rounding."""
 
+APART = 1e4
+"""How many times larger than every other value sentinels are, at least: the -1e9 of a mask."""
+
+ALIKE = 2.0
+"""How many times larger than the smallest sentinel the largest is, at most."""
+
+SAMPLE = 4096
+"""Values that are looked at for sentinels."""
+
 Named = Sequence["tuple[str, torch.Tensor | None]"]
 
 
@@ -40,24 +49,50 @@ def tolerance(dtype: torch.dtype) -> float:
     return max(1e-3, 16 * torch.finfo(dtype).eps) if dtype.is_floating_point else 0.0
 
 
-def gap(ours: Named, reference: Named) -> Gap:
+def gap(ours: Named, reference: Named, floor: float = 0.0) -> Gap:
     """The worst difference.
 
     Args:
         ours: Names and tensors, on any device; None for a gradient that is not there.
         reference: The same from the CPU, in float64 where ours are floating-point.
+        floor: The least value that an error is measured against.
     """
     if len(ours) != len(reference):
         count = f"{len(ours)} results where {len(reference)} are right"
         return Gap(float("inf"), "results", count)
     gaps = [
-        _gap(name, tensor, expected)
+        _gap(name, tensor, expected, floor)
         for (name, tensor), (_, expected) in zip(ours, reference, strict=True)
     ]
     return max(gaps, key=lambda each: each.error, default=Gap(0.0))
 
 
-def _gap(name: str, ours: torch.Tensor | None, reference: torch.Tensor | None) -> Gap:
+def magnitudes(reference: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Masks of the values that share an error scale: sentinels, and all others.
+
+    A mask of -1e9 must not set the scale for the scores that it is added to. Without sentinels
+    there is one mask, of everything.
+
+    Args:
+        reference: Finite values of any shape.
+    """
+    everything = torch.ones_like(reference, dtype=torch.bool)
+    size = reference.abs()
+    values = size.flatten()[:: max(size.numel() // SAMPLE, 1)].double()
+    values = values[values > 0].sort().values
+    ratios = values[1:] / values[:-1]
+    if not ratios.numel() or not float(ratios.amax()) >= APART:
+        return (everything,)
+    first = int(ratios.argmax()) + 1
+    several = first < len(values) - 1
+    if not several or float(values[-1]) > ALIKE * float(values[first]):
+        return (everything,)
+    # Not all values were looked at: the bound lies in the middle of the gap.
+    sentinels = size.double() > (values[first - 1] * values[first]).sqrt()
+    return (sentinels, ~sentinels) if bool((~sentinels).any()) else (everything,)
+
+
+def _gap(name: str, ours: torch.Tensor | None, reference: torch.Tensor | None, floor: float) -> Gap:
     if ours is None or reference is None:
         same = (ours is None) == (reference is None)
         return Gap(0.0) if same else Gap(float("inf"), name, "there is none")
@@ -83,6 +118,16 @@ def _gap(name: str, ours: torch.Tensor | None, reference: torch.Tensor | None) -
     finite = ~odd
     if not bool(finite.any()):
         return Gap(0.0, name)
-    distance = float((ours[finite] - reference[finite]).abs().max())
-    scale = float(reference[finite].abs().max())
-    return Gap(distance / scale if scale else distance, name)
+    ours, reference = ours[finite], reference[finite]
+    errors = [
+        _share(ours[mask], reference[mask], floor)
+        for mask in magnitudes(reference)
+        if bool(mask.any())
+    ]
+    return Gap(max(errors), name)
+
+
+def _share(ours: torch.Tensor, reference: torch.Tensor, floor: float) -> float:
+    distance = float((ours - reference).abs().max())
+    scale = max(float(reference.abs().max()), floor)
+    return distance / scale if scale else distance

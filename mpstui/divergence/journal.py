@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 SIZE = 4096
 
@@ -18,6 +18,8 @@ class Begun(msgspec.Struct, frozen=True, array_like=True):
     index: int
     phase: str
     op: str
+    over: bool = False
+    """Whether it has returned: what the process does then is no op's doing."""
 
 
 class Journal:
@@ -28,18 +30,38 @@ class Journal:
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), SIZE)
         self._encoder = msgspec.json.Encoder()
+        self.count = 0
+        """Ops that have begun or returned so far."""
+        self.is_stepping = False
+        """Whether a step is under way, in which ops follow one another."""
+        self._begun: Begun | None = None
 
     def begin(self, begun: Begun) -> None:
         """An op is about to be run."""
+        self._begun = begun
+        self._write(begun)
+
+    def end(self) -> None:
+        """The op that was begun last has returned, or raised an error."""
+        if self._begun is not None:
+            self._write(replace(self._begun, over=True))
+
+    def _write(self, begun: Begun) -> None:
+        self.count += 1
         line = self._encoder.encode(begun)[: SIZE - 1]
         self._map[: len(line) + 1] = line + b"\n"
 
 
-class _Silent(NamedTuple):
+class _Silent:
     """Keeps nothing."""
+
+    is_stepping = False
 
     def begin(self, begun: Begun) -> None:
         """Nobody reads it."""
+
+    def end(self) -> None:
+        """Nor this."""
 
 
 NO_JOURNAL = _Silent()

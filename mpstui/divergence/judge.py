@@ -9,12 +9,13 @@ at once. In between lies what is suspect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 
-from .compare import BEYOND_CPU, Gap, gap, tolerance
+from .changes import floor_of
+from .compare import BEYOND_CPU, Gap, gap, magnitudes, tolerance
 
 QUICK = 1e-5
 """Share of the reference's largest value below which nobody looks twice."""
@@ -37,8 +38,14 @@ class Judgement(NamedTuple):
 RIGHT = Judgement("right")
 
 
-def alike(ours: torch.Tensor, reference: torch.Tensor) -> bool:
-    """Whether a result can be passed without a second look. Both lie on the CPU."""
+def alike(ours: torch.Tensor, reference: torch.Tensor, floor: float = 0.0) -> bool:
+    """Whether a result can be passed without a second look.
+
+    Args:
+        ours: The device's, on the CPU.
+        reference: The CPU's.
+        floor: The least value that an error is measured against.
+    """
     if ours.shape != reference.shape or ours.dtype != reference.dtype:
         return False
     if torch.equal(ours, reference):
@@ -48,8 +55,15 @@ def alike(ours: torch.Tensor, reference: torch.Tensor) -> bool:
     largest = reference.abs().amax()
     if not bool(torch.isfinite(largest)):
         return False  # an infinite bound would let everything pass
-    bound = max(QUICK, torch.finfo(ours.dtype).eps) * largest
-    return bool((ours - reference).abs_().amax() <= bound)  # NaN compares as False
+    share = max(QUICK, torch.finfo(ours.dtype).eps)
+    distance = (ours - reference).abs_()
+    if not bool(distance.amax() <= share * largest.clamp_min(floor)):  # NaN compares as False
+        return False
+    return all(
+        bool(distance[mask].amax() <= share * reference[mask].abs().amax())
+        for mask in magnitudes(reference)
+        if bool(mask.any())
+    )
 
 
 def judge(
@@ -57,6 +71,7 @@ def judge(
     on_cpu: Named,
     exact: Callable[[], Sequence[torch.Tensor]],
     rounded: Callable[[], Sequence[torch.Tensor]],
+    before: Mapping[str, torch.Tensor] | None = None,
 ) -> Judgement:
     """Judge the results of one op.
 
@@ -65,26 +80,31 @@ def judge(
         on_cpu: The same op's on the CPU, in the same dtypes.
         exact: Computes them in float64.
         rounded: Computes them in float64 from inputs moved by about one rounding.
+        before: What the op wrote over, for the results that are a change of it.
     """
     ours, on_cpu = _real(ours), _real(on_cpu)
+    floors = [floor_of(name, before or {}) for name, _ in ours]
     odd = [
         place
         for place, ((_, mine), (_, theirs)) in enumerate(zip(ours, on_cpu, strict=True))
-        if not alike(mine, theirs)
+        if not alike(mine, theirs, floors[place])
     ]
     if not odd:
         return RIGHT
-    references = [_parts(each) for each in exact()]
+    references = [_parts(tensor) for tensor in exact()]
     worst = RIGHT
     for place in odd:
-        found = _judge_one(ours[place], on_cpu[place], references[place], place, rounded)
+        pair = ours[place], on_cpu[place]
+        found = _judge_one(*pair, references[place], place, rounded, floors[place])
         if _rank(found) > _rank(worst):
             worst = found
     return worst
 
 
 def _parts(tensor: torch.Tensor) -> torch.Tensor:
-    """Real and imaginary parts of a complex tensor as a last dimension; others as they are."""
+    """Real and imaginary parts of a complex tensor as a last dimension; sparse ones dense."""
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
@@ -98,30 +118,36 @@ def _judge_one(
     exact: torch.Tensor,
     place: int,
     rounded: Callable[[], Sequence[torch.Tensor]],
+    floor: float,
 ) -> Judgement:
     name, result = ours
     if not result.is_floating_point():
         exact = on_cpu[1]  # whole numbers are right or wrong, in any precision
-    found, lost = gap([ours], [(name, exact)]), gap([on_cpu], [(name, exact)])
+    found, lost = gap([ours], [(name, exact)], floor), gap([on_cpu], [(name, exact)], floor)
     if lost.wrong:  # float64 goes another way, overflow above all: the CPU's own dtype is right
-        found, lost = gap([ours], [on_cpu]), Gap(0.0)
+        found, lost = gap([ours], [on_cpu], floor), Gap(0.0)
         exact = on_cpu[1]
     if found.wrong:
         return Judgement("wrong", name, None, lost.error, found.wrong)
     bound = tolerance(result.dtype)
     if found.error <= (QUICK if bound <= 1e-3 else bound):
         return RIGHT
-    moved = gap([(name, _parts(rounded()[place]))], [(name, exact)])
+    moved = gap([(name, _parts(rounded()[place]))], [(name, exact)], floor)
     allowed = BEYOND_CPU * max(lost.error, 0.0 if moved.wrong else moved.error)
     if found.error <= allowed:
         return RIGHT
     status = "wrong" if found.error > bound else "suspect"
-    return Judgement(status, name, found.error, lost.error, _count(result, exact, bound))
+    return Judgement(status, name, found.error, lost.error, _count(result, exact, bound, floor))
 
 
-def _count(ours: torch.Tensor, exact: torch.Tensor, bound: float) -> str:
-    far = (ours.double() - exact.double()).abs() > bound * exact.double().abs().amax()
-    return f"{int(far.sum()):,} of {far.numel():,} values are wrong"
+def _count(ours: torch.Tensor, exact: torch.Tensor, bound: float, floor: float) -> str:
+    ours, exact = ours.double(), exact.double()
+    count = 0
+    for mask in magnitudes(exact.nan_to_num(0.0, 0.0, 0.0)):
+        if bool(mask.any()):
+            scale = exact[mask].nan_to_num(0.0, 0.0, 0.0).abs().amax().clamp_min(floor)
+            count += int(((ours[mask] - exact[mask]).abs() > bound * scale).sum())
+    return f"{count:,} of {ours.numel():,} values are wrong"
 
 
 def _rank(judgement: Judgement) -> tuple[int, float]:

@@ -60,7 +60,10 @@ class Shared(TorchDispatchMode):
         facts = facts_of(func)
         self._number += 1
         self._journal.begin(Begun(self._step, self._number, self.phase, facts.name))
-        return self._draws.run(func, facts, args, kwargs)
+        try:
+            return self._draws.run(func, facts, args, kwargs)
+        finally:
+            self._journal.end()
 
 
 def in_lockstep(
@@ -122,11 +125,10 @@ def _where(loss: float, gradient: float, update: float) -> str:
 def _forward_backward(
     side: Side, batch: Batch, step: int, draws: Draws, mode: Any, fault: AbstractContextManager[Any]
 ) -> float:
-    placed = side.place(batch)
     mode.restart(step)
     with fault, mode:
         _phase(mode, "forward")
-        objective = side.forward(placed)
+        objective = side.forward(side.place(batch))
         _phase(mode, "backward")
         torch.autograd.backward(objective)
     side.backend.synchronize()

@@ -1,7 +1,9 @@
-"""A captured call in a process that has done nothing else.
+"""Captured calls in a process that does nothing else.
 
-``python -m mpstui.divergence.replay CALL.pt DEVICE [--fault F] [--dir D] [--backward] [--times N]
-[--before CALL.pt]…`` prints one JSON object: how many times it was wrong.
+``python -m mpstui.divergence.replay DEVICE [--fault F] [--dir D]`` reads one :class:`Trial` a line
+and answers with lines of JSON: ``ready`` once torch is imported and the device is open; of every
+trial ``reference`` with the seconds that the CPU takes for the call, then a :class:`Replayed`. So
+whoever asks knows what is under way when an answer does not come.
 """
 
 from __future__ import annotations
@@ -9,91 +11,126 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mpstui.runs.child import ending, environment, is_from_outside, module_command
+if TYPE_CHECKING:
+    from mpstui.backends import Backend
 
 
-class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it."""
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked: a saved call, and what surrounds it."""
+
+    call: str
+    """The path of the call."""
+    backward: bool = False
+    times: int = 1
+    before: tuple[str, ...] = ()
+    """Paths of calls that are run first."""
+    dense: bool = False
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The process is ready for a trial."""
+
+
+class Timed(msgspec.Struct, frozen=True, tag="reference"):
+    """The CPU has run the call once; the device's turn begins."""
+
+    seconds: float
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True, tag="replayed"):
+    """What came of a trial."""
 
     wrong: int
     times: int
     """0 when nothing was decided."""
     words: str
+    refused: bool = False
+    """Whether the call could not be run at all."""
+    well_posed: bool = True
+    where: str = ""
+    """The result that is wrong."""
+    values: str = ""
+    problem: tuple[str, str] = ("", "")
+    """Of draws: what is wrong, and Python that is true where it is so."""
+    hangs: bool = False
+    died: bool = False
+    """Whether the call ended its process."""
 
 
-def in_fresh_process(
-    call: Path,
-    device: str,
-    fault: str,
-    run_dir: Path | None,
-    *,
-    backward: bool,
-    times: int,
-    before: Sequence[Path] = (),
-    timeout: float = 120.0,
-) -> Replayed:
-    """Replay a saved call in a fresh process; one that dies is wrong, and says how.
-
-    One that exceeds our time limit decides nothing.
-    """
-    command = module_command("mpstui.divergence.replay", str(call), device, "--times", str(times))
-    command += ["--fault", fault] if fault else []
-    command += ["--dir", str(run_dir)] if run_dir else []
-    command += ["--backward"] if backward else []
-    command += [word for path in before for word in ("--before", str(path))]
-    try:
-        answer = subprocess.run(
-            command, env=environment(), capture_output=True, text=True, timeout=timeout
-        )
-    except subprocess.TimeoutExpired:
-        return Replayed(wrong=0, times=0, words=f"not decided: no answer within {timeout:g} s")
-    if answer.returncode:
-        last = answer.stderr.strip().splitlines()[-1:] or [""]
-        words = f"the process ended with {ending(answer.returncode)}"
-        words += f": {last[0][:160]}" if last[0] else ""
-        if is_from_outside(answer.returncode):
-            return Replayed(wrong=0, times=0, words=f"not decided: {words}, from outside")
-        return Replayed(wrong=int(answer.returncode < 0), times=1, words=words)
-    return msgspec.json.decode(answer.stdout.splitlines()[-1], type=Replayed)
+Answer = Ready | Timed | Replayed
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Replay, and say what came of it."""
+    """Answer trials until stdin is closed."""
     parser = argparse.ArgumentParser(prog="python -m mpstui.divergence.replay")
-    parser.add_argument("call", type=Path)
     parser.add_argument("device")
     parser.add_argument("--fault", default="")
     parser.add_argument("--dir", type=Path)
-    parser.add_argument("--backward", action="store_true")
-    parser.add_argument("--times", type=int, default=1)
-    parser.add_argument("--before", type=Path, action="append", default=[])
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     from mpstui.backends import open_backend
     from mpstui.domain.devices import parse_device
 
-    from .call import Call
     from .fault_file import load_fault
+
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+        os.dup2(2, 1)  # what a library prints is no answer
+
+        def say(answer: Answer) -> None:
+            out.write(msgspec.json.encode(answer).decode() + "\n")
+            out.flush()
+
+        backend = open_backend(parse_device(options.device))
+        backend.set_precision("float32")
+        fault: Any = contextlib.nullcontext()
+        if options.fault:
+            fault = load_fault(options.fault, options.dir)
+        say(Ready())
+        for line in sys.stdin:
+            trial = msgspec.json.decode(line, type=Trial)
+            say(Timed(_reference_seconds(trial)))
+            say(_replay(trial, backend, fault))
+    return 0
+
+
+def _reference_seconds(trial: Trial) -> float:
+    """Wall seconds that the CPU takes for a call, as often as the device has to run it."""
+    from . import reference
+    from .call import Call
+
+    began = time.perf_counter()
+    with contextlib.suppress(Exception):  # without a reference the limit is the least one
+        reference.of_call(Call.load(Path(trial.call)), dense=trial.dense)
+    return (time.perf_counter() - began) * max(trial.times, 1)
+
+
+def _replay(trial: Trial, backend: Backend, fault: Any) -> Replayed:
+    from .call import Call
     from .trial import Context, attempt
 
-    with os.fdopen(os.dup(1), "w") as out:
-        os.dup2(2, 1)
-        backend = open_backend(parse_device(asked.device))
-        backend.set_precision("float32")
-        fault = load_fault(asked.fault, asked.dir) if asked.fault else contextlib.nullcontext()
-        before = tuple(Call.load(path) for path in asked.before)
-        context = Context(asked.backward, asked.times, before)
-        outcome = attempt(Call.load(asked.call), backend, fault, context)
-        times = len(outcome.judgements)
-        replayed = Replayed(wrong=outcome.wrong, times=times, words=outcome.words)
-        out.write(msgspec.json.encode(replayed).decode() + "\n")
-    return 0
+    before = tuple(Call.load(Path(path)) for path in trial.before)
+    context = Context(trial.backward, trial.times, before)
+    call = Call.load(Path(trial.call))
+    outcome = attempt(call, backend, fault, context, dense=trial.dense)
+    judgement = next((j for j in outcome.judgements if j.status == "wrong"), None)
+    problem = outcome.problem
+    return Replayed(
+        wrong=outcome.wrong,
+        times=len(outcome.judgements),
+        words=outcome.words,
+        refused=bool(outcome.refused),
+        well_posed=outcome.well_posed,
+        where=judgement.where if judgement else "",
+        values=judgement.values if judgement else "",
+        problem=(problem.words, problem.code) if problem else ("", ""),
+    )
 
 
 if __name__ == "__main__":

@@ -9,11 +9,17 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 _UNCHECKED = {
-    *("detach", "detach_", "lift_fresh", "lift", "alias", "set_", "resize_", "record_stream"),
+    *("detach", "detach_", "lift_fresh", "lift", "set_", "resize_", "record_stream"),
     *("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"),
-    *("_local_scalar_dense", "is_pinned", "_unsafe_view", "_reshape_alias", "requires_grad_"),
+    *("_local_scalar_dense", "is_pinned", "requires_grad_"),
 }
 """Ops that compute nothing, or whose result has no defined values."""
+
+_VIEWS = {"_unsafe_view", "_reshape_alias", "alias"}
+"""Views that their schema does not call so in every version."""
+
+_INTERNAL = {"prim", "prims", "profiler", "c10d", "_c10d_functional"}
+"""Namespaces of ops that are not about values, or whose values come from other processes."""
 
 _RANDOM = {"native_dropout", "_fused_dropout"}
 """Random ops whose tag does not say so in every version."""
@@ -51,6 +57,10 @@ class Facts(NamedTuple):
     packet: str
     """``neg``."""
     checked: bool
+    view: bool
+    """Whether it returns a view of its first argument."""
+    foreign: bool
+    """Whether it is of another library than torch itself: the user's own, torchvision's."""
     random: bool
     writes: tuple[tuple[int, str], ...]
     """Place and name of each argument that is written to."""
@@ -74,9 +84,11 @@ def facts_of(op: Any) -> Facts:
         or argument.name in _UNMARKED.get(packet, ())
     )
     random = torch.Tag.nondeterministic_seeded in op.tags or packet in _RANDOM
-    checked = op.namespace == "aten" and not op.is_view and packet not in _UNCHECKED
+    checked = op.namespace not in _INTERNAL and packet not in _UNCHECKED
+    view = (op.is_view or packet in _VIEWS) and not writes
     defaults = tuple((each.name, each.default_value) for each in op._schema.arguments)
-    return Facts(str(op), packet, checked, random, writes, defaults)
+    foreign = op.namespace != "aten"
+    return Facts(str(op), packet, checked, view, foreign, random, writes, defaults)
 
 
 def is_random(op: Any, facts: Facts, args: Any, kwargs: Any) -> bool:
@@ -118,7 +130,8 @@ def results(facts: Facts, out: Any, args: Any, kwargs: Any) -> list[tuple[str, t
         for number, leaf in enumerate(leaves, 1)
         if isinstance(leaf, torch.Tensor) and id(leaf) not in seen
     ]
-    if facts.packet in _INDEXED and len(outputs) == 2:
+    stable = facts.packet == "sort" and kwargs.get("stable")
+    if facts.packet in _INDEXED and len(outputs) == 2 and not stable:
         values, (name, index) = outputs[0], outputs[1]
         outputs = [values, (name, _pointed_at(facts, args, values[1], index))]
     return [*outputs, *(each for each in changed if each[0] not in _SCRATCH)]

@@ -7,6 +7,8 @@ dispatch modes of ``torch.utils._python_dispatch``; pytorch#101246 asks for such
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -14,13 +16,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .attribution import Attribution, Place
 from .call import Call, capture
+from .changes import before_call, with_changes
 from .drawn import DrawJudge
 from .draws import Draws
 from .journal import NO_JOURNAL, Begun, Journal
-from .judge import Judgement, judge
+from .judge import Judgement, Named, judge
 from .reference import Unreferenced, compared, exact, run, undisturbed
 from .schema import Facts, facts_of, is_random, results, written
 from .storages import CPU, Copies, key_of
+from .views import judge_view
 
 KEPT = 5
 """Wrong calls that are kept with their inputs."""
@@ -109,53 +113,89 @@ class Shadow(TorchDispatchMode):
             self._witness(unfinished, facts, (), args, kwargs)
             raise Reached
         asked = self._only is None or self.index in self._only
-        if is_random(func, facts, args, kwargs):
-            return self._draw(func, facts, args, kwargs, asked)
-        if not (asked and facts.checked):
-            return func(*args, **kwargs)
-        return self._check(func, facts, args, kwargs)
+        try:
+            if is_random(func, facts, args, kwargs):
+                return self._draw(func, facts, args, kwargs, asked)
+            if not (asked and facts.checked):
+                return func(*args, **kwargs)
+            if facts.view:
+                return self._view(func, facts, args, kwargs)
+            return self._check(func, facts, args, kwargs)
+        finally:
+            self._journal.end()
+
+    @contextmanager
+    def _checking(self, facts: Facts) -> Iterator[None]:
+        """Outside of every mode. An error of the check's own means "not checked", never "wrong"."""
+        try:
+            with undisturbed():
+                yield
+        except Unreferenced as missing:
+            self.unreferenced.setdefault(facts.name, str(missing))
+        except Exception as error:  # noqa: BLE001 - whatever a check raises is not the op's doing
+            words = " ".join(str(error).split())[:90]
+            reason = f"the check raised {type(error).__name__}: {words}"
+            self.unreferenced.setdefault(facts.name, reason)
+
+    def _view(self, func: Any, facts: Facts, args: Any, kwargs: Any) -> Any:
+        out = func(*args, **kwargs)
+        with self._checking(facts):
+            judgement = judge_view(func, args, kwargs, out)
+            self.checked += 1
+            kept = self._keep or judgement.status != "right"
+            call = capture(func, args, kwargs) if kept else None
+            self._witness(self._note(facts, judgement, call), facts, out, args, kwargs)
+        return out
 
     def _check(self, func: Any, facts: Facts, args: Any, kwargs: Any) -> Any:
-        with undisturbed():
+        on_cpu: Named | None = None
+        with self._checking(facts):
             call = capture(func, args, kwargs) if self._keep else None
-            on_cpu = self._reference(func, facts, args, kwargs)
+            before = before_call(facts, args, kwargs)
+            on_cpu = with_changes(self._reference(func, facts, args, kwargs), before)
         out = func(*args, **kwargs)
         if on_cpu is None:
             return out
-        self.checked += 1
-        with undisturbed():
+        with self._checking(facts):
             ours = compared(facts, results(facts, out, args, kwargs))
-            here = [(name, tensor.detach().cpu()) for name, tensor in ours]
+            here = with_changes([(name, tensor.detach().cpu()) for name, tensor in ours], before)
             if len(here) == len(on_cpu):
-                found = self._compare(func, facts, (args, kwargs), here, on_cpu, call)
+                found = self._compare(func, facts, (args, kwargs), here, on_cpu, call, before)
             else:
-                words = f"{len(ours)} results where {len(on_cpu)} are right"
+                words = f"{len(here)} results where {len(on_cpu)} are right"
                 found = self._note(facts, Judgement("wrong", "results", values=words), call)
-        self._witness(found, facts, out, args, kwargs)
+            self.checked += 1
+            self._witness(found, facts, out, args, kwargs)
         return out
 
-    def _reference(
-        self, func: Any, facts: Facts, args: Any, kwargs: Any
-    ) -> list[tuple[str, torch.Tensor]] | None:
+    def _reference(self, func: Any, facts: Facts, args: Any, kwargs: Any) -> Named:
+        """The op's results on the CPU.
+
+        Raises:
+            Unreferenced: When there are none.
+        """
         # The reference comes first: then inputs that nobody writes to need no copy on the CPU.
         keys = frozenset(key_of(tensor) for _, tensor in written(facts, args, kwargs))
         copies = Copies(share=True, written=keys)
         args, kwargs = copies.tree(args), copies.tree(kwargs)
         if "device" in kwargs:
             kwargs["device"] = CPU
-        try:
-            return compared(facts, run(func, facts, args, kwargs))
-        except Unreferenced as reason:
-            self.unreferenced.setdefault(facts.name, str(reason))
-            return None
+        return compared(facts, run(func, facts, args, kwargs))
 
     def _compare(
-        self, func: Any, facts: Facts, given: Any, ours: Any, on_cpu: Any, call: Call | None
+        self,
+        func: Any,
+        facts: Facts,
+        given: Any,
+        ours: Named,
+        on_cpu: Named,
+        call: Call | None,
+        before: dict[str, torch.Tensor],
     ) -> Found:
         if facts.writes and call is None:
             # Float64 would start from inputs that are no more: only a second pass can tell.
             same = [tensor for _, tensor in on_cpu]
-            return self._note(facts, judge(ours, on_cpu, lambda: same, lambda: same), None)
+            return self._note(facts, judge(ours, on_cpu, lambda: same, lambda: same, before), None)
         kept = call
 
         def inputs() -> Call:
@@ -163,20 +203,20 @@ class Shadow(TorchDispatchMode):
             kept = kept or capture(func, *given)
             return kept
 
-        judgement = judge(
-            ours,
-            on_cpu,
-            lambda: [tensor for _, tensor in exact(inputs(), on_cpu)],
-            lambda: [tensor for _, tensor in exact(inputs(), on_cpu, rounded=True)],
-        )
+        def in_float64(rounded: bool = False) -> list[torch.Tensor]:
+            named = with_changes(exact(inputs(), on_cpu, rounded=rounded), before)
+            return [tensor for _, tensor in named]
+
+        judgement = judge(ours, on_cpu, in_float64, lambda: in_float64(rounded=True), before)
         return self._note(facts, judgement, kept)
 
     def _draw(self, func: Any, facts: Facts, args: Any, kwargs: Any, asked: bool) -> Any:
-        with undisturbed():
+        before, call = [], None
+        with self._checking(facts):
             before = [tensor.detach().cpu().clone() for _, tensor in written(facts, args, kwargs)]
             call = capture(func, args, kwargs) if self._keep and asked else None
         out = func(*args, **kwargs)
-        with undisturbed():
+        with self._checking(facts):
             if asked:
                 self.checked += 1
                 drawn = [t.detach().cpu() for _, t in results(facts, out, args, kwargs)]
@@ -184,6 +224,7 @@ class Shadow(TorchDispatchMode):
                 words = problem.words if problem else ""
                 judgement = Judgement("wrong" if problem else "right", "draws", values=words)
                 self._witness(self._note(facts, judgement, call), facts, out, args, kwargs)
+        with undisturbed():
             self._draws.share(func, facts, args, kwargs, out)
         return out
 

@@ -1,24 +1,44 @@
-"""The ops of a step in order, with what they returned: where two sides part without a wrong op."""
+"""The ops of a step in order, with what they were given and what they returned.
+
+Where every op is right and the step differs all the same, two such traces, the device's and the
+CPU's, show where the sides part: at another op, at another argument, at an input that differs
+although the op which made it gave the same, or at a result.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from .attribution import Attribution, Place
 from .compare import gap
 from .draws import Draws
 from .reference import undisturbed
-from .schema import facts_of, results
+from .schema import Facts, facts_of, results, tensors
 from .step import Side
 
 ROOM = 2**30
-"""Bytes of results that are kept; later ones are not compared."""
+"""Bytes of inputs and results that are kept; later ones are not compared."""
 
-APART = 1e-3
-"""Share of the largest value by which results differ when an op, not rounding, made them."""
+DIFFERS = 1e-3
+"""Share of the largest value by which tensors differ when more than rounding made them."""
+
+WINDOW = 60
+"""Ops that one side may run where the other runs others."""
+
+ROW = 3
+"""Ops in a row that have to agree for two sides to go on together."""
+
+_IRRELEVANT = ("device", "generator", "pin_memory", "layout", "memory_format")
+"""Arguments that may differ from device to device."""
+
+_PLAIN = (bool, int, float, complex, str, torch.dtype, type(None))
+
+Named = list[tuple[str, torch.Tensor]]
 
 
 class Ran(NamedTuple):
@@ -27,18 +47,31 @@ class Ran(NamedTuple):
     op: str
     phase: str
     place: Place
-    results: list[tuple[str, torch.Tensor]]
+    plain: dict[str, Any]
+    """Its arguments that are no tensors, by name."""
+    inputs: Named
+    results: Named
+    read: tuple[int, ...]
+    """Addresses of the storages that it was given, in the order of its tensor arguments."""
+    gave: tuple[int, ...]
+    """Addresses of the storages that it returned or wrote to."""
+    is_view: bool
+    is_checked: bool
 
 
 class Parting(NamedTuple):
     """The first op at which two sides part."""
 
     number: int
+    """Among the device's ops, counted from 1."""
     ours: Ran | None
     """None when the device had run all of its ops."""
     theirs: Ran | None
-    other_op: bool
-    """Whether it is another op, and not the same with another result."""
+    what: str
+    """``op``, ``argument``, ``input`` or ``result``."""
+    words: str
+    made_by: tuple[int, ...] = ()
+    """Of an input: the numbers of the device's ops that it comes from, views last to first."""
 
 
 class Trace(TorchDispatchMode):
@@ -60,27 +93,134 @@ class Trace(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run an op, and keep what it gave."""
+        """Run an op, and keep what it was given and what it gave."""
         kwargs = kwargs or {}
         facts = facts_of(func)
+        with undisturbed():
+            given = tensors((args, kwargs))
+            inputs = self._copies([(f"input {n}", t) for n, t in enumerate(given, 1)])
         out = self._draws.run(func, facts, args, kwargs)
         with undisturbed():
-            place = self._attribution.of(self.phase, facts, out, args, kwargs)
-            named = results(facts, out, args, kwargs) if facts.checked else []
-            size = sum(tensor.numel() * tensor.element_size() for _, tensor in named)
-            self._room -= size
-            kept = [(n, t.detach().cpu().clone()) for n, t in named] if self._room > 0 else []
-            self.ran.append(Ran(facts.name, self.phase, place, kept))
+            named = results(facts, out, args, kwargs) if facts.checked or facts.view else []
+            self.ran.append(
+                Ran(
+                    facts.name,
+                    self.phase,
+                    self._attribution.of(self.phase, facts, out, args, kwargs),
+                    _plain(facts, args, kwargs),
+                    inputs,
+                    self._copies(named),
+                    tuple(_address(tensor) for tensor in given),
+                    tuple(_address(tensor) for tensor in (*tensors(out), *(t for _, t in named))),
+                    facts.view,
+                    facts.checked,
+                )
+            )
         return out
 
+    def _copies(self, named: Named) -> Named:
+        dense = [(name, t) for name, t in named if t.layout is torch.strided]
+        self._room -= sum(tensor.numel() * tensor.element_size() for _, tensor in dense)
+        return [(name, t.detach().cpu().clone()) for name, t in dense] if self._room > 0 else []
 
-def parting(ours: list[Ran], theirs: list[Ran]) -> Parting | None:
-    """The first op at which they part; None when they do not."""
-    for index in range(max(len(ours), len(theirs))):
-        mine = ours[index] if index < len(ours) else None
-        other = theirs[index] if index < len(theirs) else None
-        if mine is None or other is None or mine.op != other.op:
-            return Parting(index + 1, mine, other, True)
-        if mine.results and other.results and gap(mine.results, other.results).error > APART:
-            return Parting(index + 1, mine, other, False)
+
+def parting(ours: list[Ran], theirs: list[Ran], same_ops: bool = True) -> Parting | None:
+    """The first op at which two sides part; None when they do not.
+
+    Args:
+        ours: The device's ops.
+        theirs: The CPU's.
+        same_ops: Whether both have to run the same ops, as the CPU and a simulated device do.
+            Another device may have other kernels by right, so ops that only one side runs are
+            passed over there.
+    """
+    for index, other in _paired(ours, theirs):
+        if index is None or other is None:
+            if not same_ops:
+                continue
+            mine = ours[index] if index is not None else None
+            right = theirs[other] if other is not None else None
+            return Parting((len(ours) if index is None else index) + 1, mine, right, "op", "")
+        if same_ops and ours[index].op != theirs[other].op:
+            return Parting(index + 1, ours[index], theirs[other], "op", "")
+        if ours[index].op == theirs[other].op:
+            what, words, place = _difference(ours[index], theirs[other])
+            if what:
+                made_by = tuple(_makers(ours, index, place)) if what == "input" else ()
+                return Parting(index + 1, ours[index], theirs[other], what, words, made_by)
     return None
+
+
+def _paired(ours: list[Ran], theirs: list[Ran]) -> Iterator[tuple[int | None, int | None]]:
+    """Places on both sides that belong together, in order; None where one side has no such op.
+
+    Where the ops' names differ, both go on at the nearest place from which they agree again.
+    """
+    mine, others = [ran.op for ran in ours], [ran.op for ran in theirs]
+    i = j = 0
+    while i < len(mine) and j < len(others):
+        if mine[i] == others[j]:
+            yield i, j
+            i, j = i + 1, j + 1
+            continue
+        skip = _skip(mine[i : i + WINDOW], others[j : j + WINDOW])
+        if skip is None:
+            yield i, j
+            return
+        yield from ((i, j),) if all(skip) else ()
+        yield from ((i + n, None) for n in range(bool(all(skip)), skip[0]))
+        yield from ((None, j + n) for n in range(bool(all(skip)), skip[1]))
+        i, j = i + skip[0], j + skip[1]
+    yield from ((n, None) for n in range(i, len(mine)))
+    yield from ((None, n) for n in range(j, len(others)))
+
+
+def _skip(mine: list[str], others: list[str]) -> tuple[int, int] | None:
+    """How many ops to pass over on both sides, until some in a row agree."""
+    for total in range(1, 2 * WINDOW - ROW):
+        for left in range(min(total, len(mine)) + 1):
+            right = total - left
+            row = mine[left : left + ROW]
+            if row and len(row) == ROW and row == others[right : right + ROW]:
+                return left, right
+    return None
+
+
+def _difference(mine: Ran, other: Ran) -> tuple[str, str, int]:
+    """What differs first between two runs of an op, in words, and of which input."""
+    for name in mine.plain.keys() & other.plain.keys():
+        if mine.plain[name] != other.plain[name]:
+            return "argument", f"{name}={mine.plain[name]} where {other.plain[name]} is right", 0
+    if len(mine.inputs) == len(other.inputs):
+        for place, (one, two) in enumerate(zip(mine.inputs, other.inputs, strict=True)):
+            if gap([one], [two]).error > DIFFERS:
+                return "input", one[0], place
+    if mine.results and other.results and gap(mine.results, other.results).error > DIFFERS:
+        return "result", "another result", 0
+    return "", "", 0
+
+
+def _makers(ours: list[Ran], index: int, place: int) -> Iterator[int]:
+    """The numbers of the ops that an input comes from: views, and what lies before them."""
+    address = ours[index].read[place]
+    for number in range(index, 0, -1):
+        ran = ours[number - 1]
+        if address in ran.gave:
+            yield number
+            if not ran.is_view:
+                return
+            address = ran.read[0] if ran.read else address
+
+
+def _plain(facts: Facts, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Numbers, names and lists of them, by argument; tensors and objects are left out."""
+    named = {**facts.named(args), **kwargs}
+    return {
+        name: value
+        for name, value in named.items()
+        if name not in _IRRELEVANT and all(isinstance(leaf, _PLAIN) for leaf in tree_leaves(value))
+    }
+
+
+def _address(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from mpstui.backends import Backend
 from . import reference
 from .call import Call
 from .cases import REFUSALS
+from .changes import before_call, with_changes
 from .compare import tolerance
 from .drawn import DrawJudge, Problem
 from .judge import Judgement, Named, judge
@@ -90,11 +90,18 @@ def _judged(call: Call, backend: Backend, fault: Any, context: Context, dense: b
     args, kwargs = call.on()
     if is_random(op, facts, args, kwargs):
         return _drawn(call, backend, fault, context, dense)
-    on_cpu = reference.of_call(call, dense=dense)
-    exact = partial(reference.exact, call, on_cpu, dense=dense)
+    before = before_call(facts, args, kwargs)
+    plain = reference.of_call(call, dense=dense)
+    on_cpu = with_changes(plain, before)
+
+    def exact(rounded: bool = False) -> Named:
+        named = reference.exact(call, plain, dense=dense, rounded=rounded)
+        return with_changes(named, before)
+
     judgements, given = [], []
     for _ in range(context.times):
-        ours = reference.compared(facts, _run(call, backend, fault, context.backward, dense))
+        ran = reference.compared(facts, _run(call, backend, fault, context.backward, dense))
+        ours = with_changes(ran, before)
         if [name for name, _ in ours] != [name for name, _ in on_cpu]:
             words = f"{len(ours)} results where {len(on_cpu)} are right"
             judgements.append(Judgement("wrong", "results", values=words))
@@ -105,9 +112,10 @@ def _judged(call: Call, backend: Backend, fault: Any, context: Context, dense: b
                 on_cpu,
                 lambda: [tensor for _, tensor in exact()],
                 lambda: [tensor for _, tensor in exact(rounded=True)],
+                before,
             )
         )
-        given.append(ours)
+        given.append(ran)
     wrong = any(each.status == "wrong" for each in judgements)
     return Outcome(
         tuple(judgements), tuple(given), well_posed=not wrong or _well_posed(on_cpu, exact())

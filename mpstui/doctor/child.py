@@ -18,7 +18,7 @@ from typing import IO
 from mpstui.runs.child import ending, environment, is_from_outside
 
 from .patience import Patience, cpu_seconds
-from .probes import TORCH_MISSING, ProbeFailed, Undecided
+from .probes import TORCH_MISSING, ProbeFailed, TooSlow, Undecided
 
 GRACE = 5.0
 """Seconds that a process is waited for once its answer is complete, and again once it is killed:
@@ -52,7 +52,8 @@ class Asker:
                 up; see :class:`~mpstui.doctor.patience.Patience`.
 
         Raises:
-            Undecided: When the process was given up, stopped, or killed from outside.
+            TooSlow: When the process was given up.
+            Undecided: When it was stopped, or killed from outside.
             ProbeFailed: When it died. One that has printed everything and only takes long to end
                 has done none of these.
         """
@@ -111,7 +112,7 @@ def _read(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
         except queue.Empty:
             if patience.is_over():
                 words = f"no answer within {timeout:g} s; mpstui ended the process"
-                raise Undecided(words) from None
+                raise TooSlow(words) from None
             continue
         if line is None:
             return

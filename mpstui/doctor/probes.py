@@ -46,6 +46,10 @@ class Undecided(ProbeFailed):
     title = "Not decided"
 
 
+class TooSlow(Undecided):
+    """A process exceeded a limit of ours: that says nothing about what it was asked."""
+
+
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """How a small forward and backward went on one device."""
 

@@ -10,6 +10,9 @@ from enum import Enum
 
 import msgspec
 
+TOO_SLOW = "too slow"
+"""Why an investigation is not completed that ran into mpstui's own limit."""
+
 
 class Verdict(str, Enum):
     """What an investigation ends with."""
@@ -20,8 +23,13 @@ class Verdict(str, Enum):
     """An op's result was wrong in the run, and is right in a process that has done nothing else."""
     RACE = "wrong only without the check"
     """The step is wrong, and right as soon as every op is waited for and looked at."""
+    INTERMITTENT = "intermittent"
+    """The same step is right some of the times; the evidence counts them."""
     OTHER_OPS = "other ops than on the CPU"
-    """Every op is right, but the device ran others, or in another order, than the CPU."""
+    """Every op is right, but the device ran others, or with other arguments, than the CPU."""
+    SUSPECT = "suspect"
+    """The step differs, no op does, and ``op`` is where the difference shows first: it is not
+    proven."""
     LOWER_PRECISION = "lower-precision setting"
     """A setting explains the difference; ``remedy`` names the switch that removes it."""
     DIVERGES_ON_CPU = "training diverges on the CPU too"
@@ -37,6 +45,7 @@ class Verdict(str, Enum):
             Verdict.FAULTY_OP,
             Verdict.STATE_DEPENDENT,
             Verdict.RACE,
+            Verdict.INTERMITTENT,
             Verdict.OTHER_OPS,
         )
 
@@ -67,6 +76,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How much of the stage is done, 0 to 1; None where unknown."""
     done: bool = False
     """The stage is over."""
+    alive: bool = False
+    """Nothing new: the worker is at work, and has something to show for it."""
 
 
 class OpAtFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +86,7 @@ class OpAtFault(msgspec.Struct, frozen=True, kw_only=True):
     op: str
     """As torch names it: ``aten.neg.default``."""
     phase: str
-    """``forward``, ``backward`` or ``optimizer``."""
+    """``forward``, ``backward``, ``optimizer`` or ``evaluation``."""
     index: int
     """Its number among the step's ops, counted from 1."""
     step: int
@@ -154,7 +165,8 @@ class Investigation(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     kind: str = ""
     """How the op is at fault: ``wrong result``, ``result never written``, ``writes out of bounds``,
-    ``raises an error``, ``aborts the process``; empty without one."""
+    ``raises an error``, ``aborts the process``, ``hangs``; or why an investigation is not
+    completed: ``too slow``; empty without one."""
     summary: str
     """The verdict in one sentence."""
     remedy: str = ""

@@ -11,10 +11,11 @@ from typing import Protocol
 
 import msgspec
 
+from mpstui.divergence.journal import Begun, last_begun
 from mpstui.doctor.child import Asker
-from mpstui.doctor.probes import ProbeFailed, Undecided
+from mpstui.doctor.probes import ProbeFailed, TooSlow, Undecided
 from mpstui.domain.errors import FieldError
-from mpstui.domain.investigation import Investigation, Told, Verdict
+from mpstui.domain.investigation import TOO_SLOW, Investigation, Told, Verdict
 from mpstui.runs.child import module_command
 from mpstui.runs.dataset import check_data, dataset_of
 from mpstui.runs.files import replace
@@ -27,7 +28,8 @@ from .request import Folder, Request
 Tell = Callable[[Told], None]
 
 PATIENCE = 180.0
-"""Seconds that the worker may say nothing, before it counts as hanging."""
+"""Seconds without CPU time and without a sign of life, after which the worker is given up: no op
+began or returned while a step was under way."""
 
 
 class Investigating(Protocol):
@@ -99,40 +101,80 @@ class Investigator(Investigating):
         died = ""
         try:
             died = self._ask(tell)
-            if self._folder.finding() is None and self._folder.begun.exists():
+            begun = self._begun()
+            # An op that has returned ended nothing.
+            if died and begun and not begun.over and self._folder.finding() is None:
                 died = self._ask(tell, died)
-        except Undecided as error:  # no op is to blame for our time limit, nor for a kill
+        except TooSlow:  # no op is to blame for our time limit: only its call alone may be
+            return self._folder.finding() or self._after_too_long(tell)
+        except Undecided as error:  # nor for a kill
             died = str(error)
-        finding = self._folder.finding()
-        if finding is None:
-            request = self._folder.request()
-            assert request is not None  # new_folder wrote it
-            finding = Investigation(
-                workload=request.config.workload,
-                device=request.config.device,
-                run=Path(request.run).name,
-                verdict=Verdict.INCOMPLETE,
-                summary=f"the investigation ended early: {died or 'its worker found nothing'}",
-                error=died or "the worker ended without a finding",
+        return self._folder.finding() or self._incomplete(
+            f"the investigation ended early: {died or 'its worker found nothing'}",
+            died or "the worker ended without a finding",
+        )
+
+    def _begun(self) -> Begun | None:
+        return last_begun(self._folder.begun)
+
+    def _after_too_long(self, tell: Tell) -> Investigation:
+        """What took too long: an op, which is tried alone, or what the model does between two."""
+        begun = self._begun()
+        limit = f"for more than {self._patience:g} s"
+        if begun is None:
+            words = f"Not completed, too slow: the worker gave no sign of life {limit}."
+            return self._incomplete(words, "", TOO_SLOW)
+        where = f"op {begun.index}, {begun.op}, in {begun.phase} of step {begun.step}"
+        if begun.over:
+            words = (
+                f"Not completed, too slow: no op ran {limit} after {where}, which had returned. "
+                "What the model's own code does there takes long."
             )
-        return finding
+            return self._incomplete(words, "", TOO_SLOW)
+        error = ""
+        try:
+            self._ask(tell, "")
+        except Undecided as undecided:
+            error = str(undecided)
+        words = f"Not completed, too slow: {where} was under way {limit}, and was not tried alone."
+        return self._folder.finding() or self._incomplete(words, error, TOO_SLOW)
+
+    def _incomplete(self, summary: str, error: str, kind: str = "") -> Investigation:
+        request = self._folder.request()
+        assert request is not None  # new_folder wrote it
+        return Investigation(
+            workload=request.config.workload,
+            device=request.config.device,
+            run=Path(request.run).name,
+            verdict=Verdict.INCOMPLETE,
+            kind=kind,
+            summary=summary,
+            error=error,
+        )
 
     def stop(self) -> None:  # noqa: D102 - the protocol says it
         self._asker.stop()
 
-    def _ask(self, tell: Tell, died: str = "") -> str:
+    def _ask(self, tell: Tell, died: str | None = None) -> str:
         """Run the worker; returns how it died, or nothing when it did not.
 
+        Args:
+            tell: Takes what it says.
+            died: How the last one ended; empty when it was given up; None for a first one.
+
         Raises:
-            Undecided: When it was stopped, given up, or killed from outside.
+            TooSlow: When it was given up.
+            Undecided: When it was stopped, or killed from outside.
         """
-        arguments = [str(self._folder.path), *(["--died", died] if died else [])]
+        arguments = [str(self._folder.path), *(["--died", died] if died is not None else [])]
         command = module_command("mpstui.investigate.worker", *arguments)
         try:
             with closing(self._asker.lines(command, self._patience)) as lines:
                 for line in lines:
                     try:
-                        tell(msgspec.json.decode(line, type=Told))
+                        told = msgspec.json.decode(line, type=Told)
+                        if not told.alive:
+                            tell(told)
                     except msgspec.DecodeError:  # a library that prints where it should not
                         sys.stderr.write(line)
         except Undecided:

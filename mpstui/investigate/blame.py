@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from msgspec.structs import replace
 from mpstui.backends import Backend
 from mpstui.divergence import reference
 from mpstui.divergence.call import Call
-from mpstui.divergence.replay import Replayed, in_fresh_process
+from mpstui.divergence.drawn import Problem
 from mpstui.divergence.repro import Script, source
 from mpstui.divergence.shadow import Witnessed
 from mpstui.divergence.shrink import shrink
@@ -23,11 +22,13 @@ from mpstui.divergence.symptom import symptom
 from mpstui.divergence.trial import Context, Outcome, attempt
 from mpstui.domain.devices import fault_file
 from mpstui.domain.investigation import Evidence, OpAtFault, Stage
+from mpstui.domain.units import DASH
 from mpstui.runs.child import environment, module_command
 from mpstui.runs.rundir import RunDir
 
 from .request import Folder
 from .telling import Teller
+from .trials import Trials
 from .twin import Twin
 
 TIMES = 3
@@ -36,8 +37,8 @@ TIMES = 3
 EARLIER = 3
 """Earlier calls of the same op that are tried as what makes a later one go wrong."""
 
-FRESH_SECONDS = 60.0
-"""How long a fresh process may take, the import of torch included, before it counts as hanging."""
+REPRO_SECONDS = 300.0
+"""How long repro.py may take, the import of torch included, before its status stays unknown."""
 
 DEADLY_TRIALS = 4
 """Trials of a call that ends its process: each takes a process."""
@@ -86,6 +87,13 @@ class Blamer:
         self._backend: Backend = twin.device.backend
         self._fault = twin.device.fault
         self._fault_name = twin.config.spec.option("fault") or ""
+        self._trials = Trials(twin.config.spec.device, self._fault_name, run_dir)
+        self.before_shrinking: Callable[[Blame], None] = lambda _: None
+        """Called with what is known of an op before its call is made small."""
+
+    def close(self) -> None:
+        """End the process that tries calls."""
+        self._trials.close()
 
     def blame(
         self, witnessed: Witnessed, step: int, earlier: Callable[[], Sequence[Call]]
@@ -114,7 +122,7 @@ class Blamer:
         self._teller.say(Stage.REPEAT, "with contiguous inputs", 0.3)
         evidence += self._dense(call, context)
         self._teller.say(Stage.REPEAT, "in a fresh process", 0.4)
-        fresh = self._fresh(call, context)
+        fresh = self._trials.fresh(call, context)
         evidence.append(Evidence(tried="in a fresh process", outcome=fresh.words))
         state_dependent = fresh.wrong < fresh.times
         if not fresh.wrong:
@@ -128,78 +136,78 @@ class Blamer:
         op = op_at_fault(witnessed, step, look)
         once = fresh.wrong == fresh.times or bool(context.before)
         context = context._replace(times=1 if once else TIMES)
+        blame = Blame(op, tuple(evidence), state_dependent, kind)
+        self.before_shrinking(blame)
         repro, note = self._write(op, call, context, outcome)
-        return Blame(op, tuple(evidence), state_dependent, kind, repro, note)
+        return blame._replace(repro=repro, repro_note=note)
 
-    def blame_deadly(self, witnessed: Witnessed, step: int, how: str) -> Blame:
-        """Repeat and write down a call that ends its process."""
+    def blame_deadly(self, witnessed: Witnessed, step: int, how: str) -> Blame | None:
+        """Repeat and write down a call that ended its process, or never returned.
+
+        Args:
+            witnessed: The op, with its call.
+            step: Of training.
+            how: How the process ended; empty when the call was under way for too long.
+
+        Returns:
+            None when nothing is decided: a call that took long, and does not hang on its own.
+        """
         call = witnessed.found.call
         assert call is not None  # it was captured before it could be run
-        kind = "aborts the process"
-        op = op_at_fault(witnessed, step)
-        op = replace(op, where="", values=how)
         self._teller.say(Stage.REPEAT, "in a fresh process")
-        context = Context(backward=op.phase == "backward")
-        fresh = self._fresh(call, context)
+        context = Context(backward=witnessed.found.phase == "backward")
+        fresh = self._trials.fresh(call, context)
         self._teller.done(Stage.REPEAT, fresh.words)
+        if not how and not fresh.hangs:
+            return None
+        kind = "hangs" if fresh.hangs else "aborts the process"
+        op = replace(op_at_fault(witnessed, step), where="", values=how or fresh.words)
         evidence = [Evidence(tried="in a fresh process", outcome=fresh.words)]
+        if fresh.hangs:
+            note = "none: the call never returns; its inputs are listed"
+            return Blame(op, tuple(evidence), False, kind, repro_note=note)
         self._teller.say(Stage.SHRINK, "smaller inputs, a process for each trial")
         trials = 0
 
         def fails(smaller: Call) -> bool:
             nonlocal trials
             trials += 1
-            return trials <= DEADLY_TRIALS and self._fresh(smaller, context).wrong > 0
+            return trials <= DEADLY_TRIALS and self._trials.fresh(smaller, context).died
 
         shrunk = shrink(call, fails)
-        first = "output" if not op.where else op.where
         repro, note = self._script(
-            Script(shrunk, self._backend.device.type, first, context, None, kind)
+            Script(shrunk, self._backend.device.type, "output", context, None, kind)
         )
         self._teller.done(Stage.SHRINK, note)
         return Blame(op, tuple(evidence), fresh.wrong < fresh.times, kind, repro, note)
 
     def _shows(self, call: Call, context: Context) -> bool:
-        outcome = self._try(call, context)
-        return outcome.wrong > 0 and outcome.well_posed
+        # A smaller call may be one that its op does not survive.
+        replayed = self._trials.again(call, context)
+        return replayed.wrong > 0 and replayed.well_posed and not replayed.died
 
-    def _try(self, call: Call, context: Context, dense: bool = False) -> Outcome:
-        return attempt(call, self._backend, self._fault, context, dense=dense)
+    def _try(self, call: Call, context: Context) -> Outcome:
+        return attempt(call, self._backend, self._fault, context)
 
     def _dense(self, call: Call, context: Context) -> list[Evidence]:
         views = [call.view(slot) for slot in call.slots]
         if all(view.is_contiguous() and not view.storage_offset() for view in views):
             return []
-        dense = self._try(call, context, dense=True)
+        dense = self._trials.again(call, context, dense=True)
         words = dense.words
-        if not dense.refused and not dense.wrong:
+        if dense.times and not dense.wrong:
             words += ": the memory layout makes it wrong"
         return [Evidence(tried="with contiguous inputs", outcome=words)]
-
-    def _fresh(self, call: Call, context: Context, before: Sequence[Call] = ()) -> Replayed:
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(folder) / f"{n}.pt" for n in range(1 + len(before))]
-            for path, each in zip(paths, (call, *before), strict=True):
-                each.save(path)
-            return in_fresh_process(
-                paths[0],
-                self._twin.config.spec.device,
-                self._fault_name,
-                self._run_dir,
-                backward=context.backward,
-                times=context.times,
-                before=paths[1:],
-                timeout=FRESH_SECONDS,
-            )
 
     def _behind(
         self, call: Call, context: Context, earlier: Sequence[Call]
     ) -> tuple[Context, str] | None:
         for before in earlier[-EARLIER:]:
-            fresh = self._fresh(call, context, [before])
+            behind = context._replace(before=(before,))
+            fresh = self._trials.fresh(call, behind)
             if fresh.wrong:
                 words = f"{fresh.words}, behind {', '.join(before.described())}"
-                return context._replace(before=(before,)), words
+                return behind, words
         return None
 
     def _symptom(self, witnessed: Witnessed, outcome: Outcome) -> str:
@@ -226,12 +234,12 @@ class Blamer:
         # In this process later calls may be wrong where a fresh one's first is right.
         trial = context._replace(times=1)
         shrunk = shrink(call, lambda smaller: self._shows(smaller, trial))
-        final = self._try(shrunk.call, context)
-        wrong = next((j for j in final.judgements if j.status == "wrong"), None)
-        where = wrong.where if wrong else op.where
-        words = op.symptom or (wrong.values if wrong else "") or "a wrong result"
+        final = self._trials.again(shrunk.call, context)
+        where = final.where or op.where
+        words = op.symptom or final.values or "a wrong result"
+        problem = Problem(*final.problem) if final.problem[0] else None
         repro, note = self._script(
-            Script(shrunk, self._backend.device.type, where, context, final.problem, words)
+            Script(shrunk, self._backend.device.type, where, context, problem, words)
         )
         size = ", ".join(shrunk.call.described())
         note = f"{size} after {shrunk.trials} trials; {note}" if repro else note
@@ -251,18 +259,22 @@ class Blamer:
             return "", f"none: {error}"
         self._folder.repro.write_text(text, encoding="utf-8")
         with_fault = self._run(self._fault_name)
+        if with_fault is None:
+            return self._folder.repro.name, "not decided: repro.py took too long"
         if with_fault == 0:
             told = "In a fresh process it exits with 0: the fault depends on what ran before."
             ending = script._replace(notes=(*notes, told), simulated=bool(self._fault_name))
             self._folder.repro.write_text(source(ending), encoding="utf-8")
         seen = f"exit status {with_fault}"
         if self._fault_name:
-            seen += f" with the fault, {self._run('')} without"
+            without = self._run("")
+            seen += f" with the fault, {DASH if without is None else without} without"
         elif with_fault == 0:
             seen += ": a fresh process is right"
         return self._folder.repro.name, seen
 
-    def _run(self, fault: str) -> int:
+    def _run(self, fault: str) -> int | None:
+        """The exit status of repro.py; None when it takes too long, which says nothing."""
         script = str(self._folder.repro)
         command = (
             module_command("mpstui.divergence.simulate", self._fault_path(fault), script)
@@ -271,10 +283,10 @@ class Blamer:
         )
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
-                command, env=environment(), capture_output=True, timeout=FRESH_SECONDS
+                command, env=environment(), capture_output=True, timeout=REPRO_SECONDS
             )
             return done.returncode
-        return -1
+        return None
 
     def _fault_path(self, fault: str) -> str:
         """A fault of a file, from the copy that was made of it."""

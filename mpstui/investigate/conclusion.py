@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mpstui.divergence.journal import Begun
 from mpstui.domain.catalogue import CATALOGUE
-from mpstui.domain.investigation import Evidence, OpAtFault, Verdict
+from mpstui.domain.investigation import TOO_SLOW, Evidence, OpAtFault, Verdict
 
 from .blame import Blame
 
@@ -35,7 +36,7 @@ class Conclusion(NamedTuple):
 def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Conclusion:
     """What follows from an op that was tried on its own."""
     op = blame.op
-    deadly = blame.kind == "aborts the process"
+    deadly = blame.kind in ("aborts the process", "hangs")
     is_wrong = blame.kind if deadly else "is wrong"
     look = f": {op.symptom}" if op.symptom else ""
     return Conclusion(
@@ -47,6 +48,16 @@ def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Con
         also=also,
         repro=blame.repro,
         repro_note=blame.repro_note,
+    )
+
+
+def too_slow_in(begun: Begun) -> Conclusion:
+    """An op was under way for too long, and does not hang on its own."""
+    words = f"op {begun.index}, {begun.op}, in {begun.phase} of step {begun.step}"
+    return Conclusion(
+        Verdict.INCOMPLETE,
+        f"Not completed, too slow: {words} was under way for too long, and does not hang alone.",
+        kind=TOO_SLOW,
     )
 
 

@@ -9,22 +9,26 @@ from typing import Any, NamedTuple
 import torch
 
 from mpstui.divergence.attribution import Attribution
+from mpstui.divergence.compare import Gap, gap
 from mpstui.divergence.draws import Draws
 from mpstui.divergence.guard import Guard, Trespass
 from mpstui.divergence.journal import NO_JOURNAL, Journal
 from mpstui.divergence.lockstep import Shared, in_lockstep
 from mpstui.divergence.shadow import Found, Reached, Shadow, Witnessed
 from mpstui.divergence.step import Side, State, load, save, take_step
-from mpstui.divergence.trace import Parting, Trace, parting
+from mpstui.divergence.trace import Ran, Trace
 from mpstui.domain.investigation import Lockstep
 
-from .twin import Twin
+from .twin import Named, Test, Twin
 
 ERRORS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 """What a step may raise: the CPU's BCE refuses NaN, for one."""
 
 CONFIRMED = 6
 """Ops of a step that are looked at a second time, with their inputs kept."""
+
+PASSES = 3
+"""Passes over a step in which an op that looked wrong is looked for again."""
 
 
 class Looked(NamedTuple):
@@ -46,6 +50,16 @@ class Looked(NamedTuple):
     """The error that the device's step ended with, and the CPU's did not."""
     raising: Witnessed | None = None
     """The op that raised it, where it was one."""
+
+
+class Tested(NamedTuple):
+    """What an evaluation showed."""
+
+    gap: Gap
+    """Of the scores, against the CPU's."""
+    wrong: tuple[Witnessed, ...]
+    checked: int
+    unreferenced: dict[str, str]
 
 
 class Looker:
@@ -96,7 +110,43 @@ class Looker:
         load(device, state)
         load(cpu, state)
         mode = under or Shared(self._draws, self._journal)
-        return in_lockstep(device, cpu, self.twin.batch(step), step, self._draws, mode)
+        self._journal.is_stepping = True
+        try:
+            return in_lockstep(device, cpu, self.twin.batch(step), step, self._draws, mode)
+        finally:
+            self._journal.is_stepping = False
+
+    def test(self, state: State) -> Tested | None:
+        """Evaluate one batch with a step's weights, op by op; None when the twin has no test."""
+        if self.twin.tests is None:
+            return None
+        ours, theirs = self.twin.tests
+        shadow = Shadow(self._draws, self._journal)
+        score = self._evaluate(self.twin.device, state, ours, shadow)
+        wrong: tuple[Witnessed, ...] = ()
+        if doubted := _doubted(shadow):
+            only = frozenset(before.number for before in doubted)
+            attribution = Attribution(self.twin.device)
+            again = Shadow(self._draws, self._journal, only, keep=True, attribution=attribution)
+            self._evaluate(self.twin.device, state, ours, again)
+            wrong = _confirmed(doubted, again.witnessed)
+        expected = self._evaluate(self.twin.cpu, state, theirs, Shared(self._draws))
+        return Tested(gap(score, expected), wrong, shadow.checked, shadow.unreferenced)
+
+    def _evaluate(self, side: Side, state: State, test: Test, under: Any) -> Named:
+        load(side, state)
+        under.restart(0)
+        under.phase = "evaluation"
+        side.model.eval()
+        self._journal.is_stepping = True
+        try:
+            with torch.no_grad(), side.fault, under:
+                score = test()
+            side.backend.synchronize()
+        finally:
+            self._journal.is_stepping = False
+            side.model.train()
+        return [(name, tensor.detach().cpu()) for name, tensor in score]
 
     def witness(self, step: int, state: State, only: frozenset[int]) -> dict[int, Witnessed]:
         """The step once more, with the inputs and the places of some ops kept."""
@@ -130,23 +180,27 @@ class Looker:
         index = guard.found.number
         return guard.found, self.witness(step, state, frozenset({index})).get(index)
 
-    def parting(self, step: int, state: State) -> Parting | None:
-        """Where the two sides' ops part, or what they return."""
-        ours = self._trace(self.twin.device, step, state)
-        theirs = self._trace(self.twin.cpu, step, state)
-        return parting(ours.ran, theirs.ran)
+    def traces(self, step: int, state: State) -> tuple[list[Ran], list[Ran]]:
+        """The ops of the device's step, and of the CPU's."""
+        device, cpu = self.twin.device, self.twin.cpu
+        return self._trace(device, step, state), self._trace(cpu, step, state)
 
-    def _trace(self, side: Side, step: int, state: State) -> Trace:
+    def _trace(self, side: Side, step: int, state: State) -> list[Ran]:
         load(side, state)
+        batch = self.twin.batch(step)
         trace = Trace(side, self._draws)
         trace.restart(step)
         with anomaly(), side.fault, trace:
-            objective = side.forward(side.place(self.twin.batch(step)))
+            objective = side.forward(side.place(batch))
             trace.phase = "backward"
             torch.autograd.backward(objective)
             trace.phase = "optimizer"
             side.optimizer.step()
-        return trace
+        return trace.ran
+
+    def captured(self, step: int, state: State, index: int) -> Witnessed | None:
+        """An op of a step that passes the check, with its inputs and its place."""
+        return self.witness(step, state, frozenset({index})).get(index)
 
     def _after_error(self, step: int, state: State, shadow: Shadow, error: Exception) -> Looked:
         """The device's step raised an error: what was wrong before, or the op that raised it."""
@@ -196,20 +250,35 @@ class Looker:
 
     def _confirm(self, step: int, state: State, shadow: Shadow) -> tuple[Witnessed, ...]:
         """Of what looked wrong, what is: some inputs were overwritten before they could be kept."""
-        doubted = [each for each in shadow.found if each.judgement.status != "right"]
-        doubted = [each for each in doubted if each.judgement.status == "wrong" or not each.call]
+        doubted = _doubted(shadow)
         if not doubted:
             return ()
-        first = {each.number: each for each in doubted[:CONFIRMED]}
-        again = self.witness(step, state, frozenset(first))
-        confirmed = []
-        for index, before in first.items():
-            seen = again.get(index)
-            if seen is not None and seen.found.judgement.status == "wrong":
-                confirmed.append(seen)
-            elif seen is not None and before.call is not None:
-                confirmed.append(seen._replace(found=before))  # right this time: by its state
-        return tuple(confirmed)
+        only = frozenset(before.number for before in doubted)
+        for _ in range(PASSES):  # one that is wrong now and then may be right the next time
+            confirmed = _confirmed(doubted, self.witness(step, state, only))
+            if confirmed:
+                return confirmed
+        return ()
+
+
+def _doubted(shadow: Shadow) -> list[Found]:
+    """What a first pass could not call right."""
+    odd = [seen for seen in shadow.found if seen.judgement.status == "wrong" or not seen.call]
+    return odd[:CONFIRMED]
+
+
+def _confirmed(doubted: list[Found], again: dict[int, Witnessed]) -> tuple[Witnessed, ...]:
+    """Of what was doubted, what is wrong with its inputs kept."""
+    confirmed = []
+    for before in doubted:
+        seen = again.get(before.number)
+        if seen is None or seen.found.op != before.op:
+            continue
+        if seen.found.judgement.status == "wrong":
+            confirmed.append(seen)
+        elif before.call is not None:
+            confirmed.append(seen._replace(found=before))  # right this time: by its state
+    return tuple(confirmed)
 
 
 @contextlib.contextmanager

@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from msgspec.structs import replace
 
 from mpstui.divergence.call import Call
-from mpstui.divergence.journal import Begun, Journal
+from mpstui.divergence.journal import NO_JOURNAL, Begun, Journal
 from mpstui.divergence.step import State, load, save
 from mpstui.domain.investigation import Curve, Evidence, Investigation, Lockstep, Stage, Verdict
 
 from .alone import Alone
-from .blame import Blamer, op_at_fault
-from .conclusion import Conclusion, belongs, of_blame
+from .blame import Blame, Blamer, op_at_fault
+from .conclusion import Conclusion, belongs, of_blame, too_slow_in
 from .look import ERRORS, Looked, Looker
 from .request import Folder, Request
 from .start import Start
@@ -26,6 +27,12 @@ from .without_op import explain, full_precision, settings
 
 SETTING_SHOWS = 1e-5
 """A gap that a lower precision leaves in gradients, at least; rounding leaves less."""
+
+RETRIES = 4
+"""How many more times a step is checked that is wrong only without the check."""
+
+TEST_GAP = 1e-3
+"""A gap between the scores of a test batch that is more than rounding."""
 
 EARLIER_OPS = 400
 """How many ops before the one at fault are searched for earlier calls of it."""
@@ -40,6 +47,7 @@ class Search:
         request: Request,
         folder: Folder,
         teller: Teller,
+        journal: Journal | Any = NO_JOURNAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._twin = twin
@@ -49,12 +57,20 @@ class Search:
         self._clock = clock
         run_dir = Path(request.run) if request.run else folder.path
         self._blamer = Blamer(twin, folder, run_dir, teller)
-        self._looker = Looker(twin, Journal(folder.begun))
+        self._looker = Looker(twin, journal)
         self._alone = Alone(twin, clock)
+        self._blamer.before_shrinking = self._write_early
         self._looks: list[Looked] = []
         self._entered: tuple[int, State] | None = None
         """The first step that was looked at, and the state before it."""
         self._raised = False
+        self._tested_ops = 0
+        self._untested: dict[str, str] = {}
+        """Ops of the evaluation that were not checked, and why."""
+
+    def close(self) -> None:
+        """End the processes that are still there."""
+        self._blamer.close()
 
     def run(self, start: Start) -> Investigation:
         """Search from the run's snapshots, or from the first step."""
@@ -65,9 +81,9 @@ class Search:
         self._teller.done(Stage.LOCKSTEP, f"step {look.step} {differs}")
         if look.raised and not look.wrong:
             return self._finding(self._raises(look), look)
-        if look.wrong and not self._setting_explains(look):
+        if look.wrong:
             return self._finding(self._faulty(look), look)
-        return self._finding(explain(self._looker, look, self._teller), look)
+        return self._finding(explain(self._looker, look, self._blamer, self._teller), look)
 
     def after_death(self, begun: Begun, state: State, how: str) -> Investigation:
         """The op that ended the last process, from the state of the step that it was in."""
@@ -75,10 +91,13 @@ class Search:
         self._teller.say(Stage.OPS, f"the process ended in {begun.op}; looking at its inputs")
         witnessed = self._looker.before_op(begun.step, state, begun.index)
         if witnessed is None:
-            words = f"the process ended ({how}) in {begun.op}, and did not come there again"
+            ended = f"the process ended ({how})" if how else "mpstui ended the process, too slow,"
+            words = f"{ended} in {begun.op}, and did not come there again"
             return self._finding(Conclusion(Verdict.INCOMPLETE, words), None, curves=False)
         self._teller.done(Stage.OPS, f"op {begun.index}, {begun.op}, in {begun.phase}")
         blame = self._blamer.blame_deadly(witnessed, begun.step, how)
+        if blame is None:
+            return self._finding(too_slow_in(begun), None, curves=False)
         return self._finding(of_blame(blame, self._device), None, curves=False)
 
     @property
@@ -116,10 +135,12 @@ class Search:
     def _look(self, step: int) -> Looked:
         look = self._looker.look(step, self._keep)
         if look.plain.phase and not (look.shadowed.phase or look.wrong or look.raised):
-            # Right the first time: some faults wait for what memory held before.
-            load(self._twin.device, look.state)
-            again = self._looker.look(step, self._keep)
-            return again if again.wrong else look
+            # Right the first time: some faults wait for what memory held before, or for luck.
+            for _ in range(RETRIES):
+                load(self._twin.device, look.state)
+                again = self._looker.look(step, self._keep)
+                if again.wrong:
+                    return again
         return look
 
     def _keep(self, state: State) -> None:
@@ -131,12 +152,20 @@ class Search:
         gap = look.plain.gradient_gap
         return bool(settings(self._twin)) and (gap is None or gap > SETTING_SHOWS)
 
-    def _setting_explains(self, look: Looked) -> bool:
-        if not settings(self._twin):
-            return False
+    def _in_full_precision(self, look: Looked) -> tuple[Evidence, ...]:
+        """Whether a lower precision that is on has a part in a wrong result.
+
+        It is no excuse: what a precision costs is within the bound that the op was judged by.
+        """
+        names = settings(self._twin)
+        if not names:
+            return ()
         load(self._twin.device, look.state)
         with full_precision(self._twin) as plain:
-            return not Looker(plain).look(look.step).wrong
+            wrong = Looker(plain).look(look.step).wrong
+        same = any(seen.found.op == look.wrong[0].found.op for seen in wrong)
+        tried = f"the step without {' and '.join(name for name, _ in names)}"
+        return (Evidence(tried=tried, outcome="wrong as well" if same else "right"),)
 
     def _faulty(self, look: Looked) -> Conclusion:
         first, *others = look.wrong
@@ -145,7 +174,16 @@ class Search:
         self._teller.done(Stage.OPS, said)
         blame = self._blamer.blame(first, look.step, lambda: self._earlier(look))
         also = tuple(op_at_fault(each, look.step) for each in others)
-        return of_blame(blame, self._device, also)
+        conclusion = of_blame(blame, self._device, also)
+        more_evidence = self._in_full_precision(look)
+        return conclusion._replace(evidence=(*conclusion.evidence, *more_evidence))
+
+    def _write_early(self, blame: Blame) -> None:
+        """Write the finding down before its call is made small, which may end in anything."""
+        note = "none: the investigation ended before it was written"
+        conclusion = of_blame(blame._replace(repro_note=note), self._device)
+        look = self._looks[-1] if self._looks else None
+        self._folder.write_finding(self._finding(conclusion, look, curves=False))
 
     def _raises(self, look: Looked) -> Conclusion:
         """An error that the CPU's step does not raise."""
@@ -194,7 +232,36 @@ class Search:
         if not self._looks:
             raised = "the first step raises an error on the CPU too"
             return Conclusion(Verdict.INCOMPLETE, f"No step could be looked at: {raised}.")
-        return Conclusion(Verdict.NOTHING, f"{steps} agree with the CPU, op by op.")
+        return self._tested() or Conclusion(
+            Verdict.NOTHING,
+            f"{steps} agree with the CPU, op by op.",
+            remedy="a fault that begins later is found with more --steps, or --from the run",
+        )
+
+    def _tested(self) -> Conclusion | None:
+        """What the evaluation shows, when every step is right."""
+        self._teller.say(Stage.OPS, "the evaluation of one test batch")
+        step = self._looks[-1].step
+        try:
+            tested = self._looker.test(save(self._twin.device))
+        except ERRORS as error:  # the CPU's step is right, and so is what follows it
+            words = " ".join(str(error).split())[:120]
+            self._untested = {"evaluation": f"it raised {type(error).__name__}: {words}"}
+            return None
+        if tested is None:
+            return None
+        self._tested_ops, self._untested = tested.checked, tested.unreferenced
+        if tested.wrong:
+            first, *others = tested.wrong
+            self._teller.done(Stage.OPS, f"{first.found.op} in the evaluation is wrong")
+            blame = self._blamer.blame(first, step, list)
+            also = tuple(op_at_fault(seen, step) for seen in others)
+            return of_blame(blame, self._device, also)
+        if tested.gap.error > TEST_GAP:
+            words = f"the {tested.gap.where} of a test batch differs from the CPU's"
+            return Conclusion(Verdict.NOTHING, f"{words}, and no single op does.")
+        self._teller.done(Stage.OPS, f"{tested.checked:,} ops of the evaluation are right")
+        return None
 
     def _finding(
         self, conclusion: Conclusion, look: Looked | None, curves: bool = True
@@ -213,12 +280,12 @@ class Search:
             known=conclusion.known,
             lockstep=self._per_sample(look.plain) if look else None,
             suspects=_names(f"{s.op} ({s.phase})" for each in self._looks for s in each.suspects),
-            ops_checked=sum(each.checked for each in self._looks),
+            ops_checked=sum(look.checked for look in self._looks) + self._tested_ops,
             steps_checked=len(self._looks),
             unreferenced=_names(
                 f"{op} ({reason})"
-                for look in self._looks
-                for op, reason in look.unreferenced.items()
+                for reasons in (*(look.unreferenced for look in self._looks), self._untested)
+                for op, reason in reasons.items()
             ),
             curves=drawn,
             notes=tuple(sorted(twin.notes, key=lambda note: "SIMULATED" not in note)),

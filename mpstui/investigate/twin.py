@@ -22,6 +22,10 @@ from mpstui.engine.snapshots import load_snapshot
 from mpstui.runs.log import LogReader
 from mpstui.runs.rundir import Dataset, RunDir
 
+Named = list[tuple[str, torch.Tensor]]
+Test = Callable[[], Named]
+"""Evaluates one test batch: the summed loss, and how many answers are right where they count."""
+
 
 class Twin(NamedTuple):
     """Both sides, and what they are trained on."""
@@ -41,6 +45,8 @@ class Twin(NamedTuple):
     seed: int
     per_sample: bool
     """Whether the objective is a sum over the batch, shown divided by its size."""
+    tests: tuple[Test, Test] | None = None
+    """The device's and the CPU's evaluation."""
 
 
 def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
@@ -82,6 +88,7 @@ def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
         notes=(*ours.notes, *told),
         seed=config.seed,
         per_sample=ours.workload.per_sample,
+        tests=(test_of(ours), test_of(theirs)),
     )
 
 
@@ -124,6 +131,18 @@ def side_of(setup: Setup) -> Side:
         autocast=autocast,
         fault=setup.fault,
     )
+
+
+def test_of(setup: Setup) -> Test:
+    """The evaluation of a run's first test batch, as its loop does it."""
+
+    def test() -> Named:
+        images, labels = next(iter(setup.pipeline.test(setup.config.test_batch_size)))
+        score = setup.score(images, labels)
+        named = [("summed loss", score.loss_sum.float())]
+        return named if score.correct is None else [*named, ("right answers", score.correct)]
+
+    return test
 
 
 class Batches:

@@ -9,38 +9,55 @@ from dataclasses import replace as changed
 
 from msgspec.structs import replace
 
-from mpstui.divergence.trace import Parting
+from mpstui.divergence.attribution import Place
+from mpstui.divergence.shadow import Witnessed
+from mpstui.divergence.step import load
 from mpstui.domain.investigation import Evidence, OpAtFault, Stage, Verdict
 
-from .blame import op_at_fault
+from .blame import Blamer, op_at_fault
 from .conclusion import Conclusion, belongs
 from .look import Looked, Looker
+from .parted import explain_parting
 from .telling import Teller
 from .twin import Twin
 
+REPEATS = 4
+"""How many more times a step is taken, both ways, that was wrong only without the check."""
 
-def explain(looker: Looker, look: Looked, teller: Teller) -> Conclusion:
+
+def explain(looker: Looker, look: Looked, blamer: Blamer, teller: Teller) -> Conclusion:
     """Why a step differs from the CPU's.
 
     Args:
         looker: Looks at steps.
         look: What the step showed; no op of it is wrong.
+        blamer: Tries the call of an op on its own.
         teller: Told what is tried.
     """
-    found = by_setting(looker.twin, look, teller)
-    if found is None and look.plain.phase and not look.shadowed.phase:
-        found = _race(looker, look, teller)
-    if found is None:
+    conclusion = by_setting(looker.twin, look, teller)
+    if conclusion is None and look.plain.phase and not look.shadowed.phase:
+        conclusion = _race(looker, look, teller)
+    if conclusion is None:
         teller.say(Stage.OPS, "every op is right; looking for writes out of bounds")
-        found = _trespass(looker, look, teller)
-    if found is None and looker.twin.device.backend.device.type == "cpu":
-        parting = looker.parting(look.step, look.state)
-        found = None if parting is None else _parted(parting, look, teller)
-    if found is None:
-        teller.done(Stage.OPS, "every op is right")
-        where = f"differs from the CPU's in {look.plain.phase}, and no single op does"
-        found = Conclusion(Verdict.NOTHING, f"step {look.step} {where}.")
-    return found
+        conclusion = _trespass(looker, look, teller)
+    if conclusion is None:
+        teller.say(Stage.OPS, "every op is right; comparing both steps, op by op")
+        conclusion = explain_parting(looker, look, blamer, teller)
+    return conclusion or suspected(look, teller)
+
+
+def suspected(look: Looked, teller: Teller) -> Conclusion:
+    """What is left: ops that are less exact than the CPU's in the phase that differs, if any."""
+    teller.done(Stage.OPS, "every op is right")
+    where = f"step {look.step} differs from the CPU's in {look.plain.phase}"
+    inexact = [seen for seen in look.suspects if seen.phase == look.plain.phase]
+    if not inexact:
+        return Conclusion(Verdict.NOTHING, f"{where}, and no single op does.")
+    first = inexact[0]
+    error = f"{first.judgement.error:.2g} off" if first.judgement.error else "off"
+    op = op_at_fault(Witnessed(first, Place("", "", ())), look.step)
+    words = f"no op is wrong, but {first.op} is {error}, more than the CPU's own rounding."
+    return Conclusion(Verdict.SUSPECT, f"{where}; {words}", op=op)
 
 
 def settings(twin: Twin) -> list[tuple[str, str]]:
@@ -82,20 +99,46 @@ def by_setting(twin: Twin, look: Looked, teller: Teller) -> Conclusion | None:
 
 
 def _race(looker: Looker, look: Looked, teller: Teller) -> Conclusion | None:
-    again = looker.lockstep(look.step, look.state)
-    if not again.phase:
-        return None
-    teller.done(Stage.OPS, "every op is right, and with the check so is the step")
+    """The step several times, without the check and with it."""
+    teller.say(Stage.OPS, "the step again, several times")
+    plain, checked = [look.plain.phase], [look.shadowed.phase]
+    for _ in range(REPEATS):
+        again = _again(looker, look)
+        plain.append(again.plain.phase)
+        checked.append(again.shadowed.phase)
+    wrong, wrong_checked = (sum(map(bool, phases)) for phases in (plain, checked))
+    times = len(plain)
     evidence = (
-        Evidence(tried="the step under the check", outcome="right"),
-        Evidence(tried="the step without it, again", outcome=f"wrong in {again.phase}"),
+        Evidence(tried="the step under the check", outcome=_of(wrong_checked, times)),
+        Evidence(tried="the step without it", outcome=_of(wrong, times)),
     )
+    if wrong == times and not wrong_checked:
+        teller.done(Stage.OPS, "every op is right, and with the check so is the step")
+        return Conclusion(
+            Verdict.RACE,
+            f"{look.plain.phase} is wrong at step {look.step} each time, and right each time that "
+            "every op is waited for: something does not wait for what it needs.",
+            evidence=evidence,
+        )
+    if wrong + wrong_checked == 2 * times:
+        return None
+    teller.done(Stage.OPS, f"the step is wrong {wrong} of {times} times, and no op is")
     return Conclusion(
-        Verdict.RACE,
-        f"{look.plain.phase} is wrong at step {look.step}, and right when every op is waited for: "
-        "something does not wait for what it needs.",
+        Verdict.INTERMITTENT,
+        f"{look.plain.phase} of step {look.step} is wrong {wrong} of {times} times, and "
+        f"{wrong_checked} of {times} under the check; no op was caught.",
         evidence=evidence,
+        remedy="investigate again: what is wrong now and then takes luck to catch",
     )
+
+
+def _again(looker: Looker, look: Looked) -> Looked:
+    load(looker.twin.device, look.state)
+    return looker.look(look.step)
+
+
+def _of(wrong: int, times: int) -> str:
+    return f"wrong {wrong} of {times} times" if wrong else f"right {times} of {times} times"
 
 
 def _trespass(looker: Looker, look: Looked, teller: Teller) -> Conclusion | None:
@@ -123,39 +166,4 @@ def _trespass(looker: Looker, look: Looked, teller: Teller) -> Conclusion | None
         op=op,
         evidence=(Evidence(tried="its own result", outcome="right"),),
         repro_note="none: alone, the call has no neighbour to write into",
-    )
-
-
-def _parted(parting: Parting, look: Looked, teller: Teller) -> Conclusion:
-    ran = parting.theirs or parting.ours
-    assert ran is not None  # they part at an op of one of them
-    if parting.other_op:
-        mine = parting.ours.op if parting.ours else "nothing"
-        words = f"the device ran {mine} where the CPU runs {ran.op}"
-        verdict, kind = Verdict.OTHER_OPS, ""
-        note = "none: each op is right; what calls them is not"
-        tried = "each op again on the CPU"
-    else:
-        words = f"{ran.op} gives another result than in the CPU's step"
-        verdict, kind = Verdict.FAULTY_OP, "wrong result"
-        note = "none: called side by side, the CPU's op gives the same wrong result"
-        tried = "the op again on the CPU, in the device's step"
-    teller.done(Stage.OPS, words)
-    op = OpAtFault(
-        op=ran.op,
-        phase=ran.phase,
-        index=parting.number,
-        step=look.step,
-        values=words,
-        source=ran.place.source,
-        code=ran.place.code,
-        parameters=ran.place.parameters,
-    )
-    return Conclusion(
-        verdict,
-        f"op {parting.number} in {ran.phase}: {words}.{belongs(op)}",
-        kind=kind,
-        op=op,
-        evidence=(Evidence(tried=tried, outcome="the same"),),
-        repro_note=note,
     )

@@ -8,15 +8,18 @@ second worker is then asked with ``--died`` what it was.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import msgspec
+from msgspec.structs import replace
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.investigation import Investigation, Stage, Told, Verdict
@@ -26,12 +29,18 @@ from mpstui.runs.rundir import Dataset, RunDir
 from .request import Folder, Request
 from .telling import Teller
 
+if TYPE_CHECKING:
+    from mpstui.divergence.journal import Journal
+
+BEAT_SECONDS = 5.0
+"""Between two signs of life."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Investigate; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mpstui.investigate.worker")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--died", default="")
+    parser.add_argument("--died")
     asked = parser.parse_args(arguments)
     folder = Folder(asked.folder)
     request = folder.request()
@@ -41,39 +50,57 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.pop("PYTORCH_ENABLE_MPS_FALLBACK", None)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
-        return _in_one_thread(lambda: investigate(folder, request, asked.died, _teller(out)))
+        beat = Heartbeat(out)
+        beat.start()
+        return _in_one_thread(lambda: investigate(folder, request, asked.died, _teller(beat), beat))
 
 
-def investigate(folder: Folder, request: Request, died: str, teller: Teller) -> Investigation:
-    """Investigate, write the finding down, and return it."""
+def investigate(
+    folder: Folder,
+    request: Request,
+    died: str | None,
+    teller: Teller,
+    beat: Heartbeat | None = None,
+) -> Investigation:
+    """Investigate, write the finding down, and return it.
+
+    Args:
+        folder: Where.
+        request: What is asked.
+        died: How the last worker's process ended; empty when it was given up as too slow; None in
+            a first one.
+        teller: Told what is done.
+        beat: Told of the journal, to show that ops go on.
+    """
     try:
-        finding = _search(folder, request, died, teller)
+        finding = _search(folder, request, died, teller, beat)
     except Exception as error:  # noqa: BLE001 - whatever it was, the finding has to say so
         traceback.print_exc()
         shown = str(error) if isinstance(error, MpstuiError) else f"{type(error).__name__}: {error}"
-        finding = Investigation(
+        finding = folder.finding() or Investigation(  # what was written down before stays
             workload=request.config.workload,
             device=request.config.device,
             run=Path(request.run).name,
             verdict=Verdict.INCOMPLETE,
             summary=f"the investigation ended early: {shown}",
-            error=shown,
-            seconds=teller.seconds,
         )
+        finding = replace(finding, error=shown, seconds=teller.seconds)
     from .report import write_report
 
     teller.say(Stage.REPORT, "writing")
     write_report(folder, request, finding)
     teller.done(Stage.REPORT, folder.report.name)
-    folder.write_finding(msgspec.structs.replace(finding, seconds=teller.seconds))
+    folder.write_finding(replace(finding, seconds=teller.seconds))
     return finding
 
 
-def _search(folder: Folder, request: Request, died: str, teller: Teller) -> Investigation:
+def _search(
+    folder: Folder, request: Request, died: str | None, teller: Teller, beat: Heartbeat | None
+) -> Investigation:
     teller.say(Stage.PREPARE, "importing torch")
     import torch
 
-    from mpstui.divergence.journal import last_begun
+    from mpstui.divergence.journal import Journal, last_begun
     from mpstui.divergence.step import State
 
     from .search import Search
@@ -81,7 +108,7 @@ def _search(folder: Folder, request: Request, died: str, teller: Teller) -> Inve
     from .twin import build
 
     run_dir = Path(request.run) if request.run else folder.path
-    begun = last_begun(folder.begun) if died else None
+    begun = last_begun(folder.begun) if died is not None else None
     teller.say(Stage.PREPARE, "building model and data, twice")
     dataset = RunDir(run_dir).dataset() or Dataset(source="embedded")
     twin = build(request.config, dataset, run_dir)
@@ -90,22 +117,58 @@ def _search(folder: Folder, request: Request, died: str, teller: Teller) -> Inve
     of = f" of {run_dir.name}{bad}" if request.run else ""
     named = short_name(request.config.workload)
     teller.done(Stage.PREPARE, f"{named} on {request.config.device}{of}")
-    search = Search(twin, request, folder, teller)
+    journal = Journal(folder.begun)
+    if beat is not None:
+        beat.journal = journal
+    search = Search(twin, request, folder, teller, journal)
     try:
         if begun is not None and folder.state.is_file():
             kept = State(**torch.load(folder.state, weights_only=True))
-            return search.after_death(begun, kept, died)
+            return search.after_death(begun, kept, died or "")
         return search.run(start)
     finally:
+        search.close()
         folder.state.unlink(missing_ok=True)
 
 
-def _teller(out: TextIO) -> Teller:
-    def tell(told: Told) -> None:
-        out.write(msgspec.json.encode(told).decode() + "\n")
-        out.flush()
+class Heartbeat:
+    """Shows that the worker is at work: a line now and then, as long as there is progress.
 
-    return Teller(tell)
+    While a step is under way progress is an op that begins or returns; else it is that the process
+    runs. Whoever follows gives a worker up only when no line comes.
+
+    Args:
+        out: Where lines go.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self.journal: Journal | None = None
+        self._out = out
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin."""
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def say(self, told: Told) -> None:
+        """Write one line."""
+        with self._lock:
+            self._out.write(msgspec.json.encode(told).decode() + "\n")
+            self._out.flush()
+
+    def _beat(self) -> None:
+        last = -1
+        with contextlib.suppress(ValueError, OSError):  # closed: the worker is at its end
+            while True:
+                time.sleep(BEAT_SECONDS)
+                journal = self.journal
+                if journal is None or not journal.is_stepping or journal.count != last:
+                    self.say(Told(stage=Stage.PREPARE, alive=True))
+                last = journal.count if journal is not None else -1
+
+
+def _teller(beat: Heartbeat) -> Teller:
+    return Teller(beat.say)
 
 
 def _in_one_thread(work: Callable[[], object]) -> int:

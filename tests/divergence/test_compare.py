@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpstui.divergence.compare import Gap, gap, tolerance
+from mpstui.divergence.compare import Gap, gap, magnitudes, tolerance
+from mpstui.divergence.judge import alike
 
 INF, NAN = math.inf, math.nan
 values = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=8)
@@ -223,3 +224,19 @@ def test_one_value_that_is_off_by_a_share_of_the_largest_shows_as_that_share(
     ours = right.clone()
     ours[place] += share * right.max()
     assert single(ours, right).error == pytest.approx(share, rel=1e-6)
+
+
+def test_a_mask_of_large_values_sets_no_scale_for_the_scores_beside_it() -> None:
+    scores = torch.randn(2, 40, 40, generator=torch.Generator().manual_seed(1))
+    mask = torch.triu(torch.full((40, 40), -1e9), 1)
+    reference = scores + mask
+    off = torch.where(mask == 0, reference + 0.1, reference)
+    assert not alike(off, reference)
+    assert 0.01 < single(off, reference.double()).error < 0.1
+    assert alike(reference * (1 + 1e-7), reference)
+
+
+def test_one_large_value_is_no_mask() -> None:
+    reference = exact(1e-3, 2e-3, 5e3)
+    assert len(magnitudes(reference)) == 1
+    assert single(exact(1e-3, 1e-3, 5e3), reference).error < 1e-6

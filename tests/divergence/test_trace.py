@@ -76,12 +76,43 @@ def test_they_part_at_another_op_or_at_another_value_or_where_one_ends() -> None
     plain, other = _ran(_side()), _ran(_side(activation=torch.sigmoid))
     at = [each.op for each in plain].index("aten.tanh.default")
     found = parting(plain, other)
-    assert found == Parting(at + 1, plain[at], other[at], True)
+    assert found == Parting(at + 1, plain[at], other[at], "op", "")
     assert found.theirs is not None
     assert found.theirs.op == "aten.sigmoid.default"
     wrong = _ran(_side(_planted("tanh", lambda call, x: call(x) * 1.01)))
-    assert parting(wrong, plain) == Parting(at + 1, wrong[at], plain[at], False)
-    assert parting(plain[:9], plain) == Parting(10, None, plain[9], True)
+    assert parting(wrong, plain) == Parting(
+        at + 1, wrong[at], plain[at], "result", "another result"
+    )
+    assert parting(plain[:9], plain) == Parting(10, None, plain[9], "op", "")
+
+
+def test_a_device_may_run_other_ops_where_its_kernels_are_others() -> None:
+    plain, other = _ran(_side()), _ran(_side(activation=torch.sigmoid))
+    assert parting(plain[:9], plain, same_ops=False) is None
+    place = parting(other, plain, same_ops=False)
+    assert place is not None
+    # What another op made of it is read by the next.
+    assert (place.what, place.ours.op if place.ours else "") == ("input", "aten.detach.default")
+
+
+def test_an_input_that_differs_already_names_what_it_comes_from() -> None:
+    def shifted(call: Any, x: torch.Tensor) -> Any:
+        view = call(x)
+        return view.roll(1, 0) if view.shape == (5, 3) else view
+
+    ours, theirs = _ran(_side(_planted("t", shifted))), _ran(_side())
+    place = parting(ours, theirs)
+    assert place is not None and place.ours is not None
+    assert place.ours.op == "aten.t.default"
+    assert place.what == "result"
+
+
+def test_another_argument_is_named_with_both_values() -> None:
+    ours = _ran(_side(activation=lambda x: torch.nn.functional.leaky_relu(x, 0.2)))
+    theirs = _ran(_side(activation=lambda x: torch.nn.functional.leaky_relu(x, 0.1)))
+    place = parting(ours, theirs)
+    assert place is not None
+    assert (place.what, place.words) == ("argument", "negative_slope=0.2 where 0.1 is right")
 
 
 def test_the_line_and_the_parameters_of_each_op() -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from mpstui.__main__ import main
+from mpstui.cli.investigate import as_text
 from mpstui.doctor.report import without_names
 from mpstui.domain.config import make_config
 from mpstui.domain.investigation import Investigation, Stage, Told, Verdict
@@ -20,6 +21,8 @@ from mpstui.investigate.asking import Investigator, new_folder
 from mpstui.investigate.request import Folder, Request
 from mpstui.runs.child import environment
 
+UNDER_WAY = b'[1,3,"forward","aten.relu.default"]\n'
+RETURNED = b'[1,3,"forward","aten.relu.default",true]\n'
 FAULTS = Path(__file__).with_name("faults.py")
 
 
@@ -118,7 +121,7 @@ def test_one_that_dies_in_an_op_is_followed_by_one_that_is_told_how(
         "import os, pathlib, sys\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "if len(sys.argv) > 2: (folder / 'how').write_text(sys.argv[3]); sys.exit()\n"
-        "(folder / 'begun.bin').write_bytes(b'x')\n"
+        f"(folder / 'begun.bin').write_bytes({UNDER_WAY!r})\n"
         'print(\'{"stage":"ops","text":"op 3"}\', flush=True)\n'
         "os.abort()",
         monkeypatch,
@@ -130,22 +133,58 @@ def test_one_that_dies_in_an_op_is_followed_by_one_that_is_told_how(
     assert "SIGABRT" in (tmp_path / "how").read_text()
 
 
-def test_one_that_says_nothing_is_given_up_and_no_op_is_blamed(
+def test_one_that_dies_between_two_ops_names_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker(
-        "import pathlib, sys, threading\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "if len(sys.argv) > 2: (folder / 'how').write_text(sys.argv[3]); sys.exit()\n"
-        "(folder / 'begun.bin').write_bytes(b'x')\n"
-        "threading.Event().wait()",
+        "import os, pathlib, sys\n"
+        f"(pathlib.Path(sys.argv[1]) / 'begun.bin').write_bytes({RETURNED!r})\n"
+        "os.abort()",
         monkeypatch,
     )
+    finding = Investigator(new_folder(_request(), _now(), tmp_path)).run(lambda told: None)
+    assert (finding.verdict, finding.op) == (Verdict.INCOMPLETE, None)
+    assert "SIGABRT" in finding.error
+
+
+SILENT = (
+    "import pathlib, sys, threading\n"
+    "folder = pathlib.Path(sys.argv[1])\n"
+    "if len(sys.argv) > 2: (folder / 'how').write_text(repr(sys.argv[3])); sys.exit()\n"
+    "(folder / 'begun.bin').write_bytes({begun!r})\n"
+    "threading.Event().wait()"
+)
+
+
+def test_a_model_that_takes_long_between_two_ops_is_too_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker(SILENT.format(begun=RETURNED), monkeypatch)
     folder = new_folder(_request(), _now(), tmp_path)
     finding = Investigator(folder, patience=0.3).run(lambda told: None)
-    assert "no answer within 0.3 s" in finding.error
-    assert finding.verdict is Verdict.INCOMPLETE
+    assert (finding.verdict, finding.kind, finding.op) == (Verdict.INCOMPLETE, "too slow", None)
+    assert "no op ran for more than 0.3 s after op 3, aten.relu.default" in finding.summary
+    assert as_text(finding, folder).startswith("not completed: too slow\n")
     assert not (tmp_path / "how").exists()
+
+
+def test_an_op_that_takes_long_is_tried_alone_before_anything_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker(SILENT.format(begun=UNDER_WAY), monkeypatch)
+    folder = new_folder(_request(), _now(), tmp_path)
+    finding = Investigator(folder, patience=0.3).run(lambda told: None)
+    assert (finding.verdict, finding.kind, finding.op) == (Verdict.INCOMPLETE, "too slow", None)
+    assert (tmp_path / "how").read_text() == "''"  # the second worker is told of no death
+
+
+def test_a_sign_of_life_is_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = '{"stage":"ops","alive":true}'
+    worker(f"print({line!r}, flush=True); raise SystemExit(3)", monkeypatch)
+    told: list[Told] = []
+    finding = Investigator(new_folder(_request(), _now(), tmp_path)).run(told.append)
+    assert told == []
+    assert "status 3" in finding.error
 
 
 def test_an_earlier_finding_does_not_stand_for_a_new_one(tmp_path: Path) -> None:

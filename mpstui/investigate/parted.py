@@ -1,0 +1,134 @@
+"""Where two steps part although every op is right: between which ops, and in what.
+
+The first difference that can be seen is not its cause. An op is accused here only when its own
+call, tried on its own, is wrong; everything else names a place to look at.
+"""
+
+from __future__ import annotations
+
+from mpstui.divergence.trace import Parting, Ran, parting
+from mpstui.domain.investigation import Evidence, OpAtFault, Stage, Verdict
+
+from .blame import Blamer
+from .conclusion import Conclusion, belongs, of_blame
+from .look import Looked, Looker
+from .telling import Teller
+
+
+def explain_parting(
+    looker: Looker, look: Looked, blamer: Blamer, teller: Teller
+) -> Conclusion | None:
+    """Where a step and the CPU's part; None when they do not.
+
+    Args:
+        looker: Looks at steps.
+        look: What the step showed.
+        blamer: Tries the call of an op on its own.
+        teller: Told what comes of it.
+    """
+    ours, theirs = looker.traces(look.step, look.state)
+    place = parting(ours, theirs, looker.twin.device.backend.device.type == "cpu")
+    if place is None:
+        return None
+    match place.what:
+        case "op":
+            return _other_op(place, look, teller)
+        case "argument":
+            return _other_argument(place, look, teller)
+        case "input":
+            return _other_input(place, ours, look, teller)
+        case _:
+            return _other_result(place, looker, look, blamer, teller)
+
+
+def _other_op(place: Parting, look: Looked, teller: Teller) -> Conclusion:
+    ran = place.theirs or place.ours
+    assert ran is not None  # they part at an op of one of them
+    mine = place.ours.op if place.ours else "nothing"
+    other = place.theirs.op if place.theirs else "nothing"
+    words = f"the device ran {mine} where the CPU runs {other}"
+    return _calls(place, ran, words, look, teller)
+
+
+def _other_argument(place: Parting, look: Looked, teller: Teller) -> Conclusion:
+    assert place.ours is not None
+    words = f"{place.ours.op} is called with {place.words}"
+    return _calls(place, place.ours, words, look, teller)
+
+
+def _calls(place: Parting, ran: Ran, words: str, look: Looked, teller: Teller) -> Conclusion:
+    """Something above the ops calls them otherwise than on the CPU."""
+    teller.done(Stage.OPS, words)
+    op = _op(place.number, ran, look, words)
+    return Conclusion(
+        Verdict.OTHER_OPS,
+        f"op {place.number} in {ran.phase}: {words}. The op itself is right.{belongs(op)}",
+        op=op,
+        evidence=(Evidence(tried="its call again on the CPU", outcome="the same result"),),
+        repro_note="none: every op is right; what calls them is not",
+    )
+
+
+def _other_input(place: Parting, ours: list[Ran], look: Looked, teller: Teller) -> Conclusion:
+    """An input differs, although every op before it gave what it gives in the CPU's step."""
+    assert place.ours is not None
+    reader = f"op {place.number}, {place.ours.op}"
+    makers = [(number, ours[number - 1]) for number in place.made_by]
+    words = f"{place.words} of {reader} differs already, before the op runs"
+    if makers:
+        number, maker = makers[-1]
+        words += f"; it comes from op {number}, {maker.op}, which gave what the CPU's gives"
+    views = [f"op {number}, {ran.op}" for number, ran in makers if ran.is_view]
+    if views:
+        words += f", through {', '.join(reversed(views))}"
+    teller.done(Stage.OPS, words)
+    number, source = makers[0] if makers else (place.number, place.ours)
+    unchecked = f" {source.op} was not checked." if not source.is_checked else ""
+    op = _op(number, source, look, "what reads its output gets something else")
+    return Conclusion(
+        Verdict.SUSPECT,
+        f"Step {look.step}: {words}.{unchecked}{belongs(op)}",
+        op=op,
+        evidence=(Evidence(tried="every op again on the CPU", outcome="the same results"),),
+        repro_note="none: no call alone shows the difference",
+    )
+
+
+def _other_result(
+    place: Parting, looker: Looker, look: Looked, blamer: Blamer, teller: Teller
+) -> Conclusion:
+    """An op gives another result on the same inputs, though the check finds it right."""
+    assert place.ours is not None
+    ran = place.ours
+    words = f"{ran.op} gives another result than in the CPU's step, on the same inputs"
+    seen = looker.captured(look.step, look.state, place.number)
+    if seen is not None and seen.found.op == ran.op and seen.found.call is not None:
+        teller.say(Stage.OPS, f"{words}; trying its call")
+        blame = blamer.blame(seen, look.step, list)
+        if any("wrong" in evidence.outcome.split(":")[0] for evidence in blame.evidence):
+            return of_blame(blame, looker.twin.config.spec.device)
+        evidence = blame.evidence
+    else:
+        evidence = ()
+    teller.done(Stage.OPS, words)
+    op = _op(place.number, ran, look, words)
+    return Conclusion(
+        Verdict.SUSPECT,
+        f"Step {look.step}: op {place.number}, {words}; its call alone is right.{belongs(op)}",
+        op=op,
+        evidence=evidence,
+        repro_note="none: its call alone is right",
+    )
+
+
+def _op(number: int, ran: Ran, look: Looked, words: str) -> OpAtFault:
+    return OpAtFault(
+        op=ran.op,
+        phase=ran.phase,
+        index=number,
+        step=look.step,
+        values=words,
+        source=ran.place.source,
+        code=ran.place.code,
+        parameters=ran.place.parameters,
+    )
