@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +26,9 @@ FEW = 4
 
 LITERAL = 64
 """Elements of a storage that a script can spell out."""
+
+GATES = 4
+"""Times that a recurrent layer's weights and biases have its hidden size, at most."""
 
 TRIALS = 160
 
@@ -225,16 +229,31 @@ def _apart(call: Call) -> Call | None:
 def _resized(call: Call, size: int, smaller: int) -> Call | None:
     """The call with every dimension of a size made smaller; None where tensors share storages."""
     slots = list(dict.fromkeys(call.slots))
-    if len(slots) != len(call.storages):
+    if len(slots) != len(call.storages) or _is_tied(call, size):
         return None
     sizes = {slot: tuple(smaller if n == size else n for n in slot.size) for slot in slots}
     rebuilt = _rebuilt(call, sizes)
     names = [argument.name for argument in call.function._schema.arguments]
+    numbers = _numbers(rebuilt)
     args = type(rebuilt.args)(
-        _sizes(value, size, smaller) if name in _SHAPES else value
+        numbers.get(name, _sizes(value, size, smaller) if name in _SHAPES else value)
         for name, value in zip(names, rebuilt.args, strict=False)
     )
     return replace(rebuilt, args=args)
+
+
+def _is_tied(call: Call, size: int) -> bool:
+    """Whether a size is one of a recurrent layer's, whose weights have it several times over."""
+    names = [argument.name for argument in call.function._schema.arguments]
+    given = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
+    hidden = given.get("hidden_size")
+    return isinstance(hidden, int) and size % hidden == 0 and size // hidden <= GATES + 1
+
+
+def _numbers(call: Call) -> dict[str, int]:
+    """What a group norm is told of its first tensor's sizes beside the tensor."""
+    first = call.slots[0].size
+    return {"N": first[0], "C": first[1], "HxW": prod(first[2:])} if len(first) > 1 else {}
 
 
 def _rebuilt(call: Call, sizes: dict[Slot, tuple[int, ...]]) -> Call:
