@@ -90,6 +90,13 @@ def is_random(op: Any, facts: Facts, args: Any, kwargs: Any) -> bool:
     return True
 
 
+def dropout_keeps(facts: Facts, args: Any) -> float:
+    """The probability that a fused dropout keeps a value."""
+    if facts.packet == "_fused_dropout":
+        return float(args[1])  # this op's p is that probability; native_dropout's is the other
+    return 1.0 if facts.named(args)["train"] is False else 1 - float(args[1])
+
+
 def tensors(values: Any) -> list[torch.Tensor]:
     """Every tensor in a structure, in order."""
     return [leaf for leaf in tree_flatten(values)[0] if isinstance(leaf, torch.Tensor)]

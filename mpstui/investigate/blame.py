@@ -33,6 +33,9 @@ from .twin import Twin
 TIMES = 3
 """How often a call is repeated."""
 
+FEW_CALLS = 25
+"""Calls that a repro of draws may add up, before it is better with larger ones."""
+
 EARLIER = 3
 """Earlier calls of the same op that are tried as what makes a later one go wrong."""
 
@@ -159,8 +162,10 @@ class Blamer:
         self._teller.done(Stage.SHRINK, note)
         return Blame(op, tuple(evidence), fresh.wrong < fresh.times, kind, repro, note)
 
-    def _shows(self, call: Call, context: Context) -> bool:
+    def _shows(self, call: Call, context: Context, calls: int) -> bool:
         outcome = self._try(call, context)
+        if outcome.problem is not None:  # draws are no two times alike: it has to show each time
+            return outcome.wrong == len(outcome.judgements) and outcome.calls <= calls
         return outcome.wrong > 0 and outcome.well_posed
 
     def _try(self, call: Call, context: Context, dense: bool = False) -> Outcome:
@@ -224,8 +229,9 @@ class Blamer:
             return "", "none: the call alone is right on this device"
         self._teller.say(Stage.SHRINK, "seeded values, smaller shapes")
         # In this process later calls may be wrong where a fresh one's first is right.
-        trial = context._replace(times=1)
-        shrunk = shrink(call, lambda smaller: self._shows(smaller, trial))
+        trial = context._replace(times=TIMES if outcome.problem else 1)
+        calls = max(outcome.calls, FEW_CALLS)
+        shrunk = shrink(call, lambda smaller: self._shows(smaller, trial, calls))
         final = self._try(shrunk.call, context)
         wrong = next((j for j in final.judgements if j.status == "wrong"), None)
         where = wrong.where if wrong else op.where

@@ -136,7 +136,8 @@ class Search:
             return False
         load(self._twin.device, look.state)
         with full_precision(self._twin) as plain:
-            return not Looker(plain).look(look.step).wrong
+            judge = self._looker.draw_judge
+            return not Looker(plain, draw_judge=judge).look(look.step).wrong
 
     def _faulty(self, look: Looked) -> Conclusion:
         first, *others = look.wrong
