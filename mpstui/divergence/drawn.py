@@ -1,8 +1,9 @@
 """A device's own random draws, judged by what they must be whatever they are.
 
-In range, of the right mean and spread, not the same in every slice, not the same as the time
-before, and written at all. What two right draws may well have in common is no fault: masks that
-keep nearly everything are often alike.
+In range, of the right mean and spread, none telling of the next, not the same in every slice, not
+the same as the time before, and written at all. What two right draws may well have in common is no
+fault: masks that keep nearly everything are often alike. Draws of small tensors add up, over the
+calls of an op with the same arguments.
 """
 
 from __future__ import annotations
@@ -12,31 +13,42 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .drawargs import arguments, is_last, terms_of
+from .drawrules import ANY_INTEGERS, RULES, Rule
+from .drawstats import Statistic, statistics
+from .pools import Pool
 from .schema import Facts
-
-SIGMAS = 6.0
-"""How far a mean may be from what it must be, in its own standard deviations."""
-
-FEW = 64
-"""Draws below which nothing is said of their mean."""
+from .terms import Terms
 
 UNLIKELY = 27.0
 """Minus the logarithm of the chance from which on two draws that agree are one draw: 2e-12."""
 
-SAMPLE = 4096
-"""Draws that tell how often two of them agree."""
+CALLS = 4
+"""How many times the draws that showed it a repro takes: so it shows it again."""
 
-_MASKS = ("bernoulli_", "bernoulli", "native_dropout", "_fused_dropout")
-_NORMAL = ("normal_", "randn", "randn_like")
-_UNIFORM = ("uniform_", "rand", "rand_like")
+NO_RULE = "its draws have no rule"
+"""Why an op that draws is not checked."""
 
 
 class Problem(NamedTuple):
-    """What is wrong with some draws."""
+    """What is wrong with some draws, and Python that shows it, for a repro."""
 
     words: str
     code: str
-    """Python that is true where it is so, of ``got``, ``before`` and ``again``: for a repro."""
+    """It is true where it is so: of ``got``, ``before`` and ``again``, or of ``values``."""
+    setup: tuple[str, ...] = ()
+    """Assignments that it needs, of one call."""
+    each: str = ""
+    """What a call adds to ``values``; empty where one call shows it."""
+    calls: int = 1
+    """How many calls show it."""
+    tensors: tuple[str, ...] = ("got",)
+    """Names of the call's tensors that it uses."""
+
+
+def has_rule(facts: Facts) -> bool:
+    """Whether anything can be said of what an op draws."""
+    return facts.packet in RULES
 
 
 class DrawJudge:
@@ -44,90 +56,101 @@ class DrawJudge:
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
+        self._pools: dict[tuple[Any, ...], Pool] = {}
+        self._states: set[tuple[str, int]] = set()
 
     def problem(
-        self, facts: Facts, args: Any, out: list[torch.Tensor], before: list[torch.Tensor]
+        self,
+        facts: Facts,
+        args: Any,
+        out: list[torch.Tensor],
+        before: list[torch.Tensor],
+        states: tuple[int, int] | None = None,
     ) -> Problem | None:
-        """What is wrong with some draws, if anything.
+        """What is wrong with some draws, if anything; None also of an op without a rule.
 
         Args:
             facts: The op's.
             args: Its arguments.
-            out: What it drew, on the CPU.
+            out: What it gave, on the CPU.
             before: What in-place draws replaced, on the CPU; empty for the others.
+            states: The generator's, before and after; None where nobody puts it back.
         """
-        drawn = out[-1] if facts.packet in ("native_dropout", "_fused_dropout") else out[0]
-        values = drawn.detach()
-        if values.numel() < FEW:
+        if not has_rule(facts) or not out:
             return None
-        named = facts.named(args)
-        surprise = _surprise(facts.packet, named, values)
-        telling = values.numel() * surprise > UNLIKELY
-        if before and telling and torch.equal(before[0], values):
-            return Problem("the draws are never written", "torch.equal(got, before)")
-        found = _slices(values, surprise) or _moments(facts.packet, named, values)
+        values = (out[-1] if is_last(facts) else out[0]).detach()
+        if not values.numel():
+            return None
+        # A generator that was put back, as checkpoints do, draws the same again by right.
+        same = (
+            states is not None
+            and states[0] != states[1]
+            and (facts.name, states[0]) in self._states
+        )
+        if states is not None:
+            self._states.add((facts.name, states[0]))
+        named = arguments(facts, args, before)
+        rule = ANY_INTEGERS if named.get("high", 0) is None else RULES[facts.packet]
+        if named.get("training") is False or not _all_finite(named):
+            return None
         key = (facts.name, tuple(values.shape))
-        last = self._last.get(key)
-        if not found and telling and last is not None and torch.equal(last, values):
-            found = Problem("the same numbers as the time before", "torch.equal(got, again)")
-        self._last[key] = values.clone()
+        last, self._last[key] = self._last.get(key), values.clone()
+        terms = terms_of(rule, named, values, out[0])
+        found = _impossible(rule, terms)
+        if found:
+            return found
+        surprise = _surprise(rule, terms, values)
+        telling = values.numel() * surprise > UNLIKELY
+        if before and telling and torch.equal(before[-1], values):
+            code, tensors = "torch.equal(got, before)", ("got", "before")
+            return Problem("the draws are never written", code, tensors=tensors)
+        if last is not None and telling and not same and torch.equal(last, values):
+            return Problem("the same numbers as the time before", "torch.equal(got, again)")
+        found = _slices(values, surprise)
+        return found if found or same else self._off(facts, rule, terms, values, named)
+
+    def _off(
+        self, facts: Facts, rule: Rule, terms: Terms, values: torch.Tensor, named: dict[str, Any]
+    ) -> Problem | None:
+        """What shows in these draws, or in those of all calls with such arguments."""
+        found = None
+        numbers = tuple((name, v) for name, v in named.items() if isinstance(v, (int, float)))
+        for each in statistics(rule, terms, values):
+            key = (facts.name, numbers, values.dtype, each.name)
+            pool = self._pools.setdefault(key, Pool(each.pool.reach))
+            pool.add(each.pool)
+            seen = next((one for one in (each.pool, pool) if one.is_off), None)
+            if found is None and seen is not None:
+                found = _told(each, seen, terms)
         return found
 
 
-def _surprise(packet: str, named: dict[str, Any], values: torch.Tensor) -> float:
-    """Minus the logarithm of the chance that two right draws are equal."""
-    p = named.get("p")
-    if packet in _MASKS and isinstance(p, (int, float)):
-        return -math.log(p * p + (1 - p) * (1 - p))
-    if packet in _NORMAL and named.get("std", 1.0) != 0:
-        return -math.log(torch.finfo(values.dtype).eps)
-    if packet in _UNIFORM and named.get("from", 0.0) != named.get("to", 1.0):
-        return -math.log(torch.finfo(values.dtype).eps)
-    sample = values.flatten()[:SAMPLE]  # of others, what they tell themselves
-    counts = torch.unique(sample, return_counts=True)[1].double() / sample.numel()
-    return -math.log(min(float(counts.square().sum()), 1.0))
+def _all_finite(named: dict[str, Any]) -> bool:
+    tensors = [each for each in named.values() if isinstance(each, torch.Tensor)]
+    numbers = [each for each in named.values() if isinstance(each, (int, float))]
+    return all(bool(each.isfinite().all()) for each in tensors) and all(map(math.isfinite, numbers))
 
 
-def _moments(packet: str, named: dict[str, Any], values: torch.Tensor) -> Problem | None:
-    eps = torch.finfo(values.dtype).eps if values.is_floating_point() else 0.0
-    values = values.double()
-    count = values.numel()
-    if not bool(torch.isfinite(values).all()):
-        return Problem("draws that are not finite", "not torch.isfinite(got).all()")
-    if packet in _MASKS:
-        if bool(((values != 0) & (values != 1)).any()):
-            return Problem("draws other than 0 and 1", "((got != 0) & (got != 1)).any()")
-        p = named.get("p")
-        if not isinstance(p, (int, float)):
-            return None
-        keep = p if packet.startswith("bernoulli") else 1 - p
-        return _mean(values, keep, math.sqrt(keep * (1 - keep) / count), 0.0)
-    if packet in _NORMAL:
-        mean, spread = named.get("mean", 0.0), named.get("std", 1.0)
-        if not (isinstance(mean, (int, float)) and isinstance(spread, (int, float))):
-            return None
-        off = abs(float(values.std()) - spread)
-        wide = SIGMAS * spread / math.sqrt(2 * count) + eps * (abs(mean) + spread) + 1e-12
-        if off > wide:
-            code = f"abs(float(got.double().std()) - {spread!r}) > {wide!r}"
-            return Problem(f"standard deviation off by {off:.3g}", code)
-        return _mean(values, mean, spread / math.sqrt(count), eps * (abs(mean) + spread))
-    if packet in _UNIFORM:
-        low, high = named.get("from", 0.0), named.get("to", 1.0)
-        room = eps * max(abs(low), abs(high))
-        if bool(((values < low - room) | (values > high + room)).any()):
-            code = f"((got < {low - room!r}) | (got > {high + room!r})).any()"
-            return Problem(f"draws outside {low:g} to {high:g}", code)
-        return _mean(values, (low + high) / 2, (high - low) / math.sqrt(12 * count), room)
+def _impossible(rule: Rule, terms: Terms) -> Problem | None:
+    for words, code in rule.impossible:
+        if bool(terms.of(code).any()):
+            scalars = {n: v for n, v in terms.items() if isinstance(v, float) or not v.dim()}
+            numbers = {name: float(value) for name, value in scalars.items()}
+            code = f"bool(({code}).any())"
+            return Problem(
+                words.format(**numbers), code, terms.lines(code), tensors=terms.tensors(code)
+            )
     return None
 
 
-def _mean(values: torch.Tensor, wanted: float, deviation: float, room: float) -> Problem | None:
-    mean, bound = float(values.mean()), SIGMAS * deviation + room + 1e-12
-    if abs(mean - wanted) <= bound:
-        return None
-    words = f"mean {mean:.4g} where {wanted:.4g} is right, {values.numel():,} draws"
-    return Problem(words, f"abs(float(got.double().mean()) - {wanted!r}) > {bound!r}")
+def _surprise(rule: Rule, terms: Terms, values: torch.Tensor) -> float:
+    """Minus the logarithm of the chance that two right draws are equal, on average."""
+    if rule.alike:
+        alike = torch.as_tensor(terms.of(rule.alike), dtype=torch.float64)
+    else:
+        grain = torch.as_tensor(terms.of(rule.grain), dtype=torch.float64)
+        alike = -grain.nan_to_num(1.0).clamp(1e-16, 1.0).log()
+    return float(alike.mean())
 
 
 def _slices(values: torch.Tensor, surprise: float) -> Problem | None:
@@ -140,3 +163,18 @@ def _slices(values: torch.Tensor, surprise: float) -> Problem | None:
                 code = f"torch.equal(got, got.narrow({dim}, 0, 1).expand_as(got))"
                 return Problem("every slice holds the same draws", code)
     return None
+
+
+def _told(statistic: Statistic, pool: Pool, terms: Terms) -> Problem:
+    """Words and Python for a pool that is off; a repro takes more draws than it holds."""
+    own = statistic.pool
+    calls = max(1, math.ceil(CALLS * pool.count / own.count))
+    limit = own.bound(calls) / (own.count * calls)
+    return Problem(
+        statistic.words(pool),
+        f"abs(float(values.mean())) > {limit:.4g}",
+        terms.lines(statistic.each),
+        statistic.each,
+        calls,
+        terms.tensors(statistic.each),
+    )

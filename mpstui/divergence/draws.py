@@ -14,7 +14,10 @@ from torch.utils._pytree import tree_map
 
 from .cases import REFUSALS
 from .reference import undisturbed
-from .schema import Facts, is_random, results
+from .schema import Facts, dropout_keeps, is_random, results
+
+TINY = 1e-30
+"""What a dropout that keeps nothing divides by: the CPU gives zeros."""
 
 
 class Draws:
@@ -64,9 +67,9 @@ class Draws:
 def _on_cpu(op: Any, facts: Facts, args: Any, kwargs: Any) -> list[tuple[str, torch.Tensor]]:
     if facts.packet in ("native_dropout", "_fused_dropout"):
         # A CPU's dropout is bernoulli_ and a product: the same mask must come of both.
-        x, p = args[0].detach().cpu().float(), float(args[1])
-        mask = torch.empty(x.shape).bernoulli_(1 - p)
-        return [("output 1", x * mask / (1 - p)), ("output 2", mask.bool())]
+        x, keep = args[0].detach().cpu().float(), dropout_keeps(facts, args)
+        mask = torch.empty(x.shape).bernoulli_(keep)
+        return [("output 1", x * mask / max(keep, TINY)), ("output 2", mask.bool())]
 
     def plain(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):

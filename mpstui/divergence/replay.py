@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import runpy
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from .drawn import Problem
 
 if TYPE_CHECKING:
     from mpstui.backends import Backend
@@ -58,8 +61,10 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True, tag="replayed"):
     where: str = ""
     """The result that is wrong."""
     values: str = ""
-    problem: tuple[str, str] = ("", "")
-    """Of draws: what is wrong, and Python that is true where it is so."""
+    problem: Problem | None = None
+    """Of draws."""
+    calls: int = 1
+    """How many calls it took to see it."""
     hangs: bool = False
     died: bool = False
     """Whether the call ended its process."""
@@ -89,6 +94,8 @@ def main(arguments: Sequence[str]) -> int:
 
         backend = open_backend(parse_device(options.device))
         backend.set_precision("float32")
+        if options.dir:
+            import_own_file(options.dir)
         fault: Any = contextlib.nullcontext()
         if options.fault:
             fault = load_fault(options.fault, options.dir)
@@ -98,6 +105,16 @@ def main(arguments: Sequence[str]) -> int:
             say(Timed(_reference_seconds(trial)))
             say(_replay(trial, backend, fault))
     return 0
+
+
+def import_own_file(run_dir: Path) -> None:
+    """Run a run's copy of the user's file: it may register the op that is tried."""
+    from mpstui.runs.rundir import RunDir
+
+    copy = RunDir(run_dir).workload
+    if copy.is_file():
+        with contextlib.suppress(Exception):  # then the trial says that there is no such op
+            runpy.run_path(str(copy), run_name="workload")
 
 
 def _reference_seconds(trial: Trial) -> float:
@@ -120,7 +137,6 @@ def _replay(trial: Trial, backend: Backend, fault: Any) -> Replayed:
     call = Call.load(Path(trial.call))
     outcome = attempt(call, backend, fault, context, dense=trial.dense)
     judgement = next((j for j in outcome.judgements if j.status == "wrong"), None)
-    problem = outcome.problem
     return Replayed(
         wrong=outcome.wrong,
         times=len(outcome.judgements),
@@ -129,7 +145,8 @@ def _replay(trial: Trial, backend: Backend, fault: Any) -> Replayed:
         well_posed=outcome.well_posed,
         where=judgement.where if judgement else "",
         values=judgement.values if judgement else "",
-        problem=(problem.words, problem.code) if problem else ("", ""),
+        problem=outcome.problem,
+        calls=outcome.calls,
     )
 
 

@@ -16,7 +16,10 @@ from mpstui import __version__
 
 from . import reference, references
 from .call import Call, Slot
-from .compare import tolerance
+from .changes import CHANGE, before_call, floor_of, with_changes
+from .compare import magnitudes, tolerance
+from .drawargs import is_last
+from .drawargs import names as drawn_names
 from .drawn import Problem
 from .schema import facts_of
 from .shrink import Shrunk
@@ -54,6 +57,11 @@ def source(script: Script) -> str:
         ValueError: When its inputs are too many to be spelled out; the message says so.
     """
     call, recipes = script.shrunk.call, script.shrunk.recipes
+    if script.where == "draws" and script.problem is None:
+        raise ValueError("draws of this call alone are right as often as not")
+    if facts_of(call.function).foreign:
+        space = call.op.partition(".")[0]
+        raise ValueError(f"the op is of another library, {space}, which a script has to define")
     if not all(recipes):
         raise ValueError("the fault needs its real inputs, which are too many to be spelled out")
     facts = facts_of(call.function)
@@ -104,17 +112,45 @@ def _call(call: Call, script: Script) -> list[str]:
         cast = "dtype, " if call.storages[place].is_floating_point() else ""
         moved.append(f"    p{place} = s{place}.to(device, {cast}copy=True)")
     result = _result(call, script, names)
-    before = script.problem is not None and "before" in script.problem.code
+    kept, returned = _drawn_from(call, script, result, names)
+    if script.where.startswith(CHANGE):
+        kept, returned = [f"    before = {result}.clone()"], f"{result} - before"
     return [
         "def call(device, dtype=None):",
         *moved,
         *body,
-        *([f"    before = {result}.clone()"] if before else []),
-        f"    {'out = ' if result.startswith('out') else ''}{run}",
-        f"    return {result}{', before' if before else ''}",
+        *kept,
+        f"    {'out = ' if 'out' in returned else ''}{run}",
+        f"    return {returned}",
         "",
         "",
     ]
+
+
+def _drawn_from(
+    call: Call, script: Script, result: str, names: dict[Slot, str]
+) -> tuple[list[str], str]:
+    """What is kept from before a call that draws, and what is returned of it."""
+    if script.problem is None:
+        return [], result
+    facts = facts_of(call.function)
+    places = {name: place for place, (name, _) in enumerate(facts.defaults)}
+    code = {
+        "got": result,
+        "before": "before",
+        "output": "out" if len(call.function._schema.returns) == 1 else "out[0]",
+    }
+    kept = [f"    before = {result}.clone()"] if "before" in script.problem.tensors else []
+    for name, own in drawn_names(facts).items():
+        if name in script.problem.tensors:
+            slot = call.args[places[own]]
+            kept.append(f"    {name} = {names[slot]}.clone()")
+            code[name] = name
+    return kept, ", ".join(code[name] for name in _tensors(script.problem))
+
+
+def _tensors(problem: Problem) -> list[str]:
+    return ["got", *(name for name in problem.tensors if name != "got")]
 
 
 def _earlier_names(script: Script) -> list[str]:
@@ -142,10 +178,13 @@ def _earlier(script: Script) -> list[str]:
 
 
 def _result(call: Call, script: Script, names: dict[Slot, str]) -> str:
-    where = script.where
+    where = script.where.removeprefix(CHANGE)
     if where == "draws":
         facts = facts_of(call.function)
-        where = f"argument {facts.writes[0][1]}" if facts.writes else "output"
+        last = -1 if is_last(facts) else 0
+        outputs = len(call.function._schema.returns)
+        where = f"output {outputs}" if is_last(facts) and outputs > 1 else "output"
+        where = f"argument {facts.writes[last][1]}" if facts.writes else where
     argument = re.fullmatch(r"argument (\w+)(?:\[(\d+)\])?", where)
     if argument is not None:
         arguments = [each.name for each in call.function._schema.arguments]
@@ -213,10 +252,12 @@ def _runs(script: Script) -> list[str]:
     lines = [] if script.context.backward else ["kept = []"]
     if not script.context.backward:
         lines += [f"{name}(DEVICE)" for name in _earlier_names(script)]
-    if script.context.times == 1:
+    times, why = script.context.times, "the first time may be right, by what memory held before"
+    if script.problem is not None and script.problem.calls > 1:
+        times, why = max(times, script.problem.calls), "the draws of many calls show it"
+    if times == 1:
         return [*lines, once]
-    why = "# The first time may be right: what memory held before plays a part."
-    return [*lines, why, f"for _ in range({script.context.times}):", f"    {once}"]
+    return [*lines, f"for _ in range({times}):  # {why}", f"    {once}"]
 
 
 def _compared(script: Script, has_cpu: bool) -> list[str]:
@@ -227,11 +268,7 @@ def _compared(script: Script, has_cpu: bool) -> list[str]:
         lines += [line.replace("CALL", _right(script)) for line in _OWN_PROCESS]
     else:
         lines += [f"want = {_right(script)}"]
-    result = dict(reference.of_call(script.shrunk.call)).get(script.where)
-    if result is None or not result.is_floating_point():
-        judged = ["    wrong = not torch.equal(got.cpu(), want)"]
-    else:
-        judged = _judged(tolerance(result.dtype), bool(result.isfinite().all()))
+    judged = _judged(script)
     return [
         *lines,
         *_runs(script),
@@ -245,11 +282,29 @@ def _compared(script: Script, has_cpu: bool) -> list[str]:
     ]
 
 
-def _judged(bound: float, finite: bool) -> list[str]:
-    if finite:
+def _judged(script: Script) -> list[str]:
+    """The comparison, on the scale that the check itself used."""
+    call, before = script.shrunk.call, _before(script)
+    named = dict(with_changes(reference.of_call(call), before))
+    result = named.get(script.where)
+    if result is None or not result.is_floating_point():
+        return ["    wrong = not torch.equal(got.cpu(), want)"]
+    bound = tolerance(result.dtype)
+    if bool(result.isfinite().all()):
+        part, scale = "", "want.abs().max()"
+        masks = magnitudes(result.double())
+        if len(masks) > 1:
+            part = f"[want.abs() <= {float(result[masks[1]].abs().amax()) * 2:g}]"
+            scale = f"want{part}.abs().max()"
+        floor = floor_of(script.where, before)
+        if floor:
+            scale = f"max({scale}, {floor:g})"
+        note = ["    # What a mask holds sets no scale for the values beside it."] if part else []
         return [
-            "    error = (got.cpu().double() - want.double()).abs().max()",
-            f"    wrong = not error <= {bound:g} * want.double().abs().max()",
+            "    got, want = got.cpu().double(), want.double()",
+            *note,
+            f"    error = (got - want){part}.abs().max()",
+            f"    wrong = not error <= {bound:g} * {scale}",
         ]
     return [
         "    a, b = got.cpu().double(), want.double()",
@@ -259,6 +314,12 @@ def _judged(bound: float, finite: bool) -> list[str]:
         "    odd = torch.equal(a[~finite].nan_to_num(0.5), b[~finite].nan_to_num(0.5))",
         "    wrong = not (near and odd)",
     ]
+
+
+def _before(script: Script) -> dict[str, torch.Tensor]:
+    """What the call writes over."""
+    call = script.shrunk.call
+    return before_call(facts_of(call.function), *call.on())
 
 
 def _right(script: Script) -> str:
@@ -294,17 +355,36 @@ def _spelled_out(script: Script) -> list[str]:
 
 
 def _drawn(script: Script) -> list[str]:
-    assert script.problem is not None
-    code = script.problem.code
-    pair = "before" in code
-    unpack = "got, before = (each.cpu() for each in kept[0])" if pair else "got = kept[0].cpu()"
-    again = ["again = call(DEVICE).cpu()"] if "again" in code else []
+    problem = script.problem
+    assert problem is not None
+    names = _tensors(problem)
+    loop = f"for {names[0]} in (each.cpu().double() for each in kept):"
+    if len(names) > 1:
+        loop = f"for {', '.join(names)} in ([t.cpu().double() for t in each] for each in kept):"
+    setup = [f"    {line}" for line in problem.setup]
+    if problem.each:
+        judged = [
+            "values = []",
+            loop,
+            *setup,
+            f"    values.append(({problem.each}).flatten())",
+            "values = torch.cat(values)  # of right draws their mean is 0",
+            'print("mean", float(values.mean()), "of", len(values))',
+            f"bad = {problem.code}",
+        ]
+    else:
+        again = ["    again = call(DEVICE).cpu().double()"] if "again" in problem.code else []
+        judged = [
+            "bad = False",
+            loop,
+            *again,
+            *setup,
+            "    print(got.flatten()[:16])",
+            f"    bad = bad or {problem.code}",
+        ]
     return [
         *_runs(script),
-        unpack,
-        *again,
-        f"bad = bool({code})",
-        'print(got.flatten()[:16], "mean", float(got.double().mean()))',
+        *judged,
         'print("FAULTY" if bad else "right")',
         "sys.exit(int(bad))",
     ]

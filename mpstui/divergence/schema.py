@@ -96,10 +96,22 @@ def is_random(op: Any, facts: Facts, args: Any, kwargs: Any) -> bool:
     if not facts.random:
         return False
     for place, argument in enumerate(op._schema.arguments):
+        if argument.name in ("train", "training"):
+            value = args[place] if place < len(args) else kwargs.get(argument.name, True)
+            if value is False:  # in evaluation nothing is dropped
+                return False
+    for place, argument in enumerate(op._schema.arguments):
         if argument.name in ("dropout_p", "dropout"):
             value = args[place] if place < len(args) else kwargs.get(argument.name, 0.0)
             return bool(value)
     return True
+
+
+def dropout_keeps(facts: Facts, args: Any) -> float:
+    """The probability that a fused dropout keeps a value."""
+    if facts.packet == "_fused_dropout":
+        return float(args[1])  # this op's p is that probability; native_dropout's is the other
+    return 1.0 if facts.named(args)["train"] is False else 1 - float(args[1])
 
 
 def tensors(values: Any) -> list[torch.Tensor]:

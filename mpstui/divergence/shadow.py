@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .attribution import Attribution, Place
 from .call import Call, capture
 from .changes import before_call, with_changes
-from .drawn import DrawJudge
+from .drawargs import generator_state
+from .drawn import NO_RULE, DrawJudge, has_rule
 from .draws import Draws
 from .journal import NO_JOURNAL, Begun, Journal
 from .judge import Judgement, Named, judge
@@ -64,6 +65,7 @@ class Shadow(TorchDispatchMode):
             that a wrong op wrote to are lost, and a second pass over the step has to get them.
         attribution: Tells where each checked op comes from, which takes its time.
         stop: The number of an op that must not be run: it ends the process.
+        draw_judge: What it has seen of draws counts too; None for a fresh one.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Shadow(TorchDispatchMode):
         keep: bool = False,
         attribution: Attribution | None = None,
         stop: int | None = None,
+        draw_judge: DrawJudge | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.phase = "forward"
@@ -84,7 +87,7 @@ class Shadow(TorchDispatchMode):
         self.unreferenced: dict[str, str] = {}
         """Ops without a reference, and why."""
         self._draws = draws
-        self._draw_judge = DrawJudge()
+        self._draw_judge = draw_judge or DrawJudge()
         self._journal = journal
         self._only = only
         self._keep = keep
@@ -211,16 +214,21 @@ class Shadow(TorchDispatchMode):
         return self._note(facts, judgement, kept)
 
     def _draw(self, func: Any, facts: Facts, args: Any, kwargs: Any, asked: bool) -> Any:
-        before, call = [], None
+        judged = asked and has_rule(facts)
+        if not has_rule(facts):
+            self.unreferenced.setdefault(facts.name, NO_RULE)
+        before, call, state = [], None, None
         with self._checking(facts):
             before = [tensor.detach().cpu().clone() for _, tensor in written(facts, args, kwargs)]
             call = capture(func, args, kwargs) if self._keep and asked else None
+            state = generator_state(args, kwargs)
         out = func(*args, **kwargs)
         with self._checking(facts):
-            if asked:
+            if judged:
                 self.checked += 1
+                states = (state, generator_state(args, kwargs))
                 drawn = [t.detach().cpu() for _, t in results(facts, out, args, kwargs)]
-                problem = self._draw_judge.problem(facts, args, drawn, before)
+                problem = self._draw_judge.problem(facts, args, drawn, before, states)
                 words = problem.words if problem else ""
                 judgement = Judgement("wrong" if problem else "right", "draws", values=words)
                 self._witness(self._note(facts, judgement, call), facts, out, args, kwargs)

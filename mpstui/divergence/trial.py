@@ -14,9 +14,15 @@ from .call import Call
 from .cases import REFUSALS
 from .changes import before_call, with_changes
 from .compare import tolerance
-from .drawn import DrawJudge, Problem
+from .drawn import NO_RULE, DrawJudge, Problem, has_rule
 from .judge import Judgement, Named, judge
 from .schema import facts_of, is_random, results, written
+
+DRAWN = 2**17
+"""Draws after which right ones are called right."""
+
+DRAWN_CALLS = 100
+"""Calls of a few draws after which they are."""
 
 
 class Context(NamedTuple):
@@ -41,6 +47,8 @@ class Outcome(NamedTuple):
     """Of draws."""
     refused: str = ""
     """Why there is nothing to judge."""
+    calls: int = 1
+    """How many calls it took to see it each time, at most: draws add up."""
     well_posed: bool = True
     """Whether the CPU itself gets the call right, by far: else it cannot show a fault."""
 
@@ -54,10 +62,11 @@ class Outcome(NamedTuple):
         """In a few words."""
         if self.refused:
             return f"not run: {self.refused}"
-        count = len(self.judgements)
+        count, several = len(self.judgements), f", {self.calls} calls" if self.calls > 1 else ""
+        several += " each" if several and count > 1 else ""
         if not self.wrong:
-            return "right" if count == 1 else f"right {count} of {count} times"
-        return "wrong" if count == 1 else f"wrong {self.wrong} of {count} times"
+            return f"right{several}" if count == 1 else f"right {count} of {count} times{several}"
+        return f"wrong{several}" if count == 1 else f"wrong {self.wrong} of {count} times{several}"
 
 
 def attempt(
@@ -132,19 +141,28 @@ def _well_posed(on_cpu: Named, exact: Named) -> bool:
 
 
 def _drawn(call: Call, backend: Backend, fault: Any, context: Context, dense: bool) -> Outcome:
+    """Draw as often as it takes to see a fault, or to see that there is none of any size."""
     facts = facts_of(call.function)
-    looker, judgements, problem = DrawJudge(), [], None
-    given = []
-    for _ in range(max(context.times, 2)):
-        args, kwargs = call.on(dense=dense)
-        before = [tensor for _, tensor in written(facts, args, kwargs)]
-        ours = _run(call, backend, fault, context.backward, dense)
-        found = looker.problem(facts, args, [tensor for _, tensor in ours], before)
-        words = found.words if found else ""
-        judgements.append(Judgement("wrong" if found else "right", "draws", values=words))
-        problem = problem or found
-        given.append(ours)
-    return Outcome(tuple(judgements), tuple(given), problem)
+    if not has_rule(facts):
+        raise reference.Unreferenced(NO_RULE)
+    judgements, results, problem, most = [], [], None, 1
+    for _ in range(context.times):
+        looker, found, draws, ours, calls = DrawJudge(), None, 0, [], 0
+        while found is None and (calls < 2 or (calls < DRAWN_CALLS and draws < DRAWN)):
+            args, kwargs = call.on(dense=dense)
+            before = [tensor for _, tensor in written(facts, args, kwargs)]
+            ours = _run(call, backend, fault, context.backward, dense)
+            found = looker.problem(facts, args, [tensor for _, tensor in ours], before)
+            draws += sum(tensor.numel() for _, tensor in ours)
+            calls += 1
+        judgements.append(Judgement("wrong" if found else "right", "draws", values=_words(found)))
+        problem, most = problem or found, max(most, calls)
+        results.append(ours)
+    return Outcome(tuple(judgements), tuple(results), problem, calls=most)
+
+
+def _words(problem: Problem | None) -> str:
+    return problem.words if problem else ""
 
 
 def _run(

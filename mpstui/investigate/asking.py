@@ -127,8 +127,8 @@ class Investigator(Investigating):
         where = f"op {begun.index}, {begun.op}, in {begun.phase} of step {begun.step}"
         if begun.over:
             words = (
-                f"Not completed, too slow: no op ran {limit} after {where}, which had returned. "
-                "What the model's own code does there takes long."
+                f"Not completed, too slow: no op ran {limit}. The last one, {where}, had returned: "
+                "what the model's own code does on the device or on the CPU takes that long."
             )
             return self._incomplete(words, "", TOO_SLOW)
         error = ""

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from mpstui.backends import Backend
 from mpstui.divergence import reference
 from mpstui.divergence.call import Call
-from mpstui.divergence.drawn import Problem
 from mpstui.divergence.repro import Script, source
 from mpstui.divergence.shadow import Witnessed
 from mpstui.divergence.shrink import shrink
@@ -33,6 +32,9 @@ from .twin import Twin
 
 TIMES = 3
 """How often a call is repeated."""
+
+FEW_CALLS = 25
+"""Calls that a repro of draws may add up, before it is better with larger ones."""
 
 EARLIER = 3
 """Earlier calls of the same op that are tried as what makes a later one go wrong."""
@@ -181,9 +183,11 @@ class Blamer:
         self._teller.done(Stage.SHRINK, note)
         return Blame(op, tuple(evidence), fresh.wrong < fresh.times, kind, repro, note)
 
-    def _shows(self, call: Call, context: Context) -> bool:
+    def _shows(self, call: Call, context: Context, calls: int) -> bool:
         # A smaller call may be one that its op does not survive.
         replayed = self._trials.again(call, context)
+        if replayed.problem is not None:  # draws are no two times alike: it has to show each time
+            return replayed.wrong == replayed.times and replayed.calls <= calls
         return replayed.wrong > 0 and replayed.well_posed and not replayed.died
 
     def _try(self, call: Call, context: Context) -> Outcome:
@@ -232,14 +236,14 @@ class Blamer:
             return "", "none: the call alone is right on this device"
         self._teller.say(Stage.SHRINK, "seeded values, smaller shapes")
         # In this process later calls may be wrong where a fresh one's first is right.
-        trial = context._replace(times=1)
-        shrunk = shrink(call, lambda smaller: self._shows(smaller, trial))
+        trial = context._replace(times=TIMES if outcome.problem else 1)
+        calls = max(outcome.calls, FEW_CALLS)
+        shrunk = shrink(call, lambda smaller: self._shows(smaller, trial, calls))
         final = self._trials.again(shrunk.call, context)
         where = final.where or op.where
         words = op.symptom or final.values or "a wrong result"
-        problem = Problem(*final.problem) if final.problem[0] else None
         repro, note = self._script(
-            Script(shrunk, self._backend.device.type, where, context, problem, words)
+            Script(shrunk, self._backend.device.type, where, context, final.problem, words)
         )
         size = ", ".join(shrunk.call.described())
         note = f"{size} after {shrunk.trials} trials; {note}" if repro else note

@@ -10,6 +10,7 @@ import torch
 
 from mpstui.divergence.attribution import Attribution
 from mpstui.divergence.compare import Gap, gap
+from mpstui.divergence.drawn import DrawJudge
 from mpstui.divergence.draws import Draws
 from mpstui.divergence.guard import Guard, Trespass
 from mpstui.divergence.journal import NO_JOURNAL, Journal
@@ -65,8 +66,14 @@ class Tested(NamedTuple):
 class Looker:
     """Looks at steps of a twin. Each look starts both sides from the device's state."""
 
-    def __init__(self, twin: Twin, journal: Journal | Any = NO_JOURNAL) -> None:
+    def __init__(
+        self,
+        twin: Twin,
+        journal: Journal | Any = NO_JOURNAL,
+        draw_judge: DrawJudge | None = None,
+    ) -> None:
         self.twin = twin
+        self.draw_judge = draw_judge or DrawJudge()  # draws of all steps add up
         self._journal = journal
         self._draws = Draws(twin.seed)
 
@@ -81,7 +88,7 @@ class Looker:
         if before is not None:
             before(state)
         # The check comes first: it writes down each op, should one end the process.
-        shadow = Shadow(self._draws, self._journal)
+        shadow = Shadow(self._draws, self._journal, draw_judge=self.draw_judge)
         try:
             shadowed = self.lockstep(step, state, under=shadow)
         except ERRORS as error:
@@ -151,7 +158,14 @@ class Looker:
     def witness(self, step: int, state: State, only: frozenset[int]) -> dict[int, Witnessed]:
         """The step once more, with the inputs and the places of some ops kept."""
         attribution = Attribution(self.twin.device)
-        shadow = Shadow(self._draws, self._journal, only, keep=True, attribution=attribution)
+        shadow = Shadow(
+            self._draws,
+            self._journal,
+            only,
+            keep=True,
+            attribution=attribution,
+            draw_judge=self.draw_judge,
+        )
         with anomaly(), contextlib.suppress(*ERRORS):
             self.lockstep(step, state, under=shadow)
         return shadow.witnessed
@@ -231,7 +245,7 @@ class Looker:
 
     def _again(self, step: int, state: State, error: Exception) -> Looked:
         """The step raised an error that it did not raise under the check: under the check again."""
-        shadow = Shadow(self._draws, self._journal)
+        shadow = Shadow(self._draws, self._journal, draw_judge=self.draw_judge)
         with contextlib.suppress(*ERRORS):
             self.lockstep(step, state, under=shadow)
         return self._after_error(step, state, shadow, error)

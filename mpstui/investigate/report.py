@@ -24,6 +24,12 @@ from mpstui.runs.rundir import RunDir
 
 from .request import Folder, Request
 
+DRAWS = (
+    "Random draws are judged by their range, moments and neighbours, over all steps; then they are "
+    "replaced by the CPU's, so that both train on the same numbers."
+)
+"""What is said of them with what was checked."""
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -155,7 +161,7 @@ def _of(name: str) -> str:
 
 def _checked(finding: Investigation) -> list[str]:
     steps = f"{finding.steps_checked} step" + ("s" if finding.steps_checked != 1 else "")
-    lines = [f"{finding.ops_checked:,} ops of {steps} were checked."]
+    lines = [f"{finding.ops_checked:,} ops of {steps} were checked.", DRAWS]
     if finding.unreferenced:
         lines.append(f"Not checked: {', '.join(finding.unreferenced)}.")
     if finding.suspects:

@@ -162,7 +162,8 @@ class Search:
             return ()
         load(self._twin.device, look.state)
         with full_precision(self._twin) as plain:
-            wrong = Looker(plain).look(look.step).wrong
+            judge = self._looker.draw_judge
+            wrong = Looker(plain, draw_judge=judge).look(look.step).wrong
         same = any(seen.found.op == look.wrong[0].found.op for seen in wrong)
         tried = f"the step without {' and '.join(name for name, _ in names)}"
         return (Evidence(tried=tried, outcome="wrong as well" if same else "right"),)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpstui.divergence import shadow as shadow_module
 from mpstui.divergence.draws import Draws
@@ -72,11 +73,11 @@ def test_a_wrong_view_is_named_and_not_the_op_that_reads_it(
 def test_views_of_every_kind_are_right() -> None:
     def run() -> None:
         x = torch.arange(48.0).view(2, 3, 8).requires_grad_()
-        parts = [*x.split(4, 2), *x.unbind(1), *x.chunk(2, 0), x.diagonal(0, 1, 2)]
+        parts = [*torch.split(x, 4, 2), *x.unbind(1), *x.chunk(2, 0), x.diagonal(0, 1, 2)]
         more = [x.unfold(2, 3, 2), x[:, 1:, ::2], x.permute(2, 0, 1), x.squeeze(), x.movedim(0, 2)]
         complex_x = torch.view_as_complex(x.detach().view(2, 3, 4, 2))
         _ = complex_x.real, complex_x.conj().imag, x.detach().view(torch.int32)
-        sum(part.sum() for part in (*parts, *more)).backward()  # type: ignore[union-attr]
+        torch.autograd.backward(torch.stack([part.sum() for part in (*parts, *more)]).sum())
 
     shadow = checked(run)
     assert shadow.found == []
@@ -104,7 +105,7 @@ def library() -> Iterator[Any]:
 
 
 def test_an_op_of_another_library_is_checked(library: Any) -> None:
-    class Halved(torch.utils._python_dispatch.TorchDispatchMode):
+    class Halved(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
@@ -168,12 +169,12 @@ def test_a_stable_sort_is_one_and_another_may_order_ties_as_it_likes() -> None:
 def test_no_tensor_of_another_kind_gets_an_op_accused() -> None:
     table = torch.randn(10, 4, requires_grad=True)
     indices = torch.tensor([1, 2, 1, 7])
-    sparse = torch.sparse_coo_tensor([[0, 2]], [1.0, 2.0], (3,))
+    sparse = torch.sparse_coo_tensor(torch.tensor([[0, 2]]), torch.tensor([1.0, 2.0]), (3,))
     nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)])
     quantized = torch.quantize_per_tensor(SCORES, 0.1, 0, torch.quint8)
 
     def run() -> None:
-        F.embedding(indices, table, sparse=True).sum().backward()
+        torch.autograd.backward(F.embedding(indices, table, sparse=True).sum())
         _ = sparse + sparse, sparse.coalesce() * 2, torch.mv(sparse[None].to_dense(), torch.ones(3))
         _ = nested * 2, nested.to_padded_tensor(0.0)
         _ = quantized.dequantize() + 1
@@ -191,3 +192,8 @@ def test_an_error_of_the_check_means_not_checked(monkeypatch: pytest.MonkeyPatch
     shadow = checked(lambda: torch.tanh(SCORES))
     assert (shadow.found, shadow.checked) == ([], 0)
     assert "the check raised RuntimeError" in shadow.unreferenced["aten.tanh.default"]
+
+
+def test_a_dropout_that_drops_nothing_draws_nothing() -> None:
+    x = torch.randn(64, 64)
+    assert wrong(lambda: torch.native_dropout(x, 0.4, False)) == []

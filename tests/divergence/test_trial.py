@@ -85,13 +85,31 @@ def test_a_fault_of_strides_is_gone_when_dense() -> None:
     assert _tried(FAULTS["softplus-strided"](), call=call, dense=True).words == "right"
 
 
-def test_draws_are_looked_at_twice_and_their_problem_kept() -> None:
+def test_draws_are_looked_at_until_it_shows_and_their_problem_is_kept() -> None:
     call = capture(ATEN.normal_.default, (torch.zeros(20, 10).t(), 0.0, 1.0), {})
     outcome = _tried(FAULTS["random-strided"](), call=call)
-    assert (outcome.words, outcome.wrong) == ("wrong 2 of 2 times", 2)
+    assert (outcome.words, outcome.wrong) == ("wrong", 1)
     assert outcome.problem is not None
     assert outcome.problem.code == "torch.equal(got, before)"
-    assert _tried(nullcontext(), call=call).words == "right 2 of 2 times"
+    assert _tried(nullcontext(), call=call).words == "right, 100 calls"
+
+
+def test_draws_add_up_over_as_many_calls_as_it_takes() -> None:
+    call = capture(ATEN.normal_.default, (torch.zeros(30, 40), 0.0, 1.0), {})
+    narrow = _planted("normal_", lambda call, *a: call(*a).mul_(0.9**0.5))
+    outcome = _tried(narrow, call=call, context=Context(times=2))
+    assert outcome.wrong == 2
+    assert 3 < outcome.calls < 30
+    assert outcome.words == f"wrong 2 of 2 times, {outcome.calls} calls each"
+    assert outcome.problem is not None
+    assert outcome.problem.calls > outcome.calls
+
+
+def test_an_op_whose_draws_have_no_rule_is_not_judged() -> None:
+    x = torch.ones(1, 1, 2, 4)
+    attention = ATEN._scaled_dot_product_flash_attention_for_cpu.default
+    outcome = _tried(nullcontext(), call=capture(attention, (x, x, x, 0.5), {}))
+    assert outcome.words == "not run: its draws have no rule"
 
 
 def test_what_is_refused_is_neither_right_nor_wrong() -> None:

@@ -163,7 +163,7 @@ def test_a_model_that_takes_long_between_two_ops_is_too_slow(
     folder = new_folder(_request(), _now(), tmp_path)
     finding = Investigator(folder, patience=0.3).run(lambda told: None)
     assert (finding.verdict, finding.kind, finding.op) == (Verdict.INCOMPLETE, "too slow", None)
-    assert "no op ran for more than 0.3 s after op 3, aten.relu.default" in finding.summary
+    assert "no op ran for more than 0.3 s. The last one, op 3, aten.relu.default" in finding.summary
     assert as_text(finding, folder).startswith("not completed: too slow\n")
     assert not (tmp_path / "how").exists()
 
