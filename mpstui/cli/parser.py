@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="go on with a run that ended early, with its own settings; --steps and --epochs may "
         f"make it longer. {ID_HELP.capitalize()}",
     )
-    _settings(train, leave_out=("mode",))
+    _settings(train, leave_out=("mode", "step_check"))
     train.add_argument("--json", action="store_true", help="one JSON document on stdout")
     _runs_dir(train)
     train.set_defaults(command=_train)
@@ -128,7 +128,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--steps", dest="look", type=int, metavar="N", help="steps looked at (default: 20)"
     )
     investigate.add_argument("--out", type=Path, metavar="DIR", help="where the files go")
-    _settings(investigate, leave_out=("mode", "steps", "on_alarm", "save_model", "dry_run"))
+    alone = ("mode", "step_check", "steps", "on_alarm", "save_model", "dry_run")
+    _settings(investigate, leave_out=alone)
     investigate.add_argument("--json", action="store_true", help="one JSON document on stdout")
     _runs_dir(investigate)
     investigate.set_defaults(command=_investigate)
@@ -274,7 +275,7 @@ def _listing(parser: argparse.ArgumentParser, suppress: bool) -> None:
         "--alarm",
         action="store_true",
         default=default(False),
-        help="only runs that diverged, or whose loss is not finite",
+        help="only runs that went wrong: diverged, not finite, or unlike the CPU",
     )
     parser.add_argument(
         "--device",

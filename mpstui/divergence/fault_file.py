@@ -1,7 +1,8 @@
 """Simulated faults by name: the catalogue's, or a class of a person's own file.
 
 Such a class takes no arguments, and its instances are context managers: one instance a run, entered
-around each training step. The file stands alone, since it is copied into the run's folder; a fault
+around each training step and each batch of a test; what one replaces in torch as it is made is
+replaced only inside of it. The file stands alone, since it is copied into the run's folder; a fault
 that counts its steps counts them anew in a run that is resumed.
 """
 
@@ -17,6 +18,7 @@ from mpstui.runs.class_file import FAULT, load_class, raised, source_of
 from mpstui.runs.rundir import RunDir
 
 from .faults import FAULTS
+from .patches import without_patches
 
 
 def load_fault(value: str, run_dir: Path | None) -> AbstractContextManager[Any]:
@@ -43,7 +45,7 @@ def load_fault(value: str, run_dir: Path | None) -> AbstractContextManager[Any]:
         problem = f"fault={source.file}:{named.name} is no context manager"
         raise FieldError("device", problem, "a class with __enter__ and __exit__")
     try:
-        made: AbstractContextManager[Any] = found()
+        made: AbstractContextManager[Any] = without_patches(found)
     except Exception as error:
         raise raised(FAULT, source.file, f":{named.name}", error) from error
     return made

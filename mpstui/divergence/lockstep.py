@@ -86,7 +86,7 @@ def in_lockstep(
     cpu_loss = _forward_backward(cpu, batch, step, draws, Shared(draws), nullcontext())
     gradients = {name: _cpu(p.grad) for name, p in device.model.named_parameters()}
     expected = {name: _cpu(p.grad) for name, p in cpu.model.named_parameters()}
-    gradient_gap, gradient_of = _worst(gradients, expected, floor=_quiet(expected))
+    gradient_gap, gradient_of = worst_gap(gradients, expected, floor=quiet(expected))
     before = {name: _cpu(tensor).clone() for name, tensor in device.named().items()}
     for name, parameter in cpu.model.named_parameters():
         gradient = gradients[name]
@@ -96,10 +96,10 @@ def in_lockstep(
         device.optimizer.step()
     device.backend.synchronize()
     cpu.optimizer.step()
-    update_gap, update_of = _worst(
+    update_gap, update_of = worst_gap(
         _change(before, device.named()), _change(before, cpu.named()), floor=_floor(before)
     )
-    loss_gap = _relative(loss, cpu_loss)
+    loss_gap = relative_gap(loss, cpu_loss)
     return Lockstep(
         step=step,
         loss=_finite(loss),
@@ -161,18 +161,25 @@ def _floor(before: Mapping[str, torch.Tensor]) -> dict[str, float]:
     }
 
 
-def _quiet(gradients: Mapping[str, torch.Tensor | None]) -> dict[str, float]:
-    """A thousandth of the largest gradient: a bias before a batch norm has none but rounding."""
+def quiet(gradients: Mapping[str, torch.Tensor | None], share: float = 1e-3) -> dict[str, float]:
+    """A share of the largest gradient: a bias before a batch norm has none but rounding."""
     sizes = [float(each.abs().amax()) for each in gradients.values() if each is not None]
     loudest = max((size for size in sizes if math.isfinite(size)), default=0.0)
-    return dict.fromkeys(gradients, 1e-3 * loudest)
+    return dict.fromkeys(gradients, share * loudest)
 
 
-def _worst(
+def worst_gap(
     ours: Mapping[str, torch.Tensor | None],
     theirs: Mapping[str, torch.Tensor | None],
     floor: Mapping[str, float] | None = None,
 ) -> tuple[float, str]:
+    """The largest difference of any tensor's values, as a share of its largest, and its name.
+
+    Args:
+        ours: Tensors by name, on the CPU.
+        theirs: What they should be.
+        floor: By name, the least that a difference is a share of.
+    """
     worst, where = 0.0, ""
     for name, expected in theirs.items():
         mine = ours.get(name)
@@ -189,7 +196,8 @@ def _worst(
     return worst, where
 
 
-def _relative(loss: float, other: float) -> float:
+def relative_gap(loss: float, other: float) -> float:
+    """The losses' difference as a share of the other; infinite where only one is finite."""
     if not (math.isfinite(loss) and math.isfinite(other)):
         return 0.0 if math.isfinite(loss) == math.isfinite(other) else math.inf
     return abs(loss - other) / max(abs(other), 1e-12)

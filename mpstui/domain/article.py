@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .alarm import alarms_of
+from .alarm import alarms_of, check_in_words, fails
 from .config import RunConfig
 from .events import (
     AlarmRaised,
     AnyEvent,
     DivergenceDetected,
     EpochCompleted,
+    EvaluationChecked,
     EvaluationCompleted,
     PlanChosen,
     PreparationAdvanced,
@@ -29,6 +30,7 @@ from .events import (
     RunStopped,
     SampleSaved,
     SnapshotSaved,
+    StepChecked,
     StepsCompleted,
 )
 from .workloads import EPOCH_SAMPLES
@@ -82,6 +84,10 @@ class ArticleLog:
                     f"saved {path} ({event.bytes / 1e6:.1f} MB in {event.seconds:.3f} s; "
                     f"snapshots took {event.share:.1%} so far)"
                 )
+            case StepChecked() | EvaluationChecked():
+                sign = "ALARM: " if fails(event) else ""
+                note = f" ({event.note})" if event.note else ""
+                yield f"{sign}{check_in_words(event)}{note}"
             case DivergenceDetected():
                 last = "no finite loss before it"
                 if event.last_finite is not None:

@@ -41,6 +41,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mode: str = "turns"
     on_alarm: str = "continue"
     """What a run does when its loss is not finite or leaves the other run's course."""
+    step_check: str = "on"
+    """Whether a comparison's runs take a step on the CPU too, and are compared with it."""
     comparison: str = ""
     """The id that the runs of one comparison share; empty for a single run."""
 
@@ -53,6 +55,15 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def info(self) -> WorkloadInfo:
         """What is known of the workload."""
         return info_of(self.workload)
+
+    @property
+    def checked(self) -> bool:
+        """Whether its steps and tests are compared with the CPU's.
+
+        In a comparison they are, on anything but the plain CPU itself.
+        """
+        plain = self.device == "cpu" and self.precision == "float32"
+        return self.step_check == "on" and bool(self.comparison) and not plain
 
     @property
     def steps_per_epoch(self) -> int:

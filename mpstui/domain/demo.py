@@ -28,6 +28,7 @@ def demo_config() -> RunConfig:
             "dataset": "embedded",
             "epochs": 1,
             "calibrate": "off",
+            "step_check": "off",  # it would stop the run at step 1, before it diverges
             "on_alarm": "stop",
         }
     )

@@ -198,6 +198,62 @@ class SnapshotSaved(Event, frozen=True, kw_only=True, tag=True):
     """All snapshots so far, as a share of the time of training and snapshots, 0 to 1."""
 
 
+class StepChecked(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """One step was taken on the device and on the CPU: same weights, same batch, shared draws.
+
+    A gap is None where it is not finite, or where nothing was compared.
+    """
+
+    step: int
+    """The newest step of the run before it; 1 where there was none yet."""
+    loss_gap: float | None = None
+    """The losses' difference, as a share of the CPU's."""
+    gradient_gap: float | None = None
+    """The largest difference in a parameter's gradient, as a share of its largest value."""
+    update_gap: float | None = None
+    """The same of what the step changed, from the same gradients."""
+    loss_tolerance: float | None = None
+    """How far the losses may be apart, by the CPU's own rounding; the next two likewise."""
+    gradient_tolerance: float | None = None
+    update_tolerance: float | None = None
+    phase: str = ""
+    """Where the sides part: ``forward``, ``backward`` or ``optimizer``; empty when they agree."""
+    worst: str = ""
+    """The parameter whose gradient, or whose update or state, is the furthest apart."""
+    note: str = ""
+    """What the tolerance comes from, where it is not the CPU's own rounding."""
+    reason: str = ""
+    """Why nothing was checked; empty when something was."""
+    seconds: float = 0.0
+    """What it took, outside the clock."""
+
+
+class EvaluationChecked(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """The weights of the device were tested on one batch, there and on the CPU."""
+
+    epoch: int
+    step: int
+    samples: int = 0
+    loss: float | None = None
+    """Mean over the samples; None where it is not finite."""
+    cpu_loss: float | None = None
+    loss_gap: float | None = None
+    """Their difference, as a share of the CPU's; None where it is not finite."""
+    loss_tolerance: float | None = None
+    correct: int | None = None
+    """Right answers; None for a workload without any."""
+    cpu_correct: int | None = None
+    correct_tolerance: int | None = None
+    """How many answers rounding may change."""
+    differs: str = ""
+    """What is more than rounding: ``answers`` or ``loss``; empty when neither is."""
+    note: str = ""
+    """What the tolerance comes from, where it is not the CPU's own rounding."""
+    reason: str = ""
+    """Why nothing was checked; empty when something was."""
+    seconds: float = 0.0
+
+
 class DivergenceDetected(Event, frozen=True, kw_only=True, tag=True):
     """The first loss that is not finite."""
 
@@ -269,6 +325,8 @@ AnyEvent = (
     | SystemSampled
     | StepProfiled
     | SnapshotSaved
+    | StepChecked
+    | EvaluationChecked
     | DivergenceDetected
     | AlarmRaised
     | RunPaused

@@ -7,6 +7,7 @@ from .fields import Choice, ChoiceOrClass, Field, Flag, Integer, Real, Text
 from .workloads import EPOCH_SAMPLES, WORKLOADS
 
 MODES = ("turns", "together")
+STEP_CHECKS = ("on", "off")
 ALARMS = ("continue", "pause", "stop")
 EARLIER_ALARMS = {"go on": "continue"}
 """Choices of earlier versions, which their runs' configs hold."""
@@ -183,14 +184,24 @@ FIELDS: tuple[Field, ...] = (
         "trains all at once: good to look at, but they slow each other down.",
     ),
     Choice(
+        "step_check",
+        "Step check",
+        "a step on the CPU too, compared",
+        STEP_CHECKS,
+        about="In a comparison, a run on any device but cpu takes its first step, and one after "
+        "each epoch, on the CPU too: same weights, same batch, same draws. More than the CPU's own "
+        "rounding between them is an alarm. The first and the last test are checked likewise. It "
+        "takes as long as a few steps on the CPU, outside the clock.",
+    ),
+    Choice(
         "on_alarm",
         "On alarm",
-        "when diverged or not finite",
+        "when a run goes wrong",
         ALARMS,
         EARLIER_ALARMS,
         about="What a run does when its loss becomes nan or infinite, or leaves the course of the "
-        "comparison's first run. continue only marks the step, pause waits for you to look, stop "
-        "ends the run with its summary.",
+        "comparison's first run, or when a step or a test differs from the CPU's. continue only "
+        "marks the step, pause waits for you to look, stop ends the run with its summary.",
     ),
 )
 

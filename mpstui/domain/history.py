@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from typing_extensions import assert_never
 
-from .alarm import Alarm, alarms_of
+from .alarm import Alarm, alarms_of, fails
 from .events import (
     AlarmRaised,
     AnyEvent,
     DivergenceDetected,
     EpochCompleted,
+    EvaluationChecked,
     EvaluationCompleted,
     PlanChosen,
     PreparationAdvanced,
@@ -26,6 +27,7 @@ from .events import (
     RunStopped,
     SampleSaved,
     SnapshotSaved,
+    StepChecked,
     StepProfiled,
     StepsCompleted,
     SystemSampled,
@@ -123,6 +125,14 @@ class RunHistory:
         self.diverged: DivergenceDetected | None = None
         self.alarm: AlarmRaised | None = None
         """The first alarm: the step from which on this run is off the other's course."""
+        self.step_check: StepChecked | None = None
+        """The newest comparison of a step with the CPU's."""
+        self.failed_step: StepChecked | None = None
+        """The first one that differs."""
+        self.test_check: EvaluationChecked | None = None
+        """The newest comparison of a test with the CPU's."""
+        self.failed_test: EvaluationChecked | None = None
+        """The first one that differs."""
         self.memory_growth: Growth | None = None
         """Memory that rises with every step, of the worker or else of its device."""
         self.profile: StepProfiled | None = None
@@ -191,6 +201,11 @@ class RunHistory:
                 self.profile = event
             case SnapshotSaved():
                 self.snapshot = event
+            case StepChecked():
+                self._take_check(event)
+            case EvaluationChecked():
+                self.test_check = event
+                self.failed_test = self.failed_test or (event if fails(event) else None)
             case DivergenceDetected():
                 self.diverged = event
             case AlarmRaised():
@@ -214,6 +229,13 @@ class RunHistory:
         """The run is over; also said by a reader who finds the worker gone."""
         self.state, self.message = state, message
         self.revision += 1
+
+    def _take_check(self, event: StepChecked) -> None:
+        self.step_check = event
+        self.failed_step = self.failed_step or (event if fails(event) else None)
+        if self.state is State.STARTING:  # the one before the first step was no training yet
+            self._ready_at = self._resumed_at = event.at
+            self.state, self.message, self.fraction = State.WARMING_UP, "", None
 
     def _take_steps(self, event: StepsCompleted) -> None:
         losses = np.frombuffer(event.losses, "<f4")
@@ -271,6 +293,7 @@ class RunHistory:
             self.diverged.step if self.diverged else None,
             self.alarm.step if self.alarm else None,
             self.alarm.against if self.alarm else "",
+            (self.failed_step, self.failed_test),
         )
 
     @property

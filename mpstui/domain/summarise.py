@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .alarm import in_words
+from .alarm import check_in_words, fails, in_words
 from .config import RunConfig
 from .growth import USUAL_CAUSE
 from .history import RunHistory
@@ -46,6 +46,8 @@ def summarise(
         parted_at=history.alarm.step if history.alarm else None,
         parted_from=history.alarm.against if history.alarm else "",
         alarm=in_words(history.alarms),
+        failed_step=history.failed_step,
+        failed_test=history.failed_test,
         profile=history.profile,
         joules_per_epoch=history.joules_per_epoch,
     )
@@ -56,6 +58,8 @@ def _notes(history: RunHistory) -> tuple[str, ...]:
     notes = history.started.notes if history.started else ()
     if history.plan is not None:
         notes += (history.plan.line,)
+    checks = (history.step_check, history.test_check)
+    notes += tuple(check_in_words(check) for check in checks if check and not fails(check))
     if history.memory_growth is not None:
         notes += (f"{history.memory_growth.text}; {USUAL_CAUSE}",)
     return notes

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from .alarm import alarms_of, in_words
-from .events import StepProfiled
+from .events import EvaluationChecked, StepChecked, StepProfiled
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +77,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """That run's device spec."""
     alarm: str = ""
     """What is wrong with the run's course, in words; empty when nothing is."""
+    failed_step: StepChecked | None = None
+    """The first step that differs from the CPU's."""
+    failed_test: EvaluationChecked | None = None
+    """The first test that differs from the CPU's."""
     profile: StepProfiled | None = None
     """Where a step's time went; None when the run was too short for it."""
     joules_per_epoch: float | None = None
@@ -94,8 +98,22 @@ def read_summary(document: dict[str, object]) -> RunSummary:
     summary = msgspec.convert(document, RunSummary)
     if summary.alarm:
         return summary
-    alarms = alarms_of(summary.diverged_at, summary.parted_at, summary.parted_from)
-    return msgspec.structs.replace(summary, alarm=in_words(alarms))
+    return with_alarm(summary, summary.parted_at, summary.parted_from)
+
+
+def with_alarm(summary: RunSummary, parted_at: int | None, parted_from: str) -> RunSummary:
+    """A summary whose run left another's course, with all of its alarms in words.
+
+    Args:
+        summary: The run's.
+        parted_at: The step at which it did; None when it did not.
+        parted_from: The other run's device spec.
+    """
+    checks = (summary.failed_step, summary.failed_test)
+    alarms = alarms_of(summary.diverged_at, parted_at, parted_from, checks)
+    return msgspec.structs.replace(
+        summary, parted_at=parted_at, parted_from=parted_from, alarm=in_words(alarms)
+    )
 
 
 def speed_up(run: RunSummary, first: RunSummary) -> float | None:

@@ -21,6 +21,7 @@ from mpstui.domain.events import (
     DivergenceDetected,
     EpochCompleted,
     EvaluationCompleted,
+    PreparationAdvanced,
     RunFinished,
     RunPaused,
     RunResumed,
@@ -33,7 +34,8 @@ from mpstui.domain.events import (
 )
 from mpstui.telemetry.system import resident_bytes
 
-from .data.feed import Feed, there
+from .checks import Checks
+from .data.feed import Batch, Feed, there
 from .data.order import orders
 from .gate import Gate
 from .meter import SETTLE_STEPS, WARMUP_STEPS, Meter
@@ -65,6 +67,7 @@ class Loop:
         snapshots: Snapshots | None = None,
         resume: Progress | None = None,
         choose: Choose | None = None,
+        checks: Checks | None = None,
     ) -> None:
         """Get ready to train.
 
@@ -77,6 +80,7 @@ class Loop:
             resume: Where to go on; None for the beginning.
             choose: Settles the plan that it trains under, when the device is its own; None for the
                 plain loop.
+            checks: Compares its steps and tests with the CPU's, beside the run; None for none.
         """
         self._setup = setup
         self._config = setup.config
@@ -87,6 +91,9 @@ class Loop:
         self._snapshots = snapshots
         self._resume = resume
         self._choose = choose
+        self._checks = checks
+        self._tested = False
+        self._batch: Batch | None = None  # the newest, where it is going to be checked
         self._steps = steps_of(setup)
         skip = resume.epoch - 1 if resume else 0
         self._orders = orders(setup.config.seed, setup.pipeline.train_samples, skip)
@@ -142,6 +149,10 @@ class Loop:
             batches = setup.pipeline.training(left, size * self._steps.batches)
         for images, labels in batches:
             yield from self._hold()
+            if self._checks is not None:
+                first, self._batch = self._batch is None, (images[:size], labels[:size])
+                if first:
+                    yield from self._check_first_step()
             self._take_steps(self._steps.take(images, labels), len(images))
             if self._meter.due:
                 yield from self._profiler.watch(self._flush())
@@ -158,9 +169,29 @@ class Loop:
             timed_seconds=self._timed_seconds,
             wall_seconds=time.perf_counter() - self._began,
         )
+        yield from self._hold()
+        yield from self._check_step()
         yield from self._evaluate()
         setup.scheduler.step()
         self._meter.open(0 if self._warm else WARMUP_STEPS)
+
+    def _check_first_step(self) -> Iterator[AnyEvent]:
+        """Before the run's first step, which is no step of the epoch yet."""
+        began = time.perf_counter()
+        yield PreparationAdvanced(at=self._now(), stage="checking a step against the cpu")
+        yield from self._check_step()
+        self._meter.forgive(joules=True)
+        self._began += time.perf_counter() - began
+
+    def _check_step(self) -> Iterator[AnyEvent]:
+        if self._checks is not None and self._batch is not None:
+            yield self._checks.step(self._setup, *self._batch, self.step, self._now())
+
+    def _check_test(self, batch: Batch) -> Iterator[AnyEvent]:
+        """At the run's first test and at its last."""
+        if self._checks is not None and (not self._tested or self.step >= self._config.total_steps):
+            self._tested = True
+            yield self._checks.test(self._setup, *batch, self.step, self._epoch, self._now())
 
     def _begin_epoch(self) -> None:
         """The next epoch, or the one that a snapshot stands in."""
@@ -243,11 +274,14 @@ class Loop:
         self._draws = read_draws(setup.backend.device)
         began = time.perf_counter()
         total, correct, samples = torch.zeros((), device=setup.backend.device), None, 0
+        batch: Batch | None = None  # the first
         for images, labels in setup.pipeline.test(
             setup.plan.eval_chunk or self._config.test_batch_size
         ):
             yield from self._hold()
-            score = setup.score(images, labels)
+            batch = batch or (images, labels)
+            with setup.fault:
+                score = setup.score(images, labels)
             total = total + score.loss_sum.float()
             if score.correct is not None:
                 correct = score.correct if correct is None else correct + score.correct
@@ -264,6 +298,9 @@ class Loop:
             correct=None if correct is None else int(correct.item()),
             seconds=time.perf_counter() - began,
         )
+        size = self._config.test_batch_size
+        if batch is not None:
+            yield from self._check_test((batch[0][:size], batch[1][:size]))
         with torch.no_grad():
             drawn = list(setup.workload.pictures(setup.model, setup.pipeline.shown()))
         for kind, picture in drawn:

@@ -23,12 +23,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from mpstui.domain.alarm import check_in_words, fails
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.events import (
     AnyEvent,
     DivergenceDetected,
+    EvaluationChecked,
     PreparationAdvanced,
     RunFailed,
+    StepChecked,
     SystemSampled,
 )
 from mpstui.domain.history import RunHistory
@@ -90,6 +93,7 @@ def train_run(
     config = run.config()
     try:
         tell(PreparationAdvanced(at=time.time(), stage="importing torch"))
+        from .checks import Checks
         from .loop import Loop
         from .setup import set_up
         from .snapshot_budget import Snapshots
@@ -99,12 +103,22 @@ def train_run(
         setup, resume = _resumed(run, setup)
         snapshots = Snapshots(run.path, frozen=lambda: diary.history.alarm is not None)
         chooser = _chooser(run, diary) if config.calibrate != "off" else None
-        loop = Loop(setup, gate, energy=energy, snapshots=snapshots, resume=resume, choose=chooser)
+        loop = Loop(
+            setup,
+            gate,
+            energy=energy,
+            snapshots=snapshots,
+            resume=resume,
+            choose=chooser,
+            checks=Checks() if config.checked else None,
+        )
         for event in loop.events():
             tell(event)
             step = loop.step
             if isinstance(event, DivergenceDetected):
                 act_on_alarm(run, gate, config.on_alarm, f"loss {event.value} at step {event.step}")
+            elif isinstance(event, (StepChecked, EvaluationChecked)) and fails(event):
+                act_on_alarm(run, gate, config.on_alarm, check_in_words(event))
     except Exception as error:  # noqa: BLE001 - whatever it was, the log has to say so
         traceback.print_exc()
         line = str(error).splitlines()[0] if str(error) else ""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from msgspec.structs import replace
-from torch import nn
 
 from mpstui.divergence.step import Batch, Side, load, save
 from mpstui.domain.config import RunConfig
@@ -18,6 +16,7 @@ from mpstui.domain.plan import PLAIN, SAME, Plan
 from mpstui.engine.data.order import order_of_epoch
 from mpstui.engine.fast.carry_out import carry_out
 from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.sides import side_of
 from mpstui.engine.snapshots import load_snapshot
 from mpstui.runs.log import LogReader
 from mpstui.runs.rundir import Dataset, RunDir
@@ -111,26 +110,6 @@ def as_it_ran(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:
     left_out = without.words(type(setup.optimizer).__name__)
     note = (f"looked at without what its steps were carried out with: {left_out}",)
     return carry_out(plan, setup), note if left_out else ()
-
-
-def side_of(setup: Setup) -> Side:
-    """A run that is ready to train, as the checks take it."""
-
-    def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
-        images, labels = batch
-        return setup.workload.objective(model, setup.laid_out(images), labels)
-
-    autocast: Callable[[], AbstractContextManager[Any]] = (
-        nullcontext if setup.config.precision == "float32" else setup.autocast
-    )
-    return Side(
-        backend=setup.backend,
-        model=setup.model,
-        optimizer=setup.optimizer,
-        objective=objective,
-        autocast=autocast,
-        fault=setup.fault,
-    )
 
 
 def test_of(setup: Setup) -> Test:

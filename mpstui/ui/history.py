@@ -10,13 +10,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
-from mpstui.domain.alarm import alarms_of, in_words
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.events import AlarmRaised, AnyEvent, decode
 from mpstui.domain.history import State
-from mpstui.domain.summary import RunSummary
+from mpstui.domain.summary import RunSummary, with_alarm
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
@@ -261,13 +259,7 @@ def _with_late_alarm(run: RunDir, summary: RunSummary) -> RunSummary:
         with run.events.open("rb") as file:
             for line in file:
                 if ALARM in line and isinstance(event := _event(line), AlarmRaised):
-                    alarms = alarms_of(summary.diverged_at, event.step, event.against)
-                    return replace(
-                        summary,
-                        parted_at=event.step,
-                        parted_from=event.against,
-                        alarm=in_words(alarms),
-                    )
+                    return with_alarm(summary, event.step, event.against)
     except FileNotFoundError:
         pass
     return summary

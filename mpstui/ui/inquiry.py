@@ -158,7 +158,7 @@ def choose(views: Sequence[RunView]) -> RunView | None:
     The first that went wrong; else the last that is not on the plain ``cpu``; else the last.
     """
     for view in views:
-        if view.history.diverged is not None or view.history.alarm is not None:
+        if view.history.alarms:
             return view
     others = [view for view in views if view.config.device != "cpu"] or list(views)
     return others[-1] if others else None

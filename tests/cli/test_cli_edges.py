@@ -38,6 +38,7 @@ VALUES = {
     "precision": "bf16",
     "calibrate": "again",
     "mode": "together",
+    "step_check": "off",
     "on_alarm": "pause",
 }
 

@@ -73,7 +73,14 @@ def test_a_run_that_leaves_the_course_is_stopped_where_that_was_asked_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = ["compare", "--workload", "vae", "--dataset", "embedded", "--steps", "1500"]
-    devices = ["--devices", "cpu,cpu@fault=neg-stride0", "--on-alarm", "stop"]
+    devices = [
+        "--devices",
+        "cpu,cpu@fault=neg-stride0",
+        "--on-alarm",
+        "stop",
+        "--step-check",
+        "off",
+    ]
     assert main([*arguments, *devices, "--format", "json"]) == 0
     out, lines = capsys.readouterr()
     sound, faulty = json.loads(out)["runs"]

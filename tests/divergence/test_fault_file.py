@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,22 @@ from mpstui.engine.setup import set_up
 from mpstui.engine.worker import Diary, train_run
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
+
+PATCHING = """
+import torch
+
+class Patching:
+    def __init__(self):
+        torch.argmax = torch.Tensor.argmax = lambda x, dim: torch.tensor(-1)
+        torch.nn.functional.softmax = None.__class__
+    def __enter__(self): return self
+    def __exit__(self, *error): return None
+
+class HalfMade(Patching):
+    def __init__(self):
+        super().__init__()
+        raise ValueError("half made")
+"""
 
 COUNTING = """
 from __future__ import annotations
@@ -147,18 +164,51 @@ def events_of(run: RunDir) -> list[Any]:
     return list(LogReader(run.events).read())
 
 
-def test_a_fault_of_a_file_is_entered_at_each_step_and_said_to_be_simulated(
+def test_what_a_fault_replaces_in_torch_is_replaced_only_inside_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "faults.py"
+    path.write_text(PATCHING)
+    fault = load_fault(f"{path}:Patching", None)
+    x = torch.tensor([[1.0, 3.0]])
+
+    def answers() -> list[int]:
+        return [int(x.argmax(1)), int(torch.argmax(x, 1))]
+
+    right, softmax = answers(), torch.nn.functional.softmax
+    with fault:
+        assert answers() == [-1, -1]
+        with fault:
+            assert answers() == [-1, -1]
+        assert answers() == [-1, -1]
+        assert torch.nn.functional.softmax is not softmax
+    assert answers() == right == [1, 1]
+    assert torch.nn.functional.softmax is softmax
+    assert "argmax" not in vars(torch.Tensor)
+    with pytest.raises(FieldError, match="ValueError: half made"):
+        load_fault(f"{path}:HalfMade", None)
+    assert answers() == right
+    with pytest.raises(KeyError), copy.deepcopy(fault):
+        assert answers() == [-1, -1]
+        raise KeyError
+    assert answers() == right
+
+
+def test_a_fault_of_a_file_is_entered_at_each_step_and_test_and_said_to_be_simulated(
     tmp_path: Path, file: Path
 ) -> None:
     setup = set_up(
-        make_config({"workload": "vae", "steps": 3, "device": f"cpu@fault={file}:Counting"}),
+        make_config(
+            {
+                **{"workload": "vae", "steps": 3, "test_batch_size": 1000},
+                "device": f"cpu@fault={file}:Counting",
+            }
+        ),
         Dataset(source="embedded"),
         tmp_path,
     )
     note = f"SIMULATED fault {file}:Counting: training goes wrong on purpose"
     assert note in setup.notes
     list(Loop(setup, Gate()).events())
-    assert setup.fault.entered == 3  # type: ignore[attr-defined]
+    assert setup.fault.entered == 3 + 2  # type: ignore[attr-defined]
 
 
 def test_a_fault_of_a_file_is_at_work_in_a_worker(tmp_path: Path) -> None:

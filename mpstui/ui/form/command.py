@@ -23,7 +23,7 @@ def command_line(config: RunConfig, specs: Sequence[DeviceSpec]) -> str:
     for name, field in BY_NAME.items():
         value = getattr(config, name)
         needed = name == "workload" or value != getattr(defaults, name)
-        if not needed or (name == "mode" and len(specs) == 1):
+        if not needed or (name in ("mode", "step_check") and len(specs) == 1):
             continue
         command += f" {flag_of(name)}"
         command += "" if isinstance(field, Flag) else f" {quote(text_of(value))}"

@@ -23,7 +23,11 @@ each other, and the times are not for comparing."""
 SIGNS = (
     ("✓", "ok; done; yes"),
     ("!", "a warning"),
-    ("✗", "failed; no; a loss that is not finite; the stage that an investigation ended in"),
+    (
+        "✗",
+        "failed; no; a loss that is not finite; a step or a test that differs from the CPU's; "
+        "the stage that an investigation ended in",
+    ),
     ("·", "does not apply here; a stage that waits for its turn"),
     ("?", "not known, with the reason"),
     ("—", "no value: not known, or not reached yet"),

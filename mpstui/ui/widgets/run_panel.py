@@ -7,7 +7,9 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from mpstui.domain.alarm import check_in_words
 from mpstui.domain.anatomy import anatomy
+from mpstui.domain.config import RunConfig
 from mpstui.domain.growth import USUAL_CAUSE
 from mpstui.domain.history import RunHistory, State
 from mpstui.domain.plan import PLAIN
@@ -41,6 +43,12 @@ class RunPanel(Vertical):
             height: 1; display: none; color: $text-error;
             text-wrap: nowrap; text-overflow: ellipsis;
         }
+        #checked {
+            height: 1; display: none; color: $foreground-muted;
+            text-wrap: nowrap; text-overflow: ellipsis;
+        }
+        &.-compared #checked { display: block; }
+        #checked.-failed { color: $text-error; }
         &.-warned #warnings { display: block; }
         Picture {
             height: 4; display: none;
@@ -67,10 +75,14 @@ class RunPanel(Vertical):
         self._numbers = Static(id="numbers")
         self._time = TimeBar()
         self._warnings = Static(id="warnings")
+        self._checked = Static(id="checked", markup=False)
         self.charts = Charts(view.config.info.loss_unit)
         """The panel's charts."""
         self._picture = Picture(PICTURE_TILE)
         self.set_class(view.config.info.makes_pictures, "-pictures")
+        # In every panel of a comparison, so that their charts stand side by side.
+        compared = bool(view.config.comparison) and view.config.step_check == "on"
+        self.set_class(compared, "-compared")
 
     def compose(self) -> ComposeResult:
         """Progress, numbers, two charts, and with room a picture."""
@@ -80,6 +92,7 @@ class RunPanel(Vertical):
         yield self._numbers
         yield self._time
         yield self._warnings
+        yield self._checked
         yield self.charts
         yield self._picture
 
@@ -141,6 +154,7 @@ class RunPanel(Vertical):
         self._time.display = parts is not None  # most runs are too short at first
         self._time.show(parts)
         self._warn(history)
+        self._check(history)
         self._show_picture(history)
 
     def _warn(self, history: RunHistory) -> None:
@@ -150,6 +164,14 @@ class RunPanel(Vertical):
             self._warnings.update(Content(line), layout=False)
             self._warnings.tooltip = "\n".join(warnings)
             self.set_class(bool(line), "-warned")
+
+    def _check(self, history: RunHistory) -> None:
+        failed = history.failed_step or history.failed_test
+        line = checked(self._view.config, history)
+        if line != str(self._checked.content):
+            self._checked.update(Content(line), layout=False)
+            self._checked.tooltip = line
+            self._checked.set_class(failed is not None, "-failed")
 
     def _show_picture(self, history: RunHistory) -> None:
         if not self._view.config.info.makes_pictures:
@@ -183,6 +205,18 @@ def no_picture(history: RunHistory, epoch: int | None) -> str:
     if history.state.over:
         return f"— {history.state.value} before the end of {which}"
     return f"— pictures come after {which}"
+
+
+def checked(config: RunConfig, history: RunHistory) -> str:
+    """How a run's steps compare with the CPU's, in a line; the first that differs stays."""
+    if not config.checked:
+        return "other runs' steps are compared with the cpu's"
+    failed = history.failed_step or history.failed_test
+    if failed is not None:
+        return f"✗ {check_in_words(failed)} — i: investigate"
+    if history.step_check is None:
+        return "step not compared with cpu yet"
+    return check_in_words(history.step_check)
 
 
 def _status(history: RunHistory) -> Content:

@@ -1,0 +1,190 @@
+"""Whether a step on a device is that of the CPU, by the CPU's own rounding.
+
+The same step is taken on the device, on the CPU in float32 (the reference), and once more on the
+CPU with what rounding may do: in float64 where the run is in float32, and in the run's own
+precision where that is lower. The last two tell how far apart two right answers are; the device may
+be :data:`FACTOR` times as far from the reference. The update is compared from the same gradients,
+as in :mod:`mpstui.divergence.lockstep`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+
+from .draws import Draws
+from .lockstep import GRADIENT, LOSS, UPDATE, Shared, quiet, relative_gap, worst_gap
+from .step import Batch, Side
+
+Named = Mapping[str, torch.Tensor]
+
+
+class Taken(NamedTuple):
+    """What a step came to, on the CPU."""
+
+    loss: float
+    gradients: dict[str, torch.Tensor | None]
+    after: dict[str, torch.Tensor]
+    """Parameters, buffers and the optimizer's state after it."""
+
+
+class Gaps(NamedTuple):
+    """How far two steps are apart, each as a share of the second's."""
+
+    loss: float
+    gradient: float
+    gradient_of: str
+    update: float
+    update_of: str
+
+
+class Tolerance(NamedTuple):
+    """How far they may be."""
+
+    loss: float
+    gradient: float
+    update: float
+
+    def phase(self, gaps: Gaps) -> str:
+        """The first phase in which they are further apart; empty without one."""
+        if not gaps.loss <= self.loss:
+            return "forward"
+        if not gaps.gradient <= self.gradient:
+            return "backward"
+        return "" if gaps.update <= self.update else "optimizer"
+
+
+CONSTANT = Tolerance(LOSS, GRADIENT, UPDATE)
+"""Of float32, where the CPU's own rounding is not known."""
+
+FLOOR = Tolerance(1e-5, 1e-4, UPDATE)
+"""The least in float32: a hundred units of the last place, which a CPU by chance may not lose."""
+
+HALF_FLOOR = Tolerance(0.02, 0.02, 0.02)
+"""The least in half precision: a few units of bf16's last place."""
+
+FACTOR = 30.0
+"""In float32; see the figures above."""
+
+HALF_FACTOR = 4.0
+"""In half precision, where the CPU rounds as the device does."""
+
+
+QUIET = 1e-3
+HALF_QUIET = 0.1
+"""Of the largest gradient of all: one that is smaller has less than that to differ from."""
+
+
+def tolerance_of(own: Gaps, half: bool) -> Tolerance:
+    """What a device may be apart, from how far the CPU's own two steps are.
+
+    Args:
+        own: The CPU's step in the other precision against its float32.
+        half: Whether the run's precision is lower than float32.
+    """
+    factor, floor = (HALF_FACTOR, HALF_FLOOR) if half else (FACTOR, FLOOR)
+    return Tolerance(
+        tolerance_of_loss(own.loss, half),
+        max(floor.gradient, factor * own.gradient),
+        max(floor.update, factor * own.update),
+    )
+
+
+def tolerance_of_loss(own: float, half: bool) -> float:
+    """The same of a loss alone."""
+    factor, floor = (HALF_FACTOR, HALF_FLOOR) if half else (FACTOR, FLOOR)
+    return max(floor.loss, factor * own)
+
+
+def take(
+    side: Side,
+    batch: Batch,
+    step: int,
+    draws: Draws,
+    fault: AbstractContextManager[Any],
+    gradients: Mapping[str, torch.Tensor | None] | None = None,
+) -> Taken:
+    """Take one step.
+
+    Args:
+        side: Who takes it; it stands behind the step afterwards.
+        batch: On the CPU. It is copied.
+        step: Seeds the draws.
+        draws: Shared by all sides.
+        fault: Entered around each phase.
+        gradients: What the optimizer steps from, on the CPU; None for the side's own.
+    """
+    mode = Shared(draws)
+    mode.restart(step)
+    placed = side.place(tuple(tensor.clone() for tensor in batch))
+    with fault, mode:
+        objective = side.forward(placed)
+        torch.autograd.backward(objective)
+    side.backend.synchronize()
+    own = {name: _cpu(p.grad) for name, p in side.model.named_parameters()}
+    for name, parameter in side.model.named_parameters() if gradients is not None else ():
+        other = (gradients or {}).get(name)
+        parameter.grad = None if other is None else other.to(parameter, copy=True)
+    with fault, mode:
+        side.optimizer.step()
+    side.backend.synchronize()
+    after = {name: _dense(tensor) for name, tensor in side.named().items()}
+    return Taken(float(objective.detach()), own, after)
+
+
+def gaps_of(ours: Taken, theirs: Taken, before: Named, half: bool) -> Gaps:
+    """How far one step is from another.
+
+    Args:
+        ours: The step that is doubted.
+        theirs: The reference.
+        before: What both started from; state that the first step makes is not in it.
+        half: Whether the run's precision is lower than float32.
+    """
+    expected = {name: _dense(each) for name, each in theirs.gradients.items() if each is not None}
+    shown = {name: _dense(each) for name, each in ours.gradients.items() if each is not None}
+    gradient, gradient_of = worst_gap(
+        shown, expected, floor=quiet(expected, HALF_QUIET if half else QUIET)
+    )
+    update, update_of = worst_gap(
+        _change(before, ours.after), _change(before, theirs.after), floor=_stored(before)
+    )
+    loss = relative_gap(ours.loss, theirs.loss)
+    return Gaps(loss, gradient, gradient_of, update, update_of)
+
+
+def finite(tensors: Named) -> bool:
+    """Whether all values are finite."""
+    return all(
+        bool(torch.isfinite(each).all()) for each in tensors.values() if each.is_floating_point()
+    )
+
+
+def _cpu(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return None if tensor is None else tensor.detach().cpu().clone()
+
+
+def _dense(tensor: torch.Tensor) -> torch.Tensor:
+    whole = tensor.detach().cpu()
+    return (whole.to_dense() if whole.layout is not torch.strided else whole).float().clone()
+
+
+def _change(before: Named, after: Named) -> dict[str, torch.Tensor]:
+    return {
+        name: tensor - before[name].float() if name in before else tensor
+        for name, tensor in after.items()
+    }
+
+
+def _stored(before: Named) -> dict[str, float]:
+    """What rounding a stored value costs: an update smaller than that says nothing."""
+    eps = 4 * torch.finfo(torch.float32).eps / UPDATE
+    return {
+        name: eps * size
+        for name, tensor in before.items()
+        if tensor.numel() and math.isfinite(size := float(tensor.float().abs().amax()))
+    }

@@ -1,0 +1,110 @@
+"""A step of a run, compared with the CPU's: :mod:`mpstui.divergence.agreement` says how.
+
+It has to differ in :data:`~mpstui.engine.trio.STATES` states, the run's own and others nearby.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from typing import NamedTuple
+
+from mpstui.divergence.agreement import CONSTANT, Gaps, Tolerance, gaps_of, take, tolerance_of
+from mpstui.divergence.shared_draws import Recorded
+from mpstui.divergence.step import Batch
+from mpstui.domain.events import StepChecked
+
+from .setup import Setup
+from .sides import Begin, enter, fault_of, in_dtype, jittered, side_of
+from .trio import SLOW_SECONDS, STATES, NotChecked, TooSlow, Trio, without_double
+
+
+class _Look(NamedTuple):
+    """What one state shows."""
+
+    gaps: Gaps
+    tolerance: Tolerance
+    phase: str
+    note: str
+
+
+def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChecked:
+    """Take a step on each of three, from the run's state, and from others where they part.
+
+    Args:
+        setup: The run, for its fault.
+        trio: The run built anew.
+        batch: On the CPU.
+        step: Seeds the draws.
+
+    Raises:
+        NotChecked: When draws cannot be shared, or the CPU's own rounding hides any difference.
+    """
+    names = [name for name, _ in trio.cpu.model.named_parameters()]
+    failed: list[_Look] = []
+    hidden = 0.0
+    for place in range(STATES):
+        begin = jittered(trio.begin, names, place) if place else trio.begin
+        look = _look(setup, trio, begin, batch, step)
+        if look.phase:
+            failed.append(look)
+        elif look.tolerance.gradient < 1 and look.tolerance.loss < 1:
+            return _told(look)
+        else:
+            hidden = max(hidden, look.tolerance.gradient, look.tolerance.loss)
+    if len(failed) < STATES:
+        raise NotChecked(f"rounding on the CPU alone makes up to {hidden:.0%} of difference")
+    return _told(failed[0])
+
+
+def _look(setup: Setup, trio: Trio, begin: Begin, batch: Batch, step: int) -> _Look:
+    draws = Recorded(setup.config.seed)
+    for each in (trio.device, trio.cpu):
+        enter(each, begin)
+    device = side_of(trio.device)
+    cpu = in_dtype(side_of(trio.cpu), trio.dtype)
+    ours = take(device, batch, step, draws, fault_of(setup))
+    began = time.perf_counter()
+    theirs = take(cpu, batch, step, draws, nullcontext(), ours.gradients)
+    seconds = time.perf_counter() - began
+    if draws.unshared:
+        raise NotChecked(f"{', '.join(sorted(draws.unshared))} draws numbers of its own")
+    if seconds > SLOW_SECONDS:
+        raise TooSlow(f"a step on the CPU takes {seconds:.0f} s, more than {SLOW_SECONDS:.0f}")
+    gaps = gaps_of(ours, theirs, begin.named, trio.half)
+    tolerance, note = CONSTANT, trio.note
+    if trio.other is not None:
+        try:
+            enter(trio.other, begin)
+            other = in_dtype(side_of(trio.other), trio.other_dtype)
+            third = take(other, batch, step, trio.repeated(draws), nullcontext(), ours.gradients)
+            own = gaps_of(third, theirs, begin.named, trio.half)
+            tolerance = tolerance_of(own, trio.half)
+        except Exception as error:  # a person's model may make float32 tensors as it runs
+            if trio.half:
+                raise NotChecked(f"no step on the CPU in {setup.config.precision}") from error
+            note = without_double(error)
+    return _Look(gaps, tolerance, tolerance.phase(gaps), note)
+
+
+def _told(look: _Look) -> StepChecked:
+    gaps, tolerance = look.gaps, look.tolerance
+    worst = gaps.update_of if look.phase == "optimizer" else gaps.gradient_of
+    return StepChecked(
+        at=0.0,
+        step=1,
+        loss_gap=_finite(gaps.loss),
+        gradient_gap=_finite(gaps.gradient),
+        update_gap=_finite(gaps.update),
+        loss_tolerance=_finite(tolerance.loss),
+        gradient_tolerance=_finite(tolerance.gradient),
+        update_tolerance=_finite(tolerance.update),
+        phase=look.phase,
+        worst=worst if look.phase else "",
+        note=look.note,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

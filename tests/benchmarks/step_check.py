@@ -1,0 +1,151 @@
+"""What the checks against the CPU find: of faults, and of runs that are right.
+
+``python -m tests.benchmarks.step_check clean [--device cuda] [--seeds 10] [WORKLOAD…]`` trains
+right runs: on other numbers of threads, in lower precisions, on kernels that round otherwise. Every
+alarm is a false one. ``… faults PAIRS.py`` trains each pair of its list ``ALL``, a fault and the
+workload that reaches it, both ``FILE.py:CLASS``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mpstui.domain.alarm import Check, check_in_words, fails
+from mpstui.domain.config import make_config
+from mpstui.domain.events import EvaluationChecked, StepChecked
+from mpstui.engine.checks import Checks
+from mpstui.engine.gate import Gate
+from mpstui.engine.loop import Loop
+from mpstui.engine.setup import set_up
+from mpstui.runs.rundir import Dataset
+
+from .clean import OtherRounding
+
+OWN = str(Path(__file__).parents[1] / "own/stripes.py:Stripes")
+WORKLOADS = ("mnist", "vae", OWN)
+STEPS = 30
+OTHER = "other rounding"
+
+
+def checks_of(
+    workload: str,
+    device: str,
+    seed: int = 1,
+    steps: int = STEPS,
+    fault: AbstractContextManager[Any] | None = None,
+) -> list[Check]:
+    """Train a run, and return what its checks say.
+
+    Args:
+        workload: As ``--workload`` takes it.
+        device: A device spec.
+        seed: Of the run.
+        steps: Of training.
+        fault: Entered as the spec's would be.
+    """
+    asked = {"workload": workload, "device": device, "seed": seed, "steps": steps}
+    config = make_config({**asked, "comparison": "benchmark"})
+    with tempfile.TemporaryDirectory() as folder:
+        setup = set_up(config, Dataset(source="embedded"), Path(folder))
+        if fault is not None:
+            setup = replace(setup, fault=fault)
+        events = Loop(setup, Gate(), checks=Checks()).events()
+        return [each for each in events if isinstance(each, (StepChecked, EvaluationChecked))]
+
+
+def clean(device: str, workloads: tuple[str, ...], seeds: int, steps: int, seconds: float) -> None:
+    """Print every alarm of a right run, and how near the others came to one."""
+    deadline = time.monotonic() + seconds
+    kinds = {"cpu": ("cpu@threads=1", "cpu@precision=bf16", OTHER)}.get(
+        device, (device, *(f"{device}@precision={each}" for each in ("bf16", "fp16")))
+    )
+    if device.startswith("cuda"):
+        kinds = (*kinds, f"{device}@precision=tf32")
+    seen: dict[tuple[str, str], list[Check]] = {}
+    for seed in range(1, seeds + 1):
+        for workload in workloads:
+            for kind in kinds:
+                if time.monotonic() > deadline:
+                    print(f"cut at seed {seed}", flush=True)
+                    return _table(seen)
+                fault = OtherRounding() if kind == OTHER else None  # type: ignore[no-untyped-call]
+                spec = device if kind == OTHER else kind
+                found = checks_of(workload, spec, seed, steps, fault)
+                seen.setdefault((workload.rpartition("/")[2], kind), []).extend(found)
+                for check in found:
+                    if fails(check) or check.reason or check.note:
+                        words = f"{check_in_words(check)} {check.note}"
+                        print(f"{workload} on {kind}, seed {seed}: {words}", flush=True)
+    _table(seen)
+
+
+def _table(seen: dict[tuple[str, str], list[Check]]) -> None:
+    print("| run | checks | alarms | not checked | largest gap / tolerance: step | test |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for (workload, kind), checks in seen.items():
+        alarms = sum(fails(each) for each in checks)
+        missing = sum(bool(each.reason) for each in checks)
+        steps = max((ratio for each in checks for ratio in _ratios(each, StepChecked)), default=0)
+        tests = max(
+            (ratio for each in checks for ratio in _ratios(each, EvaluationChecked)), default=0
+        )
+        words = f"{workload}, {kind} | {len(checks)} | {alarms} | {missing}"
+        print(f"| {words} | {steps:.2g} | {tests:.2g} |")
+
+
+def _ratios(check: Check, kind: type[Check]) -> Iterator[float]:
+    if not isinstance(check, kind) or check.reason:
+        return
+    for name in ("loss", "gradient", "update"):
+        gap = getattr(check, f"{name}_gap", None)
+        if hasattr(check, f"{name}_gap"):
+            yield float("inf") if gap is None else gap / getattr(check, f"{name}_tolerance")
+    if isinstance(check, EvaluationChecked) and check.correct_tolerance:
+        yield abs((check.correct or 0) - (check.cpu_correct or 0)) / check.correct_tolerance
+
+
+def faults(pairs: Path) -> None:
+    """Print of each pair what its checks say, and how many of them raise an alarm."""
+    rows = runpy.run_path(str(pairs))["ALL"]
+    counted = 0
+    for fault, workload, *_ in rows:
+        name = f"{fault.rpartition(':')[2]} on {workload.rpartition(':')[2]}"
+        try:
+            found = checks_of(workload, f"cpu@fault={fault}")
+            alarms = [check for check in found if fails(check)]
+            counted += bool(alarms)
+            words = [check_in_words(check) for check in alarms[:1] or found]
+            print(f"{'found' if alarms else '-':6} {name}: {'; '.join(words)}", flush=True)
+        except Exception as error:  # noqa: BLE001 - the run itself failed, as under such a fault
+            print(f"failed {name}: {type(error).__name__}: {error}"[:200], flush=True)
+    print(f"{counted} of {len(rows)}")
+
+
+def main() -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(dest="command", required=True)
+    right = commands.add_parser("clean")
+    right.add_argument("workloads", nargs="*", default=WORKLOADS)
+    right.add_argument("--device", default="cpu")
+    right.add_argument("--seeds", type=int, default=10)
+    right.add_argument("--steps", type=int, default=STEPS)
+    right.add_argument("--seconds", type=float, default=1e9)
+    commands.add_parser("faults").add_argument("pairs", type=Path)
+    asked = parser.parse_args()
+    if asked.command == "faults":
+        faults(asked.pairs)
+    else:
+        clean(asked.device, tuple(asked.workloads), asked.seeds, asked.steps, asked.seconds)
+
+
+if __name__ == "__main__":
+    main()
