@@ -16,6 +16,10 @@ import torch
 BEYOND_CPU = 32.0
 """How many times the CPU's own rounding error counts as more than rounding."""
 
+BEYOND_CPU_HALF = 4.0
+"""The same in half precision. There the CPU rounds as the device does, and the inputs are already
+rounded, so that a lower precision explains no more than its own rounding."""
+
 APART = 1e4
 """How many times larger than every other value sentinels are, at least: the -1e9 of a mask."""
 

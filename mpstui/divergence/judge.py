@@ -3,8 +3,8 @@
 Wrong is what is both far from float64 (over :func:`~mpstui.divergence.compare.tolerance`, as a
 share of the reference's largest value) and far beyond what the CPU loses in the same dtype or what
 rounding the inputs would do, whichever is more (:data:`~mpstui.divergence.compare.BEYOND_CPU`
-times). A value that is not finite, a whole number, a truth value or a shape that differs is wrong
-at once. In between lies what is suspect.
+times; in half precision fewer times what the CPU loses). A value that is not finite, a whole
+number, a truth value or a shape that differs is wrong at once. In between lies what is suspect.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from .changes import CHANGE, floor_of
-from .compare import BEYOND_CPU, Gap, gap, magnitudes, tolerance
+from .compare import BEYOND_CPU, BEYOND_CPU_HALF, Gap, gap, magnitudes, tolerance
 
 QUICK = 1e-5
 """Share of the reference's largest value below which nobody looks twice."""
@@ -132,8 +132,11 @@ def _judge_one(
     bound = tolerance(result.dtype)
     if found.error <= (QUICK if bound <= 1e-3 else bound):
         return RIGHT
-    moved = gap([(name, _parts(rounded()[place]))], [(name, exact)], floor)
-    allowed = BEYOND_CPU * max(lost.error, 0.0 if moved.wrong else moved.error)
+    if result.dtype in (torch.float16, torch.bfloat16):
+        allowed = BEYOND_CPU_HALF * lost.error
+    else:
+        moved = gap([(name, _parts(rounded()[place]))], [(name, exact)], floor)
+        allowed = BEYOND_CPU * max(lost.error, 0.0 if moved.wrong else moved.error)
     if found.error <= allowed:
         return RIGHT
     if found.error <= bound and name.startswith(CHANGE):

@@ -212,6 +212,17 @@ class Looker:
             side.optimizer.step()
         return trace.ran
 
+    def test_traces(self, state: State) -> tuple[list[Ran], list[Ran]]:
+        """The ops of the device's evaluation of a batch, and of the CPU's."""
+        assert self.twin.tests is not None
+        passes = []
+        sides = (self.twin.device, self.twin.cpu)
+        for side, test in zip(sides, self.twin.tests, strict=True):
+            trace = Trace(side, self._draws)
+            self._evaluate(side, state, test, trace)
+            passes.append(trace.ran)
+        return passes[0], passes[1]
+
     def captured(self, step: int, state: State, index: int) -> Witnessed | None:
         """An op of a step that passes the check, with its inputs and its place."""
         return self.witness(step, state, frozenset({index})).get(index)

@@ -6,6 +6,11 @@ call, tried on its own, is wrong; everything else names a place to look at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mpstui.divergence.shadow import Witnessed
+from mpstui.divergence.step import State
 from mpstui.divergence.trace import Parting, Ran, parting
 from mpstui.domain.investigation import Evidence, OpAtFault, Stage, Verdict
 
@@ -15,51 +20,84 @@ from .look import Looked, Looker
 from .telling import Teller
 
 
-def explain_parting(
-    looker: Looker, look: Looked, blamer: Blamer, teller: Teller
-) -> Conclusion | None:
-    """Where a step and the CPU's part; None when they do not.
+class Scene(NamedTuple):
+    """Two passes that should be alike: of a step, or of a test batch."""
+
+    step: int
+    same_ops: bool
+    """Whether both sides have to run the same ops."""
+    ours: list[Ran]
+    """The device's."""
+    theirs: list[Ran]
+    """The CPU's."""
+    capture: Callable[[int], Witnessed | None]
+    """Gives one of the device's ops, by its number, with its inputs."""
+
+
+def step_scene(looker: Looker, look: Looked) -> Scene:
+    """Both passes of a step."""
+    ours, theirs = looker.traces(look.step, look.state)
+    return Scene(
+        look.step,
+        _same_ops(looker),
+        ours,
+        theirs,
+        lambda index: looker.captured(look.step, look.state, index),
+    )
+
+
+def test_scene(looker: Looker, step: int, state: State) -> Scene:
+    """Both passes of a test batch, with the weights of a step."""
+    ours, theirs = looker.test_traces(state)
+    return Scene(step, _same_ops(looker), ours, theirs, lambda _: None)
+
+
+def _same_ops(looker: Looker) -> bool:
+    return looker.twin.device.backend.device.type == "cpu"
+
+
+def explain_parting(scene: Scene, device: str, blamer: Blamer, teller: Teller) -> Conclusion | None:
+    """Where the device's pass and the CPU's part; None when they do not.
 
     Args:
-        looker: Looks at steps.
-        look: What the step showed.
+        scene: Both passes.
+        device: The device, in words.
         blamer: Tries the call of an op on its own.
         teller: Told what comes of it.
     """
-    ours, theirs = looker.traces(look.step, look.state)
-    place = parting(ours, theirs, looker.twin.device.backend.device.type == "cpu")
+    place = parting(scene.ours, scene.theirs, scene.same_ops)
     if place is None:
         return None
     match place.what:
         case "op":
-            return _other_op(place, look, teller)
+            return _other_op(place, scene, teller)
         case "argument":
-            return _other_argument(place, look, teller)
+            return _other_argument(place, scene, teller)
         case "input":
-            return _other_input(place, ours, look, teller)
+            return _other_input(place, scene, teller)
         case _:
-            return _other_result(place, looker, look, blamer, teller)
+            return _other_result(place, scene, device, blamer, teller)
 
 
-def _other_op(place: Parting, look: Looked, teller: Teller) -> Conclusion:
+def _other_op(place: Parting, scene: Scene, teller: Teller) -> Conclusion:
     ran = place.theirs or place.ours
     assert ran is not None  # they part at an op of one of them
     mine = place.ours.op if place.ours else "nothing"
     other = place.theirs.op if place.theirs else "nothing"
     words = f"the device ran {mine} where the CPU runs {other}"
-    return _calls(place, ran, words, look, teller)
+    return _calls(place, ran, words, scene, teller)
 
 
-def _other_argument(place: Parting, look: Looked, teller: Teller) -> Conclusion:
+def _other_argument(place: Parting, scene: Scene, teller: Teller) -> Conclusion:
     assert place.ours is not None
     words = f"{place.ours.op} is called with {place.words}"
-    return _calls(place, place.ours, words, look, teller)
+    return _calls(place, place.ours, words, scene, teller)
 
 
-def _calls(place: Parting, ran: Ran, words: str, look: Looked, teller: Teller) -> Conclusion:
+def _calls(place: Parting, ran: Ran, words: str, scene: Scene, teller: Teller) -> Conclusion:
     """Something above the ops calls them otherwise than on the CPU."""
     teller.done(Stage.OPS, words)
-    op = _op(place.number, ran, look, words)
+    op = _op(place.number, ran, scene, words)
     return Conclusion(
         Verdict.OTHER_OPS,
         f"op {place.number} in {ran.phase}: {words}. The op itself is right.{belongs(op)}",
@@ -69,11 +107,11 @@ def _calls(place: Parting, ran: Ran, words: str, look: Looked, teller: Teller) -
     )
 
 
-def _other_input(place: Parting, ours: list[Ran], look: Looked, teller: Teller) -> Conclusion:
+def _other_input(place: Parting, scene: Scene, teller: Teller) -> Conclusion:
     """An input differs, although every op before it gave what it gives in the CPU's step."""
     assert place.ours is not None
     reader = f"op {place.number}, {place.ours.op}"
-    makers = [(number, ours[number - 1]) for number in place.made_by]
+    makers = [(number, scene.ours[number - 1]) for number in place.made_by]
     words = f"{place.words} of {reader} differs already, before the op runs"
     if makers:
         number, maker = makers[-1]
@@ -84,10 +122,10 @@ def _other_input(place: Parting, ours: list[Ran], look: Looked, teller: Teller) 
     teller.done(Stage.OPS, words)
     number, source = makers[0] if makers else (place.number, place.ours)
     unchecked = f" {source.op} was not checked." if not source.is_checked else ""
-    op = _op(number, source, look, "what reads its output gets something else")
+    op = _op(number, source, scene, "what reads its output gets something else")
     return Conclusion(
         Verdict.SUSPECT,
-        f"Step {look.step}: {words}.{unchecked}{belongs(op)}",
+        f"Step {scene.step}: {words}.{unchecked}{belongs(op)}",
         op=op,
         evidence=(Evidence(tried="every op again on the CPU", outcome="the same results"),),
         repro_note="none: no call alone shows the difference",
@@ -95,38 +133,38 @@ def _other_input(place: Parting, ours: list[Ran], look: Looked, teller: Teller) 
 
 
 def _other_result(
-    place: Parting, looker: Looker, look: Looked, blamer: Blamer, teller: Teller
+    place: Parting, scene: Scene, device: str, blamer: Blamer, teller: Teller
 ) -> Conclusion:
     """An op gives another result on the same inputs, though the check finds it right."""
     assert place.ours is not None
     ran = place.ours
     words = f"{ran.op} gives another result than in the CPU's step, on the same inputs"
-    seen = looker.captured(look.step, look.state, place.number)
+    seen = scene.capture(place.number)
     if seen is not None and seen.found.op == ran.op and seen.found.call is not None:
         teller.say(Stage.OPS, f"{words}; trying its call")
-        blame = blamer.blame(seen, look.step, list)
+        blame = blamer.blame(seen, scene.step, list)
         if any("wrong" in evidence.outcome.split(":")[0] for evidence in blame.evidence):
-            return of_blame(blame, looker.twin.config.spec.device)
+            return of_blame(blame, device)
         evidence = blame.evidence
     else:
         evidence = ()
     teller.done(Stage.OPS, words)
-    op = _op(place.number, ran, look, words)
+    op = _op(place.number, ran, scene, words)
     return Conclusion(
         Verdict.SUSPECT,
-        f"Step {look.step}: op {place.number}, {words}; its call alone is right.{belongs(op)}",
+        f"Step {scene.step}: op {place.number}, {words}; its call alone is right.{belongs(op)}",
         op=op,
         evidence=evidence,
         repro_note="none: its call alone is right",
     )
 
 
-def _op(number: int, ran: Ran, look: Looked, words: str) -> OpAtFault:
+def _op(number: int, ran: Ran, scene: Scene, words: str) -> OpAtFault:
     return OpAtFault(
         op=ran.op,
         phase=ran.phase,
         index=number,
-        step=look.step,
+        step=scene.step,
         values=words,
         source=ran.place.source,
         code=ran.place.code,

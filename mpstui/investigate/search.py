@@ -19,6 +19,7 @@ from .alone import Alone
 from .blame import Blame, Blamer, op_at_fault
 from .conclusion import Conclusion, belongs, of_blame, too_slow_in
 from .look import ERRORS, Looked, Looker
+from .parted import explain_parting, test_scene
 from .request import Folder, Request
 from .start import Start
 from .telling import Teller
@@ -83,6 +84,8 @@ class Search:
             return self._finding(self._raises(look), look)
         if look.wrong:
             return self._finding(self._faulty(look), look)
+        if (exact := self._wrong_in_full_precision(look)) is not None:
+            return self._finding(self._faulty(exact), look)
         return self._finding(explain(self._looker, look, self._blamer, self._teller), look)
 
     def after_death(self, begun: Begun, state: State, how: str) -> Investigation:
@@ -151,6 +154,19 @@ class Search:
         """Whether a lower precision that is on shows."""
         gap = look.plain.gradient_gap
         return bool(settings(self._twin)) and (gap is None or gap > SETTING_SHOWS)
+
+    def _wrong_in_full_precision(self, look: Looked) -> Looked | None:
+        """The step without a lower precision, where an op is wrong in it that was right with it.
+
+        What a lower precision allows can hide an op that is wrong in any.
+        """
+        if not settings(self._twin):
+            return None
+        load(self._twin.device, look.state)
+        with full_precision(self._twin) as plain:
+            judge = self._looker.draw_judge
+            exact = Looker(plain, draw_judge=judge).look(look.step)
+        return exact if exact.wrong else None
 
     def _in_full_precision(self, look: Looked) -> tuple[Evidence, ...]:
         """Whether a lower precision that is on has a part in a wrong result.
@@ -243,8 +259,9 @@ class Search:
         """What the evaluation shows, when every step is right."""
         self._teller.say(Stage.OPS, "the evaluation of one test batch")
         step = self._looks[-1].step
+        state = save(self._twin.device)
         try:
-            tested = self._looker.test(save(self._twin.device))
+            tested = self._looker.test(state)
         except ERRORS as error:  # the CPU's step is right, and so is what follows it
             words = " ".join(str(error).split())[:120]
             self._untested = {"evaluation": f"it raised {type(error).__name__}: {words}"}
@@ -259,8 +276,10 @@ class Search:
             also = tuple(op_at_fault(seen, step) for seen in others)
             return of_blame(blame, self._device, also)
         if tested.gap.error > TEST_GAP:
-            words = f"the {tested.gap.where} of a test batch differs from the CPU's"
-            return Conclusion(Verdict.NOTHING, f"{words}, and no single op does.")
+            scene = test_scene(self._looker, step, state)
+            parted = explain_parting(scene, self._device, self._blamer, self._teller)
+            words = f"{tested.gap.where} of a test batch differ from the CPU's"
+            return parted or Conclusion(Verdict.NOTHING, f"The {words}, and no single op does.")
         self._teller.done(Stage.OPS, f"{tested.checked:,} ops of the evaluation are right")
         return None
 

@@ -17,7 +17,7 @@ from mpstui.domain.investigation import Evidence, OpAtFault, Stage, Verdict
 from .blame import Blamer, op_at_fault
 from .conclusion import Conclusion, belongs
 from .look import Looked, Looker
-from .parted import explain_parting
+from .parted import explain_parting, step_scene
 from .telling import Teller
 from .twin import Twin
 
@@ -40,10 +40,15 @@ def explain(looker: Looker, look: Looked, blamer: Blamer, teller: Teller) -> Con
     if conclusion is None:
         teller.say(Stage.OPS, "every op is right; looking for writes out of bounds")
         conclusion = _trespass(looker, look, teller)
-    if conclusion is None:
+    if conclusion is None and not settings(looker.twin):  # two precisions part at once
         teller.say(Stage.OPS, "every op is right; comparing both steps, op by op")
-        conclusion = explain_parting(looker, look, blamer, teller)
+        conclusion = _parted(looker, look, blamer, teller)
     return conclusion or suspected(look, teller)
+
+
+def _parted(looker: Looker, look: Looked, blamer: Blamer, teller: Teller) -> Conclusion | None:
+    device = looker.twin.config.spec.device
+    return explain_parting(step_scene(looker, look), device, blamer, teller)
 
 
 def suspected(look: Looked, teller: Teller) -> Conclusion:

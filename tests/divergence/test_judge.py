@@ -151,3 +151,17 @@ def test_where_infinity_is_right_nothing_else_passes(ours: float) -> None:
     """A mask of -inf that is never written, above all."""
     right = _off(float("inf"))
     assert _judged(_off(0.0).index_fill_(0, torch.tensor(7), ours), right).status == "wrong"
+
+
+def test_a_lower_precision_explains_its_own_rounding_and_no_more() -> None:
+    generator = torch.Generator().manual_seed(1)
+    bias, x, w = (
+        torch.randn(shape, generator=generator).bfloat16() for shape in ((24,), (16, 32), (32, 24))
+    )
+    exact = [torch.addmm(bias.double(), x.double(), w.double())]
+    on_cpu = [("output", torch.addmm(bias, x, w))]
+    without_bias = [("output", x @ w)]
+    moved = [exact[0] * (1 + 0.01 * torch.randn(exact[0].shape, generator=generator).double())]
+    ours = [("output", (exact[0] * (1 + 2**-8)).bfloat16())]
+    assert judge(ours, on_cpu, lambda: exact, lambda: moved).status == "right"
+    assert judge(without_bias, on_cpu, lambda: exact, lambda: moved).status == "wrong"
