@@ -10,7 +10,7 @@ at once. In between lies what is suspect.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,6 +32,12 @@ class Judgement(NamedTuple):
     """Share of the reference's largest value; None when it has no size."""
     cpu_error: float | None = None
     values: str = ""
+    at: tuple[int, ...] | None = None
+    """The index of the value that is farthest off; None when that has no meaning."""
+    got: float | None = None
+    """What stands there."""
+    want: float | None = None
+    """What is right there."""
 
 
 RIGHT = Judgement("right")
@@ -107,7 +113,8 @@ def _judge_one(
         found, lost = gap([ours], [on_cpu]), Gap(0.0)
         exact = on_cpu[1]
     if found.wrong:
-        return Judgement("wrong", name, None, lost.error, found.wrong)
+        worst = _worst(result, exact)
+        return Judgement("wrong", name, None, lost.error, found.wrong, *worst)
     bound = tolerance(result.dtype)
     if found.error <= (QUICK if bound <= 1e-3 else bound):
         return RIGHT
@@ -116,12 +123,27 @@ def _judge_one(
     if found.error <= allowed:
         return RIGHT
     status = "wrong" if found.error > bound else "suspect"
-    return Judgement(status, name, found.error, lost.error, _count(result, exact, bound))
+    values, worst = _count(result, exact, bound), _worst(result, exact)
+    return Judgement(status, name, found.error, lost.error, values, *worst)
 
 
 def _count(ours: torch.Tensor, exact: torch.Tensor, bound: float) -> str:
     far = (ours.double() - exact.double()).abs() > bound * exact.double().abs().amax()
     return f"{int(far.sum()):,} of {far.numel():,} values are wrong"
+
+
+def _worst(ours: torch.Tensor, exact: torch.Tensor) -> tuple[Any, ...]:
+    """The index of the value that is farthest off, and what stands there and is right there."""
+    if ours.shape != exact.shape or not ours.numel():
+        return None, None, None
+    ours, exact = ours.detach().cpu(), exact.detach().cpu()
+    mine, right = ours.double(), exact.double()
+    far = (mine - right).abs().nan_to_num(0.0, float("inf"))  # of two that are nan nothing is off
+    far[(ours != exact) & (far == 0)] = 1e-300  # whole numbers that float64 cannot tell apart
+    far[mine.isnan() != right.isnan()] = float("inf")
+    far[mine.isnan() & right.isnan()] = 0.0
+    index = tuple(int(each) for each in torch.unravel_index(far.argmax(), far.shape))
+    return index, ours[index].item(), exact[index].item()
 
 
 def _rank(judgement: Judgement) -> tuple[int, float]:
