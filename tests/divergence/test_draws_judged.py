@@ -161,6 +161,10 @@ def test_draws_add_up_over_calls_with_the_same_arguments_only() -> None:
     assert _problem((ATEN.normal_.default, (X[:1], 1.0)), judge) is None
 
 
+def test_two_places_of_a_short_permutation_are_not_independent_by_right() -> None:
+    assert _first((ATEN.randperm.default, (2,)), times=400) is None
+
+
 def test_a_generator_that_was_put_back_draws_the_same_by_right() -> None:
     judge, x = DrawJudge(), torch.empty(64)
     facts, args = facts_of(ATEN.normal_.default), (x,)
