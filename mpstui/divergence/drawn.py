@@ -23,7 +23,7 @@ from .terms import Terms
 UNLIKELY = 27.0
 """Minus the logarithm of the chance from which on two draws that agree are one draw: 2e-12."""
 
-CALLS = 4
+REPEATED = 4
 """How many times the draws that showed it a repro takes: so it shows it again."""
 
 NO_RULE = "its draws have no rule"
@@ -171,7 +171,7 @@ def _slices(values: torch.Tensor, surprise: float) -> Problem | None:
 def _told(statistic: Statistic, pool: Pool, terms: Terms) -> Problem:
     """Words and Python for a pool that is off; a repro takes more draws than it holds."""
     own = statistic.pool
-    calls = max(1, math.ceil(CALLS * pool.count / own.count))
+    calls = max(1, math.ceil(REPEATED * pool.count / own.count))
     limit = own.bound(calls) / (own.count * calls)
     return Problem(
         statistic.words(pool),

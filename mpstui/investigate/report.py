@@ -26,8 +26,8 @@ from .versions import collected
 PHASES = ("forward", "backward", "optimizer")
 
 DRAWS = (
-    "Random draws, where there are any, are judged by their range, moments and neighbours, over all "
-    "steps; then they are replaced by the CPU's, so that both train on the same numbers."
+    "Random draws, where there are any, are judged by their range, moments and neighbours, over "
+    "all steps; then they are replaced by the CPU's, so that both train on the same numbers."
 )
 """What is said of them with what was checked."""
 
