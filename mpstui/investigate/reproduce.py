@@ -9,7 +9,9 @@ from msgspec.structs import asdict
 from mpstui.domain.class_file import class_file
 from mpstui.domain.config import default_config
 from mpstui.domain.devices import fault_file
+from mpstui.domain.errors import LogError
 from mpstui.domain.shell import local_shell
+from mpstui.runs.rundir import RunDir
 
 from .request import Request
 
@@ -32,7 +34,7 @@ def command_of(request: Request) -> str:
     fault = config.spec.option("fault") or ""
     own, own_fault = class_file(config.workload), fault_file(fault)
     workload = f"workload.py:{own[1]}" if own else config.workload
-    device = config.device
+    device = device_asked = config.device
     if own_fault:
         device = device.replace(f"fault={fault}", f"fault=fault.py:{own_fault[1]}")
     usual = Request(config=config).steps
@@ -48,7 +50,8 @@ def command_of(request: Request) -> str:
             words.append(f"{flag} {quote(str(value))}")
     lines = [" ".join(["mpstui investigate", *words])]
     if request.run:
-        behind = ["mpstui investigate --from", quote(Path(request.run).name), *steps]
+        other = [] if _device_of(request.run) == device_asked else [f"--device {quote(device)}"]
+        behind = ["mpstui investigate --from", quote(Path(request.run).name), *other, *steps]
         lines = [" ".join(behind), "# without the run's snapshots, from the first step:", *lines]
     copies = [name for name, file in (("workload.py", own), ("fault.py", own_fault)) if file]
     if copies:
@@ -57,3 +60,11 @@ def command_of(request: Request) -> str:
     if config.data_dir:
         lines.append("# and --data-dir, the folder with the run's data")
     return "\n".join(lines)
+
+
+def _device_of(run: str) -> str:
+    """The device that a run was trained on; empty where its settings cannot be read."""
+    try:
+        return RunDir(Path(run)).config().device
+    except LogError:
+        return ""

@@ -111,13 +111,18 @@ def _asked(folder: Path, **settings: object) -> str:
 
 
 def test_the_command_has_every_setting_and_names_the_run(tmp_path: Path) -> None:
-    text = _asked(tmp_path / "20261126-vae", gamma=0.5, epochs=3, test_batch_size=50, seed=4)
+    run = tmp_path / "20261126-vae"
+    run.mkdir()
+    (run / "config.toml").write_text('workload = "vae"\ndevice = "cpu"\n', encoding="utf-8")
+    text = _asked(run, gamma=0.5, epochs=3, test_batch_size=50, seed=4)
     first, _, second = text.splitlines()
     assert first == "mpstui investigate --from 20261126-vae --steps 7"
     assert second.startswith("mpstui investigate --workload vae --device cpu --steps 7")
     for flag in ("--gamma 0.5", "--epochs 3", "--test-batch-size 50", "--seed 4"):
         assert flag in second
     assert "--lr" not in second
+    first, *_ = _asked(run, device="cpu@fault=neg-stride0").splitlines()
+    assert first.endswith("--from 20261126-vae --device cpu@fault=neg-stride0 --steps 7")
 
 
 def test_the_command_names_own_files_as_they_are_copied(tmp_path: Path) -> None:
