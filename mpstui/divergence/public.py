@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,6 +63,12 @@ FUNCTIONS: dict[str, str] = {
 """Ops with other arguments than the public function that runs them; ``F`` is
 ``torch.nn.functional``."""
 
+_USUAL = re.compile(
+    r", (?:attn_mask=None|dropout_p=0\.0|is_causal=False|scale=None|approximate='none'"
+    r"|ignore_index=-100)(?=[,)])"
+)
+"""Arguments with their defaults, which nobody writes."""
+
 _TRANSPOSED = (
     "F.conv_transpose{n}d({input}, {weight}, {bias}, {stride}, {padding}, {output_padding}, "
     "{groups}, {dilation})"
@@ -89,7 +96,7 @@ def public_call(call: Call, code: Callable[[Any], str] | None = None) -> str:
         if packet == "convolution":
             template = _TRANSPOSED if named["transposed"] else template
             shown["n"] = str(len(named["stride"]))
-        return template.format(**shown)
+        return _USUAL.sub("", template.format(**shown))
     words = [shown[name] for name in values]
     words += [
         f"{name}={shown[name]}" for name in call.kwargs if name not in ("layout", "pin_memory")

@@ -260,7 +260,7 @@ class Blamer:
             Script(shrunk, self._backend.device.type, where, context, final.problem, words)
         )
         if repro.name:
-            size = shortened(shrunk.call.described())
+            size = shortened(shrunk.call.described(), "; ")
             repro = repro._replace(note=f"{size} after {shrunk.trials} trials; {repro.note}")
         self._teller.done(Stage.SHRINK, repro.note)
         return repro

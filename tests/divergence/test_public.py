@@ -131,6 +131,10 @@ def test_in_words_the_arguments_have_the_schemas_names() -> None:
     assert public_call(capture(ops.exp.default, (x,), {})) == "torch.exp(self)"
     assert public_call(capture(ops.mul_.Tensor, (x, 2.0), {})) == "self.mul_(2.0)"
     assert public_call(capture(ops.tanh_backward.default, (x, x), {})) == ""
+    q = torch.ones(1, 1, 2, 8)
+    attention = ops._scaled_dot_product_flash_attention_for_cpu.default
+    words = "F.scaled_dot_product_attention(query, key, value, is_causal=True)"
+    assert public_call(capture(attention, (q, q, q, 0.0, True), {})) == words
     norm = capture(ops.native_layer_norm.default, (x, [3], None, None, 1e-5), {})
     assert public_call(norm) == "F.layer_norm(input, [3], None, None, 1e-05)"
     assert (
