@@ -23,7 +23,7 @@ from .terms import Terms
 UNLIKELY = 27.0
 """Minus the logarithm of the chance from which on two draws that agree are one draw: 2e-12."""
 
-CALLS = 4
+REPEATED = 4
 """How many times the draws that showed it a repro takes: so it shows it again."""
 
 NO_RULE = "its draws have no rule"
@@ -96,7 +96,7 @@ class DrawJudge:
         key = (facts.name, tuple(values.shape))
         last, self._last[key] = self._last.get(key), values.clone()
         terms = terms_of(rule, named, values, out[0])
-        found = _impossible(rule, terms)
+        found = _never(rule.impossible, terms)
         if found:
             return found
         surprise = _surprise(rule, terms, values)
@@ -107,7 +107,9 @@ class DrawJudge:
         if last is not None and telling and not same and torch.equal(last, values):
             return Problem("the same numbers as the time before", "torch.equal(got, again)")
         found = _slices(values, surprise)
-        return found if found or same else self._off(facts, rule, terms, values, named)
+        if not found and not same:
+            found = self._off(facts, rule, terms, values, named)
+        return found or _never(rule.outliers, terms)
 
     def _off(
         self, facts: Facts, rule: Rule, terms: Terms, values: torch.Tensor, named: dict[str, Any]
@@ -131,8 +133,9 @@ def _all_finite(named: dict[str, Any]) -> bool:
     return all(bool(each.isfinite().all()) for each in tensors) and all(map(math.isfinite, numbers))
 
 
-def _impossible(rule: Rule, terms: Terms) -> Problem | None:
-    for words, code in rule.impossible:
+def _never(what: tuple[tuple[str, str], ...], terms: Terms) -> Problem | None:
+    """Whether some draw is what none can be."""
+    for words, code in what:
         if bool(terms.of(code).any()):
             scalars = {n: v for n, v in terms.items() if isinstance(v, float) or not v.dim()}
             numbers = {name: float(value) for name, value in scalars.items()}
@@ -168,7 +171,7 @@ def _slices(values: torch.Tensor, surprise: float) -> Problem | None:
 def _told(statistic: Statistic, pool: Pool, terms: Terms) -> Problem:
     """Words and Python for a pool that is off; a repro takes more draws than it holds."""
     own = statistic.pool
-    calls = max(1, math.ceil(CALLS * pool.count / own.count))
+    calls = max(1, math.ceil(REPEATED * pool.count / own.count))
     limit = own.bound(calls) / (own.count * calls)
     return Problem(
         statistic.words(pool),

@@ -29,6 +29,8 @@ class Rule(NamedTuple):
     """By how much rounding moves a place, at most."""
     impossible: tuple[tuple[str, str], ...] = ()
     """Words, and Python that is true where one draw is what none can be."""
+    outliers: tuple[tuple[str, str], ...] = ()
+    """The same of what no right draw ever is, judged after the rest, which says more."""
     alike: str = ""
     """Minus the logarithm of the chance that two draws are equal; without it the grain tells."""
     derived: tuple[tuple[str, str], ...] = ()
@@ -56,8 +58,8 @@ _NORMAL = Rule(
     place="torch.special.ndtr(x) - 0.5",
     variance=_UNIFORM,
     grain="eps * (1 + abs(mean / std))",
-    impossible=(
-        _NOT_FINITE,
+    impossible=(_NOT_FINITE,),
+    outliers=(
         (
             "draws more than 12 standard deviations off",
             "abs(got - mean) > 12 * std + eps * (abs(mean) + 12 * std)",
@@ -142,11 +144,8 @@ _EXPONENTIAL = Rule(
     place="0.5 - torch.exp(-x)",
     variance=_UNIFORM,
     grain="eps",
-    impossible=(
-        _NAN,
-        ("draws below 0", "got < 0"),
-        ("draws more than 110 means off", "(got * lambd > 110) & (top * lambd > 110)"),
-    ),
+    impossible=(_NAN, ("draws below 0", "got < 0")),
+    outliers=(("draws more than 110 means off", "(got * lambd > 110) & (top * lambd > 110)"),),
 )
 _GEOMETRIC = Rule(
     scaled="got * p",

@@ -10,7 +10,7 @@ number, a truth value or a shape that differs is wrong at once. In between lies 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -33,6 +33,12 @@ class Judgement(NamedTuple):
     """Share of the reference's largest value; None when it has no size."""
     cpu_error: float | None = None
     values: str = ""
+    at: tuple[int, ...] | None = None
+    """The index of the value that is farthest off; None when that has no meaning."""
+    got: float | None = None
+    """What stands there."""
+    want: float | None = None
+    """What is right there."""
 
 
 RIGHT = Judgement("right")
@@ -128,7 +134,8 @@ def _judge_one(
         found, lost = gap([ours], [on_cpu], floor), Gap(0.0)
         exact = on_cpu[1]
     if found.wrong:
-        return Judgement("wrong", name, None, lost.error, found.wrong)
+        worst = _worst(result, exact)
+        return Judgement("wrong", name, None, lost.error, found.wrong, *worst)
     bound = tolerance(result.dtype)
     if found.error <= (QUICK if bound <= 1e-3 else bound):
         return RIGHT
@@ -142,7 +149,8 @@ def _judge_one(
     if found.error <= bound and name.startswith(CHANGE):
         return RIGHT  # the result itself shows what is less exact
     status = "wrong" if found.error > bound else "suspect"
-    return Judgement(status, name, found.error, lost.error, _count(result, exact, bound, floor))
+    values, worst = _count(result, exact, bound, floor), _worst(result, exact)
+    return Judgement(status, name, found.error, lost.error, values, *worst)
 
 
 def _count(ours: torch.Tensor, exact: torch.Tensor, bound: float, floor: float) -> str:
@@ -153,6 +161,23 @@ def _count(ours: torch.Tensor, exact: torch.Tensor, bound: float, floor: float) 
             scale = exact[mask].nan_to_num(0.0, 0.0, 0.0).abs().amax().clamp_min(floor)
             count += int(((ours[mask] - exact[mask]).abs() > bound * scale).sum())
     return f"{count:,} of {ours.numel():,} values are wrong"
+
+
+def _worst(ours: torch.Tensor, exact: torch.Tensor) -> tuple[Any, ...]:
+    """The index of the value that is farthest off, and what stands there and is right there."""
+    if ours.shape != exact.shape or not ours.numel():
+        return None, None, None
+    ours, exact = ours.detach().cpu(), exact.detach().cpu()
+    mine, right = ours.double(), exact.double()
+    far = (mine - right).abs().nan_to_num(0.0, float("inf"))  # of two that are nan nothing is off
+    for mask in magnitudes(right.nan_to_num(0.0, 0.0, 0.0)):  # each on its own scale
+        if bool(mask.any()):
+            far[mask] /= right[mask].nan_to_num(0.0, 0.0, 0.0).abs().amax().clamp_min(1e-300)
+    far[(ours != exact) & (far == 0)] = 1e-300  # whole numbers that float64 cannot tell apart
+    far[mine.isnan() != right.isnan()] = float("inf")
+    far[mine.isnan() & right.isnan()] = 0.0
+    index = tuple(int(each) for each in torch.unravel_index(far.argmax(), far.shape))
+    return index, ours[index].item(), exact[index].item()
 
 
 def _rank(judgement: Judgement) -> tuple[int, float]:

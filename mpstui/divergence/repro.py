@@ -21,6 +21,7 @@ from .compare import magnitudes, tolerance
 from .drawargs import is_last
 from .drawargs import names as drawn_names
 from .drawn import Problem
+from .public import public_call
 from .schema import facts_of
 from .shrink import Shrunk
 from .trial import Context
@@ -107,6 +108,7 @@ def _call(call: Call, script: Script) -> list[str]:
     positional = [_code(value, names) for value in call.args]
     named = [f"{key}={_code(value, names)}" for key, value in call.kwargs.items()]
     run = f"torch.ops.{call.op}({', '.join([*positional, *named])})"
+    public = public_call(call, lambda value: _code(value, names))
     moved = []
     for place in sorted({slot.storage for slot in call.slots}):
         cast = "dtype, " if call.storages[place].is_floating_point() else ""
@@ -120,6 +122,7 @@ def _call(call: Call, script: Script) -> list[str]:
         *moved,
         *body,
         *kept,
+        *([f"    # public: {public}"] if public else []),
         f"    {'out = ' if 'out' in returned else ''}{run}",
         f"    return {returned}",
         "",

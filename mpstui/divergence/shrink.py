@@ -70,6 +70,7 @@ class _Shrinker:
         if apart is not None and self._try(apart):
             self._call = apart
             self._kinds = [_Kind.of(storage) for storage in apart.storages]
+        self._fewer()
         seeded = self._with_seed(self._call)
         if self._try(seeded):
             self._seeded, self._call = True, seeded
@@ -84,6 +85,16 @@ class _Shrinker:
             for kind, storage in zip(self._kinds, self._call.storages, strict=True)
         ]
         return Shrunk(self._call, tuple(recipes), self._trials)
+
+    def _fewer(self) -> None:
+        """Of an optimizer's lists of tensors, the half that still fails, again and again."""
+        while (count := listed(self._call)) > 1 and self._trials < TRIALS:
+            halves = (_cut(self._call, 0, count // 2), _cut(self._call, count // 2, count))
+            failing = next((half for half in halves if self._try(half)), None)
+            if failing is None:
+                break
+            self._call = failing
+            self._kinds = [_Kind.of(storage) for storage in failing.storages]
 
     def _least(self, size: int) -> None:
         low, high = 0, size
@@ -216,6 +227,37 @@ def _literal(storage: torch.Tensor) -> str:
         return ""
     values = ", ".join(_number(value) for value in storage.tolist())
     return f"torch.tensor([{values}], dtype={storage.dtype})"
+
+
+def listed(call: Call) -> int:
+    """How long a call's lists of tensors are; 0 where it has none, or of several lengths."""
+    lengths = {
+        len(value)
+        for value in (*call.args, *call.kwargs.values())
+        if isinstance(value, (list, tuple)) and any(isinstance(each, Slot) for each in value)
+    }
+    return lengths.pop() if len(lengths) == 1 else 0
+
+
+def _cut(call: Call, low: int, high: int) -> Call:
+    """The call with a part of its lists of tensors, and of the lists of numbers beside them."""
+    count = listed(call)
+
+    def part(value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and len(value) == count:
+            return type(value)(value[low:high])
+        return value
+
+    args = type(call.args)(part(value) for value in call.args)
+    kwargs = {name: part(value) for name, value in call.kwargs.items()}
+    fewer = replace(call, args=args, kwargs=kwargs)
+    used = sorted({slot.storage for slot in fewer.slots})
+    places = {storage: place for place, storage in enumerate(used)}
+    args, kwargs = map_slots(
+        (args, kwargs), lambda slot: replace(slot, storage=places[slot.storage])
+    )
+    storages = tuple(call.storages[storage] for storage in used)
+    return replace(call, args=args, kwargs=kwargs, storages=storages)
 
 
 def _apart(call: Call) -> Call | None:

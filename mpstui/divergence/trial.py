@@ -14,7 +14,7 @@ from .call import Call
 from .cases import REFUSALS
 from .changes import before_call, with_changes
 from .compare import tolerance
-from .drawn import NO_RULE, DrawJudge, Problem, has_rule
+from .drawn import NO_RULE, REPEATED, DrawJudge, Problem, has_rule
 from .judge import Judgement, Named, judge
 from .schema import facts_of, is_random, results, written
 
@@ -155,6 +155,8 @@ def _drawn(call: Call, backend: Backend, fault: Any, context: Context, dense: bo
             found = looker.problem(facts, args, [tensor for _, tensor in ours], before)
             draws += sum(tensor.numel() for _, tensor in ours)
             calls += 1
+        if found is not None and not found.each and "again" not in found.code and calls > 1:
+            found = found._replace(calls=REPEATED * calls)  # not every call shows it
         judgements.append(Judgement("wrong" if found else "right", "draws", values=_words(found)))
         problem, most = problem or found, max(most, calls)
         results.append(ours)

@@ -6,6 +6,7 @@ The worker prints a :class:`Told` a line while it works and writes one :class:`I
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
@@ -80,6 +81,17 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Nothing new: the worker is at work, and has something to show for it."""
 
 
+SHOWN = 6
+"""Items of a list that are spelled out."""
+
+
+def shortened(items: Sequence[str], separator: str = ", ") -> str:
+    """A list in words; of a long one the first two, and how many more there are."""
+    if len(items) <= SHOWN:
+        return separator.join(items)
+    return separator.join([*items[:2], f"… {len(items) - 2:,} more"])
+
+
 class OpAtFault(msgspec.Struct, frozen=True, kw_only=True):
     """The first op of a step whose result on the device is wrong."""
 
@@ -111,6 +123,10 @@ class OpAtFault(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters that the op reads, writes or computes the gradient of."""
     inputs: tuple[str, ...] = ()
     """Each tensor: ``float32 (128, 20), strides (0, 0)``."""
+    worst: str = ""
+    """The value that is farthest off: ``[3, 7]: 1.25 where -1.25 is right``."""
+    public: str = ""
+    """The call of torch's public interface that runs this op: ``torch.exp(self)``."""
 
 
 class Lockstep(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +205,8 @@ class Investigation(msgspec.Struct, frozen=True, kw_only=True):
     """``repro.py``, when one was written."""
     repro_note: str = ""
     """Its size and how it was seen to fail; or why there is none."""
+    repro_output: str = ""
+    """The last lines that it printed where it failed."""
     notes: tuple[str, ...] = ()
     """What a reader must know: a simulated fault, first of all."""
     seconds: dict[str, float] = {}

@@ -14,13 +14,15 @@ from msgspec.structs import replace
 from mpstui.backends import Backend
 from mpstui.divergence import reference
 from mpstui.divergence.call import Call
+from mpstui.divergence.judge import Judgement
+from mpstui.divergence.public import public_call
 from mpstui.divergence.repro import Script, source
 from mpstui.divergence.shadow import Witnessed
 from mpstui.divergence.shrink import shrink
 from mpstui.divergence.symptom import symptom
 from mpstui.divergence.trial import Context, Outcome, attempt
 from mpstui.domain.devices import fault_file
-from mpstui.domain.investigation import Evidence, OpAtFault, Stage
+from mpstui.domain.investigation import Evidence, OpAtFault, Stage, shortened
 from mpstui.domain.units import DASH
 from mpstui.runs.child import environment, module_command
 from mpstui.runs.rundir import RunDir
@@ -42,6 +44,9 @@ EARLIER = 3
 REPRO_SECONDS = 300.0
 """How long repro.py may take, the import of torch included, before its status stays unknown."""
 
+OUTPUT = 8
+"""Lines of a repro's output that the report has."""
+
 DEADLY_TRIALS = 4
 """Trials of a call that ends its process: each takes a process."""
 
@@ -55,6 +60,15 @@ class Blame(NamedTuple):
     kind: str
     repro: str = ""
     repro_note: str = ""
+    repro_output: str = ""
+
+
+class Written(NamedTuple):
+    """A repro script, as it was written and run."""
+
+    name: str = ""
+    note: str = ""
+    output: str = ""
 
 
 def op_at_fault(witnessed: Witnessed, step: int, look: str = "") -> OpAtFault:
@@ -75,7 +89,17 @@ def op_at_fault(witnessed: Witnessed, step: int, look: str = "") -> OpAtFault:
         code=place.code,
         parameters=place.parameters,
         inputs=found.call.described() if found.call else (),
+        worst=worst_value(judgement),
+        public=public_call(found.call) if found.call else "",
     )
+
+
+def worst_value(judgement: Judgement) -> str:
+    """The value that is farthest off, in words; empty where there is none."""
+    if judgement.at is None or judgement.got is None or judgement.want is None:
+        return ""
+    index = f"[{', '.join(map(str, judgement.at))}]"
+    return f"{index}: {judgement.got:.9g} where {judgement.want:.9g} is right"
 
 
 class Blamer:
@@ -140,8 +164,8 @@ class Blamer:
         context = context._replace(times=1 if once else TIMES)
         blame = Blame(op, tuple(evidence), state_dependent, kind)
         self.before_shrinking(blame)
-        repro, note = self._write(op, call, context, outcome)
-        return blame._replace(repro=repro, repro_note=note)
+        repro = self._write(op, call, context, outcome)
+        return Blame(op, tuple(evidence), state_dependent, kind, *repro)
 
     def blame_deadly(self, witnessed: Witnessed, step: int, how: str) -> Blame | None:
         """Repeat and write down a call that ended its process, or never returned.
@@ -177,11 +201,11 @@ class Blamer:
             return trials <= DEADLY_TRIALS and self._trials.fresh(smaller, context).died
 
         shrunk = shrink(call, fails)
-        repro, note = self._script(
+        repro = self._script(
             Script(shrunk, self._backend.device.type, "output", context, None, kind)
         )
-        self._teller.done(Stage.SHRINK, note)
-        return Blame(op, tuple(evidence), fresh.wrong < fresh.times, kind, repro, note)
+        self._teller.done(Stage.SHRINK, repro.note)
+        return Blame(op, tuple(evidence), fresh.wrong < fresh.times, kind, *repro)
 
     def _shows(self, call: Call, context: Context, calls: int) -> bool:
         # A smaller call may be one that its op does not survive.
@@ -229,11 +253,9 @@ class Blamer:
             return symptom(found.call, wrong[0], found.judgement.where)
         return ""
 
-    def _write(
-        self, op: OpAtFault, call: Call, context: Context, outcome: Outcome
-    ) -> tuple[str, str]:
+    def _write(self, op: OpAtFault, call: Call, context: Context, outcome: Outcome) -> Written:
         if not outcome.wrong:
-            return "", "none: the call alone is right on this device"
+            return Written(note="none: the call alone is right on this device")
         self._teller.say(Stage.SHRINK, "seeded values, smaller shapes")
         # In this process later calls may be wrong where a fresh one's first is right.
         trial = context._replace(times=TIMES if outcome.problem else 1)
@@ -242,15 +264,16 @@ class Blamer:
         final = self._trials.again(shrunk.call, context)
         where = final.where or op.where
         words = op.symptom or final.values or "a wrong result"
-        repro, note = self._script(
+        repro = self._script(
             Script(shrunk, self._backend.device.type, where, context, final.problem, words)
         )
-        size = ", ".join(shrunk.call.described())
-        note = f"{size} after {shrunk.trials} trials; {note}" if repro else note
-        self._teller.done(Stage.SHRINK, note)
-        return repro, note
+        if repro.name:
+            size = shortened(shrunk.call.described(), "; ")
+            repro = repro._replace(note=f"{size} after {shrunk.trials} trials; {repro.note}")
+        self._teller.done(Stage.SHRINK, repro.note)
+        return repro
 
-    def _script(self, script: Script) -> tuple[str, str]:
+    def _script(self, script: Script) -> Written:
         notes = []
         if self._fault_name:
             own = fault_file(self._fault_name)
@@ -260,25 +283,28 @@ class Blamer:
         try:
             text = source(script._replace(notes=tuple(notes), simulated=bool(self._fault_name)))
         except (ValueError, reference.Unreferenced) as error:
-            return "", f"none: {error}"
+            return Written(note=f"none: {error}")
         self._folder.repro.write_text(text, encoding="utf-8")
-        with_fault = self._run(self._fault_name)
+        with_fault, output = self._run(self._fault_name)
         if with_fault is None:
-            return self._folder.repro.name, "not decided: repro.py took too long"
+            return Written(self._folder.repro.name, "not decided: repro.py took too long")
         if with_fault == 0:
             told = "In a fresh process it exits with 0: the fault depends on what ran before."
             ending = script._replace(notes=(*notes, told), simulated=bool(self._fault_name))
             self._folder.repro.write_text(source(ending), encoding="utf-8")
         seen = f"exit status {with_fault}"
         if self._fault_name:
-            without = self._run("")
+            without, _ = self._run("")
             seen += f" with the fault, {DASH if without is None else without} without"
         elif with_fault == 0:
             seen += ": a fresh process is right"
-        return self._folder.repro.name, seen
+        return Written(self._folder.repro.name, seen, output)
 
-    def _run(self, fault: str) -> int | None:
-        """The exit status of repro.py; None when it takes too long, which says nothing."""
+    def _run(self, fault: str) -> tuple[int | None, str]:
+        """The exit status of repro.py, and the last lines that it printed.
+
+        None when it takes too long, which says nothing.
+        """
         script = str(self._folder.repro)
         command = (
             module_command("mpstui.divergence.simulate", self._fault_path(fault), script)
@@ -287,10 +313,11 @@ class Blamer:
         )
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
-                command, env=environment(), capture_output=True, timeout=REPRO_SECONDS
+                command, env=environment(), capture_output=True, text=True, timeout=REPRO_SECONDS
             )
-            return done.returncode
-        return None
+            printed = (done.stdout if done.stdout.strip() else done.stderr).strip()
+            return done.returncode, "\n".join(printed.splitlines()[-OUTPUT:])
+        return None, ""
 
     def _fault_path(self, fault: str) -> str:
         """A fault of a file, from the copy that was made of it."""

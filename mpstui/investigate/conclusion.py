@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from mpstui.divergence.journal import Begun
 from mpstui.domain.catalogue import CATALOGUE
-from mpstui.domain.investigation import TOO_SLOW, Evidence, OpAtFault, Verdict
+from mpstui.domain.investigation import TOO_SLOW, Evidence, OpAtFault, Verdict, shortened
 
 from .blame import Blame
+from .threads import is_about
 
 
 class Conclusion(NamedTuple):
@@ -24,13 +24,14 @@ class Conclusion(NamedTuple):
     remedy: str = ""
     repro: str = ""
     repro_note: str = ""
+    repro_output: str = ""
 
     @property
     def known(self) -> tuple[str, ...]:
         """Rows of the catalogue that are about the op at fault, by id."""
         if self.op is None or not self.kind:
             return ()
-        return tuple(row.id for row in CATALOGUE if _about(row.op.lower(), self.op))
+        return tuple(row.id for row in CATALOGUE if is_about(row, self.op))
 
 
 def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Conclusion:
@@ -48,6 +49,7 @@ def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Con
         also=also,
         repro=blame.repro,
         repro_note=blame.repro_note,
+        repro_output=blame.repro_output,
     )
 
 
@@ -64,18 +66,6 @@ def too_slow_in(begun: Begun) -> Conclusion:
 def belongs(op: OpAtFault) -> str:
     """The sentence that says where in the model an op comes from."""
     if op.source:
-        touched = f", {', '.join(op.parameters)}" if op.parameters else ""
+        touched = f", {shortened(op.parameters)}" if op.parameters else ""
         return f" It belongs to {op.source}, `{op.code}`{touched}."
-    return f" It touches {', '.join(op.parameters)}." if op.parameters else ""
-
-
-def _about(row: str, op: OpAtFault) -> bool:
-    """Whether a row of the catalogue is about the op, and about such inputs as it had."""
-    _, packet, overload = op.op.split(".")
-    stem = packet.strip("_").removeprefix("native_").removesuffix("_backward").replace("_", "")
-    words = {word.replace("_", "") for word in re.findall(r"[a-z0-9_]+", row)}
-    if stem not in words:
-        return False
-    if "stride-0" in row or "expanded" in row:
-        return any(re.search(r"strides \(.*\b0\b", each) for each in op.inputs)
-    return "out=" not in row or overload == "out"
+    return f" It touches {shortened(op.parameters)}." if op.parameters else ""

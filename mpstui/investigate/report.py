@@ -6,27 +6,28 @@ It holds no user's name, host name or home folder.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from msgspec.structs import asdict
 
 from mpstui import __version__
 from mpstui.doctor.report.text import machine_line
 from mpstui.domain.catalogue import BY_ID
-from mpstui.domain.config import default_config
-from mpstui.domain.investigation import Curve, Investigation, OpAtFault
+from mpstui.domain.investigation import Curve, Investigation, OpAtFault, shortened
 from mpstui.domain.machine import Machine
-from mpstui.domain.shell import local_shell
 from mpstui.domain.units import DASH, number
 from mpstui.runs.privacy import without_names
 from mpstui.runs.rundir import RunDir
 
+from .reproduce import command_of
 from .request import Folder, Request
+from .versions import collected
+
+PHASES = ("forward", "backward", "optimizer")
 
 DRAWS = (
-    "Random draws are judged by their range, moments and neighbours, over all steps; then they are "
-    "replaced by the CPU's, so that both train on the same numbers."
+    "Random draws, where there are any, are judged by their range, moments and neighbours, over "
+    "all steps; then they are replaced by the CPU's, so that both train on the same numbers."
 )
 """What is said of them with what was checked."""
 
@@ -39,11 +40,18 @@ def write_report(folder: Folder, request: Request, finding: Investigation) -> No
 
     machine = RunDir(Path(request.run)).machine() if request.run else None
     script = folder.repro.read_text(encoding="utf-8") if finding.repro else ""
-    text = as_markdown(finding, machine or read_machine(), script, _command(request))
+    machine = machine or read_machine()
+    text = as_markdown(finding, machine, script, command_of(request), collected(machine))
     folder.report.write_text(without_names(text), encoding="utf-8")
 
 
-def as_markdown(finding: Investigation, machine: Machine, repro: str, command: str) -> str:
+def as_markdown(
+    finding: Investigation,
+    machine: Machine,
+    repro: str,
+    command: str,
+    environment: Mapping[str, str] = {},
+) -> str:
     """The report.
 
     Args:
@@ -51,6 +59,7 @@ def as_markdown(finding: Investigation, machine: Machine, repro: str, command: s
         machine: Where.
         repro: The script that shows it; empty when there is none.
         command: What reproduces the investigation.
+        environment: What a maintainer asks for of torch and the machine, by name.
     """
     lines = [f"### {_title(finding)}", ""]
     lines += [f"> **{note}**" for note in finding.notes if "SIMULATED" in note]
@@ -64,6 +73,8 @@ def as_markdown(finding: Investigation, machine: Machine, repro: str, command: s
         lines += [f"| {_cell(each.tried)} | {_cell(each.outcome)} |" for each in finding.evidence]
     if repro:
         lines += ["", "#### Repro", "", finding.repro_note, "", "```python", repro.rstrip(), "```"]
+        if finding.repro_output:
+            lines += ["", "It prints:", "", "```", finding.repro_output, "```"]
     elif finding.repro_note:
         lines += ["", f"Repro: {finding.repro_note}"]
     lines += _lockstep(finding)
@@ -76,8 +87,10 @@ def as_markdown(finding: Investigation, machine: Machine, repro: str, command: s
             links = ", ".join(known.links) or "no thread"
             lines.append(f"- {known.op}: {known.mechanics} ({known.affected}); {links}")
     lines += ["", "#### Where", "", machine_line(machine)]
-    lines += [f"device {finding.device}: {finding.device_name}, torch {finding.torch}"]
+    lines += [f"device {_plain(finding.device)}: {finding.device_name}, torch {finding.torch}"]
     lines += [f"- {note}" for note in finding.notes]
+    if environment:
+        lines += ["", "```", *(f"{name}: {value}" for name, value in environment.items()), "```"]
     lines += ["", "```sh", command, "```", "", *_checked(finding), "", f"mpstui {__version__}"]
     return "\n".join(lines) + "\n"
 
@@ -91,7 +104,7 @@ def curves(found: Sequence[Curve], width: int = 60) -> list[str]:
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     log = low > 0 and high > 100 * low
     low, high = (math.log(low), math.log(high)) if log else (low, high)
-    name = max((len(curve.device) for curve in found), default=0)
+    name = max((len(_plain(curve.device)) for curve in found), default=0)
     lines = ["(log scale)"] if log else []
     for curve in found:
         shown = curve.losses[:width]
@@ -99,8 +112,15 @@ def curves(found: Sequence[Curve], width: int = 60) -> list[str]:
         bars = "".join(_bar(value, low, high) for value in scaled)
         ends = f"{number(shown[0])} → {number(shown[-1])}" if shown else DASH
         last = curve.first_step + len(shown) - 1
-        lines.append(f"{curve.device:<{name}}  {bars}  {ends}, steps {curve.first_step}–{last}")
+        lines.append(
+            f"{_plain(curve.device):<{name}}  {bars}  {ends}, steps {curve.first_step}–{last}"
+        )
     return lines
+
+
+def _plain(device: str) -> str:
+    """A device without the folders of its fault's file, which would not stand in line."""
+    return re.sub(r"fault=.*[\\/]", "fault=", device)
 
 
 def _bar(value: float | None, low: float, high: float) -> str:
@@ -127,12 +147,14 @@ def _op(op: OpAtFault) -> list[str]:
     cpu = "" if op.cpu_error is None else f" (the CPU's own: {op.cpu_error:.2g})"
     rows = {
         "op": f"`{op.op}`, number {op.index} of step {op.step}, in {op.phase}",
+        "call": f"`{op.public}`" if op.public else "",
         "wrong": f"{op.where}: {op.values}" if op.where else op.values,
-        "error": f"{error}{cpu}",
-        "looks like": op.symptom,
+        "farthest off": op.worst,
+        "error": f"{error}{cpu}" if op.where != "draws" else "",
+        "looks like": op.symptom if op.symptom != op.values else "",
         "line": f"`{op.source}`: `{op.code}`" if op.source else "",
-        "parameters": ", ".join(f"`{name}`" for name in op.parameters),
-        "inputs": "; ".join(op.inputs),
+        "parameters": shortened([f"`{name}`" for name in op.parameters]),
+        "inputs": shortened(op.inputs, "; "),
     }
     return [f"- {name}: {value}" for name, value in rows.items() if value]
 
@@ -142,6 +164,7 @@ def _lockstep(finding: Investigation) -> list[str]:
     if found is None:
         return []
     where = f"differs in {found.phase}" if found.phase else "agrees"
+    where += _lockstep_and_op(found.phase, finding.op)
     return [
         "",
         f"Lockstep with the CPU, step {found.step}: {where}. Loss {number(found.loss)} against "
@@ -149,6 +172,19 @@ def _lockstep(finding: Investigation) -> list[str]:
         f"{_gap(found.gradient_gap)}{_of(found.gradient_of)}; largest update gap on the same "
         f"gradients {_gap(found.update_gap)}{_of(found.update_of)}.",
     ]
+
+
+def _lockstep_and_op(phase: str, op: OpAtFault | None) -> str:
+    """Why the phase that the whole step differs in is another than that of the op at fault."""
+    if op is None or op.phase not in PHASES or phase == op.phase:
+        return ""
+    if op.where == "draws":
+        return ", for the CPU's draws stand in for the device's in both"
+    if not phase:
+        return f"; what {op.op} gets wrong is too small to show in it"
+    if PHASES.index(phase) > PHASES.index(op.phase):
+        return f": what {op.op} gets wrong in {op.phase} shows in it first there"
+    return ""
 
 
 def _gap(value: float | None) -> str:
@@ -173,22 +209,3 @@ def _checked(finding: Investigation) -> list[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _command(request: Request) -> str:
-    """What asks for the same: the settings that are not the workload's own, and the device."""
-    config = request.config
-    plain = asdict(default_config(config.workload))
-    fields = ("dataset", "batch_size", "lr", "seed", "pipeline", "precision")
-    changed = [
-        f"--{name.replace('_', '-')} {value}"
-        for name in fields
-        if (value := getattr(config, name)) != plain[name]
-        and f"{name}={value}" not in config.device
-    ]
-    words = [
-        "mpstui investigate",
-        f"--workload {local_shell().quote(config.workload)}",
-        f"--device {local_shell().quote(config.device)}",
-    ]
-    return " ".join([*words, *changed])

@@ -86,6 +86,21 @@ def test_fused_dropout_and_a_cpus_bernoulli_get_the_same_mask() -> None:
     assert 0 < int(mask.sum()) < 40
 
 
+def test_a_dropout_keeps_what_its_own_p_means() -> None:
+    """CUDA's ``_fused_dropout`` takes what it keeps, ``native_dropout`` what it drops."""
+    x = torch.ones(40, 50)
+    for op, args, keeps in (
+        (ATEN._fused_dropout.default, (x, 0.8), 0.8),
+        (ATEN.native_dropout.default, (x, 0.8, True), 0.2),
+        (ATEN.native_dropout.default, (x, 1.0, True), 0.0),
+        (ATEN.native_dropout.default, (x, 0.8, False), 1.0),
+    ):
+        out, mask = torch.full_like(x, 9.0), torch.zeros_like(x)
+        Draws().share(op, facts_of(op), args, {}, (out, mask))
+        assert abs(float(mask.mean()) - keeps) < 0.05
+        assert torch.allclose(out, mask / max(keeps, 1e-30))
+
+
 def test_an_op_that_the_cpu_does_not_have_is_told_of() -> None:
     op = ATEN._fused_dropout.default  # stands for any: what is shared is told by the packet
     draws, facts = Draws(), facts_of(op)._replace(packet="some_attention")

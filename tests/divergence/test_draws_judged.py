@@ -64,7 +64,7 @@ WRONG: list[tuple[str, Any, tuple[Any, ...], Callable[..., Any], str]] = [
     ("unscaled", "native_dropout", (X, 0.4, True), lambda o, m: (X * m, m), "input × mask"),
     ("all dropped", "native_dropout", (X, 0.4, True), lambda o, m: (o * 0, m * 0), "every slice"),
     ("kept", "native_dropout", (X, 0.4, True), lambda o, m: _kept(0.7), "mean 0.7"),
-    ("no std", "normal.Tensor_Tensor", (X, P), lambda o: X + o.normal_(), "12 standard"),
+    ("no std", "normal.Tensor_Tensor", (X, P), lambda o: X + o.normal_(), "deviation of"),
     ("std 1", "normal.Tensor_Tensor", (X, P * 0 + 0.5), lambda o: X + o.normal_(), "deviation of"),
     ("mean", "normal.Tensor_float", (X, 0.5), lambda o: o + 0.1, "mean of (got - mean) / std"),
     ("another", "normal.float_Tensor", (1.0, P + 0.1), lambda o: o + 0.1, "mean of"),
@@ -159,6 +159,10 @@ def test_draws_add_up_over_calls_with_the_same_arguments_only() -> None:
     at = next(n for n in range(500) if _problem((ATEN.normal_.default, (X[:1],)), judge, narrow))
     assert at * 50 > 2000  # no call tells of it alone
     assert _problem((ATEN.normal_.default, (X[:1], 1.0)), judge) is None
+
+
+def test_two_places_of_a_short_permutation_are_not_independent_by_right() -> None:
+    assert _first((ATEN.randperm.default, (2,)), times=400) is None
 
 
 def test_a_generator_that_was_put_back_draws_the_same_by_right() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -165,3 +166,27 @@ def test_a_lower_precision_explains_its_own_rounding_and_no_more() -> None:
     ours = [("output", (exact[0] * (1 + 2**-8)).bfloat16())]
     assert judge(ours, on_cpu, lambda: exact, lambda: moved).status == "right"
     assert judge(without_bias, on_cpu, lambda: exact, lambda: moved).status == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("ours", "right", "worst"),
+    [
+        ([1.0, 2.0, 3.0], [1.0, -2.0, 3.1], ((1,), 2.0, -2.0)),
+        ([[1, 2], [3, 4]], [[1, 2], [3, 9]], ((1, 1), 4, 9)),
+        ([True, False], [True, True], ((1,), False, True)),
+        ([2**60, 5], [2**60 + 1, 5], ((0,), 2**60, 2**60 + 1)),
+    ],
+)
+def test_the_value_that_is_farthest_off_is_told(ours: Any, right: Any, worst: Any) -> None:
+    mine, theirs = torch.tensor(ours), torch.tensor(right)
+    found = judge([("output", mine)], [("output", theirs)], lambda: [theirs], lambda: [theirs])
+    assert found.status == "wrong"
+    assert (found.at, found.got, found.want) == worst
+
+
+def test_one_that_is_not_a_number_is_the_farthest_and_other_shapes_have_none() -> None:
+    mine, right = torch.tensor([9.0, float("nan"), 3.0]), torch.tensor([1.0, 2.0, 3.0])
+    found = judge([("output", mine)], [("output", right)], lambda: [right], lambda: [right])
+    assert (found.at, found.want) == ((1,), 2.0)
+    found = judge([("output", mine[:2])], [("output", right)], lambda: [right], lambda: [right])
+    assert (found.status, found.at) == ("wrong", None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mpstui.divergence.call import Call, Slot, capture
 from mpstui.divergence.reference import of_call
-from mpstui.divergence.shrink import GAP, TRIALS, Shrunk, _rebuilt, _relaid, made, shrink
+from mpstui.divergence.shrink import GAP, TRIALS, Shrunk, _rebuilt, _relaid, listed, made, shrink
 
 ATEN: Any = torch.ops.aten
 X = torch.randn(4000, generator=torch.Generator().manual_seed(0))
@@ -180,3 +180,17 @@ def test_a_smaller_tensor_stays_inside_its_storage_and_in_order(
     # as_strided raises where it leaves the storage; the values are the corner of the old ones.
     corner = call.view(slot)[tuple(slice(0, n) for n in size)]
     assert torch.equal(smaller.view(new), corner)
+
+
+def test_of_lists_of_tensors_the_one_that_fails_is_left() -> None:
+    parameters = [torch.full((3, n), float(n)) for n in range(1, 12)]
+    steps = [torch.ones(()) for _ in parameters]
+    op: Any = torch.ops.aten._foreach_addcmul_.ScalarList
+    numbers = [float(n) for n in range(1, 12)]
+    call = capture(op, (parameters, parameters, parameters, numbers), {})
+    shrunk = shrink(call, lambda c: any(number == 9.0 for number in c.args[3]))
+    assert [len(value) for value in shrunk.call.args] == [1, 1, 1, 1]
+    assert shrunk.call.args[3] == [9.0]
+    assert len(shrunk.call.storages) == 1
+    uneven = capture(torch.ops.aten._foreach_add_.List, (parameters, steps[:3]), {})
+    assert listed(uneven) == 0

@@ -105,6 +105,16 @@ def test_draws_add_up_over_as_many_calls_as_it_takes() -> None:
     assert outcome.problem.calls > outcome.calls
 
 
+def test_a_repro_repeats_what_not_every_call_shows() -> None:
+    call = capture(ATEN.normal_.default, (torch.zeros(1), 0.0, 1.0), {})
+    runs = iter(range(1000))
+    far = _planted("normal_", lambda call, x, *a: call(x, *a).add_(next(runs) % 7 // 6 * 50))
+    outcome = _tried(far, call=call)
+    assert (outcome.wrong, outcome.calls) == (1, 7)
+    assert outcome.problem is not None
+    assert outcome.problem.calls == 28
+
+
 def test_an_op_whose_draws_have_no_rule_is_not_judged() -> None:
     x = torch.ones(1, 1, 2, 4)
     attention = ATEN._scaled_dot_product_flash_attention_for_cpu.default

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
+import torch
+from msgspec.structs import asdict, replace
 
-from mpstui.domain.config import make_config
+from mpstui.cli.parser import build_parser
+from mpstui.divergence.judge import judge
+from mpstui.domain.config import default_config, make_config
 from mpstui.domain.events import AlarmRaised, DivergenceDetected
 from mpstui.domain.investigation import (
     Curve,
@@ -18,11 +23,15 @@ from mpstui.domain.investigation import (
     OpAtFault,
     Verdict,
 )
+from mpstui.investigate.blame import worst_value
 from mpstui.investigate.report import as_markdown, curves, write_report
+from mpstui.investigate.reproduce import LEFT_OUT, command_of
 from mpstui.investigate.request import Folder, Request
 from mpstui.investigate.search import steps_to_look_at
 from mpstui.investigate.start import bad_step
+from mpstui.investigate.versions import collected
 from mpstui.runs.log import LogWriter
+from mpstui.runs.privacy import without_names
 from mpstui.runs.rundir import RunDir
 
 from tests.machines import M4  # isort: skip
@@ -74,7 +83,8 @@ def test_all_that_a_maintainer_asks_for_is_there() -> None:
 
 def test_it_says_that_draws_were_replaced() -> None:
     text = as_markdown(FOUND, M4, "", "mpstui investigate …")
-    assert "Random draws are judged by their range" in text and "replaced by the CPU's" in text
+    assert "are judged by their range, moments and neighbours" in text
+    assert "replaced by the CPU's" in text
 
 
 def test_without_an_op_it_says_what_there_is() -> None:
@@ -92,6 +102,99 @@ def test_no_home_folder_and_no_user_gets_into_the_file(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "secret" not in text and f"{home}/" not in text
     assert "mpstui investigate --workload vae --device cpu --lr 0.5" in text
+
+
+def _asked(folder: Path, **settings: object) -> str:
+    """The command of a report."""
+    config = make_config({"workload": "vae", "device": "cpu", **settings})
+    return command_of(Request(config=config, run=str(folder), steps=7))
+
+
+def test_the_command_has_every_setting_and_names_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "20261126-vae"
+    run.mkdir()
+    (run / "config.toml").write_text('workload = "vae"\ndevice = "cpu"\n', encoding="utf-8")
+    text = _asked(run, gamma=0.5, epochs=3, test_batch_size=50, seed=4)
+    first, _, second = text.splitlines()
+    assert first == "mpstui investigate --from 20261126-vae --steps 7"
+    assert second.startswith("mpstui investigate --workload vae --device cpu --steps 7")
+    for flag in ("--gamma 0.5", "--epochs 3", "--test-batch-size 50", "--seed 4"):
+        assert flag in second
+    assert "--lr" not in second
+    first, *_ = _asked(run, device="cpu@fault=neg-stride0").splitlines()
+    assert first.endswith("--from 20261126-vae --device cpu@fault=neg-stride0 --steps 7")
+
+
+def test_the_command_names_own_files_as_they_are_copied(tmp_path: Path) -> None:
+    fault = Path(__file__).with_name("faults.py")
+    config = make_config({"workload": "vae", "device": f"cpu@fault={fault}:Race"})
+    note, command = command_of(Request(config=config)).splitlines()
+    assert command == "mpstui investigate --workload vae --device cpu@fault=fault.py:Race"
+    assert note == "# fault.py: the copies beside this report"
+
+
+def test_every_setting_of_the_command_is_one_that_it_takes() -> None:
+    flags = {
+        f"--{name.replace('_', '-')}" for name in asdict(default_config()) if name not in LEFT_OUT
+    }
+    parser = build_parser()
+    for flag in sorted(flags):
+        value = [] if flag == "--compile" else ["cpu"]
+        with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
+            parser.parse_args(["investigate", flag, *value, "--nothing-of-the-kind"])
+        assert said.getvalue().strip().endswith("unrecognized arguments: --nothing-of-the-kind"), (
+            flag
+        )
+
+
+def test_long_lists_are_shortened() -> None:
+    many = tuple(f"float32 ({n},)" for n in range(150))
+    op = replace(OP, inputs=many, parameters=tuple(f"w{n}" for n in range(30)))
+    text = as_markdown(replace(FOUND, op=op), M4, "", "mpstui investigate …")
+    assert "- inputs: float32 (0,); float32 (1,); … 148 more\n" in text
+    assert "`w0`, `w1`, … 28 more\n" in text
+
+
+def test_the_worst_value_the_public_call_and_what_the_repro_printed_are_there() -> None:
+    judgement = judge(
+        [("output", torch.tensor([[1.0, 2.0], [3.0, -4.0]]))],
+        [("output", torch.tensor([[1.0, 2.0], [3.0, 4.0]]))],
+        lambda: [torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)],
+        lambda: [torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)],
+    )
+    op = replace(OP, worst=worst_value(judgement), public="torch.neg(self)")
+    found = replace(FOUND, op=op, repro_output="got [1.0]\nFAULTY 1 of 1")
+    text = as_markdown(found, M4, "import torch\n", "mpstui investigate …")
+    assert "- farthest off: [1, 1]: -4 where 4 is right\n" in text
+    assert "- call: `torch.neg(self)`\n" in text
+    assert "It prints:\n\n```\ngot [1.0]\nFAULTY 1 of 1\n```" in text
+
+
+@pytest.mark.parametrize(
+    ("op", "lockstep", "words"),
+    [
+        ("forward", "backward", "differs in backward: what aten.neg.default gets wrong in forward"),
+        ("forward", "", "agrees; what aten.neg.default gets wrong is too small to show in it"),
+        ("forward", "forward", "differs in forward. Loss"),
+        ("optimizer", "backward", "differs in backward. Loss"),
+    ],
+)
+def test_lockstep_says_why_it_differs_elsewhere(op: str, lockstep: str, words: str) -> None:
+    assert FOUND.lockstep is not None
+    found = replace(
+        FOUND, op=replace(OP, phase=op), lockstep=replace(FOUND.lockstep, phase=lockstep)
+    )
+    assert words in as_markdown(found, M4, "", "mpstui investigate …")
+
+
+def test_the_environment_is_what_a_maintainer_asks_for_and_nobodys() -> None:
+    found = collected(M4)
+    text = as_markdown(FOUND, M4, "", "mpstui investigate …", found)
+    assert f"PyTorch: {torch.__version__} (git " in text
+    assert f"OS: {M4.system} {M4.arch}\nCPU: {M4.name}" in text
+    assert f"Threads: {torch.get_num_threads()} in an op" in text
+    assert "Devices: " in text and "Built with: " in text
+    assert without_names(text) == text
 
 
 def test_curves_share_a_scale_that_is_logarithmic_where_it_has_to_be() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from mpstui.domain.config import make_config
-from mpstui.domain.investigation import Investigation, OpAtFault, Stage, Told, Verdict
-from mpstui.investigate.blame import Blamer
-from mpstui.investigate.conclusion import Conclusion
+from mpstui.domain.investigation import Investigation, Stage, Told, Verdict
+from mpstui.investigate.blame import Blamer, Written
 from mpstui.investigate.request import Folder, Request
 from mpstui.investigate.search import Search, ranges
 from mpstui.investigate.start import BEGINNING, Start
@@ -105,7 +104,7 @@ def test_an_op_that_raises_earlier_the_next_time_is_named_all_the_same(tmp_path:
 def test_a_nan_that_the_loss_refuses_is_put_on_the_op_that_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Blamer, "_script", lambda *_: ("", "not written in this test"))
+    monkeypatch.setattr(Blamer, "_script", lambda *_: Written(note="none: a test"))
     found = with_fault("NanInExp", tmp_path)
     assert found.verdict is Verdict.FAULTY_OP
     assert found.op is not None
@@ -116,7 +115,7 @@ def test_a_nan_that_the_loss_refuses_is_put_on_the_op_that_made_it(
 def test_wrong_indices_are_put_on_the_op_that_gave_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Blamer, "_script", lambda *_: ("", "not written in this test"))
+    monkeypatch.setattr(Blamer, "_script", lambda *_: Written(note="none: a test"))
     found = with_fault("PoolIndices", tmp_path, workload="mnist", batch_size=8)
     assert found.op is not None
     assert (found.op.op, found.op.phase) == ("aten.max_pool2d_with_indices.default", "forward")
@@ -129,25 +128,6 @@ def test_wrong_indices_are_put_on_the_op_that_gave_them(
 )
 def test_steps_are_told_as_ranges(steps: list[int], words: str) -> None:
     assert ranges(steps) == words
-
-
-@pytest.mark.parametrize(
-    ("op", "inputs", "rows"),
-    [
-        ("aten.neg.default", ("float32 (4, 2), strides (0, 0)",), ("neg-stride0",)),
-        ("aten.neg.default", ("float32 (4, 2)",), ()),
-        ("aten.exp.default", ("float32 (4, 2), strides (0, 0)",), ()),
-        ("aten.mm.default", ("float32 (4, 2), strides (1, 4)",), ("mm-transposed-left",)),
-        ("aten.topk.default", ("float32 (1, 20)",), ("topk-16",)),
-        ("aten.cumsum.default", ("int64 (2, 2)",), ("int-cumsum",)),
-    ],
-)
-def test_known_threads_are_about_the_op_and_its_inputs(
-    op: str, inputs: tuple[str, ...], rows: tuple[str, ...]
-) -> None:
-    at_fault = OpAtFault(op=op, phase="forward", index=1, step=1, inputs=inputs)
-    found = Conclusion(Verdict.FAULTY_OP, "", kind="wrong result", op=at_fault)
-    assert found.known == rows
 
 
 def test_bf16_is_a_setting_and_no_fault(tmp_path: Path) -> None:

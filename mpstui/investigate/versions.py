@@ -1,0 +1,58 @@
+"""What a maintainer of PyTorch asks for first: versions, devices, threads; no names, no paths."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from mpstui.domain.machine import Machine
+from mpstui.domain.variables import NUMBERS
+
+
+def collected(machine: Machine) -> dict[str, str]:
+    """What ``torch.utils.collect_env`` begins with, by name; without torch what there is."""
+    found = {
+        "Python": f"{platform.python_version()} ({machine.python_arch})",
+        "OS": f"{machine.system} {machine.arch}",
+        "CPU": machine.name,
+    }
+    try:
+        import torch
+    except ImportError:
+        return {"PyTorch": "—, it cannot be imported", **found}
+    debug = ", debug build" if torch.version.debug else ""
+    found = {
+        "PyTorch": f"{torch.__version__} (git {str(torch.version.git_version)[:12]}){debug}",
+        "Built with": _built(),
+        **found,
+        "Devices": "; ".join(_devices()) or "none but the CPU",
+        "Threads": f"{torch.get_num_threads()} in an op, {torch.get_num_interop_threads()} between",
+    }
+    numbers = [f"{name}={os.environ[name]}" for name in NUMBERS if name in os.environ]
+    return found | ({"Variables": ", ".join(numbers)} if numbers else {})
+
+
+def _built() -> str:
+    import torch
+
+    parts = [
+        f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA",
+        *([f"ROCm {torch.version.hip}"] if torch.version.hip else []),
+        "MPS" if torch.backends.mps.is_built() else "no MPS",
+        "MKL" if torch._C.has_mkl else "no MKL",
+    ]
+    return ", ".join(parts)
+
+
+def _devices() -> list[str]:
+    import torch
+
+    found = []
+    if torch.backends.mps.is_available():
+        found.append(f"MPS, its driver is that of macOS {platform.mac_ver()[0]}")
+    if torch.cuda.is_available():
+        version = int(getattr(torch._C, "_cuda_getDriverVersion", int)())
+        driver = f"driver for CUDA {version // 1000}.{version % 1000 // 10}"
+        names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+        found += [f"{name}, {driver}" for name in names]
+    return found
