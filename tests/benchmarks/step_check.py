@@ -12,11 +12,13 @@ import argparse
 import runpy
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from mpstui.domain.alarm import Check, check_in_words, fails
 from mpstui.domain.config import make_config
@@ -32,7 +34,36 @@ from .clean import OtherRounding
 OWN = str(Path(__file__).parents[1] / "own/stripes.py:Stripes")
 WORKLOADS = ("mnist", "vae", OWN)
 STEPS = 30
-OTHER = "other rounding"
+
+Fault = Callable[[], AbstractContextManager[Any]]
+
+
+class WithoutMkldnn(AbstractContextManager[Any]):
+    """The CPU's plain kernels in place of oneDNN's."""
+
+    def __enter__(self) -> None:
+        self._before = torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        torch.backends.mkldnn.set_flags(*self._before)  # type: ignore[no-untyped-call]
+
+
+class Kind(NamedTuple):
+    """A way to train that is right."""
+
+    device: str
+    rounding: str = ""
+    fault: Fault | None = None
+
+
+ON_CPU = (
+    Kind("cpu@threads=1"),
+    Kind("cpu@precision=bf16"),
+    Kind("cpu", "other rounding", OtherRounding),
+    Kind("cpu@precision=bf16", "other rounding", OtherRounding),
+    Kind("cpu", "other kernels", WithoutMkldnn),
+    Kind("cpu@precision=bf16", "other kernels", WithoutMkldnn),
+)
 
 
 def checks_of(
@@ -64,11 +95,9 @@ def checks_of(
 def clean(device: str, workloads: tuple[str, ...], seeds: int, steps: int, seconds: float) -> None:
     """Print every alarm of a right run, and how near the others came to one."""
     deadline = time.monotonic() + seconds
-    kinds = {"cpu": ("cpu@threads=1", "cpu@precision=bf16", OTHER)}.get(
-        device, (device, *(f"{device}@precision={each}" for each in ("bf16", "fp16")))
-    )
-    if device.startswith("cuda"):
-        kinds = (*kinds, f"{device}@precision=tf32")
+    lower = ("bf16", "fp16", "tf32") if device.startswith("cuda") else ("bf16", "fp16")
+    kinds = (Kind(device), *(Kind(f"{device}@precision={each}") for each in lower))
+    kinds = ON_CPU if device == "cpu" else kinds
     seen: dict[tuple[str, str], list[Check]] = {}
     for seed in range(1, seeds + 1):
         for workload in workloads:
@@ -76,14 +105,14 @@ def clean(device: str, workloads: tuple[str, ...], seeds: int, steps: int, secon
                 if time.monotonic() > deadline:
                     print(f"cut at seed {seed}", flush=True)
                     return _table(seen)
-                fault = OtherRounding() if kind == OTHER else None  # type: ignore[no-untyped-call]
-                spec = device if kind == OTHER else kind
-                found = checks_of(workload, spec, seed, steps, fault)
-                seen.setdefault((workload.rpartition("/")[2], kind), []).extend(found)
+                fault = kind.fault() if kind.fault is not None else None
+                found = checks_of(workload, kind.device, seed, steps, fault)
+                name = f"{kind.device} {kind.rounding}".rstrip()
+                seen.setdefault((workload.rpartition("/")[2], name), []).extend(found)
                 for check in found:
                     if fails(check) or check.reason or check.note:
                         words = f"{check_in_words(check)} {check.note}"
-                        print(f"{workload} on {kind}, seed {seed}: {words}", flush=True)
+                        print(f"{workload} on {name}, seed {seed}: {words}", flush=True)
     _table(seen)
 
 
