@@ -10,7 +10,7 @@ as in :mod:`mpstui.divergence.lockstep`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -49,6 +49,11 @@ class Tolerance(NamedTuple):
     gradient: float
     update: float
 
+    @property
+    def hides(self) -> bool:
+        """Whether even gradients of zero, or a loss of zero, would be within it."""
+        return self.gradient >= 1 or self.loss >= 1
+
     def phase(self, gaps: Gaps) -> str:
         """The first phase in which they are further apart; empty without one."""
         if not gaps.loss <= self.loss:
@@ -61,8 +66,8 @@ class Tolerance(NamedTuple):
 CONSTANT = Tolerance(LOSS, GRADIENT, UPDATE)
 """Of float32, where the CPU's own rounding is not known."""
 
-FLOOR = Tolerance(1e-5, 1e-4, UPDATE)
-"""The least in float32: a hundred units of the last place, which a CPU by chance may not lose."""
+FLOOR = Tolerance(1e-4, 5e-3, UPDATE)
+"""The least in float32, whatever the CPU's kernels: others sum a gradient up less exactly."""
 
 HALF_FLOOR = Tolerance(0.02, 0.02, 0.02)
 """The least in half precision: a few units of bf16's last place."""
@@ -98,6 +103,11 @@ def tolerance_of_loss(own: float, half: bool) -> float:
     """The same of a loss alone."""
     factor, floor = (HALF_FACTOR, HALF_FLOOR) if half else (FACTOR, FLOOR)
     return max(floor.loss, factor * own)
+
+
+def widest(tolerances: Sequence[Tolerance]) -> Tolerance:
+    """The largest of each."""
+    return Tolerance(*(max(each) for each in zip(*tolerances, strict=True)))
 
 
 def take(

@@ -3,7 +3,8 @@
 ``python -m tests.benchmarks.step_check clean [--device cuda] [--seeds 10] [WORKLOAD…]`` trains
 right runs: on other numbers of threads, in lower precisions, on kernels that round otherwise. Every
 alarm is a false one. ``… faults PAIRS.py`` trains each pair of its list ``ALL``, a fault and the
-workload that reaches it, both ``FILE.py:CLASS``.
+workload that reaches it, both ``FILE.py:CLASS``. ``… specimens`` takes one step of each model of
+``tests/specimens.py`` on such kernels.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import argparse
 import runpy
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
+
+from mpstui.divergence.agreement import gaps_of, take, tolerance_of
+from mpstui.divergence.shared_draws import InDouble, Recorded
+from mpstui.divergence.step import load, save
 from mpstui.domain.alarm import Check, check_in_words, fails
 from mpstui.domain.config import make_config
 from mpstui.domain.events import EvaluationChecked, StepChecked
@@ -25,14 +31,49 @@ from mpstui.engine.checks import Checks
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import set_up
+from mpstui.engine.sides import in_dtype
 from mpstui.runs.rundir import Dataset
 
 from .clean import OtherRounding
 
+from tests.specimens import SPECIMENS, twin_of  # isort: skip
+
 OWN = str(Path(__file__).parents[1] / "own/stripes.py:Stripes")
 WORKLOADS = ("mnist", "vae", OWN)
 STEPS = 30
-OTHER = "other rounding"
+
+Fault = Callable[[], AbstractContextManager[Any]]
+
+
+class WithoutMkldnn(AbstractContextManager[Any]):
+    """The CPU's plain kernels in place of oneDNN's."""
+
+    def __enter__(self) -> None:
+        self._before = torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        torch.backends.mkldnn.set_flags(*self._before)  # type: ignore[no-untyped-call]
+
+
+KERNELS: tuple[Fault, ...] = (OtherRounding, WithoutMkldnn)
+
+
+class Kind(NamedTuple):
+    """A way to train that is right."""
+
+    device: str
+    rounding: str = ""
+    fault: Fault | None = None
+
+
+ON_CPU = (
+    Kind("cpu@threads=1"),
+    Kind("cpu@precision=bf16"),
+    Kind("cpu", "other rounding", OtherRounding),
+    Kind("cpu@precision=bf16", "other rounding", OtherRounding),
+    Kind("cpu", "other kernels", WithoutMkldnn),
+    Kind("cpu@precision=bf16", "other kernels", WithoutMkldnn),
+)
 
 
 def checks_of(
@@ -64,11 +105,9 @@ def checks_of(
 def clean(device: str, workloads: tuple[str, ...], seeds: int, steps: int, seconds: float) -> None:
     """Print every alarm of a right run, and how near the others came to one."""
     deadline = time.monotonic() + seconds
-    kinds = {"cpu": ("cpu@threads=1", "cpu@precision=bf16", OTHER)}.get(
-        device, (device, *(f"{device}@precision={each}" for each in ("bf16", "fp16")))
-    )
-    if device.startswith("cuda"):
-        kinds = (*kinds, f"{device}@precision=tf32")
+    lower = ("bf16", "fp16", "tf32") if device.startswith("cuda") else ("bf16", "fp16")
+    kinds = (Kind(device), *(Kind(f"{device}@precision={each}") for each in lower))
+    kinds = ON_CPU if device == "cpu" else kinds
     seen: dict[tuple[str, str], list[Check]] = {}
     for seed in range(1, seeds + 1):
         for workload in workloads:
@@ -76,14 +115,14 @@ def clean(device: str, workloads: tuple[str, ...], seeds: int, steps: int, secon
                 if time.monotonic() > deadline:
                     print(f"cut at seed {seed}", flush=True)
                     return _table(seen)
-                fault = OtherRounding() if kind == OTHER else None  # type: ignore[no-untyped-call]
-                spec = device if kind == OTHER else kind
-                found = checks_of(workload, spec, seed, steps, fault)
-                seen.setdefault((workload.rpartition("/")[2], kind), []).extend(found)
+                fault = kind.fault() if kind.fault is not None else None
+                found = checks_of(workload, kind.device, seed, steps, fault)
+                name = f"{kind.device} {kind.rounding}".rstrip()
+                seen.setdefault((workload.rpartition("/")[2], name), []).extend(found)
                 for check in found:
                     if fails(check) or check.reason or check.note:
                         words = f"{check_in_words(check)} {check.note}"
-                        print(f"{workload} on {kind}, seed {seed}: {words}", flush=True)
+                        print(f"{workload} on {name}, seed {seed}: {words}", flush=True)
     _table(seen)
 
 
@@ -110,6 +149,37 @@ def _ratios(check: Check, kind: type[Check]) -> Iterator[float]:
             yield float("inf") if gap is None else gap / getattr(check, f"{name}_tolerance")
     if isinstance(check, EvaluationChecked) and check.correct_tolerance:
         yield abs((check.correct or 0) - (check.cpu_correct or 0)) / check.correct_tolerance
+
+
+def specimens(seeds: int) -> None:
+    """Print how near a step of each float32 specimen comes to an alarm, on right kernels."""
+    for name, specimen in SPECIMENS.items():
+        if specimen.autocast is not None or name == "half":
+            continue
+        worst = {
+            kind: max(_nearness(name, kind, seed) for seed in range(seeds)) for kind in KERNELS
+        }
+        print(f"| {name} | {' | '.join(f'{each:.2g}' for each in worst.values())} |", flush=True)
+
+
+def _nearness(name: str, kernels: Fault, seed: int) -> float:
+    """The largest gap of a step, as a share of its tolerance."""
+    twin, other = twin_of(name, seed=seed), twin_of(name, seed=seed).cpu
+    model = other.model.double()
+    exact = replace(other, optimizer=SPECIMENS[name].optimizer(model))
+    state, batch, draws = save(twin.cpu), twin.batch(1), Recorded(seed)
+    load(twin.device, state)
+    ours = take(twin.device, batch, 1, draws, kernels())
+    theirs = take(twin.cpu, batch, 1, draws, nullcontext(), ours.gradients)
+    double = in_dtype(exact, torch.float64)
+    third = take(double, batch, 1, InDouble(draws.drawn), nullcontext(), ours.gradients)
+    gaps = gaps_of(ours, theirs, state.model, half=False)
+    allowed = tolerance_of(gaps_of(third, theirs, state.model, half=False), half=False)
+    return max(
+        gaps.loss / allowed.loss,
+        gaps.gradient / allowed.gradient,
+        gaps.update / allowed.update,
+    )
 
 
 def faults(pairs: Path) -> None:
@@ -140,8 +210,11 @@ def main() -> None:
     right.add_argument("--steps", type=int, default=STEPS)
     right.add_argument("--seconds", type=float, default=1e9)
     commands.add_parser("faults").add_argument("pairs", type=Path)
+    commands.add_parser("specimens").add_argument("--seeds", type=int, default=10)
     asked = parser.parse_args()
-    if asked.command == "faults":
+    if asked.command == "specimens":
+        specimens(asked.seeds)
+    elif asked.command == "faults":
         faults(asked.pairs)
     else:
         clean(asked.device, tuple(asked.workloads), asked.seeds, asked.steps, asked.seconds)

@@ -68,6 +68,31 @@ def test_compare_puts_the_table_on_stdout_alone(capsys: pytest.CaptureFixture[st
     assert "time_cost" in error
 
 
+def test_a_step_that_differs_from_the_cpus_is_an_alarm(capsys: pytest.CaptureFixture[str]) -> None:
+    devices = ["--devices", "cpu@threads=1,cpu@fault=neg-stride0", "--workload", "vae"]
+    arguments = ["compare", *devices, "--steps", "12", *TINY, "--on-alarm", "stop"]
+    assert main([*arguments, "--format", "json"]) == 0
+    out, lines = capsys.readouterr()
+    sound, faulty = json.loads(out)["runs"]
+    assert (sound["state"], sound["alarm"], sound["failed_step"]) == ("finished", "", None)
+    assert any(note.startswith("step agrees with cpu: loss ") for note in sound["notes"])
+    assert faulty["state"] == "stopped"
+    assert faulty["steps"] <= 1
+    assert faulty["failed_step"]["phase"] == "backward"
+    assert faulty["alarm"].startswith("step differs from cpu: gradients ")
+    assert faulty["message"] == f"alarm: {faulty['alarm']}"
+    assert f"ALARM: {faulty['alarm']}" in lines
+
+
+def test_without_the_step_check_nothing_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    devices = ["--devices", "cpu@threads=1,cpu@fault=neg-stride0", "--workload", "vae"]
+    arguments = ["compare", *devices, "--steps", "2", *TINY, "--step-check", "off"]
+    assert main([*arguments, "--format", "json"]) == 0
+    out, lines = capsys.readouterr()
+    assert [run["failed_step"] for run in json.loads(out)["runs"]] == [None, None]
+    assert "agrees with cpu" not in lines + out and "differs from cpu" not in lines + out
+
+
 @pytest.mark.slow
 def test_a_run_that_leaves_the_course_is_stopped_where_that_was_asked_for(
     capsys: pytest.CaptureFixture[str],

@@ -21,6 +21,7 @@ from mpstui.domain.events import (
     RunFinished,
     RunPaused,
     RunStarted,
+    StepChecked,
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
@@ -153,6 +154,10 @@ PARTED = AlarmRaised(
 )
 
 
+AGREES = StepChecked(at=NOW, step=1, loss_gap=1.7e-7, gradient_gap=4.2e-7, update_gap=0.0)
+DIFFERS = replace(AGREES, gradient_gap=0.1234, phase="backward", worst="fc4.weight")
+
+
 def write_log(run: RunDir, place: int, kind: str) -> None:
     config = run.config()
     at = NOW - 60
@@ -175,6 +180,8 @@ def write_log(run: RunDir, place: int, kind: str) -> None:
                 threads=6,
             )
         )
+        if place:
+            log.append(replace(DIFFERS if kind == "differs" else AGREES, at=at))
         log.append(WarmupFinished(at=at, steps=10, seconds=0.5))
         last = 700 * pace
         for first in range(1, last, 10):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from textual.widgets import DataTable, Log, Static
 
 from mpstui.domain.comparison import HEADINGS
@@ -12,6 +13,7 @@ from mpstui.domain.growth import Growth, Reading
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
+from mpstui.ui.inquiry import choose
 from mpstui.ui.widgets.run_panel import RunPanel
 
 from tests.ui.conftest import NOW, PARTED  # isort: skip
@@ -316,3 +318,47 @@ async def test_old_alarms_and_terminals_that_are_none_stay_silent(
         app.alarm_bell.ring("words")
         app.alarm_bell.seen()
         assert len(rings) == 1
+
+
+def step_checks(app: MpstuiApp) -> list[str]:
+    return [str(line.content) for line in app.screen.query("#checked").results(Static)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "line"),
+    [
+        ("running", (120, 40), "step agrees with cpu: loss 2e-7, gradients 4e-7"),
+        ("running", (80, 24), "agrees: loss 2e-7, gradients 4e-7"),
+        (
+            "differs",
+            (200, 60),
+            "✗ step differs from cpu: gradients 0.12, worst fc4.weight — i: investigate",
+        ),
+        ("differs", (80, 24), "✗ gradients 0.12, worst fc4.weight"),
+    ],
+)
+async def test_a_panel_says_how_a_step_compares_with_the_cpu(
+    make_app: MakeApp, make_runs: MakeRuns, kind: str, size: tuple[int, int], line: str
+) -> None:
+    runs = make_runs(kind=kind)
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await show(app, pilot)
+        assert step_checks(app) == ["step not checked: this is the cpu", line]
+        panels = list(app.screen.query(RunPanel))
+        failed = kind == "differs"
+        assert panels[1].has_class("-diverged") is failed
+        assert ("✗ step differs" in str(panels[1].border_subtitle)) is failed
+        chosen = choose([panel.view for panel in panels])
+        assert chosen is not None and chosen.run.id == runs[1].id
+
+
+async def test_a_comparison_without_step_checks_has_no_line_for_them(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    for run in make_runs():
+        run.write_config(replace(run.config(), step_check="off"))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        assert not any(line.display for line in app.screen.query("#checked"))

@@ -293,7 +293,8 @@ def _alarm(run: RunSummary, short: bool) -> str:
     """The alarm, in words where there is room for them, else the step of the first one."""
     if not run.alarm or not short:
         return run.alarm
-    steps = [step for step in (run.parted_at, run.diverged_at) if step is not None]
+    checks = [check.step for check in (run.failed_step, run.failed_test) if check is not None]
+    steps = [*checks, *(s for s in (run.parted_at, run.diverged_at) if s is not None)]
     return f"▲ {min(steps):,}" if steps else "▲"
 
 

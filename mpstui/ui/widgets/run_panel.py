@@ -120,7 +120,8 @@ class RunPanel(Vertical):
             self.border_title = name
 
     def on_resize(self) -> None:
-        """Show the picture only where it does not crowd the charts."""
+        """Show the picture only where it does not crowd the charts, and texts that fit."""
+        self._revision = -1
         self.set_class(self.size.height >= TALL, "-tall")
 
     def sync(self, now: float) -> None:
@@ -166,12 +167,12 @@ class RunPanel(Vertical):
             self.set_class(bool(line), "-warned")
 
     def _check(self, history: RunHistory) -> None:
-        failed = history.failed_step or history.failed_test
-        line = checked(self._view.config, history)
+        whole, short = checked(self._view.config, history)
+        line = whole if len(whole) <= self._checked.size.width else short
         if line != str(self._checked.content):
             self._checked.update(Content(line), layout=False)
-            self._checked.tooltip = line
-            self._checked.set_class(failed is not None, "-failed")
+            self._checked.tooltip = whole
+            self._checked.set_class(line.startswith("✗"), "-failed")
 
     def _show_picture(self, history: RunHistory) -> None:
         if not self._view.config.info.makes_pictures:
@@ -207,22 +208,28 @@ def no_picture(history: RunHistory, epoch: int | None) -> str:
     return f"— pictures come after {which}"
 
 
-def checked(config: RunConfig, history: RunHistory) -> str:
-    """How a run's steps compare with the CPU's, in a line; the first that differs stays."""
-    if not config.checked:
-        return "other runs' steps are compared with the cpu's"
+def checked(config: RunConfig, history: RunHistory) -> tuple[str, str]:
+    """How a run's steps compare with the CPU's, in a line, and in one for a narrow panel.
+
+    The first that differs stays.
+    """
     failed = history.failed_step or history.failed_test
     if failed is not None:
-        return f"✗ {check_in_words(failed)} — i: investigate"
-    if history.step_check is None:
-        return "step not compared with cpu yet"
-    return check_in_words(history.step_check)
+        words = check_in_words(failed)  # the border begins with the same words
+        return f"✗ {words} — i: investigate", f"✗ {words.partition(': ')[2]}"
+    if not config.checked:
+        words = "step not checked: this is the cpu"
+    elif history.step_check is None:
+        words = "step not checked yet"
+    else:
+        words = check_in_words(history.step_check)
+    return words, words.removeprefix("step ").replace("agrees with cpu", "agrees")
 
 
 def _status(history: RunHistory) -> Content:
     if history.alarms:
-        first, gone = history.alarms[0], history.diverged
-        sign = "✗" if gone is not None and gone.step == first.step else "▲"
+        first = history.alarms[0]
+        sign = "▲" if first.text.startswith("diverged from") else "✗"
         return Content.styled(f"{sign} {first.text}", "bold $text-error")
     words = history.state.value
     style = {
