@@ -17,7 +17,7 @@ from .request import Request
 
 LEFT_OUT = {
     *("workload", "device", "data_dir", "comparison"),
-    *("steps", "mode", "on_alarm", "save_model", "dry_run"),
+    *("steps", "mode", "on_alarm", "save_model", "dry_run", "step_check"),
 }
 """Fields that the command spells in another way, or does not have."""
 
