@@ -107,7 +107,7 @@ def outcome(case: Case, finding: Investigation) -> str:
         return "accuses another"
     if finding.verdict in (Verdict.LOWER_PRECISION, Verdict.DIVERGES_ON_CPU):
         return "excused"
-    return finding.verdict.value
+    return str(finding.verdict.value)
 
 
 def investigated(folder: Path, files: tuple[str, str], case: Case, device: str) -> Investigation:
