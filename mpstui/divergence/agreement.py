@@ -3,8 +3,16 @@
 The same step is taken on the device, on the CPU in float32 (the reference), and once more on the
 CPU with what rounding may do: in float64 where the run is in float32, and in the run's own
 precision where that is lower. The last two tell how far apart two right answers are; the device may
-be :data:`FACTOR` times as far from the reference. The update is compared from the same gradients,
-as in :mod:`mpstui.divergence.lockstep`.
+be :data:`FACTOR` times as far from the reference (:data:`HALF_FACTOR` in lower precision), and
+:data:`FLOOR` in any case. The update is compared from the same gradients, as in
+:mod:`mpstui.divergence.lockstep`.
+
+Measured on two EPYC cores, torch 2.14.1 (``python -m tests.benchmarks.step_check``): steps of 18
+specimens with sums in another order, and without oneDNN, 10 seeds, come to 0.12 of the tolerance at
+most; without oneDNN the MNIST CNN's weight gradient is 3e-4 away (seed 2), which the floor of
+gradients allows. Of 58 simulated faults 45 are over it, the faintest with gradients of 0.012 and a
+loss of 1e-3. A layer norm that is 5e-4 too large (gradients 9e-4) is not: nobody could tell it from
+other right kernels. No accelerator was measured.
 """
 
 from __future__ import annotations
@@ -73,7 +81,7 @@ HALF_FLOOR = Tolerance(0.02, 0.02, 0.02)
 """The least in half precision: a few units of bf16's last place."""
 
 FACTOR = 30.0
-"""In float32; see the figures above."""
+"""In float32: see above."""
 
 HALF_FACTOR = 4.0
 """In half precision, where the CPU rounds as the device does."""

@@ -25,7 +25,7 @@ from mpstui.domain.events import StepChecked
 
 from .setup import Setup
 from .sides import Begin, enter, fault_of, in_dtype, jittered, side_of
-from .trio import SLOW_SECONDS, STATES, NotChecked, TooSlow, Trio, without_double
+from .trio import HIDDEN, SLOW_SECONDS, STATES, NotChecked, TooSlow, Trio, without_double
 
 
 class _Look(NamedTuple):
@@ -62,7 +62,7 @@ def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChec
             if not allowed.phase(each.gaps):
                 return _told(each, allowed)
     if len(looks) < STATES:
-        raise NotChecked("the CPU's own rounding would hide any difference")
+        raise NotChecked(HIDDEN)
     return _told(looks[0], allowed)
 
 

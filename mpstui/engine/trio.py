@@ -32,6 +32,9 @@ SLOW_SECONDS = 30.0
 """Of one pass on the CPU: a run whose passes take longer is not checked any more."""
 
 
+HIDDEN = "the CPU's own rounding would hide any difference"
+
+
 class NotChecked(Exception):
     """Why nothing was compared, in words."""
 

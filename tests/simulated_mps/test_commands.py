@@ -129,7 +129,9 @@ def test_a_comparison_starts_equal_and_keeps_its_course(program: RunProgram, mod
     arguments = ("compare", "--devices", "cpu,mps", *VAE, "--steps", "20", "--mode", mode)
     runs = json.loads(program(*arguments, "--format", "json").stdout)["runs"]
     assert [run["state"] for run in runs] == ["finished"] * 2
-    assert [run["parted_at"] for run in runs] == [None] * 2
+    assert [run["alarm"] for run in runs] == ["", ""]
+    checked = [note for note in runs[1]["notes"] if " agrees with cpu: loss " in note]
+    assert [note.split()[0] for note in checked] == ["step", "test"]
     on_cpu, on_device = (run["train_loss"] for run in runs)
     assert on_device == pytest.approx(on_cpu, rel=0.05)  # each device draws its own noise
 
@@ -140,6 +142,7 @@ def test_a_faulty_op_raises_the_alarm_and_is_found(program: RunProgram, simulate
     sound, faulty = json.loads(program(*arguments, "--format", "json").stdout)["runs"]
     assert sound["parted_at"] is None
     assert faulty["parted_at"] <= 60
+    assert (faulty["failed_step"]["step"], faulty["failed_step"]["phase"]) == (1, "backward")
     words = program("investigate", "--from", faulty["run_id"], status=1).stdout
     assert "faulty op" in words
     assert "aten.neg.default in backward is wrong on mps" in words
