@@ -6,6 +6,7 @@ order and the same seeds. Speed-up is against the first device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from .anatomy import explanation
 from .summary import Measured, RunSummary, speed_up
 from .units import DASH, decimals, gibibytes, number
 from .workloads import EPOCH_SAMPLES
+
+SIGMAS = 6.0
+"""Standard deviations that the accuracies of two right runs may be apart."""
 
 HEADINGS = (
     "machine",
@@ -73,6 +77,7 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
     found = ["epoch: seconds for 60,000 samples, median ± spread, over the epochs of the run"]
     if why := explanation([(run, run.profile) for run in runs]):
         found.append(why)
+    found += [line for run in runs[1:] if (line := beyond_chance(run, runs[0]))]
     if any(run.epoch_seconds and run.epoch_seconds.spread is None for run in runs):
         found.append("a single epoch has no spread; samples/s has one, over the log's windows")
     if any(run.mode == "together" for run in runs):
@@ -90,6 +95,33 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
             found.append(f"{run.device}: {run.state}: {run.message}")
     found += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]
     return list(dict.fromkeys(found))
+
+
+def beyond_chance(run: RunSummary, first: RunSummary) -> str:
+    """The accuracies of two runs, where they are further apart than chance explains; else empty.
+
+    Counted answers are binomial, so that the difference of two right runs has a standard deviation
+    of sqrt(p (1 - p) (1/n + 1/m)) with the pooled share p. Training draws add to that; the bound is
+    :data:`SIGMAS` of them.
+
+    Args:
+        run: A run of the comparison.
+        first: The run that it is measured against: same workload, data and steps.
+    """
+    shares, counts = (run.accuracy, first.accuracy), (run.test_samples, first.test_samples)
+    alike = (run.workload, run.dataset, run.steps) == (first.workload, first.dataset, first.steps)
+    if not alike or None in shares or not all(counts):
+        return ""
+    (mine, other), (n, m) = shares, counts
+    assert mine is not None and other is not None and n is not None and m is not None
+    pooled = (mine * n + other * m) / (n + m)
+    deviation = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    if abs(mine - other) <= SIGMAS * deviation:
+        return ""
+    return (
+        f"{run.device}: accuracy {mine:.2%} against {other:.2%} on {first.device}: more than "
+        f"chance explains on {n:,} test samples"
+    )
 
 
 def _row(run: RunSummary, first: RunSummary) -> Row:

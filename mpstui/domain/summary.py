@@ -81,6 +81,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The first step that differs from the CPU's."""
     failed_test: EvaluationChecked | None = None
     """The first test that differs from the CPU's."""
+    test_samples: int | None = None
+    """How many answers the accuracy counts."""
     profile: StepProfiled | None = None
     """Where a step's time went; None when the run was too short for it."""
     joules_per_epoch: float | None = None

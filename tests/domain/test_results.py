@@ -5,8 +5,9 @@ import io
 import json
 
 import pytest
+from msgspec.structs import replace
 
-from mpstui.domain.comparison import HEADINGS, notes, rows
+from mpstui.domain.comparison import HEADINGS, beyond_chance, notes, rows
 from mpstui.domain.summary import RunSummary, measure
 from mpstui.domain.tables import comparison_table, runs_table
 from mpstui.domain.units import duration, memory, number
@@ -123,3 +124,22 @@ def test_numbers_as_text() -> None:
         "1.9 GB",
         "—",
     ]
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "beyond"),
+    [(0.9645, 0.97, False), (0.95, 0.97, False), (0.0, 0.7865, True), (0.9, 0.97, True)],
+)
+def test_accuracies_further_apart_than_chance_explains_are_noted(
+    mine: float, other: float, beyond: bool
+) -> None:
+    first, run = (
+        replace(summary(device, [60.0], accuracy), test_samples=2_000)
+        for device, accuracy in (("cpu", other), ("mps", mine))
+    )
+    lines = [line for line in notes([first, run]) if "than chance" in line]
+    assert bool(lines) == beyond
+    if beyond:
+        assert lines[0].startswith(f"mps: accuracy {mine:.2%} against {other:.2%} on cpu")
+    assert not beyond_chance(replace(run, steps=run.steps + 1), first)
+    assert not beyond_chance(replace(run, test_samples=None), first)
