@@ -1,7 +1,8 @@
-"""The same verdicts on a busy machine as on an idle one: ``python -m … [--all-ops] [BUSY]``.
+"""The same verdicts on a busy machine as on an idle one: ``python -m … [BUSY] [NAME]…``.
 
-Doctor, train, compare and the op check are run twice each: alone, and beside BUSY processes (12)
-that do nothing but use the CPU. It prints a table, and ends with 1 when a verdict differs.
+Doctor, train, compare, investigate and the op check are run twice each: alone, and beside BUSY
+processes (12) that do nothing but use the CPU. NAME picks the cases that it begins. It prints a
+table, and ends with 1 when a verdict differs.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ class Case(NamedTuple):
     verdicts: Callable[[str], dict[str, str]]
 
 
-def main(busy: int, all_ops: bool) -> int:
+def main(busy: int, all_ops: bool, names: list[str]) -> int:
     """Run every command both ways and print what came of it; returns the exit status."""
     with tempfile.TemporaryDirectory() as runs:
         rows, same = [["command", "alone", "busy", "verdicts"]], True
         for case in cases(runs, all_ops):
+            if names and not any(case.name.startswith(name) for name in names):
+                continue
             idle_seconds, idle = _run(case)
             with at_work(busy):
                 busy_seconds, loaded = _run(case)
@@ -69,7 +72,32 @@ def cases(runs: str, all_ops: bool) -> list[Case]:
         Case("train, a device that is not there", ["train", "--device", "hpu"], _status),
         Case("train, torch's answer", ["train", "--device", "cuda:7", *_FEW, *there], _status),
         Case("compare", ["compare", "--devices", "cpu,cpu@threads=1", *_FEW, *there], _compared),
+        *(
+            Case(f"investigate, {name}", [*_investigate(runs, device)], _investigated)
+            for name, device in (
+                ("a right step", "cpu"),
+                ("a fault", "cpu@fault=neg-stride0"),
+                ("wrong draws", "cpu@fault=randn-5d"),
+            )
+        ),
     ]
+
+
+def _investigate(runs: str, device: str) -> list[str]:
+    asked = ["--workload", "vae", "--device", device, "--steps", "3", "--json"]
+    return ["investigate", *asked, "--out", f"{runs}/{device}"]
+
+
+def _investigated(out: str) -> dict[str, str]:
+    finding: Any = json.loads(out)
+    op = finding["op"] or {"op": "", "phase": ""}
+    tried = {each["tried"]: each["outcome"] for each in finding["evidence"]}
+    return {
+        "verdict": f"{finding['verdict']} {finding['kind']}",
+        "op": f"{op['op']} {op['phase']}",
+        "repro": finding["repro_note"],
+        **tried,
+    }
 
 
 def _findings(out: str) -> dict[str, str]:
@@ -79,12 +107,12 @@ def _findings(out: str) -> dict[str, str]:
 
 
 def _status(out: str) -> dict[str, str]:
-    return {"status": json.loads(out)["status"]} if out else {}
+    return {"state": json.loads(out)["state"]} if out else {}
 
 
 def _compared(out: str) -> dict[str, str]:
     document: Any = json.loads(out)
-    return {run["device"]: run["status"] for run in document["runs"]}
+    return {run["device"]: run["state"] for run in document["runs"]}
 
 
 def _run(case: Case) -> tuple[float, dict[str, str]]:
@@ -114,4 +142,5 @@ def at_work(count: int) -> Iterator[None]:
 if __name__ == "__main__":
     words = sys.argv[1:]
     numbers = [int(word) for word in words if word.isdecimal()]
-    sys.exit(main(numbers[0] if numbers else BUSY, "--all-ops" in words))
+    names = [word for word in words if not word.isdecimal() and word != "--all-ops"]
+    sys.exit(main(numbers[0] if numbers else BUSY, "--all-ops" in words, names))
