@@ -23,17 +23,13 @@ each other, and the times are not for comparing."""
 SIGNS = (
     ("✓", "ok; done; yes"),
     ("!", "a warning"),
-    (
-        "✗",
-        "failed; no; a loss that is not finite; a step or a test that differs from the CPU's; "
-        "the stage that an investigation ended in",
-    ),
+    ("✗", "failed; no; not finite; differs from the CPU"),
     ("·", "does not apply here; a stage that waits for its turn"),
     ("?", "not known, with the reason"),
     ("—", "no value: not known, or not reached yet"),
     ("…", "under way; more than fits"),
     ("↻", "an answer of before, while it is asked again"),
-    ("▲", "an alarm: the run diverged from the run it is compared with"),
+    ("▲", "an alarm: the run diverged from the first run"),
     ("┃", "the crosshair"),
     ("⚑", "the run that the others are measured against"),
     ("●", "a selected run"),
