@@ -208,11 +208,12 @@ def _thinned(x: Floats, y: Floats, columns: int) -> tuple[Floats, Floats]:
 
 
 def _marks(subject: Subject, state: ViewState) -> list[Mark]:
-    """Where losses stop being finite, by the exact step; and where the alarm was raised."""
-    axis = Axis(subject, state.axis)
-    first = [stretch.first for stretch in subject.history.losses.non_finite[:MOST_MARKS]]
+    """Where losses stop being finite, by the exact step; and where an alarm was raised."""
+    axis, history = Axis(subject, state.axis), subject.history
+    checks = [check.step for check in (history.failed_step, history.failed_test) if check]
+    first = [*checks, *(stretch.first for stretch in history.losses.non_finite[:MOST_MARKS])]
     marks = [Mark(float(x), "mark") for x in axis.of(np.array(first))] if first else []
-    if (alarm := subject.history.alarm) is not None:
+    if (alarm := history.alarm) is not None:
         marks.append(Mark(float(axis.of(np.array([float(alarm.step)]))[0]), "mark", "▲"))
     return marks
 

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mpstui.domain.events import EvaluationCompleted, RunStarted, StepsCompleted
+from mpstui.domain.events import (
+    EvaluationChecked,
+    EvaluationCompleted,
+    RunStarted,
+    StepChecked,
+    StepsCompleted,
+)
 from mpstui.domain.history import RunHistory
 from mpstui.domain.series import Floats
 from mpstui.domain.units import number
@@ -62,6 +68,15 @@ def shown(history: RunHistory, state: ViewState, chart: str = "loss") -> Figure:
     made = figure(subjects, chart, state, limits, COLUMNS)
     assert made is not None
     return made
+
+
+def test_steps_and_tests_that_differ_from_the_cpus_are_marked() -> None:
+    history = history_of(np.ones(40))
+    assert shown(history, ViewState()).marks == ()
+    history.apply(StepChecked(at=200.0, step=1, phase="backward"))
+    history.apply(EvaluationChecked(at=200.0, epoch=1, step=40, differs="answers"))
+    marks = [(mark.x, mark.glyph) for mark in shown(history, ViewState()).marks]
+    assert marks == [(1.0, "✗"), (40.0, "✗")]
 
 
 def test_non_finite_losses_are_marked_at_their_exact_step_at_every_zoom() -> None:
