@@ -90,11 +90,16 @@ class Search:
 
     def after_death(self, begun: Begun, state: State, how: str) -> Investigation:
         """The op that ended the last process, from the state of the step that it was in."""
+        ended = f"the process ended ({how})" if how else "mpstui ended the process, too slow,"
+        if begun.phase == "evaluation":
+            words = (
+                f"{ended} in op {begun.index} of the evaluation, {begun.op}; it was not tried alone"
+            )
+            return self._finding(Conclusion(Verdict.INCOMPLETE, words), None, curves=False)
         self._entered = begun.step, state
         self._teller.say(Stage.OPS, f"the process ended in {begun.op}; looking at its inputs")
         witnessed = self._looker.before_op(begun.step, state, begun.index)
         if witnessed is None:
-            ended = f"the process ended ({how})" if how else "mpstui ended the process, too slow,"
             words = f"{ended} in {begun.op}, and did not come there again"
             return self._finding(Conclusion(Verdict.INCOMPLETE, words), None, curves=False)
         self._teller.done(Stage.OPS, f"op {begun.index}, {begun.op}, in {begun.phase}")

@@ -125,3 +125,12 @@ class RaisesEarlier(TorchDispatchMode):
             if self.calls > 1:
                 raise RuntimeError("command buffer exited with error status 5")
         return func(*args, **(kwargs or {}))
+
+
+class AbortsInEvaluation(TorchDispatchMode):
+    """Ends the process, and only where no gradient is wanted."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if str(func) == "aten.relu.default" and not torch.is_grad_enabled():
+            os.abort()
+        return func(*args, **(kwargs or {}))

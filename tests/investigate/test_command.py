@@ -73,6 +73,18 @@ def test_a_fault_that_ends_the_process_names_the_op_that_was_begun(tmp_path: Pat
     assert "with the fault, 0 without" in finding.repro_note
 
 
+@pytest.mark.slow
+def test_a_process_that_ends_in_the_evaluation_says_so_and_accuses_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mpstui", "investigate", "--workload", "vae", "--json"]
+    command += ["--device", f"cpu@fault={FAULTS}:AbortsInEvaluation", "--steps", "1"]
+    command += ["--out", str(tmp_path)]
+    answer = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    finding = msgspec.json.decode(answer.stdout, type=Investigation)
+    assert (finding.verdict, finding.op) == (Verdict.INCOMPLETE, None)
+    assert "SIGABRT" in finding.summary
+    assert "of the evaluation, aten.relu.default" in finding.summary
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
