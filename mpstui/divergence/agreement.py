@@ -7,12 +7,13 @@ be :data:`FACTOR` times as far from the reference (:data:`HALF_FACTOR` in lower 
 :data:`FLOOR` in any case. The update is compared from the same gradients, as in
 :mod:`mpstui.divergence.lockstep`.
 
-Measured on two EPYC cores, torch 2.14.1 (``python -m tests.benchmarks.step_check``): steps of 18
-specimens with sums in another order, and without oneDNN, 10 seeds, come to 0.12 of the tolerance at
-most; without oneDNN the MNIST CNN's weight gradient is 3e-4 away (seed 2), which the floor of
-gradients allows. Of 58 simulated faults 45 are over it, the faintest with gradients of 0.012 and a
-loss of 1e-3. A layer norm that is 5e-4 too large (gradients 9e-4) is not: nobody could tell it from
-other right kernels. No accelerator was measured.
+Measured on two EPYC cores, torch 2.14.1 (``python -m tests.benchmarks.step_check``): 900 checks of
+5 workloads, 10 seeds, float32 and bf16, on one thread, with sums in another order and without
+oneDNN raise no alarm. They come to 0.2 of the tolerance at most in float32 (without oneDNN the
+MNIST CNN's gradients are up to 2e-3 away), to 0.41 in bf16; steps of 18 specimens on such kernels
+to less. Of 58 simulated faults 45 are over it, the faintest with a loss of 2e-4 and gradients of
+0.05. A layer norm that is 5e-4 too large (gradients 9e-4) is not: nobody could tell it from other
+right kernels. No accelerator was measured.
 """
 
 from __future__ import annotations
@@ -74,8 +75,9 @@ class Tolerance(NamedTuple):
 CONSTANT = Tolerance(LOSS, GRADIENT, UPDATE)
 """Of float32, where the CPU's own rounding is not known."""
 
-FLOOR = Tolerance(1e-4, 5e-3, UPDATE)
-"""The least in float32, whatever the CPU's kernels: others sum a gradient up less exactly."""
+FLOOR = Tolerance(1e-4, 0.01, UPDATE)
+"""The least in float32, however exact the CPU is: other kernels sum a gradient up in another way.
+Of gradients it is the most that was measured of legitimate devices; see the lockstep."""
 
 HALF_FLOOR = Tolerance(0.02, 0.02, 0.02)
 """The least in half precision: a few units of bf16's last place."""

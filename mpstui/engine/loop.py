@@ -298,8 +298,9 @@ class Loop:
             correct=None if correct is None else int(correct.item()),
             seconds=time.perf_counter() - began,
         )
-        size = self._config.test_batch_size
         if batch is not None:
+            # About as much work as a training step, and enough answers to be counted.
+            size = min(self._config.test_batch_size, max(self._config.batch_size, 64))
             yield from self._check_test((batch[0][:size], batch[1][:size]))
         with torch.no_grad():
             drawn = list(setup.workload.pictures(setup.model, setup.pipeline.shown()))
