@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from mpstui.domain.alarm import fails
 from mpstui.domain.errors import LogError
-from mpstui.domain.events import AlarmRaised, DivergenceDetected
+from mpstui.domain.events import AlarmRaised, AnyEvent, DivergenceDetected, StepChecked
 from mpstui.engine.snapshots import snapshots_of
 from mpstui.runs.log import LogReader
 from mpstui.runs.rundir import RunDir
@@ -52,9 +53,19 @@ def start_of(run: str) -> Start:
 
 def bad_step(run: RunDir) -> int | None:
     """The step at which a run's log says that it went wrong first."""
-    wrong = (AlarmRaised, DivergenceDetected)
-    told = LogReader(run.events).rest()
-    return min((event.step for event in told if isinstance(event, wrong)), default=None)
+    steps = (_faulty_step(event) for event in LogReader(run.events).rest())
+    return min((step for step in steps if step is not None), default=None)
+
+
+def _faulty_step(event: AnyEvent) -> int | None:
+    """The step of an alarm, or of a step that differs from the CPU's."""
+    match event:
+        case AlarmRaised() | DivergenceDetected():
+            return event.step
+        case StepChecked() if fails(event):
+            return event.step
+        case _:
+            return None
 
 
 def _enter(twin: Twin, path: Path) -> int:

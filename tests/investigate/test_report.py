@@ -14,7 +14,7 @@ from msgspec.structs import asdict, replace
 from mpstui.cli.parser import build_parser
 from mpstui.divergence.judge import judge
 from mpstui.domain.config import default_config, make_config
-from mpstui.domain.events import AlarmRaised, DivergenceDetected
+from mpstui.domain.events import AlarmRaised, DivergenceDetected, StepChecked
 from mpstui.domain.investigation import (
     Curve,
     Evidence,
@@ -219,6 +219,11 @@ def test_a_run_went_wrong_at_the_first_thing_that_its_log_says(tmp_path: Path) -
             )
         )
     assert bad_step(run) == 420
+    with LogWriter(run.events) as log:
+        log.append(StepChecked(at=3.0, step=7, loss_gap=0.0))
+        assert bad_step(run) == 420  # one that agrees
+        log.append(StepChecked(at=3.0, step=94, phase="backward", gradient_gap=0.2))
+    assert bad_step(run) == 94
 
 
 @pytest.mark.parametrize(
