@@ -295,9 +295,12 @@ class Blamer:
         seen = f"exit status {with_fault}"
         if self._fault_name:
             without, _ = self._run("")
+            if without:  # it would show the fault on a device that does not have it
+                self._folder.repro.unlink()
+                return Written(note="none: a script fails without the fault too")
             seen += f" with the fault, {DASH if without is None else without} without"
-        elif with_fault == 0:
-            seen += ": a fresh process is right"
+        if with_fault == 0:
+            seen += ": a fresh process is right, since the fault depends on what ran before"
         return Written(self._folder.repro.name, seen, output)
 
     def _run(self, fault: str) -> tuple[int | None, str]:
