@@ -16,7 +16,7 @@ from .judge import RIGHT, Judgement
 from .schema import tensors
 from .storages import CPU, flat, plain
 
-ROOM = 2**26
+ROOM = 2**22
 """Bytes of a storage up to which what is read through a view is compared on other devices."""
 
 
