@@ -196,10 +196,12 @@ def _result(call: Call, script: Script, names: dict[Slot, str]) -> str:
         several = value if isinstance(value, (list, tuple)) else [value]
         return names[several[int(argument[2] or 0)]]
     number = re.fullmatch(r"output (\d+)", where)
-    returns = len(call.function._schema.returns)
+    returns = call.function._schema.returns
     if number is not None:
         return f"out[{int(number[1]) - 1}]"
-    return "out[0]" if returns > 1 else "out"
+    # A list of one tensor has results without numbers too.
+    is_list = len(returns) > 1 or isinstance(returns[0].type, torch.ListType)
+    return "out[0]" if is_list else "out"
 
 
 def _view(call: Call, slot: Slot) -> str:

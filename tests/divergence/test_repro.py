@@ -45,6 +45,7 @@ CALLS: dict[str, tuple[Call, str]] = {
         capture(ATEN._foreach_mul_.Scalar, ([X[:3].clone(), X[4:8].clone()], 3.0), {}),
         "argument self[1]",
     ),
+    "a list of one": (capture(ATEN._foreach_neg.default, ([X[:3].clone()],), {}), "output"),
     "infinite argument": (
         capture(ATEN.masked_fill.Scalar, (X, X > 0, -float("inf")), {}),
         "output",
@@ -106,6 +107,41 @@ def test_a_script_tells_a_right_call_from_a_wrong_one(name: str) -> None:
     code, said = _exit(text, _Second(call.op, where))
     assert (code, said.splitlines()[-1]) == (1, "FAULTY 1 of 1")
     assert text.startswith(f'"""{call.op} is wrong on cpu:0: it is off.')
+
+
+class _Off(Fault):
+    """The second call's result is off by a little where it is small."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._by, self._calls = by, 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if str(func) in ("aten.mul_.Tensor", "aten.add.Tensor"):
+            self._calls += 1
+            if self._calls > 1:
+                out += torch.where(out.abs() < 1e4, self._by, 0.0)
+        return out
+
+
+WEIGHTS = torch.linspace(0.5, 1.5, 40)
+MASKED = torch.where(torch.arange(40) % 3 == 0, -1e9, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "where", "off"),
+    [
+        (capture(ATEN.mul_.Tensor, (WEIGHTS, 1 - 1e-4), {}), "change of argument self", 1e-4),
+        (capture(ATEN.add.Tensor, (NORMAL, MASKED), {}), "output", 0.1),
+    ],
+)
+def test_a_script_compares_on_the_scale_of_the_check(call: Call, where: str, off: float) -> None:
+    text = source(_script(call, where))
+    assert _exit(text, nullcontext())[0] == 0
+    assert _exit(text, _Off(off))[0] == 1
 
 
 @pytest.mark.parametrize("context", [Context(True), Context(False, 3), Context(True, 2)])
