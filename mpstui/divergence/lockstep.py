@@ -8,7 +8,7 @@ gradients: the first updates of Adam are the gradients' signs, and near zero any
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -82,8 +82,8 @@ def in_lockstep(
         under: A mode that the device's step runs in, instead of plain shared draws: a shadow.
     """
     mode = under or Shared(draws)
-    loss = _forward_backward(device, batch, step, draws, mode, device.fault)
-    cpu_loss = _forward_backward(cpu, batch, step, draws, Shared(draws), nullcontext())
+    loss, update = _forward_backward(device, batch, step, draws, mode, device.fault)
+    cpu_loss, cpu_update = _forward_backward(cpu, batch, step, draws, Shared(draws), nullcontext())
     gradients = {name: _cpu(p.grad) for name, p in device.model.named_parameters()}
     expected = {name: _cpu(p.grad) for name, p in cpu.model.named_parameters()}
     gradient_gap, gradient_of = worst_gap(gradients, expected, floor=quiet(expected))
@@ -93,9 +93,12 @@ def in_lockstep(
         parameter.grad = None if gradient is None else gradient.to(parameter.dtype).clone()
     _phase(mode, "optimizer")
     with device.fault, mode:
-        device.optimizer.step()
+        update()
     device.backend.synchronize()
-    cpu.optimizer.step()
+    if device.scaler is None or all(
+        g is None or bool(g.isfinite().all()) for g in gradients.values()
+    ):
+        cpu_update()  # what fp16's scaler passes over, the CPU passes over too
     update_gap, update_of = worst_gap(
         _change(before, device.named()), _change(before, cpu.named()), floor=_floor(before)
     )
@@ -124,15 +127,15 @@ def _where(loss: float, gradient: float, update: float) -> str:
 
 def _forward_backward(
     side: Side, batch: Batch, step: int, draws: Draws, mode: Any, fault: AbstractContextManager[Any]
-) -> float:
+) -> tuple[float, Callable[[], object]]:
     mode.restart(step)
     with fault, mode:
         _phase(mode, "forward")
         objective = side.forward(side.place(batch))
         _phase(mode, "backward")
-        torch.autograd.backward(objective)
+        update = side.backward(objective)
     side.backend.synchronize()
-    return float(objective.detach())
+    return float(objective.detach()), update
 
 
 def _phase(mode: Any, phase: str) -> None:

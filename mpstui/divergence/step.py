@@ -30,6 +30,8 @@ class Side:
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     fault: AbstractContextManager[Any] = field(default_factory=nullcontext)
     """A simulated fault that its steps run in."""
+    scaler: Callable[[], torch.amp.GradScaler] | None = None
+    """Makes what scales the gradients of fp16, anew for every step."""
 
     def place(self, batch: Batch) -> Batch:
         """A batch on this side's device."""
@@ -40,6 +42,21 @@ class Side:
         self.optimizer.zero_grad()
         with self.autocast():
             return self.objective(self.model, batch)
+
+    def backward(self, objective: torch.Tensor) -> Callable[[], object]:
+        """The second phase; gradients that were scaled are unscaled at its end.
+
+        Returns:
+            The third phase: the optimizer's step, which fp16's scaler passes over where a gradient
+            is not finite.
+        """
+        if self.scaler is None:
+            torch.autograd.backward(objective)
+            return self.optimizer.step
+        scaler = self.scaler()
+        torch.autograd.backward(scaler.scale(objective))
+        scaler.unscale_(self.optimizer)
+        return lambda: scaler.step(self.optimizer)
 
     def named(self) -> dict[str, torch.Tensor]:
         """Everything that a step may change: parameters, buffers, the optimizer's state."""
@@ -85,9 +102,9 @@ def take_step(side: Side, batch: Batch, on_phase: Callable[[str], None] | None =
     tell("forward")
     objective = side.forward(batch)
     tell("backward")
-    torch.autograd.backward(objective)
+    update = side.backward(objective)
     tell("optimizer")
-    side.optimizer.step()
+    update()
     side.backend.synchronize()
     return float(objective.detach())
 

@@ -207,9 +207,9 @@ class Looker:
         with anomaly(), side.fault, trace:
             objective = side.forward(side.place(batch))
             trace.phase = "backward"
-            torch.autograd.backward(objective)
+            update = side.backward(objective)
             trace.phase = "optimizer"
-            side.optimizer.step()
+            update()
         return trace.ran
 
     def test_traces(self, state: State) -> tuple[list[Ran], list[Ran]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace as changed
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from msgspec.structs import replace
 
+from mpstui.backends import Backend
 from mpstui.divergence.step import Batch, Side, load, save
 from mpstui.domain.config import RunConfig
 from mpstui.domain.events import PlanChosen
@@ -62,6 +65,8 @@ def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
     theirs = set_up(plain, dataset, run_dir)
     ours, told = as_it_ran(set_up(config, dataset, run_dir), run_dir)
     device, cpu = side_of(ours), side_of(theirs)
+    if config.precision == "fp16":
+        device = changed(device, scaler=partial(_scaler, ours.backend))
     begin = save(cpu)
     load(device, begin)
 
@@ -89,6 +94,12 @@ def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
         per_sample=ours.workload.per_sample,
         tests=(test_of(ours), test_of(theirs)),
     )
+
+
+def _scaler(backend: Backend) -> torch.amp.GradScaler:
+    scaler = backend.scaler("fp16")
+    assert scaler is not None  # fp16 has one on every device
+    return scaler
 
 
 def as_it_ran(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:

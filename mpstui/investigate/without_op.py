@@ -76,7 +76,7 @@ def full_precision(twin: Twin) -> Iterator[Twin]:
     backend = twin.device.backend
     backend.set_precision("float32")
     try:
-        yield twin._replace(device=changed(twin.device, autocast=nullcontext))
+        yield twin._replace(device=changed(twin.device, autocast=nullcontext, scaler=None))
     finally:
         backend.set_precision(twin.config.precision)
 

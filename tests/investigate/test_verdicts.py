@@ -137,6 +137,19 @@ def test_bf16_is_a_setting_and_no_fault(tmp_path: Path) -> None:
     assert "--precision float32" in found.remedy
 
 
+def test_fp16s_scaler_is_a_part_of_what_is_investigated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Blamer, "_script", lambda *_: Written(note="not written in this test"))
+    right = investigate(tmp_path, precision="fp16", workload="mnist", batch_size=8)
+    assert right.verdict in (Verdict.LOWER_PRECISION, Verdict.NOTHING)
+    found = with_fault("UnscalesHalf", tmp_path, precision="fp16", workload="mnist", batch_size=8)
+    assert found.verdict is Verdict.FAULTY_OP
+    assert found.op is not None
+    assert "non_finite_check_and_unscale" in found.op.op
+    assert found.op.phase == "backward"
+
+
 def test_a_rate_that_is_too_high_diverges_on_the_cpu_too(tmp_path: Path) -> None:
     found = investigate(tmp_path, bad_step=12, lr=3.0)
     assert found.verdict is Verdict.DIVERGES_ON_CPU
