@@ -165,6 +165,7 @@ class Blamer:
         blame = Blame(op, tuple(evidence), state_dependent, kind)
         self.before_shrinking(blame)
         repro = self._write(op, call, context, outcome)
+        self._trials.close()
         return Blame(op, tuple(evidence), state_dependent, kind, *repro)
 
     def blame_deadly(self, witnessed: Witnessed, step: int, how: str) -> Blame | None:
@@ -205,6 +206,7 @@ class Blamer:
             Script(shrunk, self._backend.device.type, "output", context, None, kind)
         )
         self._teller.done(Stage.SHRINK, repro.note)
+        self._trials.close()
         return Blame(op, tuple(evidence), fresh.wrong < fresh.times, kind, *repro)
 
     def _shows(self, call: Call, context: Context, calls: int) -> bool:

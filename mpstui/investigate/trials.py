@@ -116,13 +116,9 @@ class _Process:
             env=environment(),
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        listening = (self._process.stdout, self._lines)
+        threading.Thread(target=_listen, args=listening, daemon=True).start()
         self._is_ready = False
-
-    def _listen(self) -> None:
-        for line in self._process.stdout or ():
-            self._lines.put(line)
-        self._lines.put(None)
 
     def ask(self, trial: Trial, least: float) -> Replayed:
         """Put a trial and wait for its outcome.
@@ -202,3 +198,9 @@ class _Process:
         with self._process:  # closes its pipes and waits
             pass
         self._stderr.close()
+
+
+def _listen(stdout: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
+    for line in stdout:
+        lines.put(line)
+    lines.put(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mpstui.domain.config import make_config
@@ -74,6 +75,9 @@ def test_a_kernel_that_is_wrong_in_the_reference_too_is_found_by_the_replica(
     assert found.op is not None
     assert (found.op.op, found.op.phase) == ("aten.neg.default", "backward")
     assert "divergence" in found.op.code
+    assert found.evidence[0].outcome == "wrong 3 of 3 times"
+    left = [child.cmdline() for child in psutil.Process().children()]
+    assert not any("mpstui.divergence.replay" in words for words in left)
 
 
 def test_what_is_wrong_only_unwatched_is_a_race(tmp_path: Path) -> None:
