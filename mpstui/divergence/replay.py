@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import runpy
 import sys
 import time
 from collections.abc import Sequence
@@ -109,12 +108,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def import_own_file(run_dir: Path) -> None:
     """Run a run's copy of the user's file: it may register the op that is tried."""
+    from mpstui.runs.class_file import Source
     from mpstui.runs.rundir import RunDir
 
     copy = RunDir(run_dir).workload
     if copy.is_file():
         with contextlib.suppress(Exception):  # then the trial says that there is no such op
-            runpy.run_path(str(copy), run_name="workload")
+            Source(copy.read_bytes(), copy, copy).module()
 
 
 def _reference_seconds(trial: Trial) -> float:

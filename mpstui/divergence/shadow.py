@@ -155,13 +155,13 @@ class Shadow(TorchDispatchMode):
         with self._checking(facts):
             call = capture(func, args, kwargs) if self._keep else None
             before = before_call(facts, args, kwargs)
-            on_cpu = with_changes(self._reference(func, facts, args, kwargs), before)
+            on_cpu = self._reference(func, facts, args, kwargs)
         out = func(*args, **kwargs)
         if on_cpu is None:
             return out
         with self._checking(facts):
             ours = compared(facts, results(facts, out, args, kwargs))
-            here = with_changes([(name, tensor.detach().cpu()) for name, tensor in ours], before)
+            here = [(name, tensor.detach().cpu()) for name, tensor in ours]
             if len(here) == len(on_cpu):
                 found = self._compare(func, facts, (args, kwargs), here, on_cpu, call, before)
             else:
@@ -195,6 +195,8 @@ class Shadow(TorchDispatchMode):
         call: Call | None,
         before: dict[str, torch.Tensor],
     ) -> Found:
+        plain = on_cpu
+        ours, on_cpu = with_changes(ours, before), with_changes(on_cpu, before)
         if facts.writes and call is None:
             # Float64 would start from inputs that are no more: only a second pass can tell.
             same = [tensor for _, tensor in on_cpu]
@@ -207,7 +209,7 @@ class Shadow(TorchDispatchMode):
             return kept
 
         def in_float64(rounded: bool = False) -> list[torch.Tensor]:
-            named = with_changes(exact(inputs(), on_cpu, rounded=rounded), before)
+            named = with_changes(exact(inputs(), plain, rounded=rounded), before)
             return [tensor for _, tensor in named]
 
         judgement = judge(ours, on_cpu, in_float64, lambda: in_float64(rounded=True), before)

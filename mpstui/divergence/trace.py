@@ -134,54 +134,35 @@ def parting(ours: list[Ran], theirs: list[Ran], same_ops: bool = True) -> Partin
             Another device may have other kernels by right, so ops that only one side runs are
             passed over there.
     """
-    for index, other in _paired(ours, theirs):
-        if index is None or other is None:
-            if not same_ops:
-                continue
-            mine = ours[index] if index is not None else None
-            right = theirs[other] if other is not None else None
-            return Parting((len(ours) if index is None else index) + 1, mine, right, "op", "")
-        if same_ops and ours[index].op != theirs[other].op:
-            return Parting(index + 1, ours[index], theirs[other], "op", "")
-        if ours[index].op == theirs[other].op:
-            what, words, place = _difference(ours[index], theirs[other])
+    i = j = 0
+    while i < len(ours) or j < len(theirs):
+        mine = ours[i] if i < len(ours) else None
+        other = theirs[j] if j < len(theirs) else None
+        if mine is not None and other is not None and mine.op == other.op:
+            what, words, place = _difference(mine, other)
             if what:
-                made_by = tuple(_makers(ours, index, place)) if what == "input" else ()
-                return Parting(index + 1, ours[index], theirs[other], what, words, made_by)
+                made_by = tuple(_makers(ours, i, place)) if what == "input" else ()
+                return Parting(i + 1, mine, other, what, words, made_by)
+            i, j = i + 1, j + 1
+            continue
+        skip = _skip(ours[i : i + WINDOW], theirs[j : j + WINDOW])
+        if same_ops:
+            left, right = skip or (1, 1)
+            return Parting(i + 1, mine if left else None, other if right else None, "op", "")
+        if skip is None:
+            return None
+        i, j = i + skip[0], j + skip[1]
     return None
 
 
-def _paired(ours: list[Ran], theirs: list[Ran]) -> Iterator[tuple[int | None, int | None]]:
-    """Places on both sides that belong together, in order; None where one side has no such op.
-
-    Where the ops' names differ, both go on at the nearest place from which they agree again.
-    """
+def _skip(ours: list[Ran], theirs: list[Ran]) -> tuple[int, int] | None:
+    """The fewest ops to pass over on both sides until :data:`ROW` of them agree again."""
     mine, others = [ran.op for ran in ours], [ran.op for ran in theirs]
-    i = j = 0
-    while i < len(mine) and j < len(others):
-        if mine[i] == others[j]:
-            yield i, j
-            i, j = i + 1, j + 1
-            continue
-        skip = _skip(mine[i : i + WINDOW], others[j : j + WINDOW])
-        if skip is None:
-            yield i, j
-            return
-        yield from ((i, j),) if all(skip) else ()
-        yield from ((i + n, None) for n in range(bool(all(skip)), skip[0]))
-        yield from ((None, j + n) for n in range(bool(all(skip)), skip[1]))
-        i, j = i + skip[0], j + skip[1]
-    yield from ((n, None) for n in range(i, len(mine)))
-    yield from ((None, n) for n in range(j, len(others)))
-
-
-def _skip(mine: list[str], others: list[str]) -> tuple[int, int] | None:
-    """How many ops to pass over on both sides, until some in a row agree."""
-    for total in range(1, 2 * WINDOW - ROW):
+    for total in range(1, len(mine) + len(others)):
         for left in range(min(total, len(mine)) + 1):
-            right = total - left
             row = mine[left : left + ROW]
-            if row and len(row) == ROW and row == others[right : right + ROW]:
+            right = total - left
+            if len(row) == ROW and row == others[right : right + ROW]:
                 return left, right
     return None
 

@@ -103,9 +103,24 @@ def worst_value(judgement: Judgement) -> str:
 
 
 class Blamer:
-    """Tries an op's call on the device of a twin."""
+    """Tries an op's call on the device of a twin.
 
-    def __init__(self, twin: Twin, folder: Folder, run_dir: Path, teller: Teller) -> None:
+    Args:
+        twin: The run, built twice.
+        folder: Where repro.py goes.
+        run_dir: The run's folder, with the copy of a fault's file.
+        teller: Told what is tried.
+        before_shrinking: Called with what is known of an op before its call is made small.
+    """
+
+    def __init__(
+        self,
+        twin: Twin,
+        folder: Folder,
+        run_dir: Path,
+        teller: Teller,
+        before_shrinking: Callable[[Blame], None],
+    ) -> None:
         self._twin = twin
         self._folder = folder
         self._run_dir = run_dir
@@ -114,8 +129,7 @@ class Blamer:
         self._fault = twin.device.fault
         self._fault_name = twin.config.spec.option("fault") or ""
         self._trials = Trials(twin.config.spec.device, self._fault_name, run_dir)
-        self.before_shrinking: Callable[[Blame], None] = lambda _: None
-        """Called with what is known of an op before its call is made small."""
+        self._before_shrinking = before_shrinking
 
     def close(self) -> None:
         """End the process that tries calls."""
@@ -163,7 +177,7 @@ class Blamer:
         once = fresh.wrong == fresh.times or bool(context.before)
         context = context._replace(times=1 if once else TIMES)
         blame = Blame(op, tuple(evidence), state_dependent, kind)
-        self.before_shrinking(blame)
+        self._before_shrinking(blame)
         repro = self._write(op, call, context, outcome)
         self._trials.close()
         return Blame(op, tuple(evidence), state_dependent, kind, *repro)

@@ -32,6 +32,13 @@ PASSES = 3
 """Passes over a step in which an op that looked wrong is looked for again."""
 
 
+class Repeat(NamedTuple):
+    """The phases in which a step differed when it was taken once more, empty where it was right."""
+
+    plain: str
+    shadowed: str
+
+
 class Looked(NamedTuple):
     """What one step showed."""
 
@@ -51,6 +58,8 @@ class Looked(NamedTuple):
     """The error that the device's step ended with, and the CPU's did not."""
     raising: Witnessed | None = None
     """The op that raised it, where it was one."""
+    repeats: tuple[Repeat, ...] = ()
+    """The same step again, where it was wrong only without the check."""
 
 
 class Tested(NamedTuple):

@@ -18,7 +18,7 @@ from mpstui.domain.investigation import Curve, Evidence, Investigation, Lockstep
 from .alone import Alone
 from .blame import Blame, Blamer, op_at_fault
 from .conclusion import Conclusion, belongs, of_blame, too_slow_in
-from .look import ERRORS, Looked, Looker
+from .look import ERRORS, Looked, Looker, Repeat
 from .parted import explain_parting, test_scene
 from .request import Folder, Request
 from .start import Start
@@ -57,10 +57,9 @@ class Search:
         self._teller = teller
         self._clock = clock
         run_dir = Path(request.run) if request.run else folder.path
-        self._blamer = Blamer(twin, folder, run_dir, teller)
+        self._blamer = Blamer(twin, folder, run_dir, teller, self._write_early)
         self._looker = Looker(twin, journal)
         self._alone = Alone(twin, clock)
-        self._blamer.before_shrinking = self._write_early
         self._looks: list[Looked] = []
         self._entered: tuple[int, State] | None = None
         """The first step that was looked at, and the state before it."""
@@ -144,11 +143,14 @@ class Search:
         look = self._looker.look(step, self._keep)
         if look.plain.phase and not (look.shadowed.phase or look.wrong or look.raised):
             # Right the first time: some faults wait for what memory held before, or for luck.
+            repeats: list[Repeat] = []
             for _ in range(RETRIES):
                 load(self._twin.device, look.state)
                 again = self._looker.look(step, self._keep)
                 if again.wrong:
                     return again
+                repeats.append(Repeat(again.plain.phase, again.shadowed.phase))
+            return look._replace(repeats=tuple(repeats))
         return look
 
     def _keep(self, state: State) -> None:

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from mpstui.divergence.attribution import Place
 from mpstui.divergence.shadow import Witnessed
-from mpstui.divergence.step import load
 from mpstui.domain.investigation import Evidence, OpAtFault, Stage, Verdict
 
 from .blame import Blamer, op_at_fault
@@ -20,9 +19,6 @@ from .look import Looked, Looker
 from .parted import explain_parting, step_scene
 from .telling import Teller
 from .twin import Twin
-
-REPEATS = 4
-"""How many more times a step is taken, both ways, that was wrong only without the check."""
 
 
 def explain(looker: Looker, look: Looked, blamer: Blamer, teller: Teller) -> Conclusion:
@@ -36,7 +32,7 @@ def explain(looker: Looker, look: Looked, blamer: Blamer, teller: Teller) -> Con
     """
     conclusion = by_setting(looker.twin, look, teller)
     if conclusion is None and look.plain.phase and not look.shadowed.phase:
-        conclusion = _race(looker, look, teller)
+        conclusion = _race(look, teller)
     if conclusion is None:
         teller.say(Stage.OPS, "every op is right; looking for writes out of bounds")
         conclusion = _trespass(looker, look, teller)
@@ -103,16 +99,11 @@ def by_setting(twin: Twin, look: Looked, teller: Teller) -> Conclusion | None:
     )
 
 
-def _race(looker: Looker, look: Looked, teller: Teller) -> Conclusion | None:
-    """The step several times, without the check and with it."""
-    teller.say(Stage.OPS, "the step again, several times")
-    plain, checked = [look.plain.phase], [look.shadowed.phase]
-    for _ in range(REPEATS):
-        again = _again(looker, look)
-        plain.append(again.plain.phase)
-        checked.append(again.shadowed.phase)
-    wrong, wrong_checked = (sum(map(bool, phases)) for phases in (plain, checked))
-    times = len(plain)
+def _race(look: Looked, teller: Teller) -> Conclusion:
+    """A step that was wrong without the check only: what all the times it was taken show."""
+    times = 1 + len(look.repeats)
+    wrong = 1 + sum(bool(repeat.plain) for repeat in look.repeats)
+    wrong_checked = sum(bool(repeat.shadowed) for repeat in look.repeats)
     evidence = (
         Evidence(tried="the step under the check", outcome=_of(wrong_checked, times)),
         Evidence(tried="the step without it", outcome=_of(wrong, times)),
@@ -125,8 +116,6 @@ def _race(looker: Looker, look: Looked, teller: Teller) -> Conclusion | None:
             "every op is waited for: something does not wait for what it needs.",
             evidence=evidence,
         )
-    if wrong + wrong_checked == 2 * times:
-        return None
     teller.done(Stage.OPS, f"the step is wrong {wrong} of {times} times, and no op is")
     return Conclusion(
         Verdict.INTERMITTENT,
@@ -135,11 +124,6 @@ def _race(looker: Looker, look: Looked, teller: Teller) -> Conclusion | None:
         evidence=evidence,
         remedy="investigate again: what is wrong now and then takes luck to catch",
     )
-
-
-def _again(looker: Looker, look: Looked) -> Looked:
-    load(looker.twin.device, look.state)
-    return looker.look(look.step)
 
 
 def _of(wrong: int, times: int) -> str:
