@@ -13,12 +13,12 @@ oneDNN raise no alarm. They come to 0.2 of the tolerance at most in float32 (wit
 MNIST CNN's gradients are up to 2e-3 away), to 0.41 in bf16; steps of 18 specimens on such kernels
 to less. Of 58 simulated faults 45 are over it, the faintest with a loss of 2e-4 and gradients of
 0.05. A layer norm that is 5e-4 too large (gradients 9e-4) is not: nobody could tell it from other
-right kernels. No accelerator was measured.
+right kernels. On one NVIDIA H100 (torch 2.11) 288 checks of three workloads in float32, TF32, bf16
+and fp16 raise no alarm, and come to 0.02 of the tolerance in float32, to 0.79 in fp16.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -26,7 +26,19 @@ from typing import Any, NamedTuple
 import torch
 
 from .draws import Draws
-from .lockstep import GRADIENT, LOSS, UPDATE, Shared, quiet, relative_gap, worst_gap
+from .lockstep import (
+    GRADIENT,
+    LOSS,
+    UPDATE,
+    Shared,
+    change,
+    dense,
+    gradients_of,
+    quiet,
+    relative_gap,
+    stored,
+    worst_gap,
+)
 from .step import Batch, Side
 
 Named = Mapping[str, torch.Tensor]
@@ -145,14 +157,14 @@ def take(
         objective = side.forward(placed)
         torch.autograd.backward(objective)
     side.backend.synchronize()
-    own = {name: _cpu(p.grad) for name, p in side.model.named_parameters()}
+    own = gradients_of(side)
     for name, parameter in side.model.named_parameters() if gradients is not None else ():
         other = (gradients or {}).get(name)
         parameter.grad = None if other is None else other.to(parameter, copy=True)
     with fault, mode:
         side.optimizer.step()
     side.backend.synchronize()
-    after = {name: _dense(tensor) for name, tensor in side.named().items()}
+    after = {name: dense(tensor) for name, tensor in side.named().items()}
     return Taken(float(objective.detach()), own, after)
 
 
@@ -165,13 +177,13 @@ def gaps_of(ours: Taken, theirs: Taken, before: Named, half: bool) -> Gaps:
         before: What both started from; state that the first step makes is not in it.
         half: Whether the run's precision is lower than float32.
     """
-    expected = {name: _dense(each) for name, each in theirs.gradients.items() if each is not None}
-    shown = {name: _dense(each) for name, each in ours.gradients.items() if each is not None}
+    expected = {name: dense(each) for name, each in theirs.gradients.items() if each is not None}
+    shown = {name: dense(each) for name, each in ours.gradients.items() if each is not None}
     gradient, gradient_of = worst_gap(
         shown, expected, floor=quiet(expected, HALF_QUIET if half else QUIET)
     )
     update, update_of = worst_gap(
-        _change(before, ours.after), _change(before, theirs.after), floor=_stored(before)
+        change(before, ours.after), change(before, theirs.after), floor=stored(before)
     )
     loss = relative_gap(ours.loss, theirs.loss)
     return Gaps(loss, gradient, gradient_of, update, update_of)
@@ -182,29 +194,3 @@ def finite(tensors: Named) -> bool:
     return all(
         bool(torch.isfinite(each).all()) for each in tensors.values() if each.is_floating_point()
     )
-
-
-def _cpu(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    return None if tensor is None else tensor.detach().cpu().clone()
-
-
-def _dense(tensor: torch.Tensor) -> torch.Tensor:
-    whole = tensor.detach().cpu()
-    return (whole.to_dense() if whole.layout is not torch.strided else whole).float().clone()
-
-
-def _change(before: Named, after: Named) -> dict[str, torch.Tensor]:
-    return {
-        name: tensor - before[name].float() if name in before else tensor
-        for name, tensor in after.items()
-    }
-
-
-def _stored(before: Named) -> dict[str, float]:
-    """What rounding a stored value costs: an update smaller than that says nothing."""
-    eps = 4 * torch.finfo(torch.float32).eps / UPDATE
-    return {
-        name: eps * size
-        for name, tensor in before.items()
-        if tensor.numel() and math.isfinite(size := float(tensor.float().abs().amax()))
-    }

@@ -84,10 +84,10 @@ def in_lockstep(
     mode = under or Shared(draws)
     loss, update = _forward_backward(device, batch, step, draws, mode, device.fault)
     cpu_loss, cpu_update = _forward_backward(cpu, batch, step, draws, Shared(draws), nullcontext())
-    gradients = {name: _cpu(p.grad) for name, p in device.model.named_parameters()}
-    expected = {name: _cpu(p.grad) for name, p in cpu.model.named_parameters()}
-    gradient_gap, gradient_of = worst_gap(gradients, expected, floor=quiet(expected))
-    before = {name: _cpu(tensor).clone() for name, tensor in device.named().items()}
+    gradients = gradients_of(device)  # as they are: an optimizer may ask for sparse ones
+    expected = _dense(gradients_of(cpu))
+    gradient_gap, gradient_of = worst_gap(_dense(gradients), expected, floor=quiet(expected))
+    before = {name: dense(tensor) for name, tensor in device.named().items()}
     for name, parameter in cpu.model.named_parameters():
         gradient = gradients[name]
         parameter.grad = None if gradient is None else gradient.to(parameter.dtype).clone()
@@ -100,7 +100,7 @@ def in_lockstep(
     ):
         cpu_update()  # what fp16's scaler passes over, the CPU passes over too
     update_gap, update_of = worst_gap(
-        _change(before, device.named()), _change(before, cpu.named()), floor=_floor(before)
+        change(before, device.named()), change(before, cpu.named()), floor=stored(before)
     )
     loss_gap = relative_gap(loss, cpu_loss)
     return Lockstep(
@@ -142,25 +142,41 @@ def _phase(mode: Any, phase: str) -> None:
     mode.phase = phase
 
 
-def _cpu(tensor: torch.Tensor | None) -> Any:
-    return None if tensor is None else tensor.detach().cpu().float()
+def gradients_of(side: Side) -> dict[str, torch.Tensor | None]:
+    """Copies of a side's gradients on the CPU, by the parameters' names."""
+    return {
+        name: None if p.grad is None else p.grad.detach().cpu().clone()
+        for name, p in side.model.named_parameters()
+    }
 
 
-def _change(
+def dense(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy on the CPU in float32, of a sparse tensor too."""
+    whole = tensor.detach().cpu()
+    return (whole.to_dense() if whole.layout is not torch.strided else whole).float().clone()
+
+
+def _dense(named: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor | None]:
+    return {name: None if each is None else dense(each) for name, each in named.items()}
+
+
+def change(
     before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
+    """What a step changed, by name; what it made first as it is."""
     return {
-        name: _cpu(tensor) - before[name] if name in before else _cpu(tensor)
+        name: dense(tensor) - before[name].float() if name in before else dense(tensor)
         for name, tensor in after.items()
     }
 
 
-def _floor(before: Mapping[str, torch.Tensor]) -> dict[str, float]:
+def stored(before: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """What rounding a stored value costs: an update smaller than that says nothing."""
+    eps = 4 * torch.finfo(torch.float32).eps / UPDATE
     return {
-        name: 4 * torch.finfo(torch.float32).eps * float(tensor.abs().amax()) / UPDATE
+        name: eps * size
         for name, tensor in before.items()
-        if tensor.numel()
+        if tensor.numel() and math.isfinite(size := float(tensor.float().abs().amax()))
     }
 
 

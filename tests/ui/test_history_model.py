@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from mpstui.domain.events import AlarmRaised
-from mpstui.domain.summary import Measured, RunSummary
+from mpstui.domain.summary import Measured
 from mpstui.runs.log import LogWriter
 from mpstui.runs.notes import write_note
 from mpstui.runs.rundir import RunDir
@@ -16,38 +16,12 @@ from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 from mpstui.ui.history import ORDERS, History, HistoryReader, HistoryRow, row_of
 
+from tests.summaries import bare_summary  # isort: skip
 from tests.ui.conftest import NOW, write_log  # isort: skip
 
 MakeRuns = Callable[..., list[RunDir]]
 
-RUN = RunSummary(
-    run_id="",
-    workload="mnist",
-    device="cpu",
-    device_name="",
-    machine="M2",
-    memory_bytes=0,
-    torch="2.14.1",
-    dataset="",
-    pipeline="resident",
-    precision="float32",
-    mode="alone",
-    comparison="",
-    batch_size=64,
-    seed=1,
-    state="finished",
-    message="",
-    started_at=None,
-    ended_at=None,
-    steps=10,
-    epoch_seconds=None,
-    samples_per_second=None,
-    train_loss=None,
-    test_loss=None,
-    accuracy=None,
-    diverged_at=None,
-    notes=(),
-)
+RUN = bare_summary(machine="M2", torch="2.14.1", steps=10)
 
 
 def row(day: int, note: str = "", epoch: float | None = None, **values: object) -> HistoryRow:

@@ -7,36 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from mpstui.domain.summary import RunSummary, measure
+from mpstui.domain.summary import measure
 from mpstui.ui.outcome import outcome
 
-CPU = RunSummary(
-    run_id="1",
-    workload="mnist",
-    device="cpu",
-    device_name="",
-    machine="",
-    memory_bytes=0,
-    torch="",
-    dataset="",
-    pipeline="resident",
-    precision="",
-    mode="turns",
-    comparison="c",
-    batch_size=64,
-    seed=1,
-    state="finished",
-    message="",
-    started_at=None,
-    ended_at=None,
-    steps=1,
-    epoch_seconds=measure([33.0, 34.0]),
-    samples_per_second=None,
-    train_loss=None,
-    test_loss=None,
-    accuracy=None,
-    diverged_at=None,
-    notes=(),
+from tests.summaries import bare_summary  # isort: skip
+
+CPU = bare_summary(
+    run_id="1", precision="", mode="turns", comparison="c", epoch_seconds=measure([33.0, 34.0])
 )
 MPS = replace(CPU, device="mps", epoch_seconds=measure([20.0]))
 ALARM = "diverged from cpu at step 20"
