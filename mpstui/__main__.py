@@ -24,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    from mpstui.cli.parser import build_parser
-    from mpstui.domain.errors import MpstuiError
+    from .cli.parser import build_parser
+    from .domain.errors import MpstuiError
 
     parser = build_parser()
     arguments = parser.parse_args(argv)

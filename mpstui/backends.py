@@ -16,9 +16,9 @@ import psutil
 import torch
 from typing_extensions import override
 
-from mpstui.domain.devices import DeviceSpec
-from mpstui.domain.errors import DeviceUnavailable
-from mpstui.domain.variables import FAST_MATH, anything_but_zero
+from .domain.devices import DeviceSpec
+from .domain.environment_variables import FAST_MATH, anything_but_zero
+from .domain.errors import DeviceUnavailable
 
 
 def host_room() -> int:

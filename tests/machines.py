@@ -14,19 +14,18 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from mpstui.doctor.probes import NOT_BUILT, ProbeFailed, Trial
-from mpstui.domain.facts import DeviceFact, Facts, ImportFact, MetalDevice, MpsFacts, TorchFacts
-from mpstui.domain.machine import CoreKind, Environment, Machine
-from mpstui.domain.ops import OpsRun
-from mpstui.domain.surroundings import (
-    Disk,
-    Gauge,
-    Power,
-    Session,
-    Surroundings,
-    Terminal,
-    Thermal,
+from mpstui.doctor.probes import NOT_BUILT, DeviceTrial, ProbeFailed
+from mpstui.domain.conditions import Conditions, Disk, Gauge, HostSession, Power, Terminal, Thermal
+from mpstui.domain.facts import (
+    DeviceFact,
+    DoctorFacts,
+    ImportFact,
+    MetalDevice,
+    MpsFacts,
+    TorchFacts,
 )
+from mpstui.domain.machine import CoreKind, Machine, PythonEnvironment
+from mpstui.domain.ops import OpsRun
 
 GIB = 2**30
 
@@ -46,7 +45,9 @@ M4 = Machine(
     torch_tag="macosx_14_0_arm64",
     torch_installer="pip",
     torchvision_requires="torch==2.14.1",
-    environment=Environment(executable="/work/.venv/bin/python", kind="venv", folder="/work/.venv"),
+    environment=PythonEnvironment(
+        executable="/work/.venv/bin/python", kind="venv", folder="/work/.venv"
+    ),
 )
 LINUX = replace(
     M4,
@@ -66,12 +67,12 @@ WINDOWS = replace(
     name="12th Gen Intel(R) Core(TM) i7",
     system="Windows 11",
     torch_tag="win_amd64",
-    environment=Environment(
+    environment=PythonEnvironment(
         executable=r"C:\work\.venv\Scripts\python.exe", kind="venv", folder=r"C:\work\.venv"
     ),
 )
 
-AT_REST = Surroundings(
+AT_REST = Conditions(
     memory_available=12 * GIB,
     swap_used=0,
     power=Power(source="mains", percent=100.0, saving=False),
@@ -127,7 +128,7 @@ class Answers:
         self,
         machine: Machine,
         torch: TorchFacts | str,
-        surroundings: Surroundings = AT_REST,
+        surroundings: Conditions = AT_REST,
         trials: dict[str, str] | None = None,
     ) -> None:
         self._machine = machine
@@ -138,7 +139,7 @@ class Answers:
     def machine(self) -> Machine:
         return self._machine
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> Conditions:
         return self._surroundings
 
     def torch_facts(self) -> TorchFacts:
@@ -146,10 +147,10 @@ class Answers:
             raise ProbeFailed(self._torch)
         return self._torch
 
-    def use(self, device: str) -> Trial:
+    def use(self, device: str) -> DeviceTrial:
         if device in self._trials:
-            return Trial(device=device, usable=False, reason=self._trials[device])
-        return Trial(device=device, usable=True, milliseconds=0.4)
+            return DeviceTrial(device=device, usable=False, reason=self._trials[device])
+        return DeviceTrial(device=device, usable=True, milliseconds=0.4)
 
     def ops(
         self, device: str, only: frozenset[str], on_progress: Callable[[OpsRun], None]
@@ -157,7 +158,7 @@ class Answers:
         return OpsRun(device=device, seconds=0.0)
 
 
-def around(**changed: Any) -> Surroundings:
+def around(**changed: Any) -> Conditions:
     return replace(AT_REST, **changed)
 
 
@@ -277,11 +278,11 @@ CONSTRUCTED: dict[str, tuple[Answers, dict[str, str]]] = {
         {"torch-mps": "ok", "macos-version": "ok", "mps-available": "fail", "accelerator": "warn"},
     ),
     "M4 over ssh": (
-        Answers(M4, torch(HIDDEN, mps=NO_METAL), around(session=Session(ssh=True))),
+        Answers(M4, torch(HIDDEN, mps=NO_METAL), around(session=HostSession(ssh=True))),
         {"macos-version": "ok", "mps-available": "fail"},
     ),
     "macOS in a virtual machine": (
-        Answers(M4, torch(HIDDEN, mps=NO_METAL), around(session=Session(virtual_machine=True))),
+        Answers(M4, torch(HIDDEN, mps=NO_METAL), around(session=HostSession(virtual_machine=True))),
         {"mps-available": "fail"},
     ),
     "M4 with a torch built without MPS": (
@@ -408,7 +409,7 @@ class Recording(msgspec.Struct):
 
     label: str
     """Where and when."""
-    facts: Facts
+    facts: DoctorFacts
 
 
 def recordings() -> dict[str, Recording]:

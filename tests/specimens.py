@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adadelta, Adam, Optimizer
 
 from mpstui.backends import open_backend
-from mpstui.divergence.faults import FAULTS
-from mpstui.divergence.step import Batch, Side, load, save
 from mpstui.domain.config import default_config
 from mpstui.domain.devices import parse_device
+from mpstui.faults.library import FAULTS
 from mpstui.investigate.twin import Twin
+from mpstui.modes.step import Batch, Side, load, save
 
 
 class Specimen(NamedTuple):

@@ -13,7 +13,7 @@ HEAVY = ("torch", "torchvision", "numpy", "plotext", "PIL")
     [
         ("mpstui.ui.app", HEAVY),
         ("mpstui.cli.parser", (*HEAVY, "textual", "rich", "psutil")),
-        ("mpstui.runs.keeper", (*HEAVY, "textual", "rich")),
+        ("mpstui.runs.supervisor", (*HEAVY, "textual", "rich")),
         ("mpstui.engine.worker", ("torch", "textual", "plotext", "rich")),
         ("mpstui.doctor.probes", (*HEAVY, "textual")),
     ],

@@ -11,11 +11,10 @@ from pathlib import Path
 from msgspec.structs import replace
 from packaging.requirements import Requirement
 
+from mpstui.domain.conditions import HostSession
 from mpstui.domain.facts import MetalDevice, MpsFacts
 from mpstui.domain.machine import CoreKind
-from mpstui.domain.surroundings import Session
-
-from tests.machines import (  # isort: skip
+from tests.machines import (
     HEALTHY,
     HIDDEN,
     LINUX,
@@ -112,7 +111,7 @@ UPSTREAM: dict[str, tuple[Answers, dict[str, str]]] = {
         Answers(
             replace(_ON_15, name="Apple M1 (Virtual)"),
             torch(_NOT_TAKEN, version="2.15.0", mps=metal(PARAVIRTUAL)),
-            around(session=Session(virtual_machine=True)),
+            around(session=HostSession(virtual_machine=True)),
         ),
         {"macos-version": "ok", "mps-available": "fail", "accelerator": "warn"},
     ),
@@ -124,7 +123,7 @@ UPSTREAM: dict[str, tuple[Answers, dict[str, str]]] = {
                 version="2.15.0",
                 mps=MpsFacts(metal_device="Apple Paravirtual device"),
             ),
-            around(session=Session(virtual_machine=True)),
+            around(session=HostSession(virtual_machine=True)),
         ),
         {"mps-available": "fail"},
     ),
@@ -147,7 +146,7 @@ UPSTREAM: dict[str, tuple[Answers, dict[str, str]]] = {
                 version="2.15.0",
                 mps=MpsFacts(metal_device=None, metal_reason="dlopen failed"),
             ),
-            around(session=Session(ssh=True)),
+            around(session=HostSession(ssh=True)),
         ),
         {"mps-available": "fail"},
     ),

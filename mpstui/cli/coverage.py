@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mpstui.coverage.asking import Coverer
+from mpstui.coverage.client import CoverageClient
 from mpstui.coverage.report import as_document, as_markdown, as_text
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import FieldError, MpstuiError, UsageError
@@ -31,7 +31,7 @@ def coverage(workload: str | None, torch: str, form: str, verbose: bool) -> int:
     """
     if workload is None:
         raise FieldError("workload", "none is named", f"--workload {FORM}")
-    coverer = Coverer(workload, torch)
+    coverer = CoverageClient(workload, torch)
     try:
         answer = coverer.run(_say)
     except KeyboardInterrupt:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mpstui.domain import demo as story
 from mpstui.domain.tables import aligned
-from mpstui.investigate.asking import new_folder, of_run
+from mpstui.investigate.client import new_folder, of_run
 
-from .facts import LazyFacts
 from .investigate import as_text, follow_investigation
+from .lazy_facts import LazyFacts
 from .train import follow, start
 
 NEXT = (

@@ -11,10 +11,10 @@ from mpstui.doctor.probes import gather
 from mpstui.doctor.report import as_json, as_markdown, as_text, exit_code
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.catalogue import BY_ID
-from mpstui.domain.facts import Facts, Need
+from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Finding
 
-WRITERS: dict[str, Callable[[Facts, Sequence[Finding]], str]] = {
+WRITERS: dict[str, Callable[[DoctorFacts, Sequence[Finding]], str]] = {
     "text": partial(as_text, whole=True),
     "json": as_json,
     "markdown": as_markdown,
@@ -34,18 +34,20 @@ def doctor(form: str, only: Sequence[str], ops: bool, simulate: str) -> int:
         FieldError: When no finding has one of the ids.
     """
     wanted = [need_of(id) for id in only]
-    up_to = max([*wanted, Need.OPS if ops else Need.MACHINE if only else Need.USE])
+    up_to = max(
+        [*wanted, ProbeStage.OPS if ops else ProbeStage.MACHINE if only else ProbeStage.USE]
+    )
     rows = frozenset(id for id in only if id in BY_ID)
     if ops or "ops" in only:
         rows = frozenset()
     probes = SystemProbes(simulate=simulate)
-    facts = gather(probes, _progress if up_to is Need.OPS else None, up_to=up_to, only=rows)
+    facts = gather(probes, _progress if up_to is ProbeStage.OPS else None, up_to=up_to, only=rows)
     found = [finding for finding in findings(facts) if not only or finding.id in only]
     sys.stdout.write(WRITERS[form](facts, found).rstrip() + "\n")
     return exit_code(found)
 
 
-def _progress(facts: Facts) -> None:
+def _progress(facts: DoctorFacts) -> None:
     """How far the op check has come, on a terminal's stderr."""
     if not facts.ops or not sys.stderr.isatty():
         return

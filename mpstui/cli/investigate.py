@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
-from mpstui.domain.investigation import Investigation, Told, Verdict
+from mpstui.domain.investigation import Investigation, ProgressMessage, Verdict
 from mpstui.domain.tables import as_json
-from mpstui.investigate.asking import Investigator, new_folder, of_run
-from mpstui.investigate.request import Folder, Request
+from mpstui.investigate.client import InvestigationClient, new_folder, of_run
+from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.store import RunStore
 
-from .facts import LazyFacts, refuse
+from .lazy_facts import LazyFacts, refuse
 
 EXPLAINED = (Verdict.LOWER_PRECISION, Verdict.DIVERGES_ON_CPU)
 """Verdicts with a cause that is not the device."""
@@ -62,7 +62,7 @@ def investigate(
             spec = parse_device(device)
             request = replace(request, config=request.config.on(spec, request.config.comparison))
     elif device is not None:
-        request = Request(config=config.on(parse_device(device)))
+        request = InvestigationRequest(config=config.on(parse_device(device)))
     else:
         raise FieldError("device", "none is named", "--device SPEC, or --from RUN_ID")
     if steps is not None:
@@ -82,9 +82,9 @@ def investigate(
     return int(finding.verdict not in (Verdict.NOTHING, *EXPLAINED) or bool(finding.error))
 
 
-def follow_investigation(folder: Folder) -> Investigation:
+def follow_investigation(folder: InvestigationFolder) -> Investigation:
     """Investigate what a folder asks for, with a line on stderr for each stage."""
-    investigator = Investigator(folder)
+    investigator = InvestigationClient(folder)
     try:
         return investigator.run(_say)
     except KeyboardInterrupt:
@@ -92,14 +92,14 @@ def follow_investigation(folder: Folder) -> Investigation:
         raise
 
 
-def _say(told: Told) -> None:
+def _say(told: ProgressMessage) -> None:
     mark = "✓" if told.done else "…"
     if told.done or sys.stderr.isatty():
         sys.stderr.write(f"{told.stage.value:<9} {mark} {told.text}\n")
         sys.stderr.flush()
 
 
-def as_text(finding: Investigation, folder: Folder) -> str:
+def as_text(finding: Investigation, folder: InvestigationFolder) -> str:
     """The finding in a few lines."""
     kind = f": {finding.kind}" if finding.kind else ""
     lines = [f"{finding.verdict.value}{kind}", finding.summary]

@@ -13,7 +13,7 @@ import msgspec
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.config import BY_NAME
 from mpstui.domain.errors import FieldError, LogError, UsageError
-from mpstui.domain.history import State
+from mpstui.domain.history import RunState
 from mpstui.domain.shell import local_shell
 from mpstui.domain.summary import RunSummary, speed_up
 from mpstui.domain.tables import as_json, comparison_table, runs_table
@@ -27,8 +27,8 @@ from mpstui.runs.rundir import RunDir, config_toml
 from mpstui.runs.store import TRASH, RunStore
 from mpstui.runs.view import RunView
 
-OVER = tuple(state.value for state in State if state.over)
-STATES = (*(state.value for state in State), "running")
+OVER = tuple(state.value for state in RunState if state.over)
+STATES = (*(state.value for state in RunState), "running")
 """What can be asked for: a state, or ``running`` for all that are not over."""
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from mpstui.doctor.child import Asker
 from mpstui.doctor.probes import ProbeFailed, gather
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
@@ -16,10 +15,11 @@ from mpstui.domain.anatomy import SweepPoint
 from mpstui.domain.config import BY_NAME
 from mpstui.domain.devices import DeviceSpec, parse_devices
 from mpstui.domain.errors import DeviceUnavailable, FieldError
-from mpstui.domain.facts import Need
+from mpstui.domain.facts import ProbeStage
 from mpstui.domain.fields import Integer, Real
 from mpstui.domain.workloads import EPOCH_SAMPLES
-from mpstui.runs.child import module_command
+from mpstui.processes.client import ProcessClient
+from mpstui.processes.command import module_command
 
 from .sweep_report import line, measured, report
 
@@ -99,7 +99,7 @@ def _refuse(specs: Sequence[DeviceSpec]) -> None:
     others = [spec for spec in specs if spec.type != "cpu"]
     if others:
         _say("asking torch which devices it has …")
-        facts = gather(SystemProbes(), up_to=Need.TORCH)
+        facts = gather(SystemProbes(), up_to=ProbeStage.TORCH)
         for spec in others:
             reason = refuse_reason(facts, spec.type, spec.index)
             if reason is not None:
@@ -132,7 +132,7 @@ def ask(device: str, workload: str, batch_size: int, seconds: float) -> SweepPoi
         "mpstui.engine.sweep", device, workload, str(batch_size), repr(seconds)
     )
     try:
-        lines = list(Asker().lines(command, PATIENCE + 10 * seconds))
+        lines = list(ProcessClient().lines(command, PATIENCE + 10 * seconds))
         return msgspec.json.decode(lines[-1], type=SweepPoint)
     except ProbeFailed as error:
         why = str(error)

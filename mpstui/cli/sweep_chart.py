@@ -20,7 +20,7 @@ def chart(lines: Mapping[str, Mapping[int, float]]) -> list[str]:
     Returns:
         Rows of plain text, the legend first.
     """
-    from mpstui.ui.plotting import Figure, Line, draw  # plotext, for this format alone
+    from mpstui.ui.charts.plotting import Figure, Line, draw  # plotext, for this format alone
 
     rates = [rate for found in lines.values() for rate in found.values()]
     if not rates:

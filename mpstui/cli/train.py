@@ -13,7 +13,7 @@ from mpstui.domain.article import ArticleLog
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
 from mpstui.domain.growth import USUAL_CAUSE
-from mpstui.domain.history import State
+from mpstui.domain.history import RunState
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs.launch import launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
@@ -23,7 +23,7 @@ from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
 from .example_flags import device_of
-from .facts import LazyFacts, refuse
+from .lazy_facts import LazyFacts, refuse
 
 POLL_SECONDS = 0.1
 
@@ -62,7 +62,7 @@ def _train(view: RunView, json: bool) -> int:
         _print(sys.stdout, as_json(view.summary()))
     else:
         _print(lines, f"run {view.run.id} in {view.run.path}")
-    if view.history.state is not State.FINISHED and view.run.snapshots():
+    if view.history.state is not RunState.FINISHED and view.run.snapshots():
         _print(sys.stderr, f"to go on with it: mpstui train --resume {view.run.id}")
     return _exit_code([view])
 

@@ -18,7 +18,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from mpstui.divergence.schema import tensors
+from mpstui.ops.schema import tensors
 
 from .limits import REFUSED_DTYPES, refusal_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mpstui.domain.coverage import Coverage, OpUse, Support, Use
+from mpstui.domain.coverage import CallSite, Coverage, OpUse, Support
 from mpstui.domain.tables import aligned, as_json
 
 HEADINGS = ("op", "on MPS", "calls", "called from")
@@ -80,15 +80,15 @@ def _rows(op: OpUse) -> list[list[str]]:
     return [first, *(["", "", "", "", place] for place in listed[1:])]
 
 
-def merged(uses: Sequence[Use]) -> list[Use]:
+def merged(uses: Sequence[CallSite]) -> list[CallSite]:
     """One for each of the user's lines, or phase where no line is known, in their order."""
-    lines: dict[str, Use] = {}
+    lines: dict[str, CallSite] = {}
     for use in uses:
         lines.setdefault(use.source or use.phase, use)
     return list(lines.values())
 
 
-def _place(use: Use) -> str:
+def _place(use: CallSite) -> str:
     code = use.code if len(use.code) <= 60 else f"{use.code[:59]}…"
     return f"{use.source}  {code}" if use.source else f"in {use.phase}  {code}".rstrip()
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from mpstui.domain.coverage import Coverage, Progress, Refused
+from mpstui.domain.coverage import Coverage, CoverageProgress, CoverageRefused
 from mpstui.domain.errors import MpstuiError, UsageError
 from mpstui.kernel_tables.generate import table_of
 
-Say = Callable[[Progress | Coverage | Refused], None]
+Say = Callable[[CoverageProgress | Coverage | CoverageRefused], None]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,23 +32,23 @@ def main(arguments: Sequence[str]) -> int:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)  # what the user's code prints is no answer
 
-        def say(answer: Progress | Coverage | Refused) -> None:
+        def say(answer: CoverageProgress | Coverage | CoverageRefused) -> None:
             out.write(msgspec.json.encode(answer).decode() + "\n")
             out.flush()
 
         try:
             say(_cover(options.workload, options.torch, say))
         except MpstuiError as error:
-            say(Refused(text=str(error), usage=isinstance(error, UsageError)))
+            say(CoverageRefused(text=str(error), usage=isinstance(error, UsageError)))
     return 0
 
 
 def _cover(workload: str, torch: str, say: Say) -> Coverage:
     table = table_of(torch or version("torch"))
-    say(Progress(text="importing torch"))
+    say(CoverageProgress(text="importing torch"))
     from .workload import cover, in_words
 
-    say(Progress(text="recording a training step and an evaluated batch on the CPU"))
+    say(CoverageProgress(text="recording a training step and an evaluated batch on the CPU"))
     try:
         with tempfile.TemporaryDirectory() as folder:
             return cover(workload, table, Path(folder))

@@ -8,17 +8,17 @@ import torch
 from msgspec.structs import replace
 from torch import nn
 
-from mpstui.divergence.attribution import line_of_error
-from mpstui.divergence.schema import tensors
 from mpstui.domain.config import default_config
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.workloads import short_name
 from mpstui.engine.setup import Setup, set_up
 from mpstui.kernel_tables.tables import KernelTable, number
+from mpstui.modes.attribution import line_of_error
+from mpstui.ops.schema import tensors
 from mpstui.runs.rundir import Dataset
 
 from .limits import KNOWN_THROUGH, macos_of
-from .record import Recorder, recording
+from .op_recorder import OpRecorder, recording
 
 SAMPLES = 8
 """Of the batch: ops and lines are those of a larger one."""
@@ -61,7 +61,7 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
     )
 
 
-def _step(setup: Setup, recorder: Recorder, images: torch.Tensor, labels: torch.Tensor) -> None:
+def _step(setup: Setup, recorder: OpRecorder, images: torch.Tensor, labels: torch.Tensor) -> None:
     setup.model.train()
     with recorder.phase("forward"):
         objective = setup.objective(images, labels)

@@ -11,11 +11,11 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
+from mpstui.domain.conditions import Conditions
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.facts import DeviceFact, Facts, ImportFact, Need, TorchFacts
+from mpstui.domain.facts import DeviceFact, DoctorFacts, ImportFact, ProbeStage, TorchFacts
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpsRun, merge_rows
-from mpstui.domain.surroundings import Surroundings
 
 TORCH_MISSING = "torch is not installed"
 TORCH_GONE = "torch's files are gone, its metadata is still there"
@@ -37,7 +37,7 @@ class ProbeFailed(MpstuiError):
         self.imported = imported
 
 
-class Undecided(ProbeFailed):
+class ProbeUndecided(ProbeFailed):
     """No answer, for a reason that says nothing about what was asked.
 
     Our own time limit, our own stop, our own error, or a kill from outside.
@@ -46,11 +46,11 @@ class Undecided(ProbeFailed):
     title = "Not decided"
 
 
-class TooSlow(Undecided):
+class ProbeTooSlow(ProbeUndecided):
     """A process exceeded a limit of ours: that says nothing about what it was asked."""
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class DeviceTrial(msgspec.Struct, frozen=True, kw_only=True):
     """How a small forward and backward went on one device."""
 
     device: str
@@ -67,13 +67,13 @@ class Probes(Protocol):
     def machine(self) -> Machine:
         """The machine, at once."""
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> Conditions:
         """What surrounds this process, in a fraction of a second."""
 
     def torch_facts(self) -> TorchFacts:
         """What torch says; takes seconds. Raises ProbeFailed, or Undecided."""
 
-    def use(self, device: str) -> Trial:
+    def use(self, device: str) -> DeviceTrial:
         """How a forward and backward go on a device; takes seconds. Raises nothing of its own."""
 
     def ops(
@@ -85,16 +85,16 @@ class Probes(Protocol):
         """
 
 
-Tell = Callable[[Facts], None]
+Tell = Callable[[DoctorFacts], None]
 
 
 def gather(
     probes: Probes,
     on_facts: Tell | None = None,
     *,
-    up_to: Need = Need.USE,
+    up_to: ProbeStage = ProbeStage.USE,
     only: frozenset[str] = frozenset(),
-) -> Facts:
+) -> DoctorFacts:
     """Ask: the machine first, then what surrounds it, then torch, then each device in turn.
 
     Args:
@@ -107,31 +107,31 @@ def gather(
         The last state. When torch gives no facts, ``torch_error`` says why.
     """
     tell = on_facts or (lambda _: None)
-    facts = Facts(machine=probes.machine())
+    facts = DoctorFacts(machine=probes.machine())
     tell(facts)
-    if up_to >= Need.SURROUNDINGS:
+    if up_to >= ProbeStage.SURROUNDINGS:
         facts = replace(facts, surroundings=probes.surroundings())
         tell(facts)
-    if up_to >= Need.TORCH:
+    if up_to >= ProbeStage.TORCH:
         facts = ask_torch(probes, facts)
         tell(facts)
-    if up_to >= Need.USE and facts.torch is not None:
+    if up_to >= ProbeStage.USE and facts.torch is not None:
         for fact in facts.torch.devices:
             if fact.available and fact.usable is None:
                 facts = try_device(probes, facts, fact.device)
                 tell(facts)
         facts = replace(facts, usable_probed=True)
         tell(facts)
-    if up_to >= Need.OPS:
+    if up_to >= ProbeStage.OPS:
         facts = check_ops(probes, facts, tell, only)
     return facts
 
 
-def ask_torch(probes: Probes, facts: Facts) -> Facts:
+def ask_torch(probes: Probes, facts: DoctorFacts) -> DoctorFacts:
     """The facts with torch's answer, or with why there is none."""
     try:
         torch = probes.torch_facts()
-    except Undecided as error:
+    except ProbeUndecided as error:
         return replace(facts, torch=None, torch_error=str(error), torch_state="undecided")
     except ProbeFailed as error:
         return replace(
@@ -145,7 +145,7 @@ def ask_torch(probes: Probes, facts: Facts) -> Facts:
     return replace(facts, torch=replace(torch, devices=named), torch_error="", torch_state="known")
 
 
-def try_device(probes: Probes, facts: Facts, device: str) -> Facts:
+def try_device(probes: Probes, facts: DoctorFacts, device: str) -> DoctorFacts:
     """The facts with how a forward and backward went on a device."""
     if facts.torch is None:
         return facts
@@ -155,8 +155,8 @@ def try_device(probes: Probes, facts: Facts, device: str) -> Facts:
 
 
 def check_ops(
-    probes: Probes, facts: Facts, tell: Tell, only: frozenset[str] = frozenset()
-) -> Facts:
+    probes: Probes, facts: DoctorFacts, tell: Tell, only: frozenset[str] = frozenset()
+) -> DoctorFacts:
     """The facts with the op checks of every usable device, one after the other.
 
     Args:
@@ -168,7 +168,7 @@ def check_ops(
     for device in facts.usable():
         earlier = facts
 
-        def learn(run: OpsRun, earlier: Facts = earlier) -> None:
+        def learn(run: OpsRun, earlier: DoctorFacts = earlier) -> None:
             tell(_with_ops(earlier, run, only))
 
         facts = _with_ops(facts, probes.ops(device, only, learn), only)
@@ -176,7 +176,7 @@ def check_ops(
     return facts
 
 
-def _with_ops(facts: Facts, run: OpsRun, only: frozenset[str]) -> Facts:
+def _with_ops(facts: DoctorFacts, run: OpsRun, only: frozenset[str]) -> DoctorFacts:
     runs = {each.device: each for each in facts.ops}
     before = runs.get(run.device)
     runs[run.device] = merge_rows(before, run) if before and only else run
@@ -189,7 +189,7 @@ def _named(fact: DeviceFact, machine: Machine) -> DeviceFact:
     return replace(fact, name=machine.name, memory_bytes=machine.memory_bytes)
 
 
-def _tried(fact: DeviceFact, trial: Trial) -> DeviceFact:
+def _tried(fact: DeviceFact, trial: DeviceTrial) -> DeviceFact:
     if fact.device != trial.device:
         return fact
     return replace(fact, usable=trial.usable, milliseconds=trial.milliseconds, reason=trial.reason)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mpstui.domain.devices import TYPES
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 
 from .probes import NOT_BUILT, TORCH_MISSING
 
 
-def refuse_reason(facts: Facts, device_type: str, index: int | None) -> str | None:
+def refuse_reason(facts: DoctorFacts, device_type: str, index: int | None) -> str | None:
     """Why a run cannot be started on a device.
 
     Args:

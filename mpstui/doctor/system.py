@@ -11,15 +11,15 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.domain.catalogue import BY_ID
+from mpstui.domain.conditions import Conditions
 from mpstui.domain.facts import ImportFact, TorchFacts
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpResult, OpsMessage, OpsRun, OpStatus, with_results
-from mpstui.domain.surroundings import Surroundings
-from mpstui.runs.child import module_command
+from mpstui.processes.client import GRACE, ProcessClient
+from mpstui.processes.command import module_command
 from mpstui.runs.paths import runs_dir
 
-from .child import GRACE, Asker
-from .probes import TORCH_GONE, TORCH_MISSING, ProbeFailed, Trial, Undecided
+from .probes import TORCH_GONE, TORCH_MISSING, DeviceTrial, ProbeFailed, ProbeUndecided
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class SystemProbes:
     Args:
         command: What starts the torch probe, for tests.
         facts_timeout: Seconds that torch may do nothing while it is asked; see
-            :class:`~mpstui.doctor.patience.Patience`, also for the other two.
+            :class:`~mpstui.processes.patience.Patience`, also for the other two.
         use_timeout: Seconds that a device's trial may do nothing.
         ops_command: What starts the op check, for tests.
         case_timeout: Seconds that an op case may do nothing.
@@ -49,7 +49,7 @@ class SystemProbes:
         command: Sequence[str] = tuple(module_command("mpstui.doctor.torch_probe")),
         facts_timeout: float = 120.0,
         use_timeout: float = 60.0,
-        ops_command: Sequence[str] = tuple(module_command("mpstui.divergence.worker")),
+        ops_command: Sequence[str] = tuple(module_command("mpstui.opcheck.worker")),
         case_timeout: float = 120.0,
         simulate: str = "",
         grace: float = GRACE,
@@ -60,7 +60,7 @@ class SystemProbes:
         self._ops_command = tuple(ops_command)
         self._case_timeout = case_timeout
         self._simulate = simulate
-        self._asker = Asker(grace)
+        self._asker = ProcessClient(grace)
 
     def machine(self) -> Machine:
         """The machine, at once."""
@@ -69,11 +69,11 @@ class SystemProbes:
 
         return read_machine()
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> Conditions:
         """What surrounds this process."""
-        from mpstui.telemetry.surroundings import LocalView, read_surroundings
+        from mpstui.telemetry.conditions import LocalConditions, read_conditions
 
-        return read_surroundings(LocalView(runs_dir()))
+        return read_conditions(LocalConditions(runs_dir()))
 
     def torch_facts(self) -> TorchFacts:
         """What torch says.
@@ -96,14 +96,14 @@ class SystemProbes:
             return replace(torch, imports=tuple(ended))
         raise _without_torch(imports.get("torch"), failure)
 
-    def use(self, device: str) -> Trial:
+    def use(self, device: str) -> DeviceTrial:
         """How a forward and backward go on a device; a process that dies is an answer."""
         try:
-            return self._ask(Trial, self._use_timeout, "use", device)
-        except Undecided as error:
-            return Trial(device=device, usable=None, reason=str(error))
+            return self._ask(DeviceTrial, self._use_timeout, "use", device)
+        except ProbeUndecided as error:
+            return DeviceTrial(device=device, usable=None, reason=str(error))
         except ProbeFailed as error:
-            return Trial(device=device, usable=False, reason=str(error))
+            return DeviceTrial(device=device, usable=False, reason=str(error))
 
     def ops(
         self, device: str, only: frozenset[str], on_progress: Callable[[OpsRun], None]
@@ -160,7 +160,7 @@ class SystemProbes:
             # complete answer does, however its process ends.
             return msgspec.json.decode(lines[-1] if lines else "", type=answer)
         except msgspec.DecodeError as error:
-            raise failure or Undecided(f"the answer cannot be read: {error}") from None
+            raise failure or ProbeUndecided(f"the answer cannot be read: {error}") from None
 
 
 def _decoded(line: str, answer: type[T]) -> T | None:
@@ -174,7 +174,7 @@ def _as_it_ended(fact: ImportFact, failure: ProbeFailed | None) -> ImportFact:
     """A package whose import began, with how its process ended when that was the end of it."""
     if fact.imported is not None:
         return fact
-    if failure is None or isinstance(failure, Undecided):
+    if failure is None or isinstance(failure, ProbeUndecided):
         return replace(fact, error=str(failure or "the process ended without a word"))
     return replace(fact, imported=False, error=str(failure))
 
@@ -186,8 +186,8 @@ def _without_torch(torch: ImportFact | None, failure: ProbeFailed | None) -> Pro
             return ProbeFailed(torch.error, torch)
         return ProbeFailed(TORCH_GONE if torch.version else TORCH_MISSING, torch)
     if failure is None:
-        return Undecided("the answer cannot be read")
-    if torch is not None and not isinstance(failure, Undecided):
+        return ProbeUndecided("the answer cannot be read")
+    if torch is not None and not isinstance(failure, ProbeUndecided):
         return ProbeFailed(str(failure), torch)
     return failure
 
@@ -204,6 +204,6 @@ def _ended(case: str, how: ProbeFailed) -> OpResult:
     return OpResult(
         case=case,
         kind="known fault" if case in BY_ID else "everyday",
-        status=OpStatus.UNDECIDED if isinstance(how, Undecided) else OpStatus.FAULTY,
+        status=OpStatus.UNDECIDED if isinstance(how, ProbeUndecided) else OpStatus.FAULTY,
         reason=str(how),
     )

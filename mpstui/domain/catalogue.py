@@ -1,8 +1,8 @@
 """Known silent faults of accelerator backends: ops that gave wrong results without an error.
 
 Each row names the thread it comes from (numbers are issues or pull requests of pytorch/pytorch),
-what goes wrong, and the versions that the thread names. :mod:`mpstui.divergence.triggers` holds a
-small trigger for each row, under the same id, and :mod:`mpstui.divergence.faults` simulates many.
+what goes wrong, and the versions that the thread names. :mod:`mpstui.opcheck.triggers` holds a
+small trigger for each row, under the same id, and :mod:`mpstui.faults.library` simulates many.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from . import article
 from .anatomy import explanation
-from .summary import Measured, RunSummary, speed_up
+from .summary import MedianSpread, RunSummary, speed_up
 from .units import DASH, decimals, gibibytes, number
 from .workloads import EPOCH_SAMPLES
 
@@ -33,7 +33,7 @@ HEADINGS = (
 )
 
 
-class Row(NamedTuple):
+class ComparisonRow(NamedTuple):
     """A row of the table, as text."""
 
     machine: str
@@ -48,15 +48,15 @@ class Row(NamedTuple):
     alarm: str
 
 
-def rows(runs: Sequence[RunSummary]) -> list[Row]:
+def rows(runs: Sequence[RunSummary]) -> list[ComparisonRow]:
     """The measured rows, in the order in which the devices were asked for."""
     return [_row(run, runs[0]) for run in runs]
 
 
-def article_rows() -> list[Row]:
+def article_rows() -> list[ComparisonRow]:
     """The article's rows, of MNIST at batch 64, marked as the article's."""
     return [
-        Row(
+        ComparisonRow(
             machine=row.machine,
             memory=row.memory,
             device=row.device,
@@ -124,9 +124,9 @@ def beyond_chance(run: RunSummary, first: RunSummary) -> str:
     )
 
 
-def _row(run: RunSummary, first: RunSummary) -> Row:
+def _row(run: RunSummary, first: RunSummary) -> ComparisonRow:
     faster = speed_up(run, first)
-    return Row(
+    return ComparisonRow(
         machine=run.machine,
         memory=gibibytes(run.memory_bytes),
         device=run.device,
@@ -140,7 +140,7 @@ def _row(run: RunSummary, first: RunSummary) -> Row:
     )
 
 
-def _measured(value: Measured | None, unit: str) -> str:
+def _measured(value: MedianSpread | None, unit: str) -> str:
     if value is None:
         return DASH
     # The spread has the median's digits: more of them would promise what it does not hold.

@@ -40,7 +40,7 @@ class Support(str, Enum):
         return self in (Support.MISSING, Support.REFUSED)
 
 
-class Use(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CallSite(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where an op is called from."""
 
     phase: str
@@ -63,7 +63,7 @@ class OpUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why, where it is not native; what MPS calls instead, where it is."""
     macos: str = ""
     """The macOS version that its kernel needs, where that is newer than torch's own."""
-    uses: tuple[Use, ...] = ()
+    uses: tuple[CallSite, ...] = ()
 
     @property
     def count(self) -> int:
@@ -142,13 +142,13 @@ def _ops_in_words(ops: tuple[OpUse, ...], one: str, several: str) -> str:
     return f"{len(ops)} {noun} {verb}: {ops[0].op} at {ops[0].source}{more}"
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+class CoverageProgress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
     """What the worker does now."""
 
     text: str
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+class CoverageRefused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     """Why there is no answer, in the words of an error."""
 
     text: str

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from .catalogue import SIMULATED
-from .class_file import ClassFile, class_file
+from .class_path import ClassPath, class_path
 from .errors import FieldError
 
 TYPES = ("cpu", "mps", "cuda", "xpu")
@@ -45,12 +45,12 @@ def _one_of(name: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
     return check
 
 
-def fault_file(value: str) -> ClassFile | None:
+def fault_file(value: str) -> ClassPath | None:
     """The path and the class that a fault's value names; None for a name of the catalogue's.
 
     A spec has no room for ``@`` and ``,`` in a path: they end it.
     """
-    return None if set("@,") & set(value) else class_file(value)
+    return None if set("@,") & set(value) else class_path(value)
 
 
 def _fault(text: str) -> str:

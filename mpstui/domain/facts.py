@@ -7,12 +7,12 @@ from typing import Literal
 
 import msgspec
 
+from .conditions import Conditions
 from .machine import Machine
 from .ops import OpsRun
-from .surroundings import Surroundings
 
 
-class Need(IntEnum):
+class ProbeStage(IntEnum):
     """How far the probes have to come before something can be judged."""
 
     MACHINE = 0
@@ -136,11 +136,11 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the packages of :data:`PACKAGES` were imported; empty where it was not tried."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class DoctorFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the doctor knows so far. Fields fill in as the probes return."""
 
     machine: Machine
-    surroundings: Surroundings | None = None
+    surroundings: Conditions | None = None
     """None until they were read."""
     torch: TorchFacts | None = None
     torch_error: str = ""

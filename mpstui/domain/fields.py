@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from .class_file import FORM, class_file
+from .class_path import FORM, class_path
 from .errors import FieldError
 
 
@@ -101,7 +101,7 @@ class ChoiceOrClass(Choice):
 
     @override
     def check(self, value: Any) -> str:
-        return str(value) if class_file(value) is not None else super().check(value)
+        return str(value) if class_path(value) is not None else super().check(value)
 
 
 @dataclass(frozen=True)

@@ -32,20 +32,20 @@ USUAL_CAUSE = (
 )
 
 
-class Reading(NamedTuple):
+class MemoryReading(NamedTuple):
     """Memory in use after a step."""
 
     step: int
     bytes: int
 
 
-class Growth(NamedTuple):
+class MemoryGrowth(NamedTuple):
     """A stretch of steps in which memory grew steadily, up to the newest reading."""
 
     where: str
     """``worker`` or ``device``."""
-    since: Reading
-    newest: Reading
+    since: MemoryReading
+    newest: MemoryReading
     bytes_per_step: float
 
     @property
@@ -58,7 +58,7 @@ class Growth(NamedTuple):
         )
 
 
-def growth_of(readings: Sequence[Reading], where: str) -> Growth | None:
+def growth_of(readings: Sequence[MemoryReading], where: str) -> MemoryGrowth | None:
     """How memory grows steadily, over the longest stretch that ends with the newest reading.
 
     Args:
@@ -72,20 +72,20 @@ def growth_of(readings: Sequence[Reading], where: str) -> Growth | None:
         rise = quarters[-1].bytes - quarters[0].bytes
         enough = rise >= max(LEAST_BYTES, LEAST_SHARE * quarters[0].bytes)
         if enough and all(_rate(*pair) >= EVEN * rate for pair in pairwise(quarters)):
-            return Growth(where, stretch[0], stretch[-1], rate)
+            return MemoryGrowth(where, stretch[0], stretch[-1], rate)
     return None
 
 
-def _rate(before: Reading, after: Reading) -> float:
+def _rate(before: MemoryReading, after: MemoryReading) -> float:
     """Bytes a step."""
     return (after.bytes - before.bytes) / (after.step - before.step)
 
 
-def _quarters(readings: Sequence[Reading]) -> list[Reading]:
+def _quarters(readings: Sequence[MemoryReading]) -> list[MemoryReading]:
     """The median of each quarter of a stretch."""
     bounds = [len(readings) * part // 4 for part in range(5)]
     return [
-        Reading(
+        MemoryReading(
             round(statistics.median(reading.step for reading in readings[low:high])),
             round(statistics.median(reading.bytes for reading in readings[low:high])),
         )

@@ -33,9 +33,9 @@ from .events import (
     SystemSampled,
     WarmupFinished,
 )
-from .growth import Growth, Reading, growth_of
+from .growth import MemoryGrowth, MemoryReading, growth_of
 from .series import Series
-from .summary import Measured, measure
+from .summary import MedianSpread, measure
 from .workloads import EPOCH_SAMPLES
 
 WINDOWS = 4096
@@ -60,7 +60,7 @@ METRICS = (
 time; memory is in bytes, cpu in percent of one core, gpu in percent."""
 
 
-class State(str, Enum):
+class RunState(str, Enum):
     """Where a run stands."""
 
     STARTING = "starting"
@@ -78,15 +78,15 @@ class State(str, Enum):
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self in (
-            State.FINISHED,
-            State.STOPPED,
-            State.FAILED,
-            State.CRASHED,
-            State.KILLED,
+            RunState.FINISHED,
+            RunState.STOPPED,
+            RunState.FAILED,
+            RunState.CRASHED,
+            RunState.KILLED,
         )
 
 
-class Window(NamedTuple):
+class TimedWindow(NamedTuple):
     """A stretch of timed steps."""
 
     samples: int
@@ -97,7 +97,7 @@ class RunHistory:
     """A run as its log tells it so far. ``apply`` is the only way in."""
 
     def __init__(self) -> None:
-        self.state = State.STARTING
+        self.state = RunState.STARTING
         self.message = ""
         """What is being prepared, or why the run ended."""
         self.fraction: float | None = None
@@ -133,7 +133,7 @@ class RunHistory:
         """The newest comparison of a test with the CPU's."""
         self.failed_test: EvaluationChecked | None = None
         """The first one that differs."""
-        self.memory_growth: Growth | None = None
+        self.memory_growth: MemoryGrowth | None = None
         """Memory that rises with every step, of the worker or else of its device."""
         self.profile: StepProfiled | None = None
         self.snapshot: SnapshotSaved | None = None
@@ -146,8 +146,8 @@ class RunHistory:
         self.revision = 0
         """Grows with every event, so that a screen knows whether to draw."""
         self._warm = False
-        self._windows: list[Window] = []
-        self._memory: dict[str, list[Reading]] = {"worker": [], "device": []}
+        self._windows: list[TimedWindow] = []
+        self._memory: dict[str, list[MemoryReading]] = {"worker": [], "device": []}
         self._ready_at = 0.0
         self._resumed_at = 0.0
         self._training_seconds = 0.0  # wall time since the first step, pauses left out
@@ -164,30 +164,30 @@ class RunHistory:
         match event:
             case PreparationAdvanced():
                 # Also after the steps of an earlier run, which a resumed run's log begins with.
-                self.state = State.STARTING
+                self.state = RunState.STARTING
                 self.message, self.fraction = event.stage, event.fraction
             case RunStarted():
                 self.started = event
-                self.state, self.message, self.fraction = State.WARMING_UP, "", None
+                self.state, self.message, self.fraction = RunState.WARMING_UP, "", None
                 self._ready_at = self._resumed_at = event.at
                 self._earlier_steps = self.step
             case PlanChosen():
                 self.plan = event
                 self._ready_at = self._resumed_at = event.at  # calibrating was no training yet
-                self.state, self.message, self.fraction = State.WARMING_UP, "", None
+                self.state, self.message, self.fraction = RunState.WARMING_UP, "", None
             case WarmupFinished():
-                self.state, self._warm = State.TRAINING, True
+                self.state, self._warm = RunState.TRAINING, True
             case StepsCompleted():
                 self._take_steps(event)
             case EpochCompleted():
                 self.epochs.append(event)
-                self.state = State.EVALUATING
+                self.state = RunState.EVALUATING
             case EvaluationCompleted():
                 self.evaluations.append(event)
                 self._note("test loss", event.loss)
                 if event.correct is not None:
                     self._note("accuracy", event.correct / event.samples)
-                self.state = State.TRAINING
+                self.state = RunState.TRAINING
             case SampleSaved():
                 self.pictures.append(event)
             case SystemSampled():
@@ -212,20 +212,20 @@ class RunHistory:
                 self.alarm = self.alarm or event
             case RunPaused():
                 self._training_seconds += event.at - self._resumed_at
-                self.state = State.PAUSED
+                self.state = RunState.PAUSED
             case RunResumed():
                 self._resumed_at = event.at
-                self.state = State.TRAINING if self._warm else State.WARMING_UP
+                self.state = RunState.TRAINING if self._warm else RunState.WARMING_UP
             case RunFinished():
-                self.end(State.FINISHED, "")
+                self.end(RunState.FINISHED, "")
             case RunStopped():
-                self.end(State.STOPPED, event.reason)
+                self.end(RunState.STOPPED, event.reason)
             case RunFailed():
-                self.end(State.FAILED, event.error)
+                self.end(RunState.FAILED, event.error)
             case _:
                 assert_never(event)
 
-    def end(self, state: State, message: str) -> None:
+    def end(self, state: RunState, message: str) -> None:
         """The run is over; also said by a reader who finds the worker gone."""
         self.state, self.message = state, message
         self.revision += 1
@@ -233,16 +233,16 @@ class RunHistory:
     def _take_check(self, event: StepChecked) -> None:
         self.step_check = event
         self.failed_step = self.failed_step or (event if fails(event) else None)
-        if self.state is State.STARTING:  # the one before the first step was no training yet
+        if self.state is RunState.STARTING:  # the one before the first step was no training yet
             self._ready_at = self._resumed_at = event.at
-            self.state, self.message, self.fraction = State.WARMING_UP, "", None
+            self.state, self.message, self.fraction = RunState.WARMING_UP, "", None
 
     def _take_steps(self, event: StepsCompleted) -> None:
         losses = np.frombuffer(event.losses, "<f4")
         steps = np.arange(event.first_step, event.first_step + len(losses))
         self.losses.append(steps, losses)
-        if self.state is not State.WARMING_UP:
-            self.state = State.TRAINING
+        if self.state is not RunState.WARMING_UP:
+            self.state = RunState.TRAINING
         self.epoch, self.step = event.epoch, int(steps[-1])
         self.samples += event.samples
         self.epoch_samples = event.epoch_samples
@@ -257,14 +257,14 @@ class RunHistory:
         self._note_memory(event.worker_bytes)
         if event.timed and event.seconds > 0:
             self.rates.add(self.step, event.samples / event.seconds)
-            self._windows.append(Window(event.samples, event.seconds))
+            self._windows.append(TimedWindow(event.samples, event.seconds))
             if event.joules is not None:
                 self.joules += event.joules
                 self.joule_samples += event.samples
             if len(self._windows) >= WINDOWS:  # of an even number none is left over
                 pairs = zip(self._windows[::2], self._windows[1::2], strict=False)
                 self._windows = [
-                    Window(a.samples + b.samples, a.seconds + b.seconds) for a, b in pairs
+                    TimedWindow(a.samples + b.samples, a.seconds + b.seconds) for a, b in pairs
                 ]
 
     def _note(self, name: str, value: float | None) -> None:
@@ -278,7 +278,7 @@ class RunHistory:
             readings = self._memory[where]
             if value is None or (readings and readings[-1].step >= self.step):
                 continue
-            readings.append(Reading(self.step, value))
+            readings.append(MemoryReading(self.step, value))
             if len(readings) >= READINGS:
                 del readings[1::2]
         self.memory_growth = next(
@@ -317,7 +317,7 @@ class RunHistory:
         steps = self.step - self._earlier_steps
         if self.started is None or steps == 0 or self.state.over:
             return None
-        running = 0.0 if self.state is State.PAUSED else max(now - self._resumed_at, 0.0)
+        running = 0.0 if self.state is RunState.PAUSED else max(now - self._resumed_at, 0.0)
         left = self.started.total_steps - self.step
         return (self._training_seconds + running) / steps * left
 
@@ -330,11 +330,11 @@ class RunHistory:
                 break
         return samples / time if time else None
 
-    def rate(self) -> Measured | None:
+    def rate(self) -> MedianSpread | None:
         """Median samples per second over all timed windows."""
         return measure([window.samples / window.seconds for window in self._windows])
 
-    def epoch_seconds(self) -> Measured | None:
+    def epoch_seconds(self) -> MedianSpread | None:
         """Median seconds for 60,000 samples, over the epochs; a part of an epoch is scaled."""
         timed = [
             epoch.timed_seconds * EPOCH_SAMPLES / epoch.timed_samples

@@ -67,7 +67,7 @@ class Stage(str, Enum):
     REPORT = "report"
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProgressMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of what the worker says on its way."""
 
     stage: Stage
@@ -159,7 +159,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """``wrong 3 of 3 times``, ``right``."""
 
 
-class Curve(msgspec.Struct, frozen=True, kw_only=True):
+class LossCurve(msgspec.Struct, frozen=True, kw_only=True):
     """Losses over the steps that were run again, for the report."""
 
     device: str
@@ -198,7 +198,7 @@ class Investigation(msgspec.Struct, frozen=True, kw_only=True):
     steps_checked: int = 0
     unreferenced: tuple[str, ...] = ()
     """Ops that were not checked, each with its reason; they are never called right."""
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[LossCurve, ...] = ()
     known: tuple[str, ...] = ()
     """Rows of the catalogue, by id, that the op at fault matches."""
     repro: str = ""

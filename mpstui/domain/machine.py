@@ -17,7 +17,7 @@ class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
     """Physical cores."""
 
 
-class Environment(msgspec.Struct, frozen=True, kw_only=True):
+class PythonEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """The Python that is judged, and the environment that it belongs to."""
 
     executable: str
@@ -64,7 +64,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The torch that torchvision's metadata asks for: ``torch==2.14.1``."""
     core_kinds: tuple[CoreKind, ...] = ()
     """The kinds of cores, the fastest first; empty where the system does not tell them apart."""
-    environment: Environment | None = None
+    environment: PythonEnvironment | None = None
     """None where it was not read."""
 
     @property

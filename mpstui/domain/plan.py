@@ -68,7 +68,7 @@ def _counted(count: int, one: str, more: str) -> str:
 PLAIN = Plan()
 
 
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a calibration found."""
 
     plan: Plan
@@ -108,7 +108,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.words}: {self.gain:.2g}× the plain loop ({when}){loading}"
 
 
-class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+class PlanKey(msgspec.Struct, frozen=True, kw_only=True):
     """What a calibration holds for."""
 
     machine: str

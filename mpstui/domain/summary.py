@@ -11,7 +11,7 @@ from .alarm import alarms_of, in_words
 from .events import EvaluationChecked, StepChecked, StepProfiled
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
+class MedianSpread(msgspec.Struct, frozen=True, kw_only=True):
     """A median with its spread."""
 
     median: float
@@ -21,7 +21,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-def measure(values: Sequence[float]) -> Measured | None:
+def measure(values: Sequence[float]) -> MedianSpread | None:
     """Median and spread of some values; None of none."""
     if not values:
         return None
@@ -31,7 +31,7 @@ def measure(values: Sequence[float]) -> Measured | None:
         spread = (high - low) / 2
     elif len(values) > 1:
         spread = (max(values) - min(values)) / 2
-    return Measured(median=statistics.median(values), spread=spread, count=len(values))
+    return MedianSpread(median=statistics.median(values), spread=spread, count=len(values))
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,9 +60,9 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None
     ended_at: float | None
     steps: int
-    epoch_seconds: Measured | None
+    epoch_seconds: MedianSpread | None
     """Seconds for 60,000 training samples, evaluation and warm-up left out."""
-    samples_per_second: Measured | None
+    samples_per_second: MedianSpread | None
     """Over the timed windows of the log."""
     train_loss: float | None
     test_loss: float | None

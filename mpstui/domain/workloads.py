@@ -12,7 +12,7 @@ import re
 
 import msgspec
 
-from .class_file import class_file
+from .class_path import class_path
 
 EPOCH_SAMPLES = 60_000
 """Samples in an epoch, whatever the data, so that times compare with the article's."""
@@ -72,7 +72,7 @@ WORKLOADS = {info.name: info for info in (_MNIST, _VAE)}
 
 def info_of(workload: str) -> WorkloadInfo:
     """What is known of a workload, built in or a person's own (``path/to/file.py:Class``)."""
-    own = class_file(workload)
+    own = class_path(workload)
     if own is None:
         return WORKLOADS[workload]
     return WorkloadInfo(

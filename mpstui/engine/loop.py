@@ -34,7 +34,7 @@ from mpstui.domain.events import (
 )
 from mpstui.telemetry.system import resident_bytes
 
-from .checks import Checks
+from .checks.schedule import CheckSchedule
 from .data.feed import Batch, Feed, there
 from .data.order import orders
 from .gate import Gate
@@ -43,7 +43,7 @@ from .pictures import save_grid
 from .profile import Profiler, profile_steps
 from .setup import Setup
 from .snapshot_budget import Snapshots
-from .snapshots import Draws, Progress, read_draws
+from .snapshots import Draws, LoopPosition, read_rng_state
 from .steps import steps_of
 
 Choose = Callable[[Setup, Callable[[], bool]], Generator[AnyEvent, None, Setup]]
@@ -51,7 +51,7 @@ Choose = Callable[[Setup, Callable[[], bool]], Generator[AnyEvent, None, Setup]]
 whether it may go on."""
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """The gate's wish to stop, on its way out of the loop."""
 
 
@@ -65,9 +65,9 @@ class Loop:
         now: Callable[[], float] = time.time,
         energy: Callable[[], float | None] | None = None,
         snapshots: Snapshots | None = None,
-        resume: Progress | None = None,
+        resume: LoopPosition | None = None,
         choose: Choose | None = None,
-        checks: Checks | None = None,
+        checks: CheckSchedule | None = None,
     ) -> None:
         """Get ready to train.
 
@@ -126,7 +126,7 @@ class Loop:
                 yield from self._run_epoch()
             self._save_model()
             yield RunFinished(at=self._now(), step=self.step)
-        except Stopped:
+        except StopRequested:
             yield from self._flush()
             yield from self._snapshot(stopping=True)
             self._save_model()
@@ -223,14 +223,14 @@ class Loop:
             left = (self._config.total_steps - self.step) * self._pace
             if not keep.due(self._setup, left):
                 return
-        draws = self._draws or read_draws(self._setup.backend.device)
+        draws = self._draws or read_rng_state(self._setup.backend.device)
         saved = keep.save(self._setup, self._progress(), draws)
         if saved is not None:
             yield SnapshotSaved(at=self._now(), **saved._asdict())
         self._meter.forgive(joules=True)
 
-    def _progress(self) -> Progress:
-        return Progress(
+    def _progress(self) -> LoopPosition:
+        return LoopPosition(
             step=self.step,
             epoch=self._epoch,
             samples=self._samples,
@@ -271,7 +271,7 @@ class Loop:
     def _evaluate(self) -> Iterator[AnyEvent]:
         setup = self._setup
         setup.model.eval()
-        self._draws = read_draws(setup.backend.device)
+        self._draws = read_rng_state(setup.backend.device)
         began = time.perf_counter()
         total, correct, samples = torch.zeros((), device=setup.backend.device), None, 0
         batch: Batch | None = None  # the first
@@ -320,7 +320,7 @@ class Loop:
         gate = self._gate
         if not gate.shut:
             if gate.stopping:
-                raise Stopped
+                raise StopRequested
             return
         yield from self._flush()
         self._setup.backend.synchronize()
@@ -335,7 +335,7 @@ class Loop:
                 gate.hand_back()
                 gate.wait_for_turn()
         if gate.stopping:
-            raise Stopped
+            raise StopRequested
         self._meter.open(SETTLE_STEPS if self._warm else WARMUP_STEPS)
 
     def _flush(self) -> Iterator[AnyEvent]:

@@ -27,7 +27,7 @@ FLUSH_SECONDS = 0.15
 FLUSH_STEPS = 250
 
 
-class Window(NamedTuple):
+class StepBatch(NamedTuple):
     """Some steps, read at once."""
 
     losses: npt.NDArray[np.float32]
@@ -106,7 +106,7 @@ class Meter:
             self._joules = self._energy()
         self._mark = self._clock()
 
-    def flush(self) -> Window | None:
+    def flush(self) -> StepBatch | None:
         """Read what there is; None when there is nothing."""
         if not self._losses:
             return None
@@ -120,7 +120,7 @@ class Meter:
         sizes = np.asarray(self._sizes)
         if self._per_sample:
             losses = losses / sizes.astype(np.float32)
-        window = Window(
+        window = StepBatch(
             losses=losses,
             samples=int(sizes.sum()),
             loss_sum=float(np.dot(losses.astype(np.float64), sizes)),

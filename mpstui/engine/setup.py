@@ -13,17 +13,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from mpstui.backends import Backend, open_backend
-from mpstui.divergence.fault_file import load_fault
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.config import RunConfig
 from mpstui.domain.plan import PLAIN, Plan
+from mpstui.faults.load import load_fault
 from mpstui.runs.rundir import Dataset
 
-from .data.base import Pipeline
-from .data.drawn import drawn
+from .data.digits import Digits, load_digits
 from .data.items import Items
-from .data.mnist import Digits, load_digits
 from .data.pipelines import open_pipeline
+from .data.seeding import seeded
+from .data.source import Pipeline
 from .workloads import Score, Workload, find_workload, load_items
 
 
@@ -105,7 +105,7 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     fault = load_fault(simulated, run_dir) if simulated else nullcontext()
     backend = open_backend(config.spec)
     notes = backend.set_precision(config.precision)
-    with drawn(config.seed):  # an own workload may draw its data: alike on each device
+    with seeded(config.seed):  # an own workload may draw its data: alike on each device
         workload = find_workload(config.workload, run_dir)
         data = load_items(workload) or load_digits(dataset, config.data_dir)
     pipeline = open_pipeline(config.pipeline, data, backend, workload.normalise, config.batch_size)

@@ -20,19 +20,19 @@ import torch
 from torch import nn
 
 from mpstui.backends import Backend
-from mpstui.divergence.fault_file import load_fault
-from mpstui.divergence.step import Batch, Side
 from mpstui.domain.plan import PLAIN, SAME, Plan
+from mpstui.faults.load import load_fault
+from mpstui.modes.step import Batch, Side
 
-from .data.drawn import drawn
-from .fast.carry_out import carry_out
-from .fast.optimizers import load_state
+from .autotune.apply import apply_plan
+from .autotune.optimizers import load_state
+from .data.seeding import seeded
 from .setup import Setup
-from .snapshots import read_draws, set_draws
+from .snapshots import read_rng_state, set_rng_state
 from .workloads import Workload, find_workload, load_items
 
 
-class Begin(NamedTuple):
+class StepStart(NamedTuple):
     """What a step starts from, on the CPU."""
 
     model: dict[str, Any]
@@ -67,16 +67,16 @@ def side_of(setup: Setup) -> Side:
     )
 
 
-def begin_of(setup: Setup) -> Begin:
+def step_start_of(setup: Setup) -> StepStart:
     """A run's state, copied to the CPU."""
     model = {name: _copied(value) for name, value in setup.model.state_dict().items()}
     unsaved = {
         name: _copied(buffer) for name, buffer in setup.model.named_buffers() if name not in model
     }
-    return Begin(model, unsaved, _copied(setup.optimizer.state_dict()))
+    return StepStart(model, unsaved, _copied(setup.optimizer.state_dict()))
 
 
-def enter(setup: Setup, begin: Begin) -> None:
+def enter(setup: Setup, begin: StepStart) -> None:
     """Put a run that was built anew into a state, ready for a step."""
     setup.model.load_state_dict(begin.model)
     for name, buffer in setup.model.named_buffers():
@@ -87,7 +87,9 @@ def enter(setup: Setup, begin: Begin) -> None:
     setup.model.train()
 
 
-def anew(setup: Setup, backend: Backend, precision: str, dtype: torch.dtype | None = None) -> Setup:
+def rebuild(
+    setup: Setup, backend: Backend, precision: str, dtype: torch.dtype | None = None
+) -> Setup:
     """A run built anew from the same config, without its data and without a fault.
 
     Args:
@@ -100,7 +102,7 @@ def anew(setup: Setup, backend: Backend, precision: str, dtype: torch.dtype | No
         Exception: Whatever a person's class raises.
     """
     config = msgspec.structs.replace(setup.config, compile=False, precision=precision)
-    with drawn(config.seed):
+    with seeded(config.seed):
         workload, model = _made(setup)
     model = model.to(device=backend.device, dtype=dtype)
     optimizer = workload.optimizer(model, config)
@@ -129,7 +131,7 @@ def as_it_runs(setup: Setup, other: Setup) -> Setup:
     plan = Plan(
         layout=setup.plan.layout, optimizer=kernels if kernels in ("fused", "foreach") else SAME
     )
-    return carry_out(plan, other)
+    return apply_plan(plan, other)
 
 
 def in_dtype(side: Side, dtype: torch.dtype | None) -> Side:
@@ -162,7 +164,7 @@ def cast(batch: Batch, dtype: torch.dtype | None) -> Batch:
     return tuple(each.to(dtype) if each.is_floating_point() else each for each in batch)
 
 
-def jittered(begin: Begin, parameters: Iterable[str], seed: int) -> Begin:
+def jittered(begin: StepStart, parameters: Iterable[str], seed: int) -> StepStart:
     """A state nearby: each weight a few percent larger or smaller."""
     generator = torch.Generator().manual_seed(seed)
     model = dict(begin.model)
@@ -185,12 +187,12 @@ def fault_of(setup: Setup) -> AbstractContextManager[Any]:
 @contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
     """Whatever is drawn inside, generators are afterwards as they were."""
-    draws, numpy, python = read_draws(device), np.random.get_state(), random.getstate()
+    draws, numpy, python = read_rng_state(device), np.random.get_state(), random.getstate()
     threads = torch.get_num_threads()
     try:
         yield
     finally:
-        set_draws(draws, device)
+        set_rng_state(draws, device)
         np.random.set_state(numpy)
         random.setstate(python)
         if torch.get_num_threads() != threads:

@@ -18,7 +18,7 @@ from mpstui.runs.files import replace
 from mpstui.runs.rundir import RunDir
 
 from .setup import Setup
-from .snapshots import Draws, Progress, pack, snapshots_of, tensor_bytes
+from .snapshots import Draws, LoopPosition, pack, snapshots_of, tensor_bytes
 
 SHARE = 0.01
 """Of the training time."""
@@ -34,7 +34,7 @@ BYTES_PER_SECOND = 200e6
 """What the first one is expected to be written with, before any was measured: a slow disk."""
 
 
-class Saved(NamedTuple):
+class SnapshotRecord(NamedTuple):
     """What a snapshot was; the fields of ``SnapshotSaved``."""
 
     step: int
@@ -97,7 +97,7 @@ class Snapshots:
             and self._trained >= (self._spent + self._cost) / SHARE
         )
 
-    def save(self, setup: Setup, progress: Progress, draws: Draws) -> Saved | None:
+    def save(self, setup: Setup, progress: LoopPosition, draws: Draws) -> SnapshotRecord | None:
         """Write a snapshot, whole or not at all, and remove the oldest beyond the limits.
 
         Returns:
@@ -123,7 +123,9 @@ class Snapshots:
         whole = self._trained + self._spent
         share = self._spent / whole if whole else 0.0
         relative = f"{path.parent.name}/{path.name}"
-        return Saved(progress.step, progress.epoch, relative, len(content), self._cost, share)
+        return SnapshotRecord(
+            progress.step, progress.epoch, relative, len(content), self._cost, share
+        )
 
     def _remove_oldest(self) -> None:
         kept = [path for _, path in snapshots_of(self._run_dir)]

@@ -19,7 +19,7 @@ import torch
 from mpstui.domain.errors import LogError
 from mpstui.runs.rundir import RunDir
 
-from .fast.optimizers import load_state
+from .autotune.optimizers import load_state
 from .setup import Setup
 
 FORMAT = 1
@@ -30,7 +30,7 @@ Draws = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Progress:
+class LoopPosition:
     """Where a loop stands, and what it has added up over the epoch that is under way."""
 
     step: int
@@ -54,7 +54,7 @@ class Snapshot:
     """A snapshot that was read; its tensors are on the CPU."""
 
     workload: str
-    progress: Progress
+    progress: LoopPosition
     model: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
@@ -94,10 +94,10 @@ class Snapshot:
         # It has stepped, elsewhere; the scheduler would warn that it had not.
         setup.optimizer._opt_called = True  # type: ignore[attr-defined,unused-ignore]
         if draws:
-            set_draws(self.draws, setup.backend.device)
+            set_rng_state(self.draws, setup.backend.device)
 
 
-def pack(setup: Setup, progress: Progress, draws: Draws) -> bytes:
+def pack(setup: Setup, progress: LoopPosition, draws: Draws) -> bytes:
     """A run's state as a file's content. The device has to be idle."""
     file = io.BytesIO()
     state = {
@@ -138,7 +138,7 @@ def load_snapshot(path: Path) -> Snapshot:
             raise ValueError(f"of format {state['format']}, which is newer than this mpstui")
         return Snapshot(
             workload=state["workload"],
-            progress=Progress(**state["progress"]),
+            progress=LoopPosition(**state["progress"]),
             model=state["model"],
             optimizer=state["optimizer"],
             scheduler=state["scheduler"],
@@ -155,7 +155,7 @@ def snapshots_of(run_dir: Path) -> list[tuple[int, Path]]:
     return RunDir(run_dir).snapshots()
 
 
-def read_draws(device: torch.device) -> Draws:
+def read_rng_state(device: torch.device) -> Draws:
     """The generators' states now."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "mps":
@@ -165,7 +165,7 @@ def read_draws(device: torch.device) -> Draws:
     return states
 
 
-def set_draws(states: Draws, device: torch.device) -> None:
+def set_rng_state(states: Draws, device: torch.device) -> None:
     """Put generators into a state; a device's own is left alone where there is none for it."""
     torch.set_rng_state(states["cpu"])
     own = states.get(device.type)

@@ -36,7 +36,7 @@ from mpstui.domain.events import (
 )
 from mpstui.domain.history import RunHistory
 from mpstui.domain.summarise import summarise
-from mpstui.runs.control import Parted
+from mpstui.runs.control import GapAlarm
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.telemetry.energy import EnergyMeter, find_sources, open_cpu_power, together
@@ -44,18 +44,18 @@ from mpstui.telemetry.gpu import open_gpu
 from mpstui.telemetry.system import SystemSampler
 
 from .gate import Gate
-from .pipes import take_pipes, teller, told_run, words_of
+from .supervisor_pipes import supervisor_words, take_pipes, wait_for_run, word_sender
 
 if TYPE_CHECKING:  # torch is imported by the training thread, when its time has come
     from .loop import Choose
     from .setup import Setup
-    from .snapshots import Progress
+    from .snapshots import LoopPosition
 
 POLL_SECONDS = 0.1
 SAMPLE_SECONDS = 1.0
 
 
-class Diary:
+class EventRecorder:
     """The run's log, and the history that goes with it; every thread of the worker tells it."""
 
     def __init__(self, run: RunDir, log: LogWriter) -> None:
@@ -74,7 +74,7 @@ class Diary:
 
 
 def train_run(
-    run: RunDir, gate: Gate, diary: Diary, energy: Callable[[], float | None] | None = None
+    run: RunDir, gate: Gate, diary: EventRecorder, energy: Callable[[], float | None] | None = None
 ) -> None:
     """Train a run from its directory, in the calling thread, to its end.
 
@@ -93,7 +93,7 @@ def train_run(
     config = run.config()
     try:
         tell(PreparationAdvanced(at=time.time(), stage="importing torch"))
-        from .checks import Checks
+        from .checks.schedule import CheckSchedule
         from .loop import Loop
         from .setup import set_up
         from .snapshot_budget import Snapshots
@@ -110,7 +110,7 @@ def train_run(
             snapshots=snapshots,
             resume=resume,
             choose=chooser,
-            checks=Checks() if config.checked else None,
+            checks=CheckSchedule() if config.checked else None,
         )
         for event in loop.events():
             tell(event)
@@ -127,15 +127,15 @@ def train_run(
     run.write_summary(summarise(run.id, config, run.machine(), diary.history))
 
 
-def _chooser(run: RunDir, diary: Diary) -> Choose | None:
+def _chooser(run: RunDir, diary: EventRecorder) -> Choose | None:
     """What settles the run's plan; where it is resumed, that of the run that it goes on from."""
-    from .fast.choose import Chooser
+    from .autotune.select import PlanSelector
 
     machine, before = run.machine(), diary.history.plan
-    return Chooser(machine, before.plan if before else None) if machine else None
+    return PlanSelector(machine, before.plan if before else None) if machine else None
 
 
-def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
+def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, LoopPosition | None]:
     """Put the state of the run into it that it goes on from, where it does.
 
     Raises:
@@ -155,22 +155,22 @@ def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
 def main(path: Path | None) -> None:
     """Be a worker under a keeper: of a run, or with None a warm one, of the run that it is told."""
     said, keeper = take_pipes()
-    words = words_of(keeper)
-    begin: queue.SimpleQueue[Begin] = queue.SimpleQueue()
+    words = supervisor_words(keeper)
+    begin: queue.SimpleQueue[WorkerStart] = queue.SimpleQueue()
     told = (begin, path is None)
     # A daemon, lest it wait for ever where what comes before the run's start fails in this thread.
     training = threading.Thread(target=_train, args=told, name="training", daemon=True)
     if path is None:
         training.start()
-        path = told_run(words)
+        path = wait_for_run(words)
     run = RunDir(path)
-    gate = Gate(say=teller(said), refereed=True)
+    gate = Gate(say=word_sender(said), refereed=True)
     with LogWriter(run.events) as log:
-        diary = Diary(run, log)
+        diary = EventRecorder(run, log)
         alarms = Alarms(run, gate, diary)
         threading.Thread(target=_hear, args=(words, gate, alarms), daemon=True).start()
         energy = EnergyMeter()
-        begin.put(Begin(run, gate, diary, energy.joules))
+        begin.put(WorkerStart(run, gate, diary, energy.joules))
         if not training.is_alive():
             training.start()
         try:
@@ -179,16 +179,16 @@ def main(path: Path | None) -> None:
             training.join()  # what goes wrong with watching must not cost the run its end
 
 
-class Begin(NamedTuple):
+class WorkerStart(NamedTuple):
     """What the training thread is given to begin with: the arguments of ``train_run``."""
 
     run: RunDir
     gate: Gate
-    diary: Diary
+    diary: EventRecorder
     energy: Callable[[], float | None]
 
 
-def _train(begin: queue.SimpleQueue[Begin], warm: bool) -> None:
+def _train(begin: queue.SimpleQueue[WorkerStart], warm: bool) -> None:
     """The training thread, from its start to the run's end."""
     if warm:
         with contextlib.suppress(Exception):  # train_run meets it again, and the run's log tells it
@@ -207,11 +207,11 @@ def _import_ahead() -> None:
 class Alarms:
     """What a run does when it is off its course, as its config says."""
 
-    def __init__(self, run: RunDir, gate: Gate, diary: Diary) -> None:
+    def __init__(self, run: RunDir, gate: Gate, diary: EventRecorder) -> None:
         self._run, self._gate, self._diary = run, gate, diary
         self._policy = run.config().on_alarm
 
-    def parted(self, told: Parted) -> None:
+    def parted(self, told: GapAlarm) -> None:
         """Log that the run left another's course, and act."""
         self._diary.tell(told.event(time.time(), self._policy))
         why = f"diverged from {told.against} at step {told.step}"
@@ -230,14 +230,14 @@ def act_on_alarm(run: RunDir, gate: Gate, policy: str, why: str) -> None:
 def _hear(words: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
     for word in words:
         if word.startswith(b"alarm "):
-            alarms.parted(msgspec.json.decode(word.removeprefix(b"alarm "), type=Parted))
+            alarms.parted(msgspec.json.decode(word.removeprefix(b"alarm "), type=GapAlarm))
         else:
             gate.turn(word.strip() == b"go")
     gate.stop("the keeper is gone")
 
 
 def _attend(
-    run: RunDir, gate: Gate, diary: Diary, training: threading.Thread, energy: EnergyMeter
+    run: RunDir, gate: Gate, diary: EventRecorder, training: threading.Thread, energy: EnergyMeter
 ) -> None:
     sampler = SystemSampler(os.getpid())
     sampler.sample()  # the first reading of psutil has no interval to speak of

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mpstui.divergence.journal import Begun
 from mpstui.domain.catalogue import CATALOGUE
 from mpstui.domain.investigation import TOO_SLOW, Evidence, OpAtFault, Verdict, shortened
+from mpstui.modes.journal import JournalEntry
 
-from .blame import Blame
-from .threads import is_about
+from .isolate import IsolationResult
+from .upstream_threads import is_about
 
 
 class Conclusion(NamedTuple):
@@ -34,7 +34,7 @@ class Conclusion(NamedTuple):
         return tuple(row.id for row in CATALOGUE if is_about(row, self.op))
 
 
-def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Conclusion:
+def of_blame(blame: IsolationResult, device: str, also: tuple[OpAtFault, ...] = ()) -> Conclusion:
     """What follows from an op that was tried on its own."""
     op = blame.op
     deadly = blame.kind in ("aborts the process", "hangs")
@@ -53,7 +53,7 @@ def of_blame(blame: Blame, device: str, also: tuple[OpAtFault, ...] = ()) -> Con
     )
 
 
-def too_slow_in(begun: Begun) -> Conclusion:
+def too_slow_in(begun: JournalEntry) -> Conclusion:
     """An op was under way for too long, and does not hang on its own."""
     words = f"op {begun.index}, {begun.op}, in {begun.phase} of step {begun.step}"
     return Conclusion(

@@ -13,15 +13,15 @@ from pathlib import Path
 from mpstui import __version__
 from mpstui.doctor.report.text import machine_line
 from mpstui.domain.catalogue import BY_ID
-from mpstui.domain.investigation import Curve, Investigation, OpAtFault, shortened
+from mpstui.domain.investigation import Investigation, LossCurve, OpAtFault, shortened
 from mpstui.domain.machine import Machine
 from mpstui.domain.units import DASH, number
 from mpstui.runs.privacy import without_names
 from mpstui.runs.rundir import RunDir
 
-from .reproduce import command_of
-from .request import Folder, Request
-from .versions import collected
+from .command import command_of
+from .request import InvestigationFolder, InvestigationRequest
+from .versions import package_versions
 
 PHASES = ("forward", "backward", "optimizer")
 
@@ -34,14 +34,16 @@ DRAWS = (
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def write_report(folder: Folder, request: Request, finding: Investigation) -> None:
+def write_report(
+    folder: InvestigationFolder, request: InvestigationRequest, finding: Investigation
+) -> None:
     """Write report.md into an investigation's folder."""
     from mpstui.telemetry.machine import read_machine
 
     machine = RunDir(Path(request.run)).machine() if request.run else None
     script = folder.repro.read_text(encoding="utf-8") if finding.repro else ""
     machine = machine or read_machine()
-    text = as_markdown(finding, machine, script, command_of(request), collected(machine))
+    text = as_markdown(finding, machine, script, command_of(request), package_versions(machine))
     folder.report.write_text(without_names(text), encoding="utf-8")
 
 
@@ -95,7 +97,7 @@ def as_markdown(
     return "\n".join(lines) + "\n"
 
 
-def curves(found: Sequence[Curve], width: int = 60) -> list[str]:
+def curves(found: Sequence[LossCurve], width: int = 60) -> list[str]:
     """Loss curves as text, on one scale, with the numbers at their ends; ✗ is not finite.
 
     The scale is logarithmic where the losses span more than two orders of magnitude.

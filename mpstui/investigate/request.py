@@ -11,7 +11,7 @@ from mpstui.domain.investigation import Investigation
 from mpstui.runs.files import read_json, write_json
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class InvestigationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """request.json: what the worker reads."""
 
     config: RunConfig
@@ -24,7 +24,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """About how long steps are looked at before nothing is found."""
 
 
-class Folder:
+class InvestigationFolder:
     """An investigation's directory: request, finding, report and repro."""
 
     def __init__(self, path: Path) -> None:
@@ -50,11 +50,11 @@ class Folder:
         """What the step under way starts from, while one is."""
         return self.path / "state.pt"
 
-    def request(self) -> Request | None:
+    def request(self) -> InvestigationRequest | None:
         """What was asked."""
-        return read_json(self.path / "request.json", Request)
+        return read_json(self.path / "request.json", InvestigationRequest)
 
-    def write_request(self, request: Request) -> None:
+    def write_request(self, request: InvestigationRequest) -> None:
         """Write request.json."""
         write_json(self.path / "request.json", request)
 

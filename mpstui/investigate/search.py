@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from msgspec.structs import replace
 
-from mpstui.divergence.call import Call
-from mpstui.divergence.journal import NO_JOURNAL, Begun, Journal
-from mpstui.divergence.step import State, load, save
-from mpstui.domain.investigation import Curve, Evidence, Investigation, Lockstep, Stage, Verdict
+from mpstui.domain.investigation import Evidence, Investigation, Lockstep, LossCurve, Stage, Verdict
+from mpstui.modes.journal import NO_JOURNAL, Journal, JournalEntry
+from mpstui.modes.step import StepState, load, save
+from mpstui.ops.call import Call
 
-from .alone import Alone
-from .blame import Blame, Blamer, op_at_fault
 from .conclusion import Conclusion, belongs, of_blame, too_slow_in
-from .look import ERRORS, Looked, Looker, Repeat
-from .parted import explain_parting, test_scene
-from .request import Folder, Request
+from .isolate import IsolationResult, OpIsolator, op_at_fault
+from .other_causes import explain, full_precision, settings
+from .progress import ProgressReporter
+from .repeated_passes import explain_divergence, test_scene
+from .request import InvestigationFolder, InvestigationRequest
+from .solo_training import SoloTraining
 from .start import Start
-from .telling import Teller
+from .step_inspector import ERRORS, RepeatedStep, StepInspector, StepResult
 from .twin import Twin
-from .without_op import explain, full_precision, settings
 
 SETTING_SHOWS = 1e-5
 """A gap that a lower precision leaves in gradients, at least; rounding leaves less."""
@@ -45,9 +45,9 @@ class Search:
     def __init__(
         self,
         twin: Twin,
-        request: Request,
-        folder: Folder,
-        teller: Teller,
+        request: InvestigationRequest,
+        folder: InvestigationFolder,
+        teller: ProgressReporter,
         journal: Journal | Any = NO_JOURNAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,11 +57,11 @@ class Search:
         self._teller = teller
         self._clock = clock
         run_dir = Path(request.run) if request.run else folder.path
-        self._blamer = Blamer(twin, folder, run_dir, teller, self._write_early)
-        self._looker = Looker(twin, journal)
-        self._alone = Alone(twin, clock)
-        self._looks: list[Looked] = []
-        self._entered: tuple[int, State] | None = None
+        self._blamer = OpIsolator(twin, folder, run_dir, teller, self._write_early)
+        self._looker = StepInspector(twin, journal)
+        self._alone = SoloTraining(twin, clock)
+        self._looks: list[StepResult] = []
+        self._entered: tuple[int, StepState] | None = None
         """The first step that was looked at, and the state before it."""
         self._raised = False
         self._tested_ops = 0
@@ -87,7 +87,7 @@ class Search:
             return self._finding(self._faulty(exact), look)
         return self._finding(explain(self._looker, look, self._blamer, self._teller), look)
 
-    def after_death(self, begun: Begun, state: State, how: str) -> Investigation:
+    def after_death(self, begun: JournalEntry, state: StepState, how: str) -> Investigation:
         """The op that ended the last process, from the state of the step that it was in."""
         ended = f"the process ended ({how})" if how else "mpstui ended the process, too slow,"
         if begun.phase == "evaluation":
@@ -111,7 +111,7 @@ class Search:
     def _device(self) -> str:
         return self._twin.config.spec.device
 
-    def _walk(self, start: Start) -> Looked | None:
+    def _walk(self, start: Start) -> StepResult | None:
         """Go through steps until one differs from the CPU's."""
         deadline = self._clock() + self._request.seconds
         for point in start.points:
@@ -139,30 +139,30 @@ class Search:
                     break
         return None
 
-    def _look(self, step: int) -> Looked:
+    def _look(self, step: int) -> StepResult:
         look = self._looker.look(step, self._keep)
         if look.plain.phase and not (look.shadowed.phase or look.wrong or look.raised):
             # Right the first time: some faults wait for what memory held before, or for luck.
-            repeats: list[Repeat] = []
+            repeats: list[RepeatedStep] = []
             for _ in range(RETRIES):
                 load(self._twin.device, look.state)
                 again = self._looker.look(step, self._keep)
                 if again.wrong:
                     return again
-                repeats.append(Repeat(again.plain.phase, again.shadowed.phase))
+                repeats.append(RepeatedStep(again.plain.phase, again.shadowed.phase))
             return look._replace(repeats=tuple(repeats))
         return look
 
-    def _keep(self, state: State) -> None:
+    def _keep(self, state: StepState) -> None:
         """Should the process not survive the step, the next one begins with this."""
         torch.save(state._asdict(), self._folder.state)
 
-    def _lower(self, look: Looked) -> bool:
+    def _lower(self, look: StepResult) -> bool:
         """Whether a lower precision that is on shows."""
         gap = look.plain.gradient_gap
         return bool(settings(self._twin)) and (gap is None or gap > SETTING_SHOWS)
 
-    def _wrong_in_full_precision(self, look: Looked) -> Looked | None:
+    def _wrong_in_full_precision(self, look: StepResult) -> StepResult | None:
         """The step without a lower precision, where an op is wrong in it that was right with it.
 
         What a lower precision allows can hide an op that is wrong in any.
@@ -172,10 +172,10 @@ class Search:
         load(self._twin.device, look.state)
         with full_precision(self._twin) as plain:
             judge = self._looker.draw_judge
-            exact = Looker(plain, draw_judge=judge).look(look.step)
+            exact = StepInspector(plain, draw_judge=judge).look(look.step)
         return exact if exact.wrong else None
 
-    def _in_full_precision(self, look: Looked) -> tuple[Evidence, ...]:
+    def _in_full_precision(self, look: StepResult) -> tuple[Evidence, ...]:
         """Whether a lower precision that is on has a part in a wrong result.
 
         It is no excuse: what a precision costs is within the bound that the op was judged by.
@@ -186,12 +186,12 @@ class Search:
         load(self._twin.device, look.state)
         with full_precision(self._twin) as plain:
             judge = self._looker.draw_judge
-            wrong = Looker(plain, draw_judge=judge).look(look.step).wrong
+            wrong = StepInspector(plain, draw_judge=judge).look(look.step).wrong
         same = any(seen.found.op == look.wrong[0].found.op for seen in wrong)
         tried = f"the step without {' and '.join(name for name, _ in names)}"
         return (Evidence(tried=tried, outcome="wrong as well" if same else "right"),)
 
-    def _faulty(self, look: Looked) -> Conclusion:
+    def _faulty(self, look: StepResult) -> Conclusion:
         first, *others = look.wrong
         more = f", and {len(others)} more" if others else ""
         said = f"{first.found.op} in {first.found.phase} is wrong{more}"
@@ -202,14 +202,14 @@ class Search:
         more_evidence = self._in_full_precision(look)
         return conclusion._replace(evidence=(*conclusion.evidence, *more_evidence))
 
-    def _write_early(self, blame: Blame) -> None:
+    def _write_early(self, blame: IsolationResult) -> None:
         """Write the finding down before its call is made small, which may end in anything."""
         note = "none: the investigation ended before it was written"
         conclusion = of_blame(blame._replace(repro_note=note), self._device)
         look = self._looks[-1] if self._looks else None
         self._folder.write_finding(self._finding(conclusion, look, curves=False))
 
-    def _raises(self, look: Looked) -> Conclusion:
+    def _raises(self, look: StepResult) -> Conclusion:
         """An error that the CPU's step does not raise."""
         self._teller.done(Stage.OPS, f"the device's step raises {look.raised}")
         evidence = (Evidence(tried="the same step on the CPU", outcome="raises nothing"),)
@@ -227,7 +227,7 @@ class Search:
             repro_note="none: the error itself says what the device refuses",
         )
 
-    def _earlier(self, look: Looked) -> list[Call]:
+    def _earlier(self, look: StepResult) -> list[Call]:
         """Calls of the same op in the same step that came before it, one of each shape."""
         index, op = look.wrong[0].found.number, look.wrong[0].found.op
         before = frozenset(range(max(1, index - EARLIER_OPS), index))
@@ -284,17 +284,17 @@ class Search:
             return of_blame(blame, self._device, also)
         if tested.gap.error > TEST_GAP:
             scene = test_scene(self._looker, step, state)
-            parted = explain_parting(scene, self._device, self._blamer, self._teller)
+            parted = explain_divergence(scene, self._device, self._blamer, self._teller)
             words = f"{tested.gap.where} of a test batch differ from the CPU's"
             return parted or Conclusion(Verdict.NOTHING, f"The {words}, and no single op does.")
         self._teller.done(Stage.OPS, f"{tested.checked:,} ops of the evaluation are right")
         return None
 
     def _finding(
-        self, conclusion: Conclusion, look: Looked | None, curves: bool = True
+        self, conclusion: Conclusion, look: StepResult | None, curves: bool = True
     ) -> Investigation:
         twin = self._twin
-        drawn: tuple[Curve, ...] = ()
+        drawn: tuple[LossCurve, ...] = ()
         if curves and self._entered is not None:
             self._teller.say(Stage.REPORT, "both losses over the same steps")
             drawn = self._alone.curves(*self._entered)

@@ -16,7 +16,7 @@ from mpstui.runs.rundir import RunDir
 from .twin import Twin
 
 
-class Point(NamedTuple):
+class StartPoint(NamedTuple):
     """A state to begin in."""
 
     enter: Callable[[Twin], int]
@@ -26,7 +26,7 @@ class Point(NamedTuple):
 class Start(NamedTuple):
     """Points in the order in which they are tried."""
 
-    points: tuple[Point, ...]
+    points: tuple[StartPoint, ...]
     bad_step: int | None
     """The step at which the run diverged or its alarm was raised."""
 
@@ -36,7 +36,7 @@ def _beginning(twin: Twin) -> int:
     return 0
 
 
-BEGINNING = Point(_beginning)
+BEGINNING = StartPoint(_beginning)
 
 
 def start_of(run: str) -> Start:
@@ -47,7 +47,7 @@ def start_of(run: str) -> Start:
     points = []
     for step, path in reversed(snapshots_of(Path(run))):
         if bad is None or step < bad:
-            points.append(Point(lambda twin, path=path: _enter(twin, path)))  # type: ignore[misc]
+            points.append(StartPoint(lambda twin, path=path: _enter(twin, path)))  # type: ignore[misc]
     return Start((*points[:1], BEGINNING), bad)
 
 

@@ -12,15 +12,15 @@ import torch
 from msgspec.structs import replace
 
 from mpstui.backends import Backend
-from mpstui.divergence.step import Batch, Side, load, save
 from mpstui.domain.config import RunConfig
 from mpstui.domain.events import PlanChosen
 from mpstui.domain.plan import PLAIN, SAME, Plan
+from mpstui.engine.autotune.apply import apply_plan
 from mpstui.engine.data.order import order_of_epoch
-from mpstui.engine.fast.carry_out import carry_out
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.sides import side_of
 from mpstui.engine.snapshots import load_snapshot
+from mpstui.modes.step import Batch, Side, load, save
 from mpstui.runs.log import LogReader
 from mpstui.runs.rundir import Dataset, RunDir
 
@@ -120,7 +120,7 @@ def as_it_ran(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:
         without = replace(without, optimizer=ran.optimizer)
     left_out = without.words(type(setup.optimizer).__name__)
     note = (f"looked at without what its steps were carried out with: {left_out}",)
-    return carry_out(plan, setup), note if left_out else ()
+    return apply_plan(plan, setup), note if left_out else ()
 
 
 def test_of(setup: Setup) -> Test:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 
+from mpstui.domain.environment_variables import NUMBERS
 from mpstui.domain.machine import Machine
-from mpstui.domain.variables import NUMBERS
 
 
-def collected(machine: Machine) -> dict[str, str]:
+def package_versions(machine: Machine) -> dict[str, str]:
     """What ``torch.utils.collect_env`` begins with, by name; without torch what there is."""
     found = {
         "Python": f"{platform.python_version()} ({machine.python_arch})",

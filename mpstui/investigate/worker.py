@@ -22,15 +22,15 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.investigation import Investigation, Stage, Told, Verdict
+from mpstui.domain.investigation import Investigation, ProgressMessage, Stage, Verdict
 from mpstui.domain.workloads import short_name
 from mpstui.runs.rundir import Dataset, RunDir
 
-from .request import Folder, Request
-from .telling import Teller
+from .progress import ProgressReporter
+from .request import InvestigationFolder, InvestigationRequest
 
 if TYPE_CHECKING:
-    from mpstui.divergence.journal import Journal
+    from mpstui.modes.journal import Journal
 
 BEAT_SECONDS = 5.0
 """Between two signs of life."""
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--died")
     asked = parser.parse_args(arguments)
-    folder = Folder(asked.folder)
+    folder = InvestigationFolder(asked.folder)
     request = folder.request()
     if request is None:
         parser.error(f"{asked.folder}: holds no request.json")
@@ -56,10 +56,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def investigate(
-    folder: Folder,
-    request: Request,
+    folder: InvestigationFolder,
+    request: InvestigationRequest,
     died: str | None,
-    teller: Teller,
+    teller: ProgressReporter,
     beat: Heartbeat | None = None,
 ) -> Investigation:
     """Investigate, write the finding down, and return it.
@@ -95,20 +95,24 @@ def investigate(
 
 
 def _search(
-    folder: Folder, request: Request, died: str | None, teller: Teller, beat: Heartbeat | None
+    folder: InvestigationFolder,
+    request: InvestigationRequest,
+    died: str | None,
+    teller: ProgressReporter,
+    beat: Heartbeat | None,
 ) -> Investigation:
     teller.say(Stage.PREPARE, "importing torch")
     import torch
 
-    from mpstui.divergence.journal import Journal, last_begun
-    from mpstui.divergence.step import State
+    from mpstui.modes.journal import Journal, last_entry
+    from mpstui.modes.step import StepState
 
     from .search import Search
     from .start import start_of
     from .twin import build
 
     run_dir = Path(request.run) if request.run else folder.path
-    begun = last_begun(folder.begun) if died is not None else None
+    begun = last_entry(folder.begun) if died is not None else None
     teller.say(Stage.PREPARE, "building model and data, twice")
     dataset = RunDir(run_dir).dataset() or Dataset(source="embedded")
     twin = build(request.config, dataset, run_dir)
@@ -123,7 +127,7 @@ def _search(
     search = Search(twin, request, folder, teller, journal)
     try:
         if begun is not None and folder.state.is_file():
-            kept = State(**torch.load(folder.state, weights_only=True))
+            kept = StepState(**torch.load(folder.state, weights_only=True))
             return search.after_death(begun, kept, died or "")
         return search.run(start)
     finally:
@@ -150,7 +154,7 @@ class Heartbeat:
         """Begin."""
         threading.Thread(target=self._beat, daemon=True).start()
 
-    def say(self, told: Told) -> None:
+    def say(self, told: ProgressMessage) -> None:
         """Write one line."""
         with self._lock:
             self._out.write(msgspec.json.encode(told).decode() + "\n")
@@ -163,12 +167,12 @@ class Heartbeat:
                 time.sleep(BEAT_SECONDS)
                 journal = self.journal
                 if journal is None or not journal.is_stepping or journal.count != last:
-                    self.say(Told(stage=Stage.PREPARE, alive=True))
+                    self.say(ProgressMessage(stage=Stage.PREPARE, alive=True))
                 last = journal.count if journal is not None else -1
 
 
-def _teller(beat: Heartbeat) -> Teller:
-    return Teller(beat.say)
+def _teller(beat: Heartbeat) -> ProgressReporter:
+    return ProgressReporter(beat.say)
 
 
 def _in_one_thread(work: Callable[[], object]) -> int:

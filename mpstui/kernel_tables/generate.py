@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from mpstui.domain.errors import FieldError
-from mpstui.runs.child import environment, module_command
+from mpstui.processes.command import child_environment, module_command
 
 from .tables import FILE, KernelTable, encode, kernel_table, make_table, versions
 
@@ -103,7 +103,7 @@ def table_of(torch: str) -> KernelTable:
 
 def _read(torch: str, folder: str = "") -> KernelTable:
     """Run :mod:`.native_functions` with a folder first on its path."""
-    variables = environment()
+    variables = child_environment()
     variables["PYTHONPATH"] = os.pathsep.join(
         filter(None, [folder, variables.get("PYTHONPATH", "")])
     )

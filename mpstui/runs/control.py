@@ -17,7 +17,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     wish: Wish = "run"
 
 
-class Parted(msgspec.Struct, frozen=True, array_like=True):
+class GapAlarm(msgspec.Struct, frozen=True, array_like=True):
     """What a keeper tells a worker whose run left the course of the comparison's first run."""
 
     against: str

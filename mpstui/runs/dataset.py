@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mpstui.domain.class_file import class_file
+from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
 from mpstui.domain.errors import FieldError
 from mpstui.domain.events import PreparationAdvanced
+from mpstui.processes.command import child_environment, module_command
 
-from .child import environment, module_command
-from .class_text import defines
+from .class_check import defines
 from .log import LogWriter
 from .mnist_files import contents, locate
 from .paths import named_folder
@@ -40,7 +40,7 @@ def check_data(config: RunConfig) -> None:
     """
     if not config.data_dir:
         return
-    own = class_file(config.workload)
+    own = class_path(config.workload)
     if own is not None and brings_data(config.workload, own.file):
         raise FieldError("data_dir", "the workload has datasets of its own", "empty")
     if config.dataset == "embedded":
@@ -106,7 +106,7 @@ def brings_data(workload: str, file: Path) -> bool:
         workload: As the config names it.
         file: Where its source is: the user's file, or the run's copy of it.
     """
-    own = class_file(workload)
+    own = class_path(workload)
     if own is None or not file.is_file():
         return False
     return defines(file.read_bytes(), own.name, "datasets")
@@ -117,7 +117,11 @@ def _fetch_in_process(folder: Path, on_progress: Progress) -> str:
     on_progress("looking for MNIST on the network", None)
     command = module_command("mpstui.engine.fetch", str(folder))
     fetching = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(), text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=child_environment(),
+        text=True,
     )
     assert fetching.stdout is not None
     problem = "the download ended without a word"

@@ -43,7 +43,7 @@ COLUMNS = (
 )
 
 
-class Record(NamedTuple):
+class ExportedRun(NamedTuple):
     """A run and its whole log."""
 
     view: RunView
@@ -128,9 +128,9 @@ def unlike(runs: Sequence[RunSummary]) -> list[str]:
     return found
 
 
-def _read(view: RunView) -> Record:
+def _read(view: RunView) -> ExportedRun:
     fresh = RunView(view.run)  # the view that was given may have read half of the log
-    return Record(fresh, fresh.catch_up())
+    return ExportedRun(fresh, fresh.catch_up())
 
 
 def _refuse(paths: Sequence[Path], force: bool) -> None:
@@ -139,7 +139,7 @@ def _refuse(paths: Sequence[Path], force: bool) -> None:
             raise UsageError(f"{path}: there already; allowed: another --out, or --force")
 
 
-def _name(records: Sequence[Record]) -> str:
+def _name(records: Sequence[ExportedRun]) -> str:
     first = records[0].view
     if len(records) == 1:
         return first.run.id
@@ -148,7 +148,7 @@ def _name(records: Sequence[Record]) -> str:
     return common or f"{first.run.id}-and-{len(records) - 1}-more"
 
 
-def _markdown(records: Sequence[Record]) -> str:
+def _markdown(records: Sequence[ExportedRun]) -> str:
     runs = [record.view.summary() for record in records]
     parts = [comparison_table(runs, "markdown")]
     parts += [f"- {note}" for note in unlike(runs)]
@@ -171,7 +171,7 @@ def _evaluation(event: EvaluationCompleted) -> str:
     return f"| {event.epoch} | {event.step:,} | {loss} | {right} |"
 
 
-def _csv(records: Sequence[Record]) -> str:
+def _csv(records: Sequence[ExportedRun]) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -204,11 +204,11 @@ def _losses(event: StepsCompleted) -> list[str]:
     return [str(loss) for loss in np.frombuffer(event.losses, "<f4")]
 
 
-def _json(records: Sequence[Record]) -> str:
+def _json(records: Sequence[ExportedRun]) -> str:
     return as_json({"runs": [_document(record) for record in records]}) + "\n"
 
 
-def _document(record: Record) -> dict[str, object]:
+def _document(record: ExportedRun) -> dict[str, object]:
     view, events = record
     steps = [event for event in events if isinstance(event, StepsCompleted)]
     losses = [loss for event in steps for loss in _losses(event)]
@@ -233,14 +233,14 @@ def _document(record: Record) -> dict[str, object]:
     }
 
 
-def _html(records: Sequence[Record]) -> str:
+def _html(records: Sequence[ExportedRun]) -> str:
     from .page import as_html
 
     views = [record.view for record in records]
     return as_html(views, unlike([view.summary() for view in views]))
 
 
-TEXTS: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
+TEXTS: dict[str, tuple[str, Callable[[Sequence[ExportedRun]], str]]] = {
     "markdown": (".md", _markdown),
     "csv": (".csv", _csv),
     "json": (".json", _json),

@@ -12,7 +12,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import IO
 
-from .child import environment, module_command
+from mpstui.processes.command import child_environment, module_command
+
 from .rundir import RunDir
 
 _NEW_PROCESS_GROUP = 0x0000_0200
@@ -20,7 +21,7 @@ _NO_WINDOW = 0x0800_0000
 """Values of Windows' process creation flags; ``subprocess`` has their names there only."""
 
 
-class Warm:
+class PrewarmedSupervisor:
     """A keeper that waits for runs with workers that have imported torch.
 
     It ends by itself when this process does, however that ends, unless it was given runs.
@@ -64,7 +65,9 @@ class Warm:
             keeper.stdin.close()
 
 
-def launch(runs: Sequence[RunDir], warm: Warm | None = None) -> subprocess.Popen[bytes]:
+def launch(
+    runs: Sequence[RunDir], warm: PrewarmedSupervisor | None = None
+) -> subprocess.Popen[bytes]:
     """Start the keeper of some runs, in a session of its own, and write down its pid in each.
 
     Args:
@@ -84,11 +87,11 @@ def _start(
     arguments: Sequence[str], stdin: int, output: int | IO[bytes]
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        module_command("mpstui.runs.keeper", *arguments),
+        module_command("mpstui.runs.supervisor", *arguments),
         stdin=stdin,
         stdout=output,
         stderr=output,
-        env=environment(),
+        env=child_environment(),
         start_new_session=True,  # Windows has no sessions, and subprocess passes over it there
         creationflags=creation_flags(os.name),
     )

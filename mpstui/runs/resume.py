@@ -23,7 +23,7 @@ from mpstui.domain.events import (
     SnapshotSaved,
     StepsCompleted,
 )
-from mpstui.domain.history import State
+from mpstui.domain.history import RunState
 from mpstui.domain.machine import Machine
 
 from .log import LogWriter
@@ -95,7 +95,7 @@ def _check(view: RunView, config: RunConfig) -> None:
     run, history = view.run, view.history
     if not history.state.over:
         raise UsageError(f"{run.id} is {history.state.value}; allowed: a run that is over")
-    if history.state is State.FINISHED and config.total_steps <= history.step:
+    if history.state is RunState.FINISHED and config.total_steps <= history.step:
         raise UsageError(
             f"{run.id} has finished: nothing is left after step {history.step}; "
             "allowed: --epochs or --steps, to train longer"

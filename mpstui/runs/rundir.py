@@ -24,7 +24,7 @@ else:
     import tomli as tomllib
 
 
-class Keeper(msgspec.Struct, frozen=True, kw_only=True):
+class SupervisorProcess(msgspec.Struct, frozen=True, kw_only=True):
     """keeper.json: the process that looks after the run's worker."""
 
     pid: int
@@ -191,12 +191,12 @@ class RunDir:
 
     def keep(self, pid: int) -> None:
         """Write down which process looks after this run."""
-        keeper = Keeper(pid=pid, created=psutil.Process(pid).create_time())
+        keeper = SupervisorProcess(pid=pid, created=psutil.Process(pid).create_time())
         write_json(self.path / "keeper.json", keeper)
 
     def kept(self) -> bool:
         """Whether that process is alive."""
-        keeper = read_json(self.path / "keeper.json", Keeper)
+        keeper = read_json(self.path / "keeper.json", SupervisorProcess)
         if keeper is None:
             return False
         try:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mpstui.domain.class_file import class_file
+from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, fault_file
 from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 
-from .class_file import FAULT, WORKLOAD, read_file
+from .class_source import FAULT, WORKLOAD, read_file
 from .dataset import check_data
 from .files import replace
 from .rundir import RunDir
@@ -170,7 +170,7 @@ def _slug(spec: DeviceSpec) -> str:
 
 def _word(workload: str) -> str:
     """A workload as a part of a run's id: of an own one its class, in plain letters."""
-    own = class_file(workload)
+    own = class_path(workload)
     name = workload if own is None else own.name[:SLUG]
     return re.sub("[^a-z0-9]+", "", name.lower()) or "own"
 
@@ -187,7 +187,7 @@ def own_files(config: RunConfig, spec: DeviceSpec, old: RunDir | None = None) ->
         FieldError: When a file cannot be read.
     """
     named = (
-        (WORKLOAD, class_file(config.workload), "workload"),
+        (WORKLOAD, class_path(config.workload), "workload"),
         (FAULT, fault_file(spec.option("fault") or ""), "fault"),
     )
     files = {}

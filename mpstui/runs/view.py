@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mpstui.domain.events import AnyEvent
-from mpstui.domain.history import RunHistory, State
+from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import RunSummary
+from mpstui.processes.command import ending
 
-from .child import ending
 from .log import LogReader
 from .rundir import Exit, RunDir
 
@@ -60,11 +60,11 @@ class RunView:
     def _end(self, exit: Exit | None) -> None:
         step = self.history.step
         if exit is not None and exit.killed:
-            self.history.end(State.KILLED, f"killed by request after step {step}")
+            self.history.end(RunState.KILLED, f"killed by request after step {step}")
             return
         how = f"crashed ({ending(exit.code)})" if exit else "vanished without a word"
         words = self.run.last_words()
-        self.history.end(State.CRASHED, f"{how} at step {step}\n{words}".rstrip())
+        self.history.end(RunState.CRASHED, f"{how} at step {step}\n{words}".rstrip())
 
     def catch_up(self) -> list[AnyEvent]:
         """Read everything there is by now."""

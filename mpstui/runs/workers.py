@@ -12,7 +12,8 @@ import subprocess
 import threading
 from typing import IO
 
-from .child import environment, module_command
+from mpstui.processes.command import child_environment, module_command
+
 from .rundir import Exit, RunDir
 
 
@@ -25,11 +26,11 @@ def _start(*arguments: str, stderr: int | IO[bytes]) -> subprocess.Popen[str]:
         text=True,
         bufsize=1,
         errors="replace",
-        env=environment(),
+        env=child_environment(),
     )
 
 
-class Spare:
+class SpareWorker:
     """A worker process without a run: it imports torch, then waits. It ends with its keeper."""
 
     def __init__(self) -> None:
@@ -54,11 +55,14 @@ class Spare:
             pass
 
 
-class Worker:
+class RunWorker:
     """A worker process that has a run."""
 
     def __init__(
-        self, run: RunDir, said: queue.Queue[tuple[Worker, str]], spare: Spare | None = None
+        self,
+        run: RunDir,
+        said: queue.Queue[tuple[RunWorker, str]],
+        spare: SpareWorker | None = None,
     ) -> None:
         """Start it.
 
@@ -79,7 +83,7 @@ class Worker:
             self._process = warm
         threading.Thread(target=self._listen, args=(said,), daemon=True).start()
 
-    def _listen(self, said: queue.Queue[tuple[Worker, str]]) -> None:
+    def _listen(self, said: queue.Queue[tuple[RunWorker, str]]) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             said.put((self, line.strip()))

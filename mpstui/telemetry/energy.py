@@ -21,7 +21,7 @@ from .gpu import Load, NvmlDevice, Unavailable, find_nvml_device
 POWERCAP = Path("/sys/class/powercap")
 
 
-class Source(Protocol):
+class EnergyCounter(Protocol):
     """A counter of energy."""
 
     name: str
@@ -136,7 +136,7 @@ class AppleEnergy:
 
 def find_cpu(
     system: str = sys.platform, load: Load = import_module, root: Path = POWERCAP
-) -> Source:
+) -> EnergyCounter:
     """The processor's counter.
 
     Raises:
@@ -152,10 +152,10 @@ def find_cpu(
 def find_sources(
     device_type: str,
     index: int | None = None,
-    cpu: Callable[[], Source] = find_cpu,
+    cpu: Callable[[], EnergyCounter] = find_cpu,
     load: Load = import_module,
     variables: Mapping[str, str] = os.environ,
-) -> tuple[list[Source], list[str]]:
+) -> tuple[list[EnergyCounter], list[str]]:
     """The counters of a run's device, none without the device's own, and what is missing.
 
     Args:
@@ -165,7 +165,7 @@ def find_sources(
         load: Imports a module.
         variables: The environment.
     """
-    sources: list[Source] = []
+    sources: list[EnergyCounter] = []
     try:
         if device_type == "mps":
             return [_apple(load, gpu=True)], []
@@ -181,7 +181,7 @@ def find_sources(
         return sources, [str(why)]
 
 
-def _apple(load: Load, gpu: bool) -> Source:
+def _apple(load: Load, gpu: bool) -> EnergyCounter:
     try:
         return AppleEnergy(load("zeus_apple_silicon").AppleEnergyMonitor(), gpu)
     except ImportError as error:
@@ -194,7 +194,7 @@ class EnergyMeter:
     One thread may open it while another reads.
     """
 
-    def __init__(self, sources: Sequence[Source] = (), missing: str = "") -> None:
+    def __init__(self, sources: Sequence[EnergyCounter] = (), missing: str = "") -> None:
         self._sources, self._missing = tuple(sources), missing
         self.reason = missing
         """Why there is no number, or what the number leaves out."""
@@ -204,7 +204,7 @@ class EnergyMeter:
         """What is summed: ``NVML + RAPL``; empty without a number."""
         return " + ".join(source.name for source in self._sources)
 
-    def open(self, sources: Sequence[Source], missing: Sequence[str]) -> None:
+    def open(self, sources: Sequence[EnergyCounter], missing: Sequence[str]) -> None:
         """Take in what :func:`find_sources` found."""
         self.reason = self._missing = "; ".join(missing)
         self._sources = tuple(sources)
@@ -237,7 +237,10 @@ class Wattmeter:
     """
 
     def __init__(
-        self, source: Source | None, reason: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        source: EnergyCounter | None,
+        reason: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._clock, self.reason = source, clock, reason
         self._last = self._read()
@@ -270,7 +273,7 @@ def together(*reasons: str) -> str:
     return "; ".join(dict.fromkeys(part for each in reasons for part in each.split("; ") if part))
 
 
-def open_cpu_power(cpu: Callable[[], Source] = find_cpu) -> Wattmeter:
+def open_cpu_power(cpu: Callable[[], EnergyCounter] = find_cpu) -> Wattmeter:
     """The processor packages' power; never raises."""
     try:
         return Wattmeter(cpu())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mpstui.domain.surroundings import Gauge
+from mpstui.domain.conditions import Gauge
 
 RAPL = "/sys/class/powercap/intel-rapl:0/energy_uj"
 """The package's energy in microjoules; AMD's kernels use Intel's name too."""
@@ -18,8 +18,8 @@ LAST_PYTHON = {
 markers say the same. Source: file names and metadata on the package index, November 2026."""
 
 
-class View(Protocol):
-    """What has to be asked; see :class:`mpstui.telemetry.surroundings.View`."""
+class GaugeSource(Protocol):
+    """What has to be asked; see :class:`mpstui.telemetry.conditions.View`."""
 
     system: str
     python: tuple[int, int]
@@ -38,7 +38,7 @@ class View(Protocol):
         """Whether a Python module is installed."""
 
 
-def read_gauges(view: View, nvidia: bool) -> tuple[Gauge, ...]:
+def read_gauges(view: GaugeSource, nvidia: bool) -> tuple[Gauge, ...]:
     """What can be measured on this machine while a run trains.
 
     Args:
@@ -72,7 +72,7 @@ def read_gauges(view: View, nvidia: bool) -> tuple[Gauge, ...]:
     return tuple(gauges)
 
 
-def _module(what: str, module: str, package: str, view: View) -> Gauge:
+def _module(what: str, module: str, package: str, view: GaugeSource) -> Gauge:
     if view.has_module(module):
         return Gauge(what=what, by=package, available=True)
     last, why = LAST_PYTHON.get(package, (view.python, ""))
@@ -89,7 +89,7 @@ def _module(what: str, module: str, package: str, view: View) -> Gauge:
     )
 
 
-def _rapl(view: View) -> Gauge:
+def _rapl(view: GaugeSource) -> Gauge:
     what = "CPU energy"
     if view.text(RAPL) is not None:
         return Gauge(what=what, by="RAPL", available=True)

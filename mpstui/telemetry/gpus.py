@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
-from mpstui.domain.surroundings import Gpus
+from mpstui.domain.conditions import Gpus
 
 VENDORS = {"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"}
 """PCI vendor ids. Source: the PCI ID Repository, pci.ids."""
@@ -25,8 +25,8 @@ WINDOWS_DISPLAYS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-
 """Device setup class Display (Microsoft, System-Defined Device Setup Classes)."""
 
 
-class View(Protocol):
-    """What has to be asked; see :class:`mpstui.telemetry.surroundings.View`."""
+class GpuListSource(Protocol):
+    """What has to be asked; see :class:`mpstui.telemetry.conditions.View`."""
 
     system: str
 
@@ -46,7 +46,7 @@ class View(Protocol):
         """A text under HKEY_LOCAL_MACHINE."""
 
 
-def read_gpus(view: View) -> Gpus:
+def read_gpus(view: GpuListSource) -> Gpus:
     """The vendors, and the device files that computing goes through.
 
     Args:
@@ -65,13 +65,13 @@ def read_gpus(view: View) -> Gpus:
     )
 
 
-def _kfd(view: View) -> Literal["usable", "denied", "absent"]:
+def _kfd(view: GpuListSource) -> Literal["usable", "denied", "absent"]:
     if not view.exists(KFD):
         return "absent"
     return "usable" if view.may_use(KFD) else "denied"
 
 
-def _linux(view: View) -> tuple[str, ...] | None:
+def _linux(view: GpuListSource) -> tuple[str, ...] | None:
     if view.exists("/dev/dxg"):  # WSL 2: a GPU has Microsoft's id there
         return ("NVIDIA",) if view.exists(WSL_CUDA) else None
     if "nvidia,tegra" in (view.text("/proc/device-tree/compatible") or ""):
@@ -87,7 +87,7 @@ def _linux(view: View) -> tuple[str, ...] | None:
     return _vendors(displays)
 
 
-def _windows(view: View) -> Gpus:
+def _windows(view: GpuListSource) -> Gpus:
     found = []
     for number in range(16):
         key = rf"{WINDOWS_DISPLAYS}\{number:04}"

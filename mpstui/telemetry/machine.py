@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import msgspec
 import psutil
 
-from mpstui.domain.machine import CoreKind, Environment, Machine
+from mpstui.domain.machine import CoreKind, Machine, PythonEnvironment
 
 _SYSCTL = "/usr/sbin/sysctl"
 _CPU_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
@@ -60,7 +60,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Whether this Python has pip."""
 
 
-class Source(Protocol):
+class MachineSource(Protocol):
     """Where the readings come from."""
 
     def host(self) -> Host:
@@ -76,7 +76,7 @@ class Source(Protocol):
         """A text under HKEY_LOCAL_MACHINE; None when there is none, or no registry."""
 
 
-def read_machine(source: Source | None = None) -> Machine:
+def read_machine(source: MachineSource | None = None) -> Machine:
     """Read the machine that this process runs on.
 
     Args:
@@ -85,7 +85,7 @@ def read_machine(source: Source | None = None) -> Machine:
     Returns:
         The machine, with None for what the system does not tell.
     """
-    source = source or LocalSource()
+    source = source or LocalMachine()
     host = source.host()
     arch, translated = _architecture(source, host)
     return Machine(
@@ -132,7 +132,7 @@ def requirement(metadata: str, package: str) -> str | None:
     return None
 
 
-def _name(source: Source, host: Host) -> str:
+def _name(source: MachineSource, host: Host) -> str:
     found: str | None = None
     if host.system == "Darwin":
         found = source.command(_SYSCTL, "-n", "machdep.cpu.brand_string")
@@ -146,7 +146,7 @@ def _name(source: Source, host: Host) -> str:
     return (found or "").strip() or host.processor or host.machine
 
 
-def _system(source: Source, host: Host) -> str:
+def _system(source: MachineSource, host: Host) -> str:
     if host.system == "Darwin":
         # A Python built with an old SDK is told 10.16 for every macOS from 11 on.
         return f"macOS {source.command('/usr/bin/sw_vers', '-productVersion') or host.mac_version}"
@@ -164,7 +164,7 @@ def _windows_release(host: Host) -> str:
     return "11" if eleven else host.release
 
 
-def _architecture(source: Source, host: Host) -> tuple[str, bool | None]:
+def _architecture(source: MachineSource, host: Host) -> tuple[str, bool | None]:
     """The machine's own architecture, and whether this process is translated."""
     seen = _plain(host.machine)
     if host.system != "Darwin":
@@ -187,7 +187,7 @@ def _plain(arch: str) -> str:
     return _ARCHITECTURES.get(arch.lower(), arch.lower())
 
 
-def _core_kinds(source: Source, host: Host) -> tuple[CoreKind, ...]:
+def _core_kinds(source: MachineSource, host: Host) -> tuple[CoreKind, ...]:
     """The performance levels that macOS names, level 0 being the fastest.
 
     Their number and names differ by chip, so none is assumed. Source: Apple, "Determining system
@@ -208,7 +208,7 @@ def _core_kinds(source: Source, host: Host) -> tuple[CoreKind, ...]:
     return tuple(kinds)
 
 
-def _environment(source: Source, host: Host) -> Environment | None:
+def _environment(source: MachineSource, host: Host) -> PythonEnvironment | None:
     if not host.executable:
         return None  # an embedded Python has none
     kind: Literal["venv", "uv", "conda", "system"]
@@ -222,10 +222,12 @@ def _environment(source: Source, host: Host) -> Environment | None:
     else:
         kind = "system"
         managed = source.text(os.path.join(host.stdlib, "EXTERNALLY-MANAGED")) is not None
-    return Environment(executable=host.executable, kind=kind, folder=host.prefix, managed=managed)
+    return PythonEnvironment(
+        executable=host.executable, kind=kind, folder=host.prefix, managed=managed
+    )
 
 
-class LocalSource:
+class LocalMachine:
     """This machine."""
 
     def host(self) -> Host:

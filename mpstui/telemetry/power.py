@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mpstui.domain.surroundings import Power, Thermal
+from mpstui.domain.conditions import Power, Thermal
 
 Command = Callable[..., "str | None"]
 Text = Callable[[str], "str | None"]

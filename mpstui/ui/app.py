@@ -30,30 +30,30 @@ from mpstui.doctor.system import SystemProbes
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.findings import Finding
 from mpstui.runs.files import replace as write
-from mpstui.runs.launch import Warm, launch
+from mpstui.runs.last_settings import load_last
+from mpstui.runs.launch import PrewarmedSupervisor, launch
 from mpstui.runs.paths import home
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
-from mpstui.runs.settings import load_last
 from mpstui.runs.store import RunStore
 
-from .actions import ACTIONS, bindings
 from .bell import Bell
 from .contrast import readable
-from .governor import Governor
+from .keymap import ACTIONS, bindings
+from .model.governor import Governor
 from .probing import Probing
 
 if TYPE_CHECKING:
-    from mpstui.coverage.asking import Covering
-    from mpstui.investigate.asking import Investigating
-    from mpstui.investigate.request import Folder
+    from mpstui.coverage.client import CoverageProcess
+    from mpstui.investigate.client import InvestigationProcess
+    from mpstui.investigate.request import InvestigationFolder
     from mpstui.runs.view import RunView
 
-    from .investigations import Investigations
-    from .session import Session
+    from .model.investigations import Investigations
+    from .model.session import RunSession
 
 FOLLOW_SECONDS = 0.25
 CATCHING_UP = 1000
@@ -91,16 +91,16 @@ def _results() -> Screen[None]:
     return ResultsScreen()
 
 
-def _investigator(folder: Folder) -> Investigating:
-    from mpstui.investigate.asking import Investigator
+def _investigator(folder: InvestigationFolder) -> InvestigationProcess:
+    from mpstui.investigate.client import InvestigationClient
 
-    return Investigator(folder)
+    return InvestigationClient(folder)
 
 
-def _coverer(workload: str, torch: str) -> Covering:
-    from mpstui.coverage.asking import Coverer
+def _coverer(workload: str, torch: str) -> CoverageProcess:
+    from mpstui.coverage.client import CoverageClient
 
-    return Coverer(workload, torch)
+    return CoverageClient(workload, torch)
 
 
 class MpstuiApp(App[None]):
@@ -120,7 +120,7 @@ class MpstuiApp(App[None]):
     DEFAULT_MODE = "doctor"
 
     # Screens show these; to repaint all of the screen for each would cost more than all charts.
-    facts: reactive[Facts | None] = reactive(None, repaint=False)
+    facts: reactive[DoctorFacts | None] = reactive(None, repaint=False)
     """What the doctor knows so far; None until the first probe has returned."""
     pending: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
     """Ids of findings whose facts are being asked for."""
@@ -139,9 +139,9 @@ class MpstuiApp(App[None]):
         clock: Callable[[], float] = time.monotonic,
         spent: Callable[[], float] = time.process_time,
         start: Callable[[Sequence[RunDir]], object] = launch,
-        investigate: Callable[[Folder], Investigating] = _investigator,
-        cover: Callable[[str, str], Covering] = _coverer,
-        warm: Warm | None = None,
+        investigate: Callable[[InvestigationFolder], InvestigationProcess] = _investigator,
+        cover: Callable[[str, str], CoverageProcess] = _coverer,
+        warm: PrewarmedSupervisor | None = None,
     ) -> None:
         """Make the app.
 
@@ -169,7 +169,7 @@ class MpstuiApp(App[None]):
         self.governor = Governor()
         self.alarm_bell = Bell(self)
         self.store = RunStore(runs_dir or default_runs_dir())
-        self.session: Session | None = None
+        self.session: RunSession | None = None
         """The runs on screen; None until one was started or looked up."""
 
     def get_css_variables(self) -> dict[str, str]:
@@ -297,7 +297,7 @@ class MpstuiApp(App[None]):
 
     def _alarm(self, views: Sequence[RunView]) -> None:
         """Ring for runs that got their first alarm, and say so on whatever screen is up."""
-        from .session import alarm_words
+        from .model.session import alarm_words
 
         for view in views:
             words = alarm_words(view)
@@ -343,10 +343,12 @@ class MpstuiApp(App[None]):
             return
         runs = self.store.newest_group()
         if runs:
-            from .session import Session  # with numpy, which the first frame does not wait for
+            from .model.session import (
+                RunSession,  # with numpy, which the first frame does not wait for
+            )
 
             try:
-                session = Session(runs)
+                session = RunSession(runs)
                 session.refresh()
             except MpstuiError as error:
                 self.notify(str(error), title=error.title, severity="warning", markup=False)
@@ -356,9 +358,9 @@ class MpstuiApp(App[None]):
 
     def watch_runs(self, runs: Sequence[RunDir]) -> None:
         """Put runs on the screen."""
-        from .session import Session
+        from .model.session import RunSession
 
-        self.session = Session(runs)
+        self.session = RunSession(runs)
         self.session.refresh()
         self.pulse += 1
         self.show("live")
@@ -367,7 +369,7 @@ class MpstuiApp(App[None]):
     def investigations(self) -> Investigations:
         """What was and is being investigated."""
         if self._investigations is None:
-            from .investigations import Investigations
+            from .model.investigations import Investigations
 
             self._investigations = Investigations(self, self._investigate)
         return self._investigations
@@ -499,7 +501,7 @@ def run_app(runs_dir: Path | None, demo: bool = False) -> int:
         runs_dir: Where runs are kept; None for the usual place.
         demo: Begin with the demo.
     """
-    warm = Warm()
+    warm = PrewarmedSupervisor()
     app = MpstuiApp(runs_dir=runs_dir, start=partial(launch, warm=warm), warm=warm)
     if demo:
         app.call_later(app.action_demo)

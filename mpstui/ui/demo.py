@@ -9,7 +9,7 @@ from mpstui.domain.errors import MpstuiError
 
 if TYPE_CHECKING:
     from .app import MpstuiApp
-    from .session import Session
+    from .model.session import RunSession
 
 SHOWN_SECONDS = 12.0
 """How long a caption stays."""
@@ -20,7 +20,7 @@ class Demo:
 
     def __init__(self, app: MpstuiApp) -> None:
         self._app = app
-        self._session: Session | None = None
+        self._session: RunSession | None = None
         self._begun = self._investigating = self._over = False
 
     def begin(self) -> None:

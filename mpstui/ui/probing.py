@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpstui.doctor.again import again, refreshed
 from mpstui.doctor.checks import findings
 from mpstui.doctor.probes import Probes, gather
+from mpstui.doctor.recheck import recheck, refreshed
 from mpstui.doctor.system import SystemProbes
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.runs.files import replace as write
 
 if TYPE_CHECKING:
@@ -77,27 +77,27 @@ class Probing:
             if facts is None:
                 return
             self._pass_on(facts, frozenset({id}))
-            facts = again(self.probes, facts, id, lambda now: self._pass_on(now, frozenset({id})))
+            facts = recheck(self.probes, facts, id, lambda now: self._pass_on(now, frozenset({id})))
             self._pass_on(facts, frozenset())
             if id == "ops" and self._app.is_running:
                 self._app.call_from_thread(self._conclude_ops, facts)
 
-    def _learn(self, before: Facts | None, now: Facts) -> None:
+    def _learn(self, before: DoctorFacts | None, now: DoctorFacts) -> None:
         pending = frozenset(finding.id for finding in findings(now) if finding.pending)
         self._pass_on(refreshed(before, now), pending)
 
-    def _pass_on(self, facts: Facts, pending: frozenset[str]) -> None:
+    def _pass_on(self, facts: DoctorFacts, pending: frozenset[str]) -> None:
         if self._app.is_running:  # it may be closing while the last probe returns
             self._app.call_from_thread(self._take, facts, pending)
 
-    def _take(self, facts: Facts, pending: frozenset[str]) -> None:
+    def _take(self, facts: DoctorFacts, pending: frozenset[str]) -> None:
         self._app.set_reactive(type(self._app).pending, pending)
         self._app.facts = facts
         self._app.answers += 1
         if self._report_waits and not pending:
             self._write(facts)
 
-    def _write(self, facts: Facts) -> None:
+    def _write(self, facts: DoctorFacts) -> None:
         from mpstui.doctor.report import as_markdown
 
         app, self._report_waits = self._app, False
@@ -112,7 +112,7 @@ class Probing:
         app.copy_to_clipboard(text)
         app.notify(f"{path}\nIt is in the clipboard too.", title="Report written")
 
-    def _conclude_ops(self, facts: Facts) -> None:
+    def _conclude_ops(self, facts: DoctorFacts) -> None:
         self.ops_began = None
         self._app.answers += 1
         faulty = [f"{run.device}: {case.case}" for run in facts.ops for case in run.faulty]

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from mpstui.domain.tables import aligned
-from mpstui.runs.child import environment, module_command
+from mpstui.processes.command import child_environment, module_command
 
 BUSY = 12
 
@@ -118,7 +118,10 @@ def _compared(out: str) -> dict[str, str]:
 def _run(case: Case) -> tuple[float, dict[str, str]]:
     start = time.perf_counter()
     done = subprocess.run(
-        module_command("mpstui", *case.words), capture_output=True, text=True, env=environment()
+        module_command("mpstui", *case.words),
+        capture_output=True,
+        text=True,
+        env=child_environment(),
     )
     seconds = time.perf_counter() - start
     last = (done.stderr.strip().splitlines() or [""])[-1] if done.returncode == 2 else ""

@@ -21,11 +21,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpstui.domain.config import make_config
 from mpstui.domain.investigation import Verdict
-from mpstui.investigate.look import Looked, Looker
-from mpstui.investigate.request import Folder, Request
+from mpstui.investigate.progress import ProgressReporter
+from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
 from mpstui.investigate.search import Search
 from mpstui.investigate.start import BEGINNING, Start
-from mpstui.investigate.telling import Teller
+from mpstui.investigate.step_inspector import StepInspector, StepResult
 from mpstui.investigate.twin import Twin, build
 from mpstui.runs.rundir import Dataset
 
@@ -110,13 +110,13 @@ def cleans(device: str, seeds: int, roundings: bool) -> Iterator[Clean]:
                 yield Clean(model, device, "its own", "other rounding", seed)
 
 
-def looks(clean: Clean, steps: int = STEPS) -> list[Looked]:
+def looks(clean: Clean, steps: int = STEPS) -> list[StepResult]:
     """The first steps of a right training, looked at."""
-    looker = Looker(clean.twin())
+    looker = StepInspector(clean.twin())
     return [looker.look(step) for step in range(1, steps + 1)]
 
 
-def finding(look: Looked) -> str:
+def finding(look: StepResult) -> str:
     """What was found in a right step, which should be nothing."""
     found = [f"{w.found.op}: {w.found.judgement}" for w in look.wrong]
     return "; ".join(found) or (look.plain.phase and f"lockstep: {look.plain}")
@@ -125,8 +125,10 @@ def finding(look: Looked) -> str:
 def verdict_of(twin: Twin, steps: int = 2) -> Verdict:
     """What an investigation of a twin ends with."""
     with tempfile.TemporaryDirectory() as folder:
-        request = Request(config=twin.config, steps=steps)
-        search = Search(twin, request, Folder(Path(folder)), Teller(lambda _: None))
+        request = InvestigationRequest(config=twin.config, steps=steps)
+        search = Search(
+            twin, request, InvestigationFolder(Path(folder)), ProgressReporter(lambda _: None)
+        )
         return search.run(Start((BEGINNING,), None)).verdict
 
 
@@ -140,7 +142,7 @@ def main() -> None:
     deadline = time.monotonic() + asked.seconds
     if asked.device.startswith("cuda"):
         _settings(asked.device)
-    seen: dict[str, list[Looked]] = {}
+    seen: dict[str, list[StepResult]] = {}
     for clean in cleans(asked.device, asked.seeds, asked.device == "cpu"):
         if time.monotonic() > deadline:
             print(f"cut at seed {clean.seed}", flush=True)
@@ -160,7 +162,7 @@ def _settings(device: str) -> None:
             print(f"{model} {precision}: {verdict_of(clean.twin()).value}", flush=True)
 
 
-def _table(seen: dict[str, list[Looked]]) -> None:
+def _table(seen: dict[str, list[StepResult]]) -> None:
     print(
         "| right training | steps | ops checked | findings | largest gradient gap | unreferenced |"
     )

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
-from mpstui.domain.history import RunHistory, State
-from mpstui.runs.child import module_command
+from mpstui.domain.history import RunHistory, RunState
+from mpstui.processes.command import module_command
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine
 
@@ -36,10 +36,10 @@ def trained(home: Path, device: str, **settings: Any) -> RunHistory:
     store = RunStore(home / "runs")
     (run,) = store.create(config, [parse_device(device)], read_machine(), datetime.now())
     environment = {**os.environ, "MPSTUI_HOME": str(home)}
-    command = module_command("mpstui.runs.keeper", str(run.path))
+    command = module_command("mpstui.runs.supervisor", str(run.path))
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     history, _ = opened(run.events)
-    if history.state is not State.FINISHED:
+    if history.state is not RunState.FINISHED:
         raise RuntimeError(f"{device}: {history.state.value}: {history.message}")
     return history
 

@@ -16,16 +16,16 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.shadow import Shadow
-from mpstui.divergence.step import take_step
 from mpstui.domain.config import make_config
 from mpstui.domain.investigation import Investigation
-from mpstui.investigate.request import Folder, Request
+from mpstui.investigate.progress import ProgressReporter
+from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
 from mpstui.investigate.search import Search
 from mpstui.investigate.start import BEGINNING, Start
-from mpstui.investigate.telling import Teller
 from mpstui.investigate.twin import Twin, build
+from mpstui.modes.shadow import Shadow
+from mpstui.modes.shared_random import SharedRandom
+from mpstui.modes.step import take_step
 from mpstui.runs.rundir import Dataset
 
 from tests.specimens import REACHES, SPECIMENS, Reached, twin_of  # isort: skip
@@ -71,8 +71,10 @@ def investigated(reached: Reached) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         subject = twin(reached.specimen, f"cpu@fault={reached.fault}")
-        request = Request(config=subject.config, steps=4)
-        search = Search(subject, request, Folder(Path(folder)), Teller(lambda _: None))
+        request = InvestigationRequest(config=subject.config, steps=4)
+        search = Search(
+            subject, request, InvestigationFolder(Path(folder)), ProgressReporter(lambda _: None)
+        )
         finding = search.run(Start((BEGINNING,), None))
         return _row(reached, finding, time.perf_counter() - began)
 
@@ -96,7 +98,7 @@ def _row(reached: Reached, finding: Investigation, seconds: float) -> Row:
 
 def slow_down(model: str) -> dict[str, Any]:
     """A checked step's time as a multiple of a plain step's: median and quartiles."""
-    side, draws = twin(model, "cpu"), Draws(1)
+    side, draws = twin(model, "cpu"), SharedRandom(1)
     shadow = Shadow(draws)
     batch = side.device.place(side.batch(1))
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from mpstui.domain.config import make_config
 from mpstui.domain.investigation import Investigation, Verdict
-from mpstui.investigate.asking import Investigator, new_folder
-from mpstui.investigate.request import Request
+from mpstui.investigate.client import InvestigationClient, new_folder
+from mpstui.investigate.request import InvestigationRequest
 
 
 class Case(NamedTuple):
@@ -116,8 +116,10 @@ def investigated(folder: Path, files: tuple[str, str], case: Case, device: str) 
     spec = f"{device}@fault={faults}:{case.fault}"
     config = make_config({"workload": f"{workloads}:{case.workload}", "device": spec})
     with tempfile.TemporaryDirectory() as out:
-        request = Request(config=config)
-        return Investigator(new_folder(request, datetime.now(), Path(out))).run(lambda _: None)
+        request = InvestigationRequest(config=config)
+        return InvestigationClient(new_folder(request, datetime.now(), Path(out))).run(
+            lambda _: None
+        )
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from mpstui.domain.events import (
     SystemSampled,
 )
 from mpstui.engine.meter import FLUSH_SECONDS, FLUSH_STEPS
-from mpstui.engine.worker import SAMPLE_SECONDS, Diary
+from mpstui.engine.worker import SAMPLE_SECONDS, EventRecorder
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
 
@@ -139,7 +139,7 @@ def at_pace(pace: int, repeats: int, folder: Path) -> dict[str, Any]:
         with LogWriter(run.path / "alone.jsonl") as log:
             appends.append(microseconds(told, log.append, steps))
         with LogWriter(run.events) as log:
-            tells.append(microseconds(told, Diary(run, log).tell, steps))
+            tells.append(microseconds(told, EventRecorder(run, log).tell, steps))
     at = f"at {pace:,} steps/s"
     return {
         f"append {at}, µs a step": spread(appends),

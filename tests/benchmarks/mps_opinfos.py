@@ -23,11 +23,11 @@ import msgspec
 import torch
 from torch.utils._pytree import tree_map_only
 
+from mpstui.coverage.op_recorder import recording
 from mpstui.coverage.placement import MPS
-from mpstui.coverage.record import recording
-from mpstui.divergence.schema import tensors
 from mpstui.domain.coverage import Coverage, OpUse
 from mpstui.kernel_tables.tables import kernel_table
+from mpstui.ops.schema import tensors
 
 SAMPLES = 40
 UNIMPLEMENTED = "UNIMPLEMENTED_XFAILLIST"

@@ -31,7 +31,7 @@ from mpstui.runs.log import LogReader
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine
-from mpstui.ui.governor import SPAN
+from mpstui.ui.model.governor import SPAN
 
 from .report import publish, spread
 from .terminal import Terminal, mpstui

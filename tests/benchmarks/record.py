@@ -32,8 +32,8 @@ from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS
 from mpstui.engine.setup import set_up
 from mpstui.engine.snapshot_budget import Snapshots
-from mpstui.engine.worker import Diary, _attend
-from mpstui.runs.child import environment
+from mpstui.engine.worker import EventRecorder, _attend
+from mpstui.processes.command import child_environment
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.telemetry.energy import EnergyMeter
@@ -77,7 +77,7 @@ def recorded(config: RunConfig, folder: Path, told: dict[str, Any]) -> None:
     run, gate, energy = RunDir(folder), Gate(), EnergyMeter()
     run.write_config(config)
     with LogWriter(run.events) as log:
-        diary = Diary(run, log)
+        diary = EventRecorder(run, log)
 
         def train() -> None:
             setup = set_up(config, EMBEDDED, folder)
@@ -150,7 +150,7 @@ def measured(workload: str, device: str, steps: int, repeats: int) -> dict[str, 
 def _in_process(name: str, workload: str, device: str, steps: int) -> dict[str, Any]:
     asked = ("--side", name, "--workload", workload, "--device", device, "--steps", str(steps))
     command = [sys.executable, "-m", "tests.benchmarks.record", *asked]
-    done = subprocess.run(command, env=environment(), check=True, stdout=subprocess.PIPE)
+    done = subprocess.run(command, env=child_environment(), check=True, stdout=subprocess.PIPE)
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
 

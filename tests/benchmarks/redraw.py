@@ -21,9 +21,9 @@ import numpy as np
 from textual.app import App, ComposeResult
 
 from mpstui.domain.history import RunHistory
-from mpstui.ui.figures import Subject, figure, whole_x, y_limits
-from mpstui.ui.view_state import ViewState
-from mpstui.ui.widgets.chart import Chart
+from mpstui.ui.charts.figures import RunSeries, figure, whole_x, y_limits
+from mpstui.ui.charts.view_state import ViewState
+from mpstui.ui.charts.widget import Chart
 
 from .report import publish, spread
 
@@ -44,7 +44,7 @@ class Canvas(App[None]):
         yield Chart("loss")
 
 
-def train(run: Subject, steps: int) -> None:
+def train(run: RunSeries, steps: int) -> None:
     """Let a run's loss fall on, with noise."""
     losses = run.history.losses
     x = np.arange(losses.count + 1, losses.count + steps + 1)
@@ -53,7 +53,7 @@ def train(run: Subject, steps: int) -> None:
     run.history.step = losses.count
 
 
-def redraw(runs: list[Subject], chart: Chart) -> None:
+def redraw(runs: list[RunSeries], chart: Chart) -> None:
     """From buckets to strips."""
     state = ViewState()
     limits = (whole_x(runs, state), y_limits(runs, "loss", state))
@@ -65,7 +65,7 @@ async def measured(
     size: tuple[int, int], count: int, redraws: int, profile: cProfile.Profile | None
 ) -> list[tuple[float, float]]:
     """Processor and wall milliseconds of some redraws, with so many runs in one chart."""
-    runs = [Subject(RunHistory(), 64, f"series-{place + 1}") for place in range(count)]
+    runs = [RunSeries(RunHistory(), 64, f"series-{place + 1}") for place in range(count)]
     for run in runs:
         train(run, STEPS)
     times: list[tuple[float, float]] = []

@@ -19,9 +19,9 @@ import numpy as np
 from mpstui.domain.events import RunStarted, StepsCompleted
 from mpstui.domain.history import RunHistory
 from mpstui.runs.log import LogReader, LogWriter
-from mpstui.ui.figures import Subject, figure, whole_x, y_limits
-from mpstui.ui.plotting import draw
-from mpstui.ui.view_state import ViewState
+from mpstui.ui.charts.figures import RunSeries, figure, whole_x, y_limits
+from mpstui.ui.charts.plotting import draw
+from mpstui.ui.charts.view_state import ViewState
 
 PER_EVENT = 250
 FEW = 1_000
@@ -81,7 +81,7 @@ def opened(path: Path) -> tuple[RunHistory, float]:
 def redrawn(history: RunHistory) -> float:
     """Seconds of one drawing of the loss chart."""
     began = time.perf_counter()
-    state, subjects = ViewState(), [Subject(history, 64, "series-1")]
+    state, subjects = ViewState(), [RunSeries(history, 64, "series-1")]
     limits = (whole_x(subjects, state), y_limits(subjects, "loss", state))
     shown = figure(subjects, "loss", state, limits, 120)
     assert shown is not None

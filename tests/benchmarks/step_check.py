@@ -21,17 +21,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mpstui.divergence.agreement import gaps_of, take, tolerance_of
-from mpstui.divergence.shared_draws import InDouble, Recorded
-from mpstui.divergence.step import load, save
 from mpstui.domain.alarm import Check, check_in_words, fails
 from mpstui.domain.config import make_config
 from mpstui.domain.events import EvaluationChecked, StepChecked
-from mpstui.engine.checks import Checks
+from mpstui.engine.checks.schedule import CheckSchedule
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import set_up
 from mpstui.engine.sides import in_dtype
+from mpstui.modes.agreement import gaps_of, step_outcome, tolerance_of
+from mpstui.modes.recorded_random import DoubleRandom, RecordedRandom
+from mpstui.modes.step import load, save
 from mpstui.runs.rundir import Dataset
 
 from .clean import OtherRounding
@@ -98,7 +98,7 @@ def checks_of(
         setup = set_up(config, Dataset(source="embedded"), Path(folder))
         if fault is not None:
             setup = replace(setup, fault=fault)
-        events = Loop(setup, Gate(), checks=Checks()).events()
+        events = Loop(setup, Gate(), checks=CheckSchedule()).events()
         return [each for each in events if isinstance(each, (StepChecked, EvaluationChecked))]
 
 
@@ -167,12 +167,12 @@ def _nearness(name: str, kernels: Fault, seed: int) -> float:
     twin, other = twin_of(name, seed=seed), twin_of(name, seed=seed).cpu
     model = other.model.double()
     exact = replace(other, optimizer=SPECIMENS[name].optimizer(model))
-    state, batch, draws = save(twin.cpu), twin.batch(1), Recorded(seed)
+    state, batch, draws = save(twin.cpu), twin.batch(1), RecordedRandom(seed)
     load(twin.device, state)
-    ours = take(twin.device, batch, 1, draws, kernels())
-    theirs = take(twin.cpu, batch, 1, draws, nullcontext(), ours.gradients)
+    ours = step_outcome(twin.device, batch, 1, draws, kernels())
+    theirs = step_outcome(twin.cpu, batch, 1, draws, nullcontext(), ours.gradients)
     double = in_dtype(exact, torch.float64)
-    third = take(double, batch, 1, InDouble(draws.drawn), nullcontext(), ours.gradients)
+    third = step_outcome(double, batch, 1, DoubleRandom(draws.drawn), nullcontext(), ours.gradients)
     gaps = gaps_of(ours, theirs, state.model, half=False)
     allowed = tolerance_of(gaps_of(third, theirs, state.model, half=False), half=False)
     return max(

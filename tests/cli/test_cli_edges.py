@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from mpstui.__main__ import main
-from mpstui.cli import facts as facts_module
+from mpstui.cli import lazy_facts as facts_module
 from mpstui.cli import train as train_module
 from mpstui.cli.parser import build_parser, config_of
 from mpstui.domain.config import FIELDS, make_config
 from mpstui.domain.devices import parse_devices
-from mpstui.domain.facts import DeviceFact, Facts, TorchFacts
+from mpstui.domain.facts import DeviceFact, DoctorFacts, TorchFacts
 from mpstui.domain.fields import Flag
 from mpstui.domain.machine import Machine
-from mpstui.runs.child import environment
+from mpstui.processes.command import child_environment
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine
 
@@ -171,7 +171,7 @@ def test_a_keeper_that_cannot_start_is_told_and_not_waited_for(
     assert "vanished without a word at step 0" in error
 
 
-def facts(machine: Machine, *devices: str) -> Facts:
+def facts(machine: Machine, *devices: str) -> DoctorFacts:
     known = tuple(
         DeviceFact(device=device, built=True, available=True, usable=None) for device in devices
     )
@@ -184,7 +184,7 @@ def facts(machine: Machine, *devices: str) -> Facts:
         devices=known,
         import_seconds=1.0,
     )
-    return Facts(machine=machine, torch=torch, torch_state="known")
+    return DoctorFacts(machine=machine, torch=torch, torch_state="known")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_without_torchs_answer_no_device_is_chosen_for_the_user(
     home: Path,
     command: str,
 ) -> None:
-    silent = Facts(machine=read_machine(), torch_state="undecided", torch_error="no answer")
+    silent = DoctorFacts(machine=read_machine(), torch_state="undecided", torch_error="no answer")
     monkeypatch.setattr(facts_module, "gather", lambda *_, **__: silent)
     assert main([command]) == 2
     assert "which ones there are is not known: no answer. Name one" in capsys.readouterr().err
@@ -241,7 +241,9 @@ def test_a_device_that_is_not_there_is_refused(
 def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    buffered = {key: value for key, value in environment().items() if key != "PYTHONUNBUFFERED"}
+    buffered = {
+        key: value for key, value in child_environment().items() if key != "PYTHONUNBUFFERED"
+    }
     command = [sys.executable, "-m", "mpstui", "runs"]
     with os.fdopen(writing, "wb") as pipe:
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, env=buffered)

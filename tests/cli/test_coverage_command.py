@@ -8,12 +8,12 @@ import pytest
 
 from mpstui.__main__ import main
 from mpstui.cli import coverage as command
-from mpstui.domain.coverage import Coverage, OpUse, Support, Use
+from mpstui.domain.coverage import CallSite, Coverage, OpUse, Support
 from mpstui.domain.errors import MpstuiError, UsageError
 
 
 def answer(support: Support, error: str = "") -> Coverage:
-    use = Use(phase="forward", count=1, source="model.py:31", code="x = f(x)")
+    use = CallSite(phase="forward", count=1, source="model.py:31", code="x = f(x)")
     op = OpUse(op="aten::embedding_renorm_", support=support, reason="because", uses=(use,))
     return Coverage(
         workload="mnist", torch="2.14.1", recorded_with="2.14.1", ops=(op,), error=error
@@ -40,7 +40,7 @@ class Constructed:
 @pytest.fixture
 def constructed(monkeypatch: pytest.MonkeyPatch) -> type[Constructed]:
     monkeypatch.setattr(Constructed, "calls", [], raising=False)
-    monkeypatch.setattr(command, "Coverer", Constructed)
+    monkeypatch.setattr(command, "CoverageClient", Constructed)
     return Constructed
 
 

@@ -12,7 +12,7 @@ from mpstui.__main__ import main
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
 from mpstui.engine.gate import Gate
-from mpstui.engine.worker import Diary, train_run
+from mpstui.engine.worker import EventRecorder, train_run
 from mpstui.engine.workloads.vae import Vae
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
@@ -43,7 +43,7 @@ def stopped(home: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> RunDir:
 
     with monkeypatch.context() as patch, LogWriter(run.events) as log:
         patch.setattr(Vae, "objective", counted)
-        train_run(run, gate, Diary(run, log))
+        train_run(run, gate, EventRecorder(run, log))
     return run
 
 

@@ -210,7 +210,7 @@ def test_an_end_without_an_answer_is_the_points_error(
                 raise told
             return told
 
-    monkeypatch.setattr(module, "Asker", Answers)
+    monkeypatch.setattr(module, "ProcessClient", Answers)
     answer = ask("cpu", "vae", 8, 0.5)
     assert (answer.device, answer.batch_size, answer.error) == ("cpu", 8, error)
 

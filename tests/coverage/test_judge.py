@@ -2,59 +2,61 @@ from __future__ import annotations
 
 import pytest
 
-from mpstui.coverage.judge import judge
 from mpstui.coverage.limits import KNOWN_THROUGH, LIMITS, REFUSALS, macos_of
-from mpstui.domain.coverage import VARIABLE, Coverage, OpUse, Support, Use
+from mpstui.coverage.op_support import judge_support
+from mpstui.domain.coverage import VARIABLE, CallSite, Coverage, OpUse, Support
 from mpstui.kernel_tables.tables import kernel_table, number, versions
 
 TABLE = kernel_table("2.14.1")
 
 
 def test_an_op_without_a_kernel_raises_or_falls_back_with_the_variable() -> None:
-    judged = judge("aten::adaptive_max_pool3d", TABLE)
+    judged = judge_support("aten::adaptive_max_pool3d", TABLE)
     assert judged.support is Support.MISSING
     assert f"{VARIABLE}=1" in judged.reason
 
 
 def test_for_a_sparse_tensor_the_variable_does_not_help() -> None:
-    judged = judge("aten::linalg_eig", TABLE, "SparseMPS")
+    judged = judge_support("aten::linalg_eig", TABLE, "SparseMPS")
     assert judged.support is Support.MISSING
     assert "does not help" in judged.reason
 
 
 def test_a_key_without_any_kernel_is_not_known_instead_of_missing() -> None:
-    assert judge("aten::relu", TABLE, "NestedTensorMPS").support is Support.UNKNOWN
+    assert judge_support("aten::relu", TABLE, "NestedTensorMPS").support is Support.UNKNOWN
 
 
 def test_ops_of_other_libraries_and_later_torches_are_not_known() -> None:
-    assert judge("torchvision::nms", TABLE).support is Support.UNKNOWN
-    assert judge("aten::_philox_randint", TABLE).support is Support.UNKNOWN
-    assert judge("aten::_philox_randint", kernel_table("2.15")).support is not Support.UNKNOWN
+    assert judge_support("torchvision::nms", TABLE).support is Support.UNKNOWN
+    assert judge_support("aten::_philox_randint", TABLE).support is Support.UNKNOWN
+    assert (
+        judge_support("aten::_philox_randint", kernel_table("2.15")).support is not Support.UNKNOWN
+    )
 
 
 @pytest.mark.parametrize("version", versions())
 def test_a_convolution_is_looked_up_as_the_one_that_mps_picks(version: str) -> None:
     table = kernel_table(version)
     for transposed, op in ((False, "_mps_convolution"), (True, "_mps_convolution_transpose")):
-        judged = judge("aten::convolution", table, transposed=transposed)
+        judged = judge_support("aten::convolution", table, transposed=transposed)
         assert judged == (Support.NATIVE, f"on MPS it is aten::{op}", "")
-        backward = judge("aten::convolution_backward", table, transposed=transposed)
+        backward = judge_support("aten::convolution_backward", table, transposed=transposed)
         assert backward.support is Support.NATIVE
-    assert judge("aten::mkldnn_rnn_layer", table).reason == "on MPS it is aten::_lstm_mps"
+    assert judge_support("aten::mkldnn_rnn_layer", table).reason == "on MPS it is aten::_lstm_mps"
 
 
 @pytest.mark.parametrize("op", ["mkldnn_linear", "_scaled_dot_product_flash_attention_for_cpu"])
 def test_a_kernel_of_the_cpu_is_no_evidence_against_mps(op: str) -> None:
-    assert judge(f"aten::{op}", TABLE).support is Support.UNKNOWN
+    assert judge_support(f"aten::{op}", TABLE).support is Support.UNKNOWN
 
 
 def test_a_composite_op_is_opened() -> None:
-    assert judge("aten::embedding", TABLE).opens == "CompositeExplicitAutograd"
+    assert judge_support("aten::embedding", TABLE).opens == "CompositeExplicitAutograd"
 
 
 def test_before_2_14_it_does_not_show_which_svd_was_called() -> None:
-    assert judge("aten::_linalg_svd", kernel_table("2.13")).support is Support.UNKNOWN
-    assert judge("aten::_linalg_svd", TABLE).support is Support.NATIVE
+    assert judge_support("aten::_linalg_svd", kernel_table("2.13")).support is Support.UNKNOWN
+    assert judge_support("aten::_linalg_svd", TABLE).support is Support.NATIVE
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def coverage(*ops: OpUse, error: str = "") -> Coverage:
 
 
 def op(name: str, support: Support, source: str = "model.py:31", reason: str = "") -> OpUse:
-    use = Use(phase="forward", count=1, source=source, code="x = y")
+    use = CallSite(phase="forward", count=1, source=source, code="x = y")
     return OpUse(op=f"aten::{name}", support=support, reason=reason, uses=(use,))
 
 

@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from mpstui.coverage.record import recording
+from mpstui.coverage.op_recorder import recording
 from mpstui.domain.coverage import Coverage, Support
 from mpstui.kernel_tables.tables import kernel_table, versions
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from mpstui.coverage.op_recorder import OpRecorder, recording
 from mpstui.coverage.placement import MPS
-from mpstui.coverage.record import Recorder, recording
 from mpstui.domain.coverage import OpUse, Support
 from mpstui.kernel_tables.tables import kernel_table
 
@@ -294,7 +294,7 @@ def torch_take(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 
 def test_an_error_in_the_middle_keeps_what_was_seen_before_it() -> None:
-    recorder: Recorder
+    recorder: OpRecorder
     with (
         pytest.raises(ValueError, match="no"),
         recording(TABLE, {"x": torch.rand(3, 3)}) as recorder,

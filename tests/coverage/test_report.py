@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 
 from mpstui.coverage.report import as_document, as_markdown, as_text
-from mpstui.domain.coverage import Coverage, OpUse, Support, Use
+from mpstui.domain.coverage import CallSite, Coverage, OpUse, Support
 
 
-def use(line: int, phase: str = "forward", code: str = "x = self.pool(x)") -> Use:
-    return Use(phase=phase, count=2, source=f"model.py:{line}", code=code)
+def use(line: int, phase: str = "forward", code: str = "x = self.pool(x)") -> CallSite:
+    return CallSite(phase=phase, count=2, source=f"model.py:{line}", code=code)
 
 
 COVERAGE = Coverage(
@@ -30,7 +30,9 @@ COVERAGE = Coverage(
             uses=tuple(use(line) for line in (5, 6, 7, 8, 9)),
         ),
         OpUse(
-            op="aten::mul.Tensor", support=Support.NATIVE, uses=(Use(phase="optimizer", count=4),)
+            op="aten::mul.Tensor",
+            support=Support.NATIVE,
+            uses=(CallSite(phase="optimizer", count=4),),
         ),
         OpUse(
             op="aten::linalg_matrix_exp",

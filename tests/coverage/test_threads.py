@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mpstui.coverage.record import recording
+from mpstui.coverage.op_recorder import recording
 from mpstui.domain.coverage import Coverage, Support
 from mpstui.kernel_tables.tables import kernel_table
 

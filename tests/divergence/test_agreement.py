@@ -11,24 +11,24 @@ from torch import nn
 from torch.nn import functional as F
 
 from mpstui.backends import open_backend
-from mpstui.divergence.agreement import (
+from mpstui.domain.devices import parse_device
+from mpstui.modes.agreement import (
     CONSTANT,
-    Gaps,
-    Taken,
-    Tolerance,
+    StepGaps,
+    StepOutcome,
+    StepTolerance,
     finite,
     gaps_of,
-    take,
+    step_outcome,
     tolerance_of,
     widest,
 )
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.shared_draws import InDouble, Recorded
-from mpstui.divergence.step import Batch, Side
-from mpstui.domain.devices import parse_device
+from mpstui.modes.recorded_random import DoubleRandom, RecordedRandom
+from mpstui.modes.shared_random import SharedRandom
+from mpstui.modes.step import Batch, Side
 
 CPU = open_backend(parse_device("cpu"))
-NONE = Gaps(0.0, 0.0, "", 0.0, "")
+NONE = StepGaps(0.0, 0.0, "", 0.0, "")
 
 
 def test_kernels_that_sum_up_otherwise_are_within_it() -> None:
@@ -48,18 +48,18 @@ def test_kernels_that_sum_up_otherwise_are_within_it() -> None:
         (NONE._replace(gradient=float("inf")), "backward"),
     ],
 )
-def test_the_first_phase_that_is_further_apart_is_named(gaps: Gaps, phase: str) -> None:
+def test_the_first_phase_that_is_further_apart_is_named(gaps: StepGaps, phase: str) -> None:
     assert tolerance_of(NONE, half=False).phase(gaps) == phase
     assert CONSTANT.phase(gaps) == phase
 
 
 def test_what_the_cpu_loses_itself_is_allowed_many_times() -> None:
     own = NONE._replace(loss=0.001, gradient=0.002, update=0.003)
-    assert tolerance_of(own, half=False) == pytest.approx(Tolerance(0.03, 0.06, 0.09))
+    assert tolerance_of(own, half=False) == pytest.approx(StepTolerance(0.03, 0.06, 0.09))
     assert tolerance_of(own._replace(loss=0.1), half=True).loss == pytest.approx(0.4)
     assert not tolerance_of(own, half=False).hides
     assert tolerance_of(own._replace(gradient=0.1), half=False).hides
-    assert widest([Tolerance(1.0, 2.0, 9.0), Tolerance(3.0, 1.0, 0.0)]) == (3.0, 2.0, 9.0)
+    assert widest([StepTolerance(1.0, 2.0, 9.0), StepTolerance(3.0, 1.0, 0.0)]) == (3.0, 2.0, 9.0)
 
 
 class Noisy(nn.Module):
@@ -89,26 +89,28 @@ G = torch.Generator().manual_seed(1)
 BATCH: Batch = (torch.randn(16, 6, generator=G), torch.randint(3, (16,), generator=G))
 
 
-def _taken(dtype: torch.dtype, draws: Draws) -> Taken:
-    return take(_side(dtype), BATCH, 1, draws, nullcontext())
+def _taken(dtype: torch.dtype, draws: SharedRandom) -> StepOutcome:
+    return step_outcome(_side(dtype), BATCH, 1, draws, nullcontext())
 
 
 def test_float64_gets_the_draws_of_float32_and_is_as_exact_as_that() -> None:
-    draws = Recorded()
+    draws = RecordedRandom()
     single = _taken(torch.float32, draws)
     gradients = single.gradients
-    double = take(_side(torch.float64), BATCH, 1, InDouble(draws.drawn), nullcontext(), gradients)
+    double = step_outcome(
+        _side(torch.float64), BATCH, 1, DoubleRandom(draws.drawn), nullcontext(), gradients
+    )
     before = {name: each.detach() for name, each in _side().model.state_dict().items()}
     gaps = gaps_of(single, double, before, half=False)
     assert 0 < gaps.loss < 1e-6 and 0 < gaps.gradient < 1e-5
     assert gaps.update < 1e-3
-    other = _taken(torch.float64, Recorded())  # draws of its own
+    other = _taken(torch.float64, RecordedRandom())  # draws of its own
     assert gaps_of(single, other, before, half=False).gradient > 0.1
 
 
 def test_more_draws_than_in_float32_are_no_silent_ones() -> None:
     with pytest.raises(LookupError, match="draws, which no op did in float32"):
-        _taken(torch.float64, InDouble([]))
+        _taken(torch.float64, DoubleRandom([]))
 
 
 def test_the_batch_and_the_gradients_that_are_handed_over_stay_as_they_are() -> None:
@@ -120,7 +122,7 @@ def test_the_batch_and_the_gradients_that_are_handed_over_stay_as_they_are() -> 
         side.optimizer,
         lambda model, batch: F.cross_entropy(model(batch[0].mul_(2)), batch[1]),
     )
-    take(spoiling, BATCH, 1, Draws(), nullcontext(), gradients)
+    step_outcome(spoiling, BATCH, 1, SharedRandom(), nullcontext(), gradients)
     assert torch.equal(BATCH[0], images)
     assert all(bool((each == 1).all()) for each in gradients.values())
 

@@ -14,10 +14,10 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mpstui.divergence import shadow as shadow_module
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.faults import Fault
-from mpstui.divergence.shadow import Found, Shadow
+from mpstui.faults.library import Fault
+from mpstui.modes import shadow as shadow_module
+from mpstui.modes.shadow import OpFinding, Shadow
+from mpstui.modes.shared_random import SharedRandom
 
 SCORES = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -33,14 +33,14 @@ def planted(op: str, change: Callable[..., Any]) -> Fault:
 
 
 def checked(run: Callable[[], Any], fault: Any = None) -> Shadow:
-    shadow = Shadow(Draws(), keep=True)
+    shadow = Shadow(SharedRandom(), keep=True)
     shadow.restart(1)
     with fault or nullcontext(), shadow:
         run()
     return shadow
 
 
-def wrong(run: Callable[[], Any], fault: Any = None) -> list[Found]:
+def wrong(run: Callable[[], Any], fault: Any = None) -> list[OpFinding]:
     return [seen for seen in checked(run, fault).found if seen.judgement.status == "wrong"]
 
 

@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
 from mpstui.backends import Backend, open_backend
-from mpstui.divergence.cases import REFUSALS, Case, Outputs, check, evaluate
-from mpstui.divergence.inputs import LAYOUTS, Inputs
 from mpstui.domain.devices import parse_device
 from mpstui.domain.ops import OpResult, OpStatus
+from mpstui.opcheck.cases import REFUSALS, Case, Outputs, check, evaluate
+from mpstui.opcheck.inputs import LAYOUTS, Inputs
 
 CPU = open_backend(parse_device("cpu"))
 GIB = 2**30

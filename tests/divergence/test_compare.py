@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpstui.divergence.compare import Gap, gap, magnitudes, tolerance
-from mpstui.divergence.judge import alike
+from mpstui.numerics import Gap, gap, magnitudes, tolerance
+from mpstui.ops.judge import alike
 
 INF, NAN = math.inf, math.nan
 values = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=8)

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.divergence.drawn import DrawJudge, Problem
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.lockstep import Shared
-from mpstui.divergence.schema import facts_of
+from mpstui.modes.lockstep import SharedRandomMode
+from mpstui.modes.shared_random import SharedRandom
+from mpstui.ops.randomness.checks import RandomChecks, RandomProblem
+from mpstui.ops.schema import op_info
 
 ATEN: Any = torch.ops.aten
 
 
 def _drawn(run: Any, seed: int = 3, step: int = 5, skip: int = 0) -> Any:
-    draws = Draws(seed)
+    draws = SharedRandom(seed)
     draws.restart(step)
-    with Shared(draws):
+    with SharedRandomMode(draws):
         for _ in range(skip):
             torch.rand(2)
         return run()
@@ -47,8 +47,8 @@ def test_the_process_own_random_state_stays() -> None:
 
 
 def test_a_restart_gives_the_same_numbers_again() -> None:
-    draws = Draws(1)
-    with Shared(draws):
+    draws = SharedRandom(1)
+    with SharedRandomMode(draws):
         passes = []
         for _ in range(2):
             draws.restart(2)
@@ -96,14 +96,14 @@ def test_a_dropout_keeps_what_its_own_p_means() -> None:
         (ATEN.native_dropout.default, (x, 0.8, False), 1.0),
     ):
         out, mask = torch.full_like(x, 9.0), torch.zeros_like(x)
-        Draws().share(op, facts_of(op), args, {}, (out, mask))
+        SharedRandom().share(op, op_info(op), args, {}, (out, mask))
         assert abs(float(mask.mean()) - keeps) < 0.05
         assert torch.allclose(out, mask / max(keeps, 1e-30))
 
 
 def test_an_op_that_the_cpu_does_not_have_is_told_of() -> None:
     op = ATEN._fused_dropout.default  # stands for any: what is shared is told by the packet
-    draws, facts = Draws(), facts_of(op)._replace(packet="some_attention")
+    draws, facts = SharedRandom(), op_info(op)._replace(packet="some_attention")
     out = torch.ones(4)
     draws.share(op, facts, (out, 0.5), {}, (out, out))
     assert draws.unshared == {facts.name}
@@ -111,12 +111,12 @@ def test_an_op_that_the_cpu_does_not_have_is_told_of() -> None:
 
 
 def _problem(
-    op: Any, args: Any, drawn: torch.Tensor, judge: DrawJudge | None = None, before: Any = ()
-) -> Problem | None:
-    return (judge or DrawJudge()).problem(facts_of(op), args, [drawn], list(before))
+    op: Any, args: Any, drawn: torch.Tensor, judge: RandomChecks | None = None, before: Any = ()
+) -> RandomProblem | None:
+    return (judge or RandomChecks()).problem(op_info(op), args, [drawn], list(before))
 
 
-def _shows(problem: Problem, got: torch.Tensor) -> bool:
+def _shows(problem: RandomProblem, got: torch.Tensor) -> bool:
     """Whether a problem's Python is true of some draws, as a repro script runs it."""
     names: dict[str, Any] = {"torch": torch, "got": got.double()}
     for line in problem.setup:
@@ -156,8 +156,8 @@ def test_a_problem_is_found_and_its_code_is_true_of_the_draws(
     assert words in found.words
     assert _shows(found, drawn)
     good = {"randn": N, "normal_": N * 3 + 2, "uniform_": R * 2 - 1, "rand": R}
-    if facts_of(op).packet in good:
-        right = good[facts_of(op).packet]
+    if op_info(op).packet in good:
+        right = good[op_info(op).packet]
         assert _problem(op, args, right) is None
         assert not _shows(found, right)
 
@@ -166,7 +166,7 @@ def test_draws_that_are_not_written_and_those_of_the_time_before_are_found() -> 
     found = _problem(ATEN.normal_.default, (N,), N, before=[N.clone()])
     assert found is not None
     assert eval(found.code, {"torch": torch, "got": N, "before": N})
-    judge = DrawJudge()
+    judge = RandomChecks()
     assert _problem(ATEN.normal_.default, (N,), N, judge) is None
     assert _problem(ATEN.normal_.default, (N,), N[:2], judge) is None  # of another shape
     found = _problem(ATEN.normal_.default, (N,), N.clone(), judge)
@@ -175,7 +175,7 @@ def test_draws_that_are_not_written_and_those_of_the_time_before_are_found() -> 
 
 
 def test_good_draws_pass_with_many_seeds() -> None:
-    judge = DrawJudge()
+    judge = RandomChecks()
     for seed in range(150):
         g = torch.Generator().manual_seed(seed)
         for shape in ((64,), (3, 5, 7), (40, 40)):
@@ -191,7 +191,7 @@ def test_good_draws_pass_with_many_seeds() -> None:
 
 
 def _passes(op: Any, args: Any, draw: Any, times: int) -> bool:
-    judge = DrawJudge()
+    judge = RandomChecks()
     torch.manual_seed(0)
     return not any(_problem(op, args, draw(), judge) for _ in range(times))
 

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.divergence.drawargs import generator_state
-from mpstui.divergence.drawn import DrawJudge, Problem, has_rule
-from mpstui.divergence.schema import facts_of, is_random, results, written
+from mpstui.ops.randomness.arguments import generator_state
+from mpstui.ops.randomness.checks import RandomChecks, RandomProblem, has_rule
+from mpstui.ops.schema import is_random, op_info, results, written
 
 ATEN: Any = torch.ops.aten
 Call = tuple[Any, tuple[Any, ...]]
 
 
 def _problem(
-    call: Call, judge: DrawJudge, change: Callable[..., Any] | None = None
-) -> Problem | None:
+    call: Call, judge: RandomChecks, change: Callable[..., Any] | None = None
+) -> RandomProblem | None:
     """Draw, let a fault change what comes of it, and judge that."""
     op, args = call
-    facts = facts_of(op)
+    facts = op_info(op)
     args = tuple(each.clone() if isinstance(each, torch.Tensor) else each for each in args)
     before = [tensor.clone() for _, tensor in written(facts, args, {})]
     out = [tensor for _, tensor in results(facts, op(*args), args, {})]
@@ -32,9 +32,9 @@ def _problem(
 
 def _first(
     call: Call, change: Callable[..., Any] | None = None, times: int = 100
-) -> Problem | None:
+) -> RandomProblem | None:
     torch.manual_seed(0)
-    judge = DrawJudge()
+    judge = RandomChecks()
     seen = (_problem(call, judge, change) for _ in range(times))
     return next((each for each in seen if each is not None), None)
 
@@ -147,14 +147,14 @@ def test_a_mask_in_memory_order_is_looked_at_too() -> None:
         flat[1::2] = flat[::2]
         return flat.view(4, 8, 8, 6).permute(0, 3, 1, 2)
 
-    judge = DrawJudge()
+    judge = RandomChecks()
     words = [_problem((ATEN.bernoulli_.float, (x, 0.5)), judge, pairs) for _ in range(3)]
     assert any(each is not None and "in memory" in each.words for each in words)
 
 
 def test_draws_add_up_over_calls_with_the_same_arguments_only() -> None:
     narrow = lambda o: o * 0.9**0.5  # noqa: E731
-    judge = DrawJudge()
+    judge = RandomChecks()
     torch.manual_seed(0)
     at = next(n for n in range(500) if _problem((ATEN.normal_.default, (X[:1],)), judge, narrow))
     assert at * 50 > 2000  # no call tells of it alone
@@ -166,8 +166,8 @@ def test_two_places_of_a_short_permutation_are_not_independent_by_right() -> Non
 
 
 def test_a_generator_that_was_put_back_draws_the_same_by_right() -> None:
-    judge, x = DrawJudge(), torch.empty(64)
-    facts, args = facts_of(ATEN.normal_.default), (x,)
+    judge, x = RandomChecks(), torch.empty(64)
+    facts, args = op_info(ATEN.normal_.default), (x,)
     seen = []
     for _ in range(30):  # a checkpoint draws again what its forward pass drew
         torch.manual_seed(5)
@@ -182,19 +182,19 @@ def test_a_generator_that_was_put_back_draws_the_same_by_right() -> None:
 
 def test_a_fused_dropout_is_told_what_it_keeps() -> None:
     """``native_dropout`` is told what it drops; CUDA's ``_fused_dropout`` the other."""
-    facts = facts_of(ATEN._fused_dropout.default)
+    facts = op_info(ATEN._fused_dropout.default)
     torch.manual_seed(0)
     mask = torch.rand(X.shape) < 0.8
     out = [X * mask / 0.8, mask.byte()]
-    assert DrawJudge().problem(facts, (X, 0.8), out, []) is None
-    assert DrawJudge().problem(facts, (X, 0.2), out, []) is not None
+    assert RandomChecks().problem(facts, (X, 0.8), out, []) is None
+    assert RandomChecks().problem(facts, (X, 0.2), out, []) is not None
 
 
 def test_what_has_no_rule_says_so() -> None:
     attention = ATEN._scaled_dot_product_flash_attention_for_cpu.default
-    assert is_random(attention, facts_of(attention), (X, X, X, 0.5), {})
-    assert not has_rule(facts_of(attention))
-    assert DrawJudge().problem(facts_of(attention), (X, X, X, 0.5), [X], []) is None
+    assert is_random(attention, op_info(attention), (X, X, X, 0.5), {})
+    assert not has_rule(op_info(attention))
+    assert RandomChecks().problem(op_info(attention), (X, X, X, 0.5), [X], []) is None
 
 
 SHAPES = ((), (0,), (1,), (3,), (7, 5), (40, 30), (2, 3, 4, 4))
@@ -253,7 +253,7 @@ def _right(dtype: torch.dtype) -> Iterator[Call]:
 def test_right_draws_of_every_kind_pass_many_pooled_looks(dtype: torch.dtype) -> None:
     torch.manual_seed(3)
     for call in _right(dtype):
-        judge = DrawJudge()
+        judge = RandomChecks()
         for _ in range(25):
             found = _problem(call, judge)
             assert found is None, (call, found)

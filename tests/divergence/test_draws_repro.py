@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from mpstui.backends import open_backend
-from mpstui.divergence.call import capture
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.faults import Fault
-from mpstui.divergence.repro import Script, source
-from mpstui.divergence.shadow import Shadow
-from mpstui.divergence.shrink import Shrunk
-from mpstui.divergence.trial import Context, attempt
 from mpstui.domain.devices import parse_device
+from mpstui.faults.library import Fault
+from mpstui.investigate.repro.attempt import CallContext, attempt
+from mpstui.investigate.repro.script import ReproScript, source
+from mpstui.investigate.repro.shrink import ShrunkCall
+from mpstui.modes.shadow import Shadow
+from mpstui.modes.shared_random import SharedRandom
+from mpstui.ops.call import capture
 
 ATEN: Any = torch.ops.aten
 CPU = open_backend(parse_device("cpu"))
@@ -82,12 +82,12 @@ def test_a_script_shows_wrong_draws_and_passes_right_ones(
 ) -> None:
     torch.manual_seed(0)
     call, fault = capture(op, args, {}), _planted(op._schema.name.partition("::")[2], change)
-    context = Context(backward)
+    context = CallContext(backward)
     outcome = attempt(call, CPU, fault, context)
     assert outcome.problem is not None
     recipes = tuple(f"torch.tensor({each.tolist()})" for each in call.storages)
-    shrunk = Shrunk(call, recipes, 1)
-    text = source(Script(shrunk, "cpu", "draws", context, outcome.problem, "they are off"))
+    shrunk = ShrunkCall(call, recipes, 1)
+    text = source(ReproScript(shrunk, "cpu", "draws", context, outcome.problem, "they are off"))
     assert _exit(text, fault) == 1
     assert _exit(text, nullcontext()) == 0
 
@@ -95,11 +95,15 @@ def test_a_script_shows_wrong_draws_and_passes_right_ones(
 def test_draws_that_showed_nothing_make_no_script() -> None:
     call = capture(ATEN.normal_.default, (X,), {})
     with pytest.raises(ValueError, match="right as often as not"):
-        source(Script(Shrunk(call, ("torch.zeros(300)",), 1), "cpu", "draws", Context(), None, ""))
+        source(
+            ReproScript(
+                ShrunkCall(call, ("torch.zeros(300)",), 1), "cpu", "draws", CallContext(), None, ""
+            )
+        )
 
 
 def test_the_shadow_says_which_draws_have_no_rule() -> None:
-    shadow = Shadow(Draws())
+    shadow = Shadow(SharedRandom())
     with shadow:
         ATEN._sample_dirichlet.default(torch.ones(3, 4))
         torch.randn(3)
@@ -109,7 +113,7 @@ def test_the_shadow_says_which_draws_have_no_rule() -> None:
 
 def test_the_shadow_adds_up_draws_of_several_passes() -> None:
     narrow = _planted("randn_like", lambda call, *a, **k: call(*a, **k).mul_(0.9**0.5))
-    shadow = Shadow(Draws())
+    shadow = Shadow(SharedRandom())
     for step in range(1, 40):
         shadow.restart(step)
         with narrow, shadow:

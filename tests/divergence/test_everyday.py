@@ -11,11 +11,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpstui.backends import open_backend
-from mpstui.divergence.cases import Case, check, evaluate
-from mpstui.divergence.everyday import FAMILIES, OPS, everyday
-from mpstui.divergence.inputs import LAYOUTS, Inputs
 from mpstui.domain.devices import parse_device
 from mpstui.domain.ops import OpStatus
+from mpstui.opcheck.cases import Case, check, evaluate
+from mpstui.opcheck.everyday import FAMILIES, OPS, everyday
+from mpstui.opcheck.inputs import LAYOUTS, Inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*non-contiguous:UserWarning")
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.divergence.fault_file import load_fault
-from mpstui.divergence.faults import FAULTS, NegStride0
 from mpstui.domain.config import make_config
 from mpstui.domain.errors import FieldError
 from mpstui.domain.events import RunFailed, RunStarted, StepsCompleted
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import set_up
-from mpstui.engine.worker import Diary, train_run
+from mpstui.engine.worker import EventRecorder, train_run
+from mpstui.faults.library import FAULTS, NegStride0
+from mpstui.faults.load import load_fault
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 
@@ -160,7 +160,7 @@ def run_of(tmp_path: Path, spec: str) -> RunDir:
 
 def events_of(run: RunDir) -> list[Any]:
     with LogWriter(run.events) as log:
-        train_run(run, Gate(), Diary(run, log))
+        train_run(run, Gate(), EventRecorder(run, log))
     return list(LogReader(run.events).read())
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mpstui.backends import open_backend
-from mpstui.divergence.cases import check
-from mpstui.divergence.faults import FAULTS
-from mpstui.divergence.triggers import triggers
 from mpstui.domain.catalogue import BY_ID, CATALOGUE
 from mpstui.domain.devices import parse_device
 from mpstui.domain.ops import OpStatus
+from mpstui.faults.library import FAULTS
+from mpstui.opcheck.cases import check
+from mpstui.opcheck.triggers import triggers
 
 CPU = open_backend(parse_device("cpu"))
 SMALL = [case for case in triggers() if not case.needs_bytes]

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from mpstui.backends import open_backend
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.faults import Fault
-from mpstui.divergence.guard import Guard
-from mpstui.divergence.lockstep import in_lockstep
-from mpstui.divergence.schema import facts_of
-from mpstui.divergence.step import Side, load, save
-from mpstui.divergence.trace import Trace
 from mpstui.domain.devices import parse_device
+from mpstui.faults.library import Fault
+from mpstui.modes.lockstep import in_lockstep
+from mpstui.modes.shared_random import SharedRandom
+from mpstui.modes.step import Side, load, save
+from mpstui.modes.trace import Trace
+from mpstui.modes.write_guard import WriteGuard
+from mpstui.ops.schema import op_info
 
 from tests.specimens import twin_of  # isort: skip
 
@@ -62,8 +62,8 @@ BATCH = (torch.linspace(-1, 1, 24).view(4, 6),)
 def _ops() -> list[str]:
     """A step's, in order."""
     side = _side()
-    trace = Trace(side, Draws())
-    in_lockstep(side, _side(), BATCH, 1, Draws(), trace)
+    trace = Trace(side, SharedRandom())
+    in_lockstep(side, _side(), BATCH, 1, SharedRandom(), trace)
     return [each.op for each in trace.ran]
 
 
@@ -80,8 +80,8 @@ def test_a_write_out_of_bounds_names_the_op_and_its_victim(
 
     side = _side()
     object.__setattr__(side, "fault", _planted(op, trespass))
-    guard = Guard(side, Draws())
-    in_lockstep(side, _side(), BATCH, 1, Draws(), guard)
+    guard = WriteGuard(side, SharedRandom())
+    in_lockstep(side, _side(), BATCH, 1, SharedRandom(), guard)
     found = guard.found
     assert found is not None
     assert (found.op, found.phase, found.victim) == (f"aten.{op}.default", phase, victim)
@@ -93,7 +93,7 @@ def test_a_write_out_of_bounds_names_the_op_and_its_victim(
 def test_a_single_bit_in_what_an_earlier_op_returned_is_seen(dtype: torch.dtype) -> None:
     kept: list[torch.Tensor] = []
     side = _side()
-    guard = Guard(side, Draws())
+    guard = WriteGuard(side, SharedRandom())
     guard.restart(1)
 
     def trespass(call: Any, x: torch.Tensor) -> Any:
@@ -110,14 +110,14 @@ def test_a_single_bit_in_what_an_earlier_op_returned_is_seen(dtype: torch.dtype)
 @pytest.mark.parametrize("name", ["convnet", "lstm", "column", "half", "transformer"])
 def test_steps_that_keep_to_their_own_have_no_trespasser(name: str) -> None:
     twin = twin_of(name)
-    guard = Guard(twin.device, Draws())
+    guard = WriteGuard(twin.device, SharedRandom())
     for step in (1, 2):
-        in_lockstep(twin.device, twin.cpu, twin.batch(step), step, Draws(), guard)
+        in_lockstep(twin.device, twin.cpu, twin.batch(step), step, SharedRandom(), guard)
         assert guard.found is None
         load(twin.cpu, save(twin.device))
     assert guard.index > 20
 
 
 def test_the_batch_norm_of_cuda_may_move_its_running_statistics() -> None:
-    facts = facts_of(torch.ops.aten.cudnn_batch_norm.default)  # its schema marks no write either
+    facts = op_info(torch.ops.aten.cudnn_batch_norm.default)  # its schema marks no write either
     assert [name for _, name in facts.writes] == ["running_mean", "running_var"]

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpstui.divergence.inputs import LAYOUTS, Inputs
+from mpstui.opcheck.inputs import LAYOUTS, Inputs
 
 CPU = torch.device("cpu")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

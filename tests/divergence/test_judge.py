@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.divergence.judge import RIGHT, Judgement, alike, judge
+from mpstui.ops.judge import RIGHT, OpJudgement, alike, judge
 
 X = torch.linspace(-1, 1, 101)
 _INF = torch.tensor([1.0, float("inf"), float("inf")])
@@ -20,7 +20,7 @@ def _judged(
     cpu: torch.Tensor,
     exact: torch.Tensor | None = None,
     rounded: torch.Tensor | None = None,
-) -> Judgement:
+) -> OpJudgement:
     right = cpu.double() if exact is None else exact
     return judge(
         [("output", ours)],

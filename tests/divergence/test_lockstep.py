@@ -12,13 +12,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from mpstui.backends import open_backend
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.faults import Fault
-from mpstui.divergence.lockstep import in_lockstep
-from mpstui.divergence.shadow import Shadow
-from mpstui.divergence.step import Batch, Side
 from mpstui.domain.devices import parse_device
 from mpstui.domain.investigation import Lockstep
+from mpstui.faults.library import Fault
+from mpstui.modes.lockstep import in_lockstep
+from mpstui.modes.shadow import Shadow
+from mpstui.modes.shared_random import SharedRandom
+from mpstui.modes.step import Batch, Side
 
 CPU = open_backend(parse_device("cpu"))
 
@@ -48,7 +48,7 @@ BATCH: Batch = (torch.randn(16, 6, generator=G), torch.randint(3, (16,), generat
 
 def _step(fault: Any, optimizer: Any = torch.optim.Adam, under: Any = None) -> Lockstep:
     ours, theirs = _side(fault, optimizer), _side(nullcontext(), optimizer)
-    return in_lockstep(ours, theirs, BATCH, 1, Draws(), under)
+    return in_lockstep(ours, theirs, BATCH, 1, SharedRandom(), under)
 
 
 def _rounded(call: Any, *args: Any) -> Any:
@@ -60,7 +60,7 @@ def _rounded(call: Any, *args: Any) -> Any:
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
 @pytest.mark.parametrize("under", [False, True], ids=["plain", "shadow"])
 def test_without_a_fault_both_sides_agree(optimizer: Any, under: bool) -> None:
-    found = _step(nullcontext(), optimizer, Shadow(Draws()) if under else None)
+    found = _step(nullcontext(), optimizer, Shadow(SharedRandom()) if under else None)
     assert (found.phase, found.step) == ("", 1)
     assert found.loss == found.cpu_loss  # dropout drew the same mask
     assert (found.gradient_gap, found.update_gap) == (0.0, 0.0)
@@ -126,12 +126,12 @@ def test_both_losses_not_finite_is_no_parting_and_told_as_none() -> None:
             side.model[4].bias.fill_(float("nan"))  # type: ignore[index]
         return side
 
-    found = in_lockstep(sides(), sides(), BATCH, 1, Draws())
+    found = in_lockstep(sides(), sides(), BATCH, 1, SharedRandom())
     assert (found.phase, found.loss, found.cpu_loss, found.loss_gap) == ("", None, None, 0.0)
 
 
 def test_where_draws_cannot_be_shared_nothing_is_said() -> None:
-    draws = Draws()
+    draws = SharedRandom()
     draws.unshared.add("aten.some_attention.default")
     wrong = _planted("tanh", lambda call, x: call(x) * 1.1)
     assert in_lockstep(_side(wrong), _side(nullcontext()), BATCH, 1, draws).phase == ""

@@ -11,7 +11,7 @@ import pytest
 
 from mpstui.domain.catalogue import CATALOGUE
 from mpstui.domain.ops import OpsMessage, OpStatus
-from mpstui.runs.child import environment, module_command
+from mpstui.processes.command import child_environment, module_command
 
 PATIENCE = 600.0
 ROWS = ("bce-backward", "topk-16", "sum-5d")
@@ -23,13 +23,13 @@ def worker(
     *arguments: str, only: tuple[str, ...] = (), paths: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     rows = [word for row in only for word in ("--only", row)]
-    variables = environment()
+    variables = child_environment()
     if paths is not None:
         variables["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(paths), variables.get("PYTHONPATH")])
         )
     return subprocess.run(
-        module_command("mpstui.divergence.worker", *arguments, *rows),
+        module_command("mpstui.opcheck.worker", *arguments, *rows),
         env=variables,
         capture_output=True,
         text=True,

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mpstui.divergence.call import Call, Slot, capture
-from mpstui.divergence.public import FUNCTIONS, TENSOR, TORCH, public_call
-from mpstui.divergence.schema import tensors
+from mpstui.investigate.repro.public_call import FUNCTIONS, TENSOR, TORCH, public_call
+from mpstui.ops.call import Call, Slot, capture
+from mpstui.ops.schema import tensors
 
 NAMES = {
     "torch": torch,

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from mpstui.backends import open_backend
-from mpstui.divergence.call import Call, capture
-from mpstui.divergence.faults import FAULTS, Fault, in_backward
-from mpstui.divergence.reference import of_call
-from mpstui.divergence.repro import Script, source
-from mpstui.divergence.schema import facts_of, results
-from mpstui.divergence.shrink import shrink
-from mpstui.divergence.trial import Context, attempt
 from mpstui.domain.devices import parse_device
+from mpstui.faults.library import FAULTS, Fault, in_backward
+from mpstui.investigate.repro.attempt import CallContext, attempt
+from mpstui.investigate.repro.script import ReproScript, source
+from mpstui.investigate.repro.shrink import shrink
+from mpstui.ops.call import Call, capture
+from mpstui.ops.references.run import of_call
+from mpstui.ops.schema import op_info, results
 
 ATEN: Any = torch.ops.aten
 CPU = open_backend(parse_device("cpu"))
@@ -76,14 +76,14 @@ class _Second(Fault):
         out = func(*args, **(kwargs or {}))
         self._calls += str(func) == self._op
         if str(func) == self._op and self._calls > 1:
-            dict(results(facts_of(func), out, args, kwargs or {}))[self._where][..., :1] += 3
+            dict(results(op_info(func), out, args, kwargs or {}))[self._where][..., :1] += 3
         return out
 
 
-def _script(call: Call, where: str, device: str = "cpu:0", **more: Any) -> Script:
+def _script(call: Call, where: str, device: str = "cpu:0", **more: Any) -> ReproScript:
     """Of a call as it is; of the device "cpu:0" the reference needs no process of its own."""
-    given = {"context": Context(), "problem": None, "words": "it is off", **more}
-    return Script(shrink(call, lambda changed: False), device, where, **given)
+    given = {"context": CallContext(), "problem": None, "words": "it is off", **more}
+    return ReproScript(shrink(call, lambda changed: False), device, where, **given)
 
 
 def _exit(text: str, fault: Any) -> tuple[int, str]:
@@ -144,8 +144,10 @@ def test_a_script_compares_on_the_scale_of_the_check(call: Call, where: str, off
     assert _exit(text, _Off(off))[0] == 1
 
 
-@pytest.mark.parametrize("context", [Context(True), Context(False, 3), Context(True, 2)])
-def test_a_script_surrounds_the_call_as_it_was_surrounded(context: Context) -> None:
+@pytest.mark.parametrize(
+    "context", [CallContext(True), CallContext(False, 3), CallContext(True, 2)]
+)
+def test_a_script_surrounds_the_call_as_it_was_surrounded(context: CallContext) -> None:
     earlier = capture(ATEN.exp.default, (torch.ones(3, 2).t(),), {})
     text = source(_script(*CALLS["strided"], context=context._replace(before=(earlier,))))
     seen: list[tuple[str, bool]] = []
@@ -202,10 +204,12 @@ def test_scripts_that_stand_alone_show_a_simulated_fault_and_nothing_without_it(
         shrunk = shrink(call, lambda c, f=fault: attempt(c, CPU, FAULTS[f]()).wrong > 0)  # type: ignore[misc]
         outcome = attempt(shrunk.call, CPU, FAULTS[fault]())
         where = outcome.judgements[0].where
-        script = Script(shrunk, "cpu", where, Context(), outcome.problem, "", simulated=True)
+        script = ReproScript(
+            shrunk, "cpu", where, CallContext(), outcome.problem, "", simulated=True
+        )
         path = tmp_path / f"{fault}.py"
         path.write_text(source(script), encoding="utf-8")
-        simulate = ["-m", "mpstui.divergence.simulate", fault]
+        simulate = ["-m", "mpstui.faults.simulate", fault]
         for expected, under in ((1, simulate), (0, [])):
             command = [sys.executable, *under, str(path)]
             process = subprocess.Popen(

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.faults import Fault
-from mpstui.divergence.journal import Journal, last_begun
-from mpstui.divergence.shadow import KEPT, Found, Reached, Shadow
+from mpstui.faults.library import Fault
+from mpstui.modes.journal import Journal, last_entry
+from mpstui.modes.shadow import KEPT, OpFinding, OpReached, Shadow
+from mpstui.modes.shared_random import SharedRandom
 
 Change = Callable[..., Any]
 
@@ -98,7 +98,7 @@ FAULTS: dict[str, tuple[str, Change, str, str, str]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_found_where_it_is_and_nowhere_else(name: str, keep: bool) -> None:
     packet, change, op, phase, where = FAULTS[name]
-    shadow = Shadow(Draws(), keep=keep)
+    shadow = Shadow(SharedRandom(), keep=keep)
     _step(shadow, _planted(packet, change))
     assert [each.op for each in shadow.found] == [op] * OPS.ops.count(op)
     assert OPS.ops.count(op) == (2 if phase == "optimizer" else 1)
@@ -113,14 +113,14 @@ def test_a_planted_fault_is_found_where_it_is_and_nowhere_else(name: str, keep: 
 
 
 def test_without_a_fault_it_finds_nothing_counts_each_op_and_leaves_the_step_as_it_is() -> None:
-    shadow = Shadow(Draws())
+    shadow = Shadow(SharedRandom())
     none = _planted("no such op", lambda: None)
     loss = _step(shadow, none)
     assert (shadow.found, shadow.unreferenced) == ([], {})
     assert shadow.index == len(OPS.ops)
     assert len(OPS.ops) // 2 < shadow.checked < len(OPS.ops)  # not views, nor empty tensors
-    assert _step(Shadow(Draws(), only=frozenset()), none) == loss
-    assert _step(Shadow(Draws(1)), none) != loss  # other draws
+    assert _step(Shadow(SharedRandom(), only=frozenset()), none) == loss
+    assert _step(Shadow(SharedRandom(1)), none) != loss  # other draws
 
 
 def test_only_the_ops_asked_for_are_checked_and_only_a_few_wrong_calls_kept() -> None:
@@ -128,10 +128,10 @@ def test_only_the_ops_asked_for_are_checked_and_only_a_few_wrong_calls_kept() ->
     number = OPS.ops.index("aten.tanh.default") + 1
     other = OPS.ops.index("aten.cumsum.default") + 1
     for only, count in ((frozenset({number}), 1), (frozenset({other}), 0)):
-        shadow = Shadow(Draws(), only=only)
+        shadow = Shadow(SharedRandom(), only=only)
         _step(shadow, fault)
         assert (shadow.checked, len(shadow.found)) == (1, count)
-    shadow = Shadow(Draws())
+    shadow = Shadow(SharedRandom())
     _step(shadow, fault, steps=KEPT + 2)
     assert [each.call is not None for each in shadow.found] == [True] * KEPT + [False] * 2
 
@@ -144,22 +144,22 @@ def test_it_stops_before_an_op_that_has_been_written_down(tmp_path: Path) -> Non
         return call(x)
 
     number = OPS.ops.index("aten.tanh.default") + 1
-    shadow = Shadow(Draws(), Journal(tmp_path / "journal"), only=frozenset(), stop=number)
-    with pytest.raises(Reached):
+    shadow = Shadow(SharedRandom(), Journal(tmp_path / "journal"), only=frozenset(), stop=number)
+    with pytest.raises(OpReached):
         _step(shadow, _planted("tanh", tanh))
-    begun = last_begun(tmp_path / "journal")
+    begun = last_entry(tmp_path / "journal")
     assert begun is not None
     assert (begun.index, begun.phase, begun.op) == (number, "forward", "aten.tanh.default")
     assert (ran, shadow.found) == ([], [])
 
 
 def test_draws_that_are_never_written_are_found_and_replaced() -> None:
-    shadow = Shadow(Draws(), keep=True)
+    shadow = Shadow(SharedRandom(), keep=True)
     x = torch.zeros(20, 10)
     with _planted("bernoulli_", lambda call, x: x), shadow:
         x.t().bernoulli_(0.5)
     (found,) = shadow.found
-    assert isinstance(found, Found)
+    assert isinstance(found, OpFinding)
     assert (found.op, found.judgement.where) == ("aten.bernoulli_.float", "draws")
     assert "never written" in found.judgement.values
     assert found.call is not None
@@ -167,7 +167,7 @@ def test_draws_that_are_never_written_are_found_and_replaced() -> None:
 
 
 def test_an_op_without_a_reference_is_never_called_right() -> None:
-    shadow = Shadow(Draws())
+    shadow = Shadow(SharedRandom())
     x, zeros = torch.ones(2), torch.zeros(7)
     with _planted("cudnn_grid_sampler", lambda call, x, grid: zeros), shadow:
         out = torch.ops.aten.cudnn_grid_sampler(x, x)
@@ -178,7 +178,7 @@ def test_an_op_without_a_reference_is_never_called_right() -> None:
 
 
 def test_a_result_that_is_missing_is_wrong() -> None:
-    shadow = Shadow(Draws())
+    shadow = Shadow(SharedRandom())
     with _planted("unbind_copy", lambda call, x: call(x)[:2]), shadow:
         torch.unbind_copy(torch.ones(3, 2))
     (found,) = [each for each in shadow.found if "unbind" in each.op]

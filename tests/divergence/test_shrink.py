@@ -10,9 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpstui.divergence.call import Call, Slot, capture
-from mpstui.divergence.reference import of_call
-from mpstui.divergence.shrink import GAP, TRIALS, Shrunk, _rebuilt, _relaid, listed, made, shrink
+from mpstui.investigate.repro.shrink import (
+    GAP,
+    TRIALS,
+    ShrunkCall,
+    _rebuilt,
+    _relaid,
+    format_list,
+    make_inputs,
+    shrink,
+)
+from mpstui.ops.call import Call, Slot, capture
+from mpstui.ops.references.run import of_call
 
 ATEN: Any = torch.ops.aten
 X = torch.randn(4000, generator=torch.Generator().manual_seed(0))
@@ -40,9 +49,9 @@ def _gaps(slot: Slot) -> list[tuple[int, bool]]:
     return [(d, slot.stride[d] > end) for d, end in zip(dims, ends, strict=False)]
 
 
-def _sound(shrunk: Shrunk) -> bool:
+def _sound(shrunk: ShrunkCall) -> bool:
     """Whether the recipes are what the call's storages came from."""
-    remade = made(shrunk.recipes)
+    remade = make_inputs(shrunk.recipes)
     return all(map(torch.equal, remade, shrunk.call.storages)) and len(remade) > 0
 
 
@@ -193,4 +202,4 @@ def test_of_lists_of_tensors_the_one_that_fails_is_left() -> None:
     assert shrunk.call.args[3] == [9.0]
     assert len(shrunk.call.storages) == 1
     uneven = capture(torch.ops.aten._foreach_add_.List, (parameters, steps[:3]), {})
-    assert listed(uneven) == 0
+    assert format_list(uneven) == 0

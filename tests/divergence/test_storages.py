@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mpstui.divergence.call import Call, Slot, capture
-from mpstui.divergence.storages import CPU, Copies, flat, key_of
+from mpstui.ops.call import Call, Slot, capture
+from mpstui.ops.storages import CPU, Copies, flat, key_of
 
 BASE = torch.arange(24.0)
 VIEWS = {

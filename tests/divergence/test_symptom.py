@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.divergence.call import Call, capture
-from mpstui.divergence.faults import in_memory_order
-from mpstui.divergence.symptom import symptom
+from mpstui.faults.library import in_memory_order
+from mpstui.investigate.repro.symptom import symptom
+from mpstui.ops.call import Call, capture
 
 ATEN: Any = torch.ops.aten
 G = torch.Generator().manual_seed(0)

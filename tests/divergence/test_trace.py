@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from mpstui.backends import open_backend
-from mpstui.divergence.draws import Draws
-from mpstui.divergence.faults import Fault
-from mpstui.divergence.lockstep import in_lockstep
-from mpstui.divergence.step import Side
-from mpstui.divergence.trace import Parting, Ran, Trace, parting
 from mpstui.domain.devices import parse_device
-from mpstui.investigate.look import anomaly
+from mpstui.faults.library import Fault
+from mpstui.investigate.step_inspector import anomaly
+from mpstui.modes.lockstep import in_lockstep
+from mpstui.modes.shared_random import SharedRandom
+from mpstui.modes.step import Side
+from mpstui.modes.trace import FirstDivergence, Trace, TracedOp, first_divergence
 
 CPU = open_backend(parse_device("cpu"))
 
@@ -58,38 +58,41 @@ def _side(fault: Any = None, activation: Any = torch.tanh) -> Side:
 BATCH = (torch.linspace(-1, 1, 24).view(4, 6),)
 
 
-def _ran(side: Side) -> list[Ran]:
-    trace = Trace(side, Draws())
+def _ran(side: Side) -> list[TracedOp]:
+    trace = Trace(side, SharedRandom())
     with anomaly():
-        in_lockstep(side, _side(), BATCH, 1, Draws(), trace)
+        in_lockstep(side, _side(), BATCH, 1, SharedRandom(), trace)
     return trace.ran
 
 
 def test_sides_that_run_the_same_do_not_part() -> None:
     ours = _ran(_side())
     assert len(ours) > 30
-    assert parting(ours, _ran(_side())) is None
-    assert parting(ours, _ran(_side(_planted("tanh", lambda c, x: c(x) * (1 + 1e-6))))) is None
+    assert first_divergence(ours, _ran(_side())) is None
+    assert (
+        first_divergence(ours, _ran(_side(_planted("tanh", lambda c, x: c(x) * (1 + 1e-6)))))
+        is None
+    )
 
 
 def test_they_part_at_another_op_or_at_another_value_or_where_one_ends() -> None:
     plain, other = _ran(_side()), _ran(_side(activation=torch.sigmoid))
     at = [each.op for each in plain].index("aten.tanh.default")
-    found = parting(plain, other)
-    assert found == Parting(at + 1, plain[at], other[at], "op", "")
+    found = first_divergence(plain, other)
+    assert found == FirstDivergence(at + 1, plain[at], other[at], "op", "")
     assert found.theirs is not None
     assert found.theirs.op == "aten.sigmoid.default"
     wrong = _ran(_side(_planted("tanh", lambda call, x: call(x) * 1.01)))
-    assert parting(wrong, plain) == Parting(
+    assert first_divergence(wrong, plain) == FirstDivergence(
         at + 1, wrong[at], plain[at], "result", "another result"
     )
-    assert parting(plain[:9], plain) == Parting(10, None, plain[9], "op", "")
+    assert first_divergence(plain[:9], plain) == FirstDivergence(10, None, plain[9], "op", "")
 
 
 def test_a_device_may_run_other_ops_where_its_kernels_are_others() -> None:
     plain, other = _ran(_side()), _ran(_side(activation=torch.sigmoid))
-    assert parting(plain[:9], plain, same_ops=False) is None
-    place = parting(other, plain, same_ops=False)
+    assert first_divergence(plain[:9], plain, same_ops=False) is None
+    place = first_divergence(other, plain, same_ops=False)
     assert place is not None
     # What another op made of it is read by the next.
     assert (place.what, place.ours.op if place.ours else "") == ("input", "aten.detach.default")
@@ -101,7 +104,7 @@ def test_an_input_that_differs_already_names_what_it_comes_from() -> None:
         return view.roll(1, 0) if view.shape == (5, 3) else view
 
     ours, theirs = _ran(_side(_planted("t", shifted))), _ran(_side())
-    place = parting(ours, theirs)
+    place = first_divergence(ours, theirs)
     assert place is not None and place.ours is not None
     assert place.ours.op == "aten.t.default"
     assert place.what == "result"
@@ -110,7 +113,7 @@ def test_an_input_that_differs_already_names_what_it_comes_from() -> None:
 def test_another_argument_is_named_with_both_values() -> None:
     ours = _ran(_side(activation=lambda x: torch.nn.functional.leaky_relu(x, 0.2)))
     theirs = _ran(_side(activation=lambda x: torch.nn.functional.leaky_relu(x, 0.1)))
-    place = parting(ours, theirs)
+    place = first_divergence(ours, theirs)
     assert place is not None
     assert (place.what, place.words) == ("argument", "negative_slope=0.2 where 0.1 is right")
 

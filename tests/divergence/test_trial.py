@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from mpstui.backends import open_backend
-from mpstui.divergence.call import Call, capture
-from mpstui.divergence.faults import FAULTS, Fault, in_backward
-from mpstui.divergence.trial import Context, Outcome, attempt
 from mpstui.domain.devices import parse_device
+from mpstui.faults.library import FAULTS, Fault, in_backward
+from mpstui.investigate.repro.attempt import CallContext, CallOutcome, attempt
+from mpstui.ops.call import Call, capture
 
 CPU = open_backend(parse_device("cpu"))
 ATEN: Any = torch.ops.aten
@@ -43,7 +43,9 @@ def _after(wrong: Callable[[list[str]], bool]) -> Fault:
     return fault
 
 
-def _tried(fault: Any, context: Context = Context(), call: Call = TANH, **kwargs: Any) -> Outcome:  # noqa: B008
+def _tried(
+    fault: Any, context: CallContext = CallContext(), call: Call = TANH, **kwargs: Any
+) -> CallOutcome:  # noqa: B008
     return attempt(call, CPU, fault, context, **kwargs)
 
 
@@ -51,20 +53,20 @@ def test_a_sound_call_is_right_also_in_backward_and_several_times() -> None:
     outcome = _tried(nullcontext())
     assert (outcome.wrong, outcome.words, outcome.well_posed) == (0, "right", True)
     assert torch.equal(dict(outcome.results[0])["output"], torch.tanh(TANH.view(TANH.slots[0])))
-    assert _tried(nullcontext(), Context(True, 3)).words == "right 3 of 3 times"
+    assert _tried(nullcontext(), CallContext(True, 3)).words == "right 3 of 3 times"
 
 
 def test_what_goes_wrong_inside_a_backward_pass_alone() -> None:
     fault = _after(lambda ran: in_backward())
     assert _tried(fault).words == "right"
-    outcome = _tried(fault, Context(backward=True))
+    outcome = _tried(fault, CallContext(backward=True))
     assert (outcome.words, outcome.wrong, outcome.well_posed) == ("wrong", 1, True)
     assert outcome.judgements[0].where == "output"
 
 
 def test_what_goes_wrong_from_the_second_time_on() -> None:
     assert _tried(_after(lambda ran: len(ran) > 1)).words == "right"
-    outcome = _tried(_after(lambda ran: len(ran) > 1), Context(times=3))
+    outcome = _tried(_after(lambda ran: len(ran) > 1), CallContext(times=3))
     assert outcome.words == "wrong 2 of 3 times"
     assert len(outcome.results) == 3
 
@@ -73,9 +75,9 @@ def test_what_goes_wrong_from_the_second_time_on() -> None:
 def test_what_goes_wrong_behind_another_call(backward: bool) -> None:
     exp = capture(ATEN.exp.default, (torch.ones(2),), {})
     fault = _after(lambda ran: ran[0] == "aten.exp.default" and in_backward() == backward)
-    assert _tried(fault, Context(backward)).words == "right"
+    assert _tried(fault, CallContext(backward)).words == "right"
     fault = _after(lambda ran: ran[0] == "aten.exp.default" and in_backward() == backward)
-    assert _tried(fault, Context(backward, before=(exp,))).words == "wrong"
+    assert _tried(fault, CallContext(backward, before=(exp,))).words == "wrong"
 
 
 def test_a_fault_of_strides_is_gone_when_dense() -> None:
@@ -97,7 +99,7 @@ def test_draws_are_looked_at_until_it_shows_and_their_problem_is_kept() -> None:
 def test_draws_add_up_over_as_many_calls_as_it_takes() -> None:
     call = capture(ATEN.normal_.default, (torch.zeros(30, 40), 0.0, 1.0), {})
     narrow = _planted("normal_", lambda call, *a: call(*a).mul_(0.9**0.5))
-    outcome = _tried(narrow, call=call, context=Context(times=2))
+    outcome = _tried(narrow, call=call, context=CallContext(times=2))
     assert outcome.wrong == 2
     assert 3 < outcome.calls < 30
     assert outcome.words == f"wrong 2 of 2 times, {outcome.calls} calls each"

@@ -13,7 +13,7 @@ from mpstui.doctor.checks import FIXED, findings, need_of
 from mpstui.doctor.probes import gather
 from mpstui.doctor.report import as_json, as_markdown, as_text
 from mpstui.domain.errors import FieldError
-from mpstui.domain.facts import Facts, Need
+from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Finding
 
 from tests.machines import CONSTRUCTED, M4, recordings  # isort: skip
@@ -156,8 +156,8 @@ def test_a_recorded_machine_fails_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_every_report_can_be_made_at_every_stage(name: str) -> None:
-    states: list[Facts] = []
-    gather(MACHINES[name][0], states.append, up_to=Need.OPS)
+    states: list[DoctorFacts] = []
+    gather(MACHINES[name][0], states.append, up_to=ProbeStage.OPS)
     assert len(states) >= 3
     for facts in states:
         found = findings(facts)
@@ -169,7 +169,7 @@ def test_every_report_can_be_made_at_every_stage(name: str) -> None:
 def test_every_finding_can_be_asked_for_alone() -> None:
     ids = {finding.id for finding in findings(gather(MACHINES["M4, healthy"][0]))}
     assert ids >= {check.id for check in FIXED}
-    assert {need_of(id) for id in ids} == set(Need)
+    assert {need_of(id) for id in ids} == set(ProbeStage)
     with pytest.raises(FieldError, match=r"'coffee'.*apple-silicon"):
         need_of("coffee")
 
@@ -198,7 +198,7 @@ def test_asking_for_one_finding_goes_no_further_than_it_has_to() -> None:
 def test_without_metals_answer_a_family_is_named_for_known_chips_only(
     chip: str, family: str
 ) -> None:
-    facts = Facts(machine=replace(M4, name=chip))
+    facts = DoctorFacts(machine=replace(M4, name=chip))
     (finding,) = (each for each in findings(facts) if each.id == "apple-silicon")
     assert finding.status.value == "ok"
     assert ("Metal family" in finding.reason) == bool(family)

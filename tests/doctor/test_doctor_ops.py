@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from mpstui.doctor.again import again
 from mpstui.doctor.checks import findings
 from mpstui.doctor.probes import check_ops, gather
+from mpstui.doctor.recheck import recheck
 from mpstui.doctor.system import SystemProbes
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.findings import Finding
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 
@@ -148,7 +148,7 @@ def result(case: str, status: OpStatus, error: float | None = None) -> OpResult:
     return OpResult(case=case, kind="known fault", status=status, error=error, where="output")
 
 
-def judged(facts: Facts) -> dict[str, Finding]:
+def judged(facts: DoctorFacts) -> dict[str, Finding]:
     return {finding.id: finding for finding in findings(facts)}
 
 
@@ -169,8 +169,8 @@ def test_one_row_can_be_checked_again_and_the_others_stay() -> None:
     probes = Scripted(result("topk-16", OpStatus.FAULTY, 0.94), result("sum-5d", OpStatus.SOUND))
     facts = check_ops(probes, gather(probes), lambda _: None)
     probes.results = (result("topk-16", OpStatus.SOUND, 1e-7),)
-    told: list[Facts] = []
-    facts = again(probes, facts, "topk-16", told.append)
+    told: list[DoctorFacts] = []
+    facts = recheck(probes, facts, "topk-16", told.append)
     assert probes.asked[2:] == [("cpu", frozenset({"topk-16"})), ("mps", frozenset({"topk-16"}))]
     assert judged(facts)["topk-16"].status.value == "ok"
     assert judged(facts)["sum-5d"].status.value == "ok"
@@ -181,7 +181,7 @@ def test_a_device_can_be_tried_again_alone() -> None:
     probes = Scripted()
     facts = gather(probes)
     probes._trials = {"mps": "the process aborted (SIGABRT)"}
-    facts = again(probes, facts, "device:mps", lambda _: None)
+    facts = recheck(probes, facts, "device:mps", lambda _: None)
     assert judged(facts)["device:mps"].status.value == "fail"
     assert judged(facts)["device:cpu"].status.value == "ok"
 
@@ -190,4 +190,4 @@ def test_a_device_can_be_tried_again_alone() -> None:
 def test_asking_again_for_one_finding_changes_nothing_when_nothing_changed(id: str) -> None:
     probes = Scripted()
     facts = gather(probes)
-    assert again(probes, facts, id, lambda _: None) == facts
+    assert recheck(probes, facts, id, lambda _: None) == facts

@@ -11,12 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from mpstui.doctor.checks import findings
-from mpstui.doctor.child import Asker
-from mpstui.doctor.probes import ProbeFailed, Trial, Undecided, gather, try_device
+from mpstui.doctor.probes import DeviceTrial, ProbeFailed, ProbeUndecided, gather, try_device
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
-from mpstui.domain.facts import DeviceFact, Facts, Need, TorchFacts
+from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage, TorchFacts
 from mpstui.domain.machine import Machine
+from mpstui.processes.client import ProcessClient
 
 from tests.machines import LINUX, M4, WINDOWS, Answers  # isort: skip
 
@@ -50,7 +50,7 @@ TORCH = TorchFacts(
     devices=DEVICES,
     import_seconds=1.9,
 )
-FACTS = Facts(machine=MACHINE, torch=TORCH, torch_state="known")
+FACTS = DoctorFacts(machine=MACHINE, torch=TORCH, torch_state="known")
 
 
 def probes(script: str, timeout: float = 60.0) -> SystemProbes:
@@ -75,13 +75,13 @@ def probes(script: str, timeout: float = 60.0) -> SystemProbes:
     ],
 )
 def test_a_device_that_ends_its_process_is_not_usable(script: str, reason: str) -> None:
-    assert probes(script).use("mps") == Trial(device="mps", usable=False, reason=reason)
+    assert probes(script).use("mps") == DeviceTrial(device="mps", usable=False, reason=reason)
 
 
 def test_a_device_that_says_nothing_is_given_up_and_nothing_decided() -> None:
     trial = probes("import threading; threading.Event().wait()", timeout=0.3).use("cuda:0")
     reason = "no answer within 0.3 s; mpstui ended the process"
-    assert trial == Trial(device="cuda:0", usable=None, reason=reason)
+    assert trial == DeviceTrial(device="cuda:0", usable=None, reason=reason)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to name")
@@ -96,8 +96,8 @@ def test_a_device_that_says_nothing_is_given_up_and_nothing_decided() -> None:
 def test_a_kill_from_outside_decides_nothing(end: str, how: str) -> None:
     asked = probes(f"import os; {end}")
     reason = f"the process was killed from outside ({how})"
-    assert asked.use("mps") == Trial(device="mps", usable=None, reason=reason)
-    with pytest.raises(Undecided, match="killed from outside"):
+    assert asked.use("mps") == DeviceTrial(device="mps", usable=None, reason=reason)
+    with pytest.raises(ProbeUndecided, match="killed from outside"):
         asked.torch_facts()
 
 
@@ -149,7 +149,7 @@ def test_a_complete_answer_counts_however_its_process_ends(end: str) -> None:
 
 def test_a_process_that_is_slow_to_end_is_not_one_that_was_killed() -> None:
     script = "import os, threading; print('42', flush=True); os.close(1); threading.Event().wait()"
-    lines = Asker(grace=0.1).lines([sys.executable, "-c", script], timeout=60)
+    lines = ProcessClient(grace=0.1).lines([sys.executable, "-c", script], timeout=60)
     assert list(lines) == ["42\n"]
 
 
@@ -166,15 +166,15 @@ class Fake(Answers):
         super().__init__(MACHINE, torch_error or TORCH)
         self.used: list[str] = []
 
-    def use(self, device: str) -> Trial:
+    def use(self, device: str) -> DeviceTrial:
         self.used.append(device)
         if device == "cpu":
-            return Trial(device=device, usable=True, milliseconds=1.7)
-        return Trial(device=device, usable=False, reason="the process aborted (SIGABRT)")
+            return DeviceTrial(device=device, usable=True, milliseconds=1.7)
+        return DeviceTrial(device=device, usable=False, reason="the process aborted (SIGABRT)")
 
 
 def test_facts_grow_machine_then_torch_then_each_available_device() -> None:
-    fake, states = Fake(), list[Facts]()
+    fake, states = Fake(), list[DoctorFacts]()
     facts = gather(fake, states.append)
     assert fake.used == ["cpu", "cuda:0"]
     assert [state.torch_state for state in states] == ["probing"] * 2 + ["known"] * 4
@@ -191,7 +191,7 @@ def test_facts_grow_machine_then_torch_then_each_available_device() -> None:
 
 def test_devices_need_not_be_tried() -> None:
     fake = Fake()
-    facts = gather(fake, up_to=Need.TORCH)
+    facts = gather(fake, up_to=ProbeStage.TORCH)
     assert fake.used == []
     assert (facts.torch_state, facts.usable_probed) == ("known", False)
     assert facts.trainable() == ("cpu", "cuda:0")
@@ -222,10 +222,10 @@ def test_a_run_is_refused_with_the_reason() -> None:
 
 
 def test_a_run_is_refused_while_torch_is_unknown_or_gone() -> None:
-    early = Facts(machine=MACHINE)
+    early = DoctorFacts(machine=MACHINE)
     assert refuse_reason(early, "cpu", None) is None
     assert refuse_reason(early, "mps", None) == "mps: torch is still being probed"
-    gone = Facts(machine=msgspec.structs.replace(MACHINE, torch=None))
+    gone = DoctorFacts(machine=msgspec.structs.replace(MACHINE, torch=None))
     assert refuse_reason(gone, "cpu", None) == "cpu: torch is not installed"
     broken = gather(Fake("ImportError: x"))
     assert refuse_reason(broken, "cpu", None) == "cpu: ImportError: x"
@@ -247,7 +247,7 @@ def test_a_built_device_without_a_driver_is_refused_in_torchs_words() -> None:
 def test_torch_that_did_not_answer_speaks_against_no_device() -> None:
     class Silent(Answers):
         def torch_facts(self) -> TorchFacts:
-            raise Undecided("no answer within 120 s; mpstui ended the process")
+            raise ProbeUndecided("no answer within 120 s; mpstui ended the process")
 
     facts = gather(Silent(MACHINE, TORCH))
     assert (facts.torch_state, facts.torch) == ("undecided", None)
@@ -268,10 +268,10 @@ def test_after_a_kill_from_outside_memory_is_suspected_and_nothing_installed(
 
     class Killed(Answers):
         def torch_facts(self) -> TorchFacts:
-            raise Undecided(killed)
+            raise ProbeUndecided(killed)
 
-        def use(self, device: str) -> Trial:
-            return Trial(device=device, usable=None, reason=killed)
+        def use(self, device: str) -> DeviceTrial:
+            return DeviceTrial(device=device, usable=None, reason=killed)
 
     asked = findings(gather(Killed(machine, TORCH)))
     facts = replace(gather(Answers(machine, TORCH)), usable_probed=True)

@@ -17,11 +17,11 @@ from mpstui import __version__
 from mpstui.doctor.checks import findings
 from mpstui.doctor.report import as_json, as_markdown, as_text, exit_code, without_names
 from mpstui.doctor.report.text import WIDTH
-from mpstui.domain.facts import DeviceFact, Facts, TorchFacts
+from mpstui.domain.conditions import Conditions, Gauge, Power
+from mpstui.domain.facts import DeviceFact, DoctorFacts, TorchFacts
 from mpstui.domain.findings import Finding, Status
-from mpstui.domain.machine import Environment, Machine
+from mpstui.domain.machine import Machine, PythonEnvironment
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
-from mpstui.domain.surroundings import Gauge, Power, Surroundings
 from mpstui.runs.privacy import _names
 
 SECRET = "bob"
@@ -46,7 +46,7 @@ DEVICES = (
     DeviceFact(device="cuda", built=True, available=False, usable=False, reason="no driver"),
     DeviceFact(device="hpu", built=False, available=False, usable=False, reason="not built"),
 )
-FACTS = Facts(
+FACTS = DoctorFacts(
     machine=MACHINE,
     torch=TorchFacts(
         version="2.14.1+cu130",
@@ -59,14 +59,14 @@ FACTS = Facts(
     ),
     torch_state="known",
 )
-BROKEN = Facts(
+BROKEN = DoctorFacts(
     machine=MACHINE,
     torch_state="failed",
     torch_error=f"ImportError: /home/{SECRET}/venv/lib/libtorch.so: undefined symbol: x",
 )
 
 
-Form = Callable[[Facts, Sequence[Finding]], str]
+Form = Callable[[DoctorFacts, Sequence[Finding]], str]
 FORMS = (as_text, as_json, as_markdown)
 
 
@@ -213,7 +213,7 @@ def test_text_explains_what_needs_attention_or_is_unknown_only() -> None:
 
 
 def test_text_while_torch_is_probed_says_so() -> None:
-    assert "  — …probing" in as_text(Facts(machine=MACHINE), []).splitlines()
+    assert "  — …probing" in as_text(DoctorFacts(machine=MACHINE), []).splitlines()
 
 
 def test_json_is_one_document_with_every_device() -> None:
@@ -234,7 +234,7 @@ def test_json_has_surroundings_and_op_checks_once_they_are_known() -> None:
     )
     facts = msgspec.structs.replace(
         FACTS,
-        surroundings=Surroundings(
+        surroundings=Conditions(
             variables={"OMP_NUM_THREADS": "4"}, power=Power(source="mains", saving=False)
         ),
         ops=(OpsRun(device="cpu", planned=9, done=9, everyday_sound=8, everyday_odd=(odd,)),),
@@ -317,7 +317,7 @@ def test_markdown_gives_reason_remedy_commands_and_links_of_a_failure() -> None:
 
 
 def test_markdown_without_findings_and_torch_is_still_whole() -> None:
-    lines = as_markdown(Facts(machine=MACHINE), []).splitlines()
+    lines = as_markdown(DoctorFacts(machine=MACHINE), []).splitlines()
     assert lines.count("</details>") == 2
     assert not any(line.startswith("- ") for line in lines)
 
@@ -394,7 +394,7 @@ def test_no_form_names_anybody_wherever_the_name_sits(
         facts = msgspec.structs.replace(FACTS, torch=torch)
     elif place == "gauge":
         gauge = Gauge(what="energy", by="RAPL", available=False, reason=text, commands=(text,))
-        facts = msgspec.structs.replace(FACTS, surroundings=Surroundings(gauges=(gauge,)))
+        facts = msgspec.structs.replace(FACTS, surroundings=Conditions(gauges=(gauge,)))
     elif place == "commands":
         shown = msgspec.structs.replace(shown, commands=(text,))
     else:
@@ -407,7 +407,7 @@ def test_no_form_names_anybody_wherever_the_name_sits(
 @pytest.mark.parametrize("form", FORMS)
 def test_variables_of_the_environment_name_nobody(form: Form, person: pytest.MonkeyPatch) -> None:
     variables = {"KMP_AFFINITY": f"/home/{SECRET}/affinity"}
-    facts = msgspec.structs.replace(FACTS, surroundings=Surroundings(variables=variables))
+    facts = msgspec.structs.replace(FACTS, surroundings=Conditions(variables=variables))
     assert SECRET not in form(facts, FINDINGS)
 
 
@@ -600,7 +600,9 @@ def test_the_interpreter_is_whole_in_lines_for_the_machine_and_hidden_in_what_is
     person: pytest.MonkeyPatch,
 ) -> None:
     executable = f"/srv/secrets/{SECRET}/.venv/bin/python"
-    environment = Environment(executable=executable, kind="venv", folder=f"/home/{SECRET}/.venv")
+    environment = PythonEnvironment(
+        executable=executable, kind="venv", folder=f"/home/{SECRET}/.venv"
+    )
     machine = msgspec.structs.replace(MACHINE, environment=environment)
     facts = msgspec.structs.replace(BROKEN, machine=machine, torch_error="torch is not installed")
     found = findings(facts)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpstui.doctor.probes import NOT_BUILT
 from mpstui.doctor.system import SystemProbes
-from mpstui.doctor.torch_probe.asking import first_sentence
+from mpstui.doctor.torch_probe.attempt import first_sentence
 from mpstui.doctor.torch_probe.types import KNOWN_TYPES, device_types
 
 MESSAGE = "Expected one of {} device type at start of device string: nosuchdevice"

@@ -21,15 +21,15 @@ from mpstui.doctor.probes import ProbeFailed, gather
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.facts import ImportFact, TorchFacts
 from mpstui.domain.findings import Finding
-from mpstui.domain.machine import Environment, Machine
-from mpstui.runs.child import environment
+from mpstui.domain.machine import Machine, PythonEnvironment
+from mpstui.processes.command import child_environment
 
 from tests.machines import HEALTHY, LINUX, M4, NO_DRIVER, WINDOWS, Answers, torch  # isort: skip
 
 REINSTALL = "--force-reinstall"
 CONDA = replace(
     LINUX,
-    environment=Environment(
+    environment=PythonEnvironment(
         executable="/opt/conda/envs/ml/bin/python", kind="conda", folder="/opt/conda/envs/ml"
     ),
 )
@@ -307,7 +307,7 @@ def imported(name: str, path: Path) -> list[ImportFact]:
         "import msgspec\nfrom mpstui.doctor.torch_probe.imports import import_package\n"
         f"import_package({name!r}, lambda fact: print(msgspec.json.encode(fact).decode()))"
     )
-    child = environment()
+    child = child_environment()
     # An installed mpstui needs no PYTHONPATH of its own, so there may be none.
     child["PYTHONPATH"] = os.pathsep.join(filter(None, (str(path), child.get("PYTHONPATH"))))
     done = subprocess.run(

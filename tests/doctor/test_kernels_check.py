@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from mpstui.doctor.checks import findings
 from mpstui.doctor.torch_probe.kernels import mps_kernels
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.findings import Finding, Status
 from mpstui.kernel_tables.tables import kernel_table
 
@@ -14,7 +14,7 @@ KERNELS = tuple(sorted(kernel_table("2.14.1").mps))
 
 
 def finding(*kernels: str, version: str = "2.14.1", mac: bool = True) -> Finding:
-    facts = Facts(
+    facts = DoctorFacts(
         machine=M4 if mac else LINUX,
         surroundings=AT_REST,
         torch=replace(torch(MPS), version=version, mps_kernels=kernels),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import count
 
-from mpstui.doctor.patience import AT_WORK, Patience, cpu_seconds
+from mpstui.processes.patience import AT_WORK, Patience, cpu_seconds
 
 
 def looks(patience: Patience) -> int:

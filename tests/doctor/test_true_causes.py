@@ -14,12 +14,11 @@ from msgspec.structs import replace
 from mpstui.doctor.checks import findings
 from mpstui.doctor.checks.architectures import runs_on
 from mpstui.doctor.probes import gather
-from mpstui.domain.facts import DeviceFact, Facts, MpsFacts
+from mpstui.domain.conditions import Gpus, HostSession
+from mpstui.domain.facts import DeviceFact, DoctorFacts, MpsFacts
 from mpstui.domain.findings import Finding
-from mpstui.domain.machine import Environment
-from mpstui.domain.surroundings import Gpus, Session
-
-from tests.machines import (  # isort: skip
+from mpstui.domain.machine import PythonEnvironment
+from tests.machines import (
     CUDA,
     HEALTHY,
     LINUX,
@@ -54,8 +53,8 @@ def on(vendors: tuple[str, ...] | None, **others: Any) -> dict[str, Any]:
     return {"gpus": Gpus(vendors=vendors, **others)}
 
 
-WSL = Session(kernel="6.6.87.2-microsoft-standard-WSL2", virtual_machine=True)
-IN_DOCKER = Session(container=True)
+WSL = HostSession(kernel="6.6.87.2-microsoft-standard-WSL2", virtual_machine=True)
+IN_DOCKER = HostSession(container=True)
 
 GPUS = [
     # pytorch#81224, #96066: why is MPS False in my container on an M1
@@ -64,7 +63,7 @@ GPUS = [
         Answers(
             replace(LINUX, name="", arch="arm64", python_arch="arm64"),
             torch(absent("cuda"), absent("mps")),
-            around(session=Session(container=True, kernel="6.6.93-linuxkit"), **on(())),
+            around(session=HostSession(container=True, kernel="6.6.93-linuxkit"), **on(())),
         ),
         ["a Linux container cannot reach Metal; this is", "Run Python on macOS itself"],
     ),
@@ -73,7 +72,7 @@ GPUS = [
         Answers(
             replace(LINUX, name="", arch="arm64", python_arch="arm64"),
             torch(absent("cuda"), absent("mps")),
-            around(session=Session(container=True, virtual_machine=True)),
+            around(session=HostSession(container=True, virtual_machine=True)),
         ),
         ["cannot reach Metal; if this is a container on a Mac", "Run Python on macOS itself"],
     ),
@@ -202,7 +201,7 @@ def test_an_nvidia_gpu_with_a_wheel_for_the_cpu_needs_the_wheel() -> None:
     ("session", "where"),
     [(WSL, "in Windows, never in WSL"), (IN_DOCKER, "on the container's host")],
 )
-def test_a_driver_that_is_too_old_is_updated_where_it_is(session: Session, where: str) -> None:
+def test_a_driver_that_is_too_old_is_updated_where_it_is(session: HostSession, where: str) -> None:
     old = replace(CUDA_WHEEL, cuda_driver="12.4")
     surroundings = around(session=session, nvidia_driver="550.54.14", **on(("NVIDIA",)))
     assert where in judged(Answers(LINUX, old, surroundings))["cuda-driver"].remedy
@@ -215,7 +214,7 @@ OLD_WHEEL = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
 
 
-def with_gpu(capability: str, arches: tuple[str, ...], cuda: str = "13.0") -> Facts:
+def with_gpu(capability: str, arches: tuple[str, ...], cuda: str = "13.0") -> DoctorFacts:
     gpu = replace(CUDA, name="NVIDIA GPU", capability=capability)
     facts = torch(gpu, default="cuda", version="2.11.0", cuda=cuda, arches=arches)
     return gather(Answers(LINUX, facts, around(**on(("NVIDIA",))), trials={"cuda:0": NO_KERNEL}))
@@ -371,7 +370,7 @@ def test_the_python_that_was_judged_is_named() -> None:
 def test_each_kind_of_environment_is_named(
     kind: Any, managed: bool, status: str, expected: list[str]
 ) -> None:
-    environment = Environment(
+    environment = PythonEnvironment(
         executable="/x/ml/bin/python", kind=kind, folder="/x/ml", managed=managed
     )
     machine = replace(LINUX, torch=None, torchvision=None, environment=environment)

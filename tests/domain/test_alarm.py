@@ -16,7 +16,7 @@ from mpstui.domain.events import (
     RunFinished,
     StepChecked,
 )
-from mpstui.domain.history import RunHistory, State
+from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import read_summary, with_alarm
 
@@ -39,7 +39,7 @@ def test_a_run_that_diverges_may_finish_and_has_both() -> None:
     history.apply(DivergenceDetected(at=2.0, step=601, value="nan", last_finite=1.0))
     history.apply(RunFinished(at=3.0, step=900))
     summary = summarise("id", make_config({}), None, history)
-    assert history.state is State.FINISHED
+    assert history.state is RunState.FINISHED
     assert (summary.state, summary.alarm) == (
         "finished",
         "diverged from cpu at step 20; not finite at step 601",

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.domain.anatomy import (
-    LAUNCH,
-    PARTS,
-    SweepPoint,
-    anatomy,
-    explanation,
-    launch_share,
-)
+from mpstui.domain.anatomy import LAUNCH, PARTS, SweepPoint, anatomy, explanation, launch_share
 from mpstui.domain.events import (
     AnyEvent,
     EvaluationCompleted,
@@ -24,7 +17,7 @@ from mpstui.domain.events import (
     StepsCompleted,
 )
 from mpstui.domain.history import RunHistory
-from mpstui.domain.summary import Measured, RunSummary
+from mpstui.domain.summary import MedianSpread, RunSummary
 
 MS = {"data": 1e-3, "transfer": 0.0, "forward": 2e-3, "backward": 4e-3, "optimizer": 1e-3}
 
@@ -98,7 +91,7 @@ def summary(device: str = "cpu", rate: float = 100.0, **values: Any) -> RunSumma
         "ended_at": 1.0,
         "steps": 100,
         "epoch_seconds": None,
-        "samples_per_second": Measured(median=rate, spread=1.0, count=9),
+        "samples_per_second": MedianSpread(median=rate, spread=1.0, count=9),
         "train_loss": 1.0,
         "test_loss": 1.0,
         "accuracy": None,
@@ -239,8 +232,8 @@ def test_nothing_is_claimed_that_was_not_measured() -> None:
 
 
 def test_the_fastest_of_several_is_explained_and_epochs_come_before_rates() -> None:
-    first = summary(epoch_seconds=Measured(median=30.0, spread=None, count=1))
-    second = summary("cuda", epoch_seconds=Measured(median=3.0, spread=None, count=1))
-    third = summary("mps", epoch_seconds=Measured(median=10.0, spread=None, count=1))
+    first = summary(epoch_seconds=MedianSpread(median=30.0, spread=None, count=1))
+    second = summary("cuda", epoch_seconds=MedianSpread(median=3.0, spread=None, count=1))
+    third = summary("mps", epoch_seconds=MedianSpread(median=10.0, spread=None, count=1))
     text = explanation([(first, profile()), (third, bound(0.9)), (second, bound(0.9))])
     assert text.startswith("at batch 64 cuda is 10.00× as fast as cpu")

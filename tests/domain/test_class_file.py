@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.domain.class_file import FORM, class_file
+from mpstui.domain.class_path import FORM, class_path
 from mpstui.domain.config import BY_NAME, default_config, make_config
 from mpstui.domain.devices import fault_file
 from mpstui.domain.errors import FieldError
@@ -25,9 +25,9 @@ FOLDERS = st.sampled_from(["", "a/", "/a b/", "~/", "C:\\x\\", "../", "a@1,2/"])
 @given(FOLDERS, NAMES, NAMES)
 def test_a_file_and_a_class_are_told_apart(folder: str, stem: str, name: str) -> None:
     text = f"{folder}{stem}.py:{name}"
-    assert class_file(text) == (f"{folder}{stem}.py", name)
+    assert class_path(text) == (f"{folder}{stem}.py", name)
     assert BY_NAME["workload"].parse(f" {text} ") == text
-    assert fault_file(text) == (None if "@" in text else class_file(text))
+    assert fault_file(text) == (None if "@" in text else class_path(text))
     assert short_name(text) == f"{stem}.py:{name}"
     info = info_of(text)
     assert (info.name, info.title) == (text, name)
@@ -35,7 +35,7 @@ def test_a_file_and_a_class_are_told_apart(folder: str, stem: str, name: str) ->
 
 @given(st.text())
 def test_any_text_names_a_class_or_none(text: str) -> None:
-    named = class_file(text)
+    named = class_path(text)
     if named is None:
         return
     assert f"{named.path}:{named.name}" == text
@@ -47,14 +47,14 @@ def test_any_text_names_a_class_or_none(text: str) -> None:
     "text", ["a.py", "a.py:", ".py:A", "a/.py:A", "a.txt:A", "a.py:class", "a.py:A.b", "a.py:A\n"]
 )
 def test_what_names_no_class_is_refused(text: str) -> None:
-    assert class_file(text) is None
+    assert class_path(text) is None
     with pytest.raises(FieldError, match=rf"workload: .*allowed: mnist, vae, or {FORM}"):
         make_config({"workload": text})
 
 
 def test_the_home_folder_may_be_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    named = class_file("~/a.py:A")
+    named = class_path("~/a.py:A")
     assert named is not None
     assert named.path == "~/a.py"
     assert named.file == tmp_path / "a.py"

@@ -9,13 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.domain.config import (
-    BY_NAME,
-    FIELDS,
-    RunConfig,
-    default_config,
-    make_config,
-)
+from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config, make_config
 from mpstui.domain.devices import PIPELINES, parse_device
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.field_table import DATASETS, MODES

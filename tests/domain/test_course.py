@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.domain.course import BLOCK, Course
+from mpstui.domain.loss_gap import BLOCK, LossGapMonitor
 
 RECORDED = np.load(Path(__file__).parents[1] / "recorded" / "courses.npz")
 FIRST = "cpu@threads=2"
@@ -30,8 +30,8 @@ def pairs(kind: str) -> Iterator[tuple[str, str]]:
             yield name, other
 
 
-def course_of(name: str, other: str) -> Course:
-    course = Course()
+def course_of(name: str, other: str) -> LossGapMonitor:
+    course = LossGapMonitor()
     course.take(RECORDED[name].tolist(), RECORDED[other].tolist())
     return course
 
@@ -59,7 +59,7 @@ def test_a_simulated_fault_that_changes_the_loss_raises_one_within_40_steps(name
 
 
 def test_the_alarm_names_the_first_block_that_is_off() -> None:
-    course = Course()
+    course = LossGapMonitor()
     course.take([2.0] * 100 + [9.0] * 100, [2.0] * 200)
     assert course.parted is not None
     assert (course.parted.step, course.parted.value, course.parted.other) == (120, 9.0, 2.0)
@@ -67,7 +67,7 @@ def test_the_alarm_names_the_first_block_that_is_off() -> None:
 
 def test_a_gap_that_passes_again_is_no_alarm_and_one_that_stays_is() -> None:
     once = [1.0] * BLOCK + [1.4] * BLOCK + [1.0] * BLOCK + [1.4] * BLOCK
-    course = Course()
+    course = LossGapMonitor()
     course.take(once, [1.0] * len(once))
     assert course.parted is None
     course.take([1.4] * BLOCK, [1.0] * BLOCK)
@@ -76,13 +76,13 @@ def test_a_gap_that_passes_again_is_no_alarm_and_one_that_stays_is() -> None:
 
 def test_a_loss_near_zero_is_measured_against_what_it_came_from() -> None:
     fall = [2.0] * BLOCK + [0.001] * BLOCK
-    course = Course()
+    course = LossGapMonitor()
     course.take([2.0] * BLOCK + [0.01] * BLOCK, fall)
     assert course.parted is None
 
 
 def test_losses_that_are_not_finite_are_left_to_their_own_event() -> None:
-    course = Course()
+    course = LossGapMonitor()
     blocks = course.take([1.0] * BLOCK + [math.nan] * BLOCK, [1.0] * 2 * BLOCK)
     assert [block.step for block in blocks] == [BLOCK]
     assert course.parted is None
@@ -93,7 +93,7 @@ def test_losses_that_are_not_finite_are_left_to_their_own_event() -> None:
     st.lists(st.integers(1, 50), max_size=30),
 )
 def test_it_does_not_matter_how_the_losses_arrive(losses: list[float], cuts: list[int]) -> None:
-    whole, parts = Course(), Course()
+    whole, parts = LossGapMonitor(), LossGapMonitor()
     others = [1.0] * len(losses)
     expected = whole.take(losses, others)
     found, at = [], 0

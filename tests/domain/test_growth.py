@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpstui.domain.config import make_config
 from mpstui.domain.events import SystemSampled, WarmupFinished
-from mpstui.domain.growth import Growth, Reading, growth_of
+from mpstui.domain.growth import MemoryGrowth, MemoryReading, growth_of
 from mpstui.domain.history import READINGS, RunHistory
 from mpstui.domain.summarise import summarise
 from tests.domain.test_history_more import steps
@@ -19,14 +19,14 @@ from tests.domain.test_history_more import steps
 MEGABYTE = 2**20
 
 
-def readings(*megabytes: float, stride: int = 10) -> list[Reading]:
+def readings(*megabytes: float, stride: int = 10) -> list[MemoryReading]:
     return [
-        Reading(11 + place * stride, round(value * MEGABYTE))
+        MemoryReading(11 + place * stride, round(value * MEGABYTE))
         for place, value in enumerate(megabytes)
     ]
 
 
-def grown(*megabytes: float) -> Growth:
+def grown(*megabytes: float) -> MemoryGrowth:
     growth = growth_of(readings(*megabytes), "worker")
     assert growth is not None
     return growth

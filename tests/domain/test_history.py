@@ -22,7 +22,7 @@ from mpstui.domain.events import (
     SystemSampled,
     WarmupFinished,
 )
-from mpstui.domain.history import RunHistory, State
+from mpstui.domain.history import RunHistory, RunState
 
 
 def started(at: float = 0.0, total: int = 938) -> RunStarted:
@@ -94,24 +94,24 @@ SAMPLED = SystemSampled(
 @pytest.mark.parametrize(
     ("event", "status"),
     [
-        (PreparationAdvanced(at=0.0, stage="importing torch"), State.STARTING),
-        (started(), State.WARMING_UP),
-        (WarmupFinished(at=0.0, steps=10, seconds=1.0), State.TRAINING),
-        (steps(1, [1.0]), State.TRAINING),
-        (epoch(), State.EVALUATING),
-        (EVALUATED, State.TRAINING),
-        (SampleSaved(at=0.0, epoch=1, kind="sample", path="a.png"), State.STARTING),
-        (SAMPLED, State.STARTING),
-        (DivergenceDetected(at=0.0, step=3, value="nan", last_finite=None), State.STARTING),
-        (RunPaused(at=0.0, step=1), State.PAUSED),
-        (RunResumed(at=0.0, step=1), State.WARMING_UP),
-        (RunFinished(at=0.0, step=1), State.FINISHED),
-        (RunStopped(at=0.0, step=1, reason="asked"), State.STOPPED),
-        (RunFailed(at=0.0, step=1, error="E: x"), State.FAILED),
+        (PreparationAdvanced(at=0.0, stage="importing torch"), RunState.STARTING),
+        (started(), RunState.WARMING_UP),
+        (WarmupFinished(at=0.0, steps=10, seconds=1.0), RunState.TRAINING),
+        (steps(1, [1.0]), RunState.TRAINING),
+        (epoch(), RunState.EVALUATING),
+        (EVALUATED, RunState.TRAINING),
+        (SampleSaved(at=0.0, epoch=1, kind="sample", path="a.png"), RunState.STARTING),
+        (SAMPLED, RunState.STARTING),
+        (DivergenceDetected(at=0.0, step=3, value="nan", last_finite=None), RunState.STARTING),
+        (RunPaused(at=0.0, step=1), RunState.PAUSED),
+        (RunResumed(at=0.0, step=1), RunState.WARMING_UP),
+        (RunFinished(at=0.0, step=1), RunState.FINISHED),
+        (RunStopped(at=0.0, step=1, reason="asked"), RunState.STOPPED),
+        (RunFailed(at=0.0, step=1, error="E: x"), RunState.FAILED),
     ],
-    ids=lambda value: type(value).__name__ if not isinstance(value, State) else "",
+    ids=lambda value: type(value).__name__ if not isinstance(value, RunState) else "",
 )
-def test_each_event_and_where_it_leaves_the_run(event: AnyEvent, status: State) -> None:
+def test_each_event_and_where_it_leaves_the_run(event: AnyEvent, status: RunState) -> None:
     history = told(event)
     assert history.state is status
     assert history.revision > 0

@@ -29,7 +29,7 @@ from mpstui.domain.events import (
     SystemSampled,
     WarmupFinished,
 )
-from mpstui.domain.history import WINDOWS, RunHistory, State
+from mpstui.domain.history import WINDOWS, RunHistory, RunState
 from mpstui.domain.plan import Plan
 from mpstui.domain.series import NonFinite
 
@@ -104,32 +104,32 @@ def test_a_whole_log_goes_through_its_states() -> None:
     snapshot = SnapshotSaved(
         at=7.8, step=3, epoch=2, path="step-000003.pt", bytes=9, seconds=0.1, share=0.01
     )
-    log: list[tuple[AnyEvent, State]] = [
-        (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), State.STARTING),
-        (started(at=2.0, total_steps=6), State.WARMING_UP),
-        (PlanChosen(at=2.0, plan=Plan(), line="plain loop"), State.WARMING_UP),
-        (PreparationAdvanced(at=2.0, stage="checking a step"), State.STARTING),
-        (StepChecked(at=2.0, step=1, loss_gap=0.0), State.WARMING_UP),
-        (steps(1, [2.0], timed=False), State.WARMING_UP),
-        (RunPaused(at=2.5, step=1), State.PAUSED),
-        (RunResumed(at=2.6, step=1), State.WARMING_UP),
-        (WarmupFinished(at=3.0, steps=1, seconds=1.0), State.TRAINING),
-        (steps(2, [1.0, math.inf]), State.TRAINING),
-        (DivergenceDetected(at=3.0, step=3, value="inf", last_finite=1.0), State.TRAINING),
-        (profiled, State.TRAINING),
-        (alarm, State.TRAINING),
-        (RunPaused(at=4.0, step=3), State.PAUSED),
-        (RunResumed(at=5.0, step=3), State.TRAINING),
-        (epoch(1, 60_000, 30.0), State.EVALUATING),
-        (StepChecked(at=7.0, step=3, loss_gap=0.0), State.EVALUATING),
-        (evaluation, State.TRAINING),
-        (EvaluationChecked(at=7.0, epoch=1, step=3, loss_gap=0.0), State.TRAINING),
-        (SampleSaved(at=7.0, epoch=1, kind="sample", path="samples/1.png"), State.TRAINING),
-        (system, State.TRAINING),
-        (snapshot, State.TRAINING),
-        (RunStopped(at=8.0, step=3, reason="asked by a person"), State.STOPPED),
-        (RunFailed(at=8.0, step=3, error="RuntimeError: no"), State.FAILED),
-        (RunFinished(at=8.0, step=3), State.FINISHED),
+    log: list[tuple[AnyEvent, RunState]] = [
+        (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), RunState.STARTING),
+        (started(at=2.0, total_steps=6), RunState.WARMING_UP),
+        (PlanChosen(at=2.0, plan=Plan(), line="plain loop"), RunState.WARMING_UP),
+        (PreparationAdvanced(at=2.0, stage="checking a step"), RunState.STARTING),
+        (StepChecked(at=2.0, step=1, loss_gap=0.0), RunState.WARMING_UP),
+        (steps(1, [2.0], timed=False), RunState.WARMING_UP),
+        (RunPaused(at=2.5, step=1), RunState.PAUSED),
+        (RunResumed(at=2.6, step=1), RunState.WARMING_UP),
+        (WarmupFinished(at=3.0, steps=1, seconds=1.0), RunState.TRAINING),
+        (steps(2, [1.0, math.inf]), RunState.TRAINING),
+        (DivergenceDetected(at=3.0, step=3, value="inf", last_finite=1.0), RunState.TRAINING),
+        (profiled, RunState.TRAINING),
+        (alarm, RunState.TRAINING),
+        (RunPaused(at=4.0, step=3), RunState.PAUSED),
+        (RunResumed(at=5.0, step=3), RunState.TRAINING),
+        (epoch(1, 60_000, 30.0), RunState.EVALUATING),
+        (StepChecked(at=7.0, step=3, loss_gap=0.0), RunState.EVALUATING),
+        (evaluation, RunState.TRAINING),
+        (EvaluationChecked(at=7.0, epoch=1, step=3, loss_gap=0.0), RunState.TRAINING),
+        (SampleSaved(at=7.0, epoch=1, kind="sample", path="samples/1.png"), RunState.TRAINING),
+        (system, RunState.TRAINING),
+        (snapshot, RunState.TRAINING),
+        (RunStopped(at=8.0, step=3, reason="asked by a person"), RunState.STOPPED),
+        (RunFailed(at=8.0, step=3, error="RuntimeError: no"), RunState.FAILED),
+        (RunFinished(at=8.0, step=3), RunState.FINISHED),
     ]
     assert {type(event) for event, _ in log} == set(get_args(AnyEvent))
     history = RunHistory()
@@ -161,8 +161,8 @@ def test_the_end_says_why() -> None:
     assert (history.message, history.state.over) == ("DataError: torn", True)
 
 
-@pytest.mark.parametrize("status", State)
-def test_only_ends_are_over(status: State) -> None:
+@pytest.mark.parametrize("status", RunState)
+def test_only_ends_are_over(status: RunState) -> None:
     ends = ("finished", "stopped", "failed", "crashed", "killed")
     assert status.over == (status.value in ends)
 
@@ -230,7 +230,7 @@ def test_a_calibration_is_no_part_of_the_time_that_a_run_trains() -> None:
     history.apply(started(at=2.0, total_steps=6))
     history.apply(PreparationAdvanced(at=2.1, stage="calibrating: channels_last"))
     history.apply(PlanChosen(at=6.0, plan=Plan(layout="channels_last"), line="faster", gain=2.0))
-    assert history.state is State.WARMING_UP
+    assert history.state is RunState.WARMING_UP
     history.apply(steps(1, [2.0, 1.0], at=6.5, timed=False))
     assert history.elapsed == 0.5
     assert history.plan is not None

@@ -17,7 +17,7 @@ from mpstui.domain.events import (
     StepsCompleted,
     WarmupFinished,
 )
-from mpstui.domain.history import RunHistory, State
+from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.summarise import summarise
 
 CONFIG = make_config({"workload": "vae", "device": "cpu"})
@@ -98,7 +98,7 @@ def resumed() -> RunHistory:
 
 def test_before_its_worker_has_begun_a_resumed_run_is_starting_with_its_curve_there() -> None:
     history = resumed()
-    assert (history.state, history.message) == (State.STARTING, "starting a worker")
+    assert (history.state, history.message) == (RunState.STARTING, "starting a worker")
     assert (history.step, history.samples) == (60, 600)
     assert [event.epoch for event in history.epochs] == [1]
     assert history.eta(1005.0) is None
@@ -108,12 +108,12 @@ def test_before_its_worker_has_begun_a_resumed_run_is_starting_with_its_curve_th
 def test_the_eta_of_a_resumed_run_counts_its_own_steps() -> None:
     history = resumed()
     history.apply(started(at=1010.0))
-    assert (history.state, history.progress) == (State.WARMING_UP, 0.6)
+    assert (history.state, history.progress) == (RunState.WARMING_UP, 0.6)
     assert history.eta(1011.0) is None
     history.apply(steps(1020.0, 61, 10, seconds=10.0, timed=False))
     history.apply(WarmupFinished(at=1020.0, steps=10, seconds=10.0))
     history.apply(steps(1030.0, 71, 10, seconds=10.0))
-    assert history.state is State.TRAINING
+    assert history.state is RunState.TRAINING
     assert history.eta(1030.0) == pytest.approx(20.0)  # 20 steps in 20 s; 20 are left
     assert history.elapsed == 20.0
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mpstui.domain.machine import Environment, Machine
+from mpstui.domain.machine import Machine, PythonEnvironment
 from mpstui.domain.shell import Posix, PowerShell, pip_install, shell_of
 
 from tests.machines import LINUX, M4, WINDOWS  # isort: skip
@@ -66,7 +66,7 @@ def test_powershell_passes_a_quoted_word_on_as_it_is(text: str) -> None:
 
 
 def environment(machine: Machine, executable: str, kind: Kind) -> Machine:
-    return replace(machine, environment=Environment(executable=executable, kind=kind))
+    return replace(machine, environment=PythonEnvironment(executable=executable, kind=kind))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.domain.variables import (
+from mpstui.domain.environment_variables import (
     EFFECTS,
     MPS_FALLBACK,
     VARIABLES,

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.divergence.agreement import CONSTANT
 from mpstui.domain.alarm import Check, check_in_words, fails
 from mpstui.domain.config import make_config
 from mpstui.domain.events import (
@@ -23,12 +22,13 @@ from mpstui.domain.events import (
     StepChecked,
     StepsCompleted,
 )
-from mpstui.engine.checks import Checks
-from mpstui.engine.data.mnist import Digits, load_digits
+from mpstui.engine.checks.schedule import CheckSchedule
+from mpstui.engine.checks.trio import Trio, build
+from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.trio import Trio, build
+from mpstui.modes.agreement import CONSTANT
 from mpstui.runs.rundir import Dataset
 
 pytestmark = pytest.mark.usefixtures("one_thread", "short_epochs")
@@ -161,7 +161,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     def run(
         workload: str = "Counting",
         device: str = "cpu@threads=1",
-        checks: Checks | None = None,
+        checks: CheckSchedule | None = None,
         change: Callable[[Setup], Setup] = lambda setup: setup,
         **values: Any,
     ) -> tuple[list[AnyEvent], Setup]:
@@ -196,7 +196,7 @@ def numbers(events: Sequence[AnyEvent]) -> tuple[bytes, list[Any]]:
 
 @pytest.mark.parametrize("workload", ["vae", "Counting", "Fused"])
 def test_a_run_is_bit_for_bit_the_same_without_its_checks(train: Train, workload: str) -> None:
-    with_them, checked = train(workload, checks=Checks(), epochs=2)
+    with_them, checked = train(workload, checks=CheckSchedule(), epochs=2)
     draws = torch.get_rng_state()
     without, plain = train(workload, epochs=2)
     assert len(steps(with_them)) == 3
@@ -214,7 +214,7 @@ def test_a_persons_objects_are_left_alone(train: Train) -> None:
         seen.append(replace(setup))
         return setup
 
-    _, setup = train(checks=Checks(), change=change)
+    _, setup = train(checks=CheckSchedule(), change=change)
     workload: Any = setup.workload
     # Four steps and one test; what the checks call is another object's.
     assert workload.calls == 5
@@ -222,7 +222,7 @@ def test_a_persons_objects_are_left_alone(train: Train) -> None:
 
 
 def test_what_a_fault_counts_is_not_counted_by_a_check(train: Train) -> None:
-    _, checked = train(device="cpu@FAULT:Sound", checks=Checks())
+    _, checked = train(device="cpu@FAULT:Sound", checks=CheckSchedule())
     _, plain = train(device="cpu@FAULT:Sound")
     ours, theirs = checked.fault, plain.fault
     assert ours.count == theirs.count > 0  # type: ignore[attr-defined]
@@ -231,7 +231,7 @@ def test_what_a_fault_counts_is_not_counted_by_a_check(train: Train) -> None:
 @pytest.mark.parametrize("device", ["cpu@threads=1", "cpu@precision=bf16", "cpu@FAULT:Sound"])
 @pytest.mark.parametrize("workload", ["vae", "Counting"])
 def test_right_runs_agree(train: Train, workload: str, device: str) -> None:
-    events, _ = train(workload, device, Checks())
+    events, _ = train(workload, device, CheckSchedule())
     for check in both(events):
         assert (check.reason, check.note, fails(check)) == ("", "", False)
     first, last = steps(events)
@@ -244,7 +244,7 @@ def test_right_runs_agree(train: Train, workload: str, device: str) -> None:
     [("Forward", "forward"), ("Backward", "backward"), ("Optimizer", "optimizer")],
 )
 def test_a_step_that_differs_is_found_with_its_phase(train: Train, fault: str, phase: str) -> None:
-    events, _ = train(device=f"cpu@FAULT:{fault}", checks=Checks())
+    events, _ = train(device=f"cpu@FAULT:{fault}", checks=CheckSchedule())
     first, _ = steps(events)
     assert (first.phase, first.step, first.reason) == (phase, 1, "")
     assert first.worst
@@ -252,7 +252,7 @@ def test_a_step_that_differs_is_found_with_its_phase(train: Train, fault: str, p
 
 
 def test_in_half_precision_a_fault_is_found_too(train: Train) -> None:
-    events, _ = train(device="cpu@precision=bf16@FAULT:Backward", checks=Checks())
+    events, _ = train(device="cpu@precision=bf16@FAULT:Backward", checks=CheckSchedule())
     assert steps(events)[0].phase == "backward"
 
 
@@ -266,21 +266,21 @@ def test_a_difference_in_one_state_alone_is_no_alarm(
         nothing = CONSTANT._replace(loss=-1.0)
         return nothing if len(seen) == 1 else CONSTANT
 
-    monkeypatch.setattr("mpstui.engine.step_check.tolerance_of", tolerance)
-    events, _ = train(checks=Checks(), steps=1)
+    monkeypatch.setattr("mpstui.engine.checks.step_check.tolerance_of", tolerance)
+    events, _ = train(checks=CheckSchedule(), steps=1)
     assert not fails(steps(events)[0])
     assert len(seen) == 3  # two states before the step, one at the end
 
 
 def test_what_rounding_hides_is_not_checked(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpstui.divergence.agreement.FACTOR", 1e12)
-    events, _ = train(checks=Checks(), steps=1)
+    monkeypatch.setattr("mpstui.modes.agreement.FACTOR", 1e12)
+    events, _ = train(checks=CheckSchedule(), steps=1)
     reasons = {check.reason for check in both(events)}
     assert reasons == {"the CPU's own rounding would hide any difference"}
 
 
 def test_an_error_of_the_check_is_no_alarm_and_ends_nothing(train: Train) -> None:
-    events, _ = train("Once", checks=Checks())
+    events, _ = train("Once", checks=CheckSchedule())
     assert {check.reason for check in steps(events)} == {"ValueError: there is one"}
     assert {check.reason for check in evaluations(events)} == {"ValueError: there is one"}
     assert not any(fails(check) for check in steps(events))
@@ -288,7 +288,7 @@ def test_an_error_of_the_check_is_no_alarm_and_ends_nothing(train: Train) -> Non
 
 
 def test_a_model_without_float64_is_held_to_fixed_tolerances(train: Train) -> None:
-    events, _ = train("Single", checks=Checks())
+    events, _ = train("Single", checks=CheckSchedule())
     first = steps(events)[0]
     assert first.note.startswith("fixed tolerances: no step in float64: RuntimeError: ")
     assert (first.loss_tolerance, first.gradient_tolerance) == (1e-3, 0.05)
@@ -304,9 +304,9 @@ def test_a_cpu_that_is_too_slow_is_asked_once(
         built.append(setup)
         return build(setup)
 
-    monkeypatch.setattr("mpstui.engine.checks.build", building)
-    monkeypatch.setattr("mpstui.engine.step_check.SLOW_SECONDS", -1.0)
-    events, _ = train(checks=Checks(), epochs=3)
+    monkeypatch.setattr("mpstui.engine.checks.schedule.build", building)
+    monkeypatch.setattr("mpstui.engine.checks.step_check.SLOW_SECONDS", -1.0)
+    events, _ = train(checks=CheckSchedule(), epochs=3)
     reasons = [check.reason for check in both(events)]
     assert set(reasons) == {"a step on the CPU takes 0 s, more than -1"}
     assert (len(reasons), len(built)) == (6, 1)
@@ -320,8 +320,8 @@ def test_where_memory_is_short_nothing_is_built(
         def virtual_memory() -> Any:
             return SimpleNamespace(available=1000)
 
-    monkeypatch.setattr("mpstui.engine.trio.psutil.virtual_memory", Short.virtual_memory)
-    events, _ = train("mnist", checks=Checks(), steps=1)
+    monkeypatch.setattr("mpstui.engine.checks.trio.psutil.virtual_memory", Short.virtual_memory)
+    events, _ = train("mnist", checks=CheckSchedule(), steps=1)
     assert steps(events)[0].reason == "it takes 55 MB of memory, and 0 MB are available"
 
 
@@ -331,7 +331,7 @@ def test_weights_that_are_not_finite_are_not_checked(train: Train) -> None:
             next(setup.model.parameters()).fill_(float("nan"))
         return setup
 
-    events, _ = train(checks=Checks(), change=spoil, steps=1)
+    events, _ = train(checks=CheckSchedule(), change=spoil, steps=1)
     assert steps(events)[0].reason == "the weights are not finite"
 
 
@@ -344,7 +344,7 @@ def test_a_check_stands_outside_the_clock(train: Train, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("time.perf_counter", tick)
 
-    class Slow(Checks):
+    class Slow(CheckSchedule):
         def step(self, *arguments: Any) -> StepChecked:
             now[0] += 1000
             return super().step(*arguments)
@@ -365,7 +365,7 @@ def test_a_check_stands_outside_the_clock(train: Train, monkeypatch: pytest.Monk
     [("Argmax", "0 of 50 right against "), ("Evaluation", "loss ")],
 )
 def test_a_test_that_differs_is_found(train: Train, fault: str, words: str) -> None:
-    events, _ = train(device=f"cpu@FAULT:{fault}", checks=Checks())
+    events, _ = train(device=f"cpu@FAULT:{fault}", checks=CheckSchedule())
     assert not any(fails(check) for check in steps(events))
     (check,) = evaluations(events)
     assert fails(check)
@@ -382,6 +382,6 @@ def test_a_fault_acts_in_the_evaluation_of_the_run(train: Train) -> None:
 
 
 def test_the_first_and_the_last_test_are_checked(train: Train) -> None:
-    events, _ = train(checks=Checks(), epochs=3)
+    events, _ = train(checks=CheckSchedule(), epochs=3)
     assert [check.epoch for check in evaluations(events)] == [1, 3]
     assert [check.step for check in steps(events)] == [1, 4, 8, 12]

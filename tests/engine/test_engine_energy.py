@@ -19,7 +19,7 @@ from mpstui.domain.history import RunHistory
 from mpstui.engine import worker
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.meter import WARMUP_STEPS, Meter, Window
+from mpstui.engine.meter import WARMUP_STEPS, Meter, StepBatch
 from mpstui.engine.setup import set_up
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
@@ -54,7 +54,7 @@ class Bench:
         self.now += self.reading_takes
         return self.joules
 
-    def window(self, joules: float | None, seconds: float = 0.5) -> Window:
+    def window(self, joules: float | None, seconds: float = 0.5) -> StepBatch:
         """One step that ends at so many joules."""
         self.meter.add(torch.tensor([1.0]), [4])
         self.now += seconds
@@ -236,7 +236,7 @@ def test_the_main_thread_opens_the_counters_and_samples_the_gpu(
     run.write_config(make_config({"workload": "vae", "device": "cuda:1"}))
     energy = EnergyMeter()
     with LogWriter(run.events) as log:
-        diary = worker.Diary(run, log)
+        diary = worker.EventRecorder(run, log)
         training = cast("threading.Thread", Training(2))
         worker._attend(run, Gate(), diary, training, energy)
     sample = diary.history.system

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from mpstui.backends import Backend
 from mpstui.domain.devices import parse_device
-from mpstui.engine.data.feed import AHEAD, Batch, Feed, InQueue, Ready, there
-from mpstui.engine.data.mnist import Digits
-from mpstui.engine.data.pipelines import Resident, open_pipeline
-from mpstui.engine.data.streamed import Streamed
+from mpstui.engine.data.digits import Digits
+from mpstui.engine.data.feed import AHEAD, Batch, Feed, QueuedCopies, Ready, there
+from mpstui.engine.data.pipelines import ResidentPipeline, open_pipeline
+from mpstui.engine.data.streamed import StreamedPipeline
 
 
 class Road:
@@ -99,7 +99,7 @@ class Event:
 def test_memory_that_a_copy_reads_is_kept_until_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.mps, "Event", Event)
     monkeypatch.setattr(Event, "made", [])
-    send = InQueue(Small(0))
+    send = QueuedCopies(Small(0))
     kept = []
     for _ in range(3):
         batch = torch.zeros(2, 2), torch.zeros(2)
@@ -136,22 +136,27 @@ BYTES = 25 * (4 * 784 + 8)
 @pytest.mark.parametrize(
     ("name", "room", "kind", "note"),
     [
-        ("resident", BYTES, Resident, ""),
-        ("resident", BYTES - 1, Streamed, "copied ahead: 0 MiB do not go into the 0 MiB that may"),
-        ("streamed", BYTES, Streamed, "batches are copied ahead"),
+        ("resident", BYTES, ResidentPipeline, ""),
+        (
+            "resident",
+            BYTES - 1,
+            StreamedPipeline,
+            "copied ahead: 0 MiB do not go into the 0 MiB that may",
+        ),
+        ("streamed", BYTES, StreamedPipeline, "batches are copied ahead"),
     ],
 )
 def test_digits_without_room_are_streamed(name: str, room: int, kind: type, note: str) -> None:
     pipeline = open_pipeline(name, DIGITS, Small(room), None, 4)
     assert type(pipeline) is kind
     assert note in pipeline.note
-    assert Streamed.note.endswith("copied ahead")
+    assert StreamedPipeline.note.endswith("copied ahead")
 
 
 @pytest.mark.parametrize("normalise", [None, (0.1307, 0.3081)])
 def test_streamed_is_resident_to_the_bit(normalise: tuple[float, float] | None) -> None:
     cpu = Backend(parse_device("cpu"))
-    one, other = (kind(DIGITS, cpu, normalise) for kind in (Resident, Streamed))
+    one, other = (kind(DIGITS, cpu, normalise) for kind in (ResidentPipeline, StreamedPipeline))
     order = torch.randperm(20)[:18]
     ours, theirs = ([*each.training(order, 4), *each.test(3)] for each in (one, other))
     assert len(ours) == len(theirs) == 7

@@ -17,7 +17,7 @@ import pytest
 from torchvision.datasets import MNIST
 
 from mpstui.engine import fetch as fetching
-from mpstui.engine.data.mnist import load_digits
+from mpstui.engine.data.digits import load_digits
 from mpstui.runs.mnist_files import locate
 from mpstui.runs.rundir import Dataset
 

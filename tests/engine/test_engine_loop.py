@@ -25,8 +25,8 @@ from mpstui.domain.events import (
     StepsCompleted,
     WarmupFinished,
 )
+from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.feed import Feed
-from mpstui.engine.data.mnist import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS, Meter

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from mpstui.domain.errors import DataError
+from mpstui.engine.data.digits import load_digits
 from mpstui.engine.data.idx import read_idx
-from mpstui.engine.data.mnist import load_digits
 from mpstui.runs.rundir import Dataset
 
 MNIST = Dataset(source="mnist")

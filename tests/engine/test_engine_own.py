@@ -22,14 +22,14 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import DataError, FieldError
 from mpstui.domain.events import EvaluationCompleted, RunStarted, StepsCompleted
-from mpstui.engine.data.drawn import drawn
-from mpstui.engine.data.items import TRAINING, Items, Wanted
+from mpstui.engine.data.items import TRAINING, BatchRequest, Items
 from mpstui.engine.data.loader import Loader, LoaderSize
+from mpstui.engine.data.seeding import seeded
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.workloads import Workload, find_workload, load_items
-from mpstui.runs.child import environment
+from mpstui.processes.command import child_environment
 from mpstui.runs.rundir import Dataset as Decided
 
 CPU = Backend(parse_device("cpu"))
@@ -253,9 +253,9 @@ def test_what_is_drawn_follows_from_the_batch_and_is_new_at_each_visit() -> None
 @given(st.integers(0, 2**63 - 1))
 def test_any_seed_of_a_run_draws_and_leaves_no_trace(seed: int) -> None:
     before = torch.get_rng_state()
-    with drawn(seed):
+    with seeded(seed):
         one = torch.rand(3), random.random(), np.random.rand()
-    with drawn(seed):
+    with seeded(seed):
         assert torch.equal(torch.rand(3), one[0])
         assert (random.random(), np.random.rand()) == one[1:]
     assert torch.equal(torch.get_rng_state(), before)
@@ -316,7 +316,7 @@ def test_processes_end_when_the_training_is_killed(tmp_path: Path) -> None:
     (tmp_path / "loading.py").write_text(LOADING)
     command = [sys.executable, str(tmp_path / "loading.py")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=environment(), **pipes) as training:  # type: ignore[call-overload]
+    with subprocess.Popen(command, env=child_environment(), **pipes) as training:  # type: ignore[call-overload]
         assert training.stdout.readline() == b"loading\n"
         started = psutil.Process(training.pid).children(recursive=True)
         assert len(started) >= 2
@@ -330,5 +330,5 @@ def test_own_data_have_no_reference_pipeline(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_asked_for_by_part_and_groups() -> None:
-    inputs, targets = ITEMS.batch(Wanted(TRAINING, ((1, 2), (3,))))
+    inputs, targets = ITEMS.batch(BatchRequest(TRAINING, ((1, 2), (3,))))
     assert (inputs.shape, targets.shape) == ((3, 3), (3,))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from mpstui.backends import Backend
 from mpstui.domain.devices import parse_device
 from mpstui.domain.workloads import EPOCH_SAMPLES
-from mpstui.engine.data.mnist import Digits, as_float, load_digits
+from mpstui.engine.data.article import ArticlePipeline, PilDigits
+from mpstui.engine.data.digits import Digits, as_float, load_digits
 from mpstui.engine.data.order import epoch_order
-from mpstui.engine.data.pipelines import PIPELINES, Resident
-from mpstui.engine.data.reference import PilDigits, Reference
+from mpstui.engine.data.pipelines import PIPELINES, ResidentPipeline
 from mpstui.engine.workloads import WORKLOADS
 from mpstui.runs.rundir import Dataset
 
@@ -100,7 +100,9 @@ def test_as_float_leaves_the_bytes_alone() -> None:
 @pytest.mark.parametrize("name", list(WORKLOADS))
 def test_both_pipelines_give_the_same_batches(name: str) -> None:
     normalise = WORKLOADS[name].normalise
-    resident, reference = (kind(few(), CPU, normalise) for kind in (Resident, Reference))
+    resident, reference = (
+        kind(few(), CPU, normalise) for kind in (ResidentPipeline, ArticlePipeline)
+    )
     order = epoch_order(generator(5), 150)[:100]  # the last batch is smaller
     ours = list(resident.training(order, 32))
     theirs = list(reference.training(order, 32))
@@ -119,7 +121,7 @@ def test_both_pipelines_give_the_same_batches(name: str) -> None:
 
 
 def test_training_follows_the_order_and_the_test_set_its_own() -> None:
-    pipeline = Resident(few(), CPU, None)
+    pipeline = ResidentPipeline(few(), CPU, None)
     order = torch.tensor([7, 7, 0, 3])
     images, labels = next(iter(pipeline.training(order, 4)))
     assert torch.equal(labels, few().train_labels[order])
@@ -141,7 +143,7 @@ def test_a_tiny_test_set_is_shown_whole(name: str) -> None:
     assert len(PIPELINES[name](few(10, 3), CPU, None).shown()) == 3
 
 
-def first_losses(kind: type[Resident] | type[Reference], name: str) -> list[float]:
+def first_losses(kind: type[ResidentPipeline] | type[ArticlePipeline], name: str) -> list[float]:
     from mpstui.domain.config import default_config
 
     workload = WORKLOADS[name]
@@ -162,6 +164,6 @@ def first_losses(kind: type[Resident] | type[Reference], name: str) -> list[floa
 
 @pytest.mark.parametrize("name", list(WORKLOADS))
 def test_both_pipelines_train_alike_to_the_bit(name: str) -> None:
-    losses = first_losses(Resident, name)
+    losses = first_losses(ResidentPipeline, name)
     assert len(set(losses)) == 10
-    assert losses == first_losses(Reference, name)
+    assert losses == first_losses(ArticlePipeline, name)

@@ -22,7 +22,7 @@ from mpstui.domain.events import (
     StepsCompleted,
 )
 from mpstui.engine import profile as module
-from mpstui.engine.data.mnist import Digits, load_digits
+from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import SETTLE_STEPS, WARMUP_STEPS

@@ -22,20 +22,20 @@ from mpstui.domain.events import (
     SnapshotSaved,
     StepsCompleted,
 )
-from mpstui.engine.data.mnist import Digits, load_digits
+from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.order import order_of_epoch
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import Meter
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.snapshot_budget import LEAST_SECONDS, MOST_FILES, SHARE, Snapshots
-from mpstui.engine.snapshots import Progress, load_snapshot, pack, read_draws, snapshots_of
+from mpstui.engine.snapshots import LoopPosition, load_snapshot, pack, read_rng_state, snapshots_of
 from mpstui.engine.workloads import WORKLOADS
 from mpstui.runs.rundir import Dataset
 
 E = TypeVar("E")
 Build = Callable[..., Setup]
-START = Progress(7, 1, 112, 0, 0.0, 1.5, 12.0, 0.25)
+START = LoopPosition(7, 1, 112, 0, 0.0, 1.5, 12.0, 0.25)
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -208,7 +208,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
     train_a_step(setup)
     setup.scheduler.step()
     path = tmp_path / "step-000007.pt"
-    path.write_bytes(pack(setup, START, read_draws(setup.backend.device)))
+    path.write_bytes(pack(setup, START, read_rng_state(setup.backend.device)))
     drawn = torch.rand(3)
     snapshot = load_snapshot(path)
     assert (snapshot.step, snapshot.progress, snapshot.workload) == (7, START, workload)
@@ -233,7 +233,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
 def test_a_snapshot_of_another_workload_is_refused(build: Build, tmp_path: Path) -> None:
     setup = build()
     path = tmp_path / "step-000007.pt"
-    path.write_bytes(pack(setup, START, read_draws(setup.backend.device)))
+    path.write_bytes(pack(setup, START, read_rng_state(setup.backend.device)))
     with pytest.raises(LogError, match="a snapshot of vae does not fit mnist"):
         load_snapshot(path).restore(build("other", workload="mnist"))
 
@@ -270,7 +270,7 @@ def test_what_is_no_snapshot_is_named(tmp_path: Path, content: bytes | None, why
 
 def test_a_snapshot_that_is_cut_anywhere_is_no_snapshot(build: Build, tmp_path: Path) -> None:
     setup = build()
-    whole = pack(setup, START, read_draws(setup.backend.device))
+    whole = pack(setup, START, read_rng_state(setup.backend.device))
     path = tmp_path / "step-000007.pt"
     for part in (1, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:part])
@@ -311,8 +311,8 @@ class Ledger:
                 self.take()
 
     def take(self) -> Any:
-        progress = Progress(self.step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0)
-        saved = self.keep.save(self.setup, progress, read_draws(self.setup.backend.device))
+        progress = LoopPosition(self.step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0)
+        saved = self.keep.save(self.setup, progress, read_rng_state(self.setup.backend.device))
         self.taken.append(self.seconds)
         return saved
 
@@ -375,14 +375,14 @@ def test_once_something_went_wrong_the_snapshots_are_evidence(build: Build) -> N
     setup = build()
     wrong = False
     keep = Snapshots(setup.run_dir, frozen=lambda: wrong, clock=Hand(0.001))
-    draws = read_draws(setup.backend.device)
+    draws = read_rng_state(setup.backend.device)
     for step in range(1, 5):
-        keep.save(setup, Progress(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
+        keep.save(setup, LoopPosition(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
     keep.trained(1e6)
     assert keep.due(setup, 0.0)
     wrong = True
     assert not keep.due(setup, 0.0)
-    assert keep.save(setup, Progress(9, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws) is None
+    assert keep.save(setup, LoopPosition(9, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws) is None
     assert [step for step, _ in snapshots_of(setup.run_dir)] == [1, 2, 3, 4]
 
 
@@ -397,7 +397,7 @@ def test_an_alarm_while_a_snapshot_is_written_keeps_the_older_ones(build: Build)
 
     keep = Snapshots(setup.run_dir, frozen=frozen)
     for step in range(1, 6):
-        keep.save(setup, Progress(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
+        keep.save(setup, LoopPosition(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
     assert [step for step, _ in snapshots_of(setup.run_dir)] == [1, 2, 3, 4, 5]
 
 

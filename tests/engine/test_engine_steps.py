@@ -14,8 +14,8 @@ from mpstui.domain.events import AnyEvent, RunStarted, StepsCompleted
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.snapshots import Progress, load_snapshot, pack, read_draws
-from mpstui.engine.steps import Eager, Script, split, steps_of
+from mpstui.engine.snapshots import LoopPosition, load_snapshot, pack, read_rng_state
+from mpstui.engine.steps import ArticleSteps, EagerSteps, split, steps_of
 from mpstui.runs.rundir import Dataset
 
 Ready = Callable[..., Setup]
@@ -81,9 +81,9 @@ def test_a_snapshot_keeps_the_scale_of_fp16(ready: Ready, tmp_path: Path) -> Non
     assert setup.scaler is not None
     setup.scaler.scale(torch.ones(1))  # the scale is made when it is first used
     setup.scaler.update(128.0)
-    progress = Progress(1, 1, 16, 0, 0.0, 0.0, 0.0, None)
+    progress = LoopPosition(1, 1, 16, 0, 0.0, 0.0, 0.0, None)
     path = tmp_path / "step-000001.pt"
-    path.write_bytes(pack(setup, progress, read_draws(setup.backend.device)))
+    path.write_bytes(pack(setup, progress, read_rng_state(setup.backend.device)))
     other = ready(precision="fp16")
     load_snapshot(path).restore(other)
     assert other.scaler is not None
@@ -106,8 +106,8 @@ def test_the_reference_pipeline_reads_the_loss_as_the_scripts_do(
         return item(tensor)
 
     steps = steps_of(setup)
-    assert isinstance(steps, Script)
-    assert type(steps_of(ready(workload=workload))) is Eager
+    assert isinstance(steps, ArticleSteps)
+    assert type(steps_of(ready(workload=workload))) is EagerSteps
     images, labels = torch.rand(2, 1, 28, 28), torch.tensor([1, 2])
     steps.take(images, labels)
     monkeypatch.setattr(torch.Tensor, "item", counted)

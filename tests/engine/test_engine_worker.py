@@ -29,9 +29,9 @@ from mpstui.domain.events import (
 from mpstui.domain.history import RunHistory
 from mpstui.domain.summarise import summarise
 from mpstui.engine.gate import Gate
-from mpstui.engine.worker import Diary, train_run
-from mpstui.runs.child import environment, module_command
-from mpstui.runs.launch import Warm, launch
+from mpstui.engine.worker import EventRecorder, train_run
+from mpstui.processes.command import child_environment, module_command
+from mpstui.runs.launch import PrewarmedSupervisor, launch
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 
@@ -52,7 +52,7 @@ def new_run(path: Path, dataset: Dataset | None = None, **values: Any) -> RunDir
 
 def train(run: RunDir, gate: Gate | None = None) -> list[AnyEvent]:
     with LogWriter(run.events) as log:
-        train_run(run, gate or Gate(), Diary(run, log))
+        train_run(run, gate or Gate(), EventRecorder(run, log))
     return read(run)
 
 
@@ -193,7 +193,7 @@ def test_a_runs_folder_holds_only_what_is_meant_to_be_there(tmp_path: Path) -> N
 
 def test_a_run_obeys_control_json(tmp_path: Path) -> None:
     """Its worker is a warm one, of which nobody could tell."""
-    run, warm = new_run(tmp_path, device="cpu@threads=1"), Warm()
+    run, warm = new_run(tmp_path, device="cpu@threads=1"), PrewarmedSupervisor()
     warm.heat(1)
     keeper = launch([run], warm)
     try:
@@ -246,7 +246,7 @@ def test_a_warm_worker_prints_into_its_runs_log_and_needs_no_torchvision(tmp_pat
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**environment(), "PYTHONPROFILEIMPORTTIME": "1"},
+        env={**child_environment(), "PYTHONPROFILEIMPORTTIME": "1"},
     )
     with worker:
         assert worker.stdin is not None
@@ -266,7 +266,7 @@ def test_a_worker_whose_keeper_went_before_it_was_ready_stops(tmp_path: Path) ->
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(),
+        env=child_environment(),
     )
     assert worker.stdout is not None
     worker.stdout.close()

@@ -21,14 +21,19 @@ from mpstui.domain.events import (
     RunStarted,
     StepsCompleted,
 )
-from mpstui.domain.plan import PLAIN, Calibration, Plan
-from mpstui.engine.data.mnist import Digits, load_digits
-from mpstui.engine.fast import allocator
-from mpstui.engine.fast import calibrate as module
-from mpstui.engine.fast.calibrate import Calibrator, TooShort
-from mpstui.engine.fast.carry_out import carry_out
-from mpstui.engine.fast.choose import Chooser
-from mpstui.engine.fast.trial import TOLERANCES, Trial, apart, two_steps
+from mpstui.domain.plan import PLAIN, AutotuneResult, Plan
+from mpstui.engine.autotune import allocator
+from mpstui.engine.autotune import search as module
+from mpstui.engine.autotune.apply import apply_plan
+from mpstui.engine.autotune.candidate import (
+    TOLERANCES,
+    Candidate,
+    max_relative_difference,
+    two_steps,
+)
+from mpstui.engine.autotune.search import Autotuner, AutotuneRefused
+from mpstui.engine.autotune.select import PlanSelector
+from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup, set_up
@@ -95,9 +100,9 @@ def test_each_choice_gives_the_plain_loops_first_losses_and_gradients(
 ) -> None:
     setup = ready(workload=workload)
     some = batches(setup)
-    far = apart(two_steps(setup, plan, some), two_steps(setup, PLAIN, some))
+    far = max_relative_difference(two_steps(setup, plan, some), two_steps(setup, PLAIN, some))
     assert far < 1e-5
-    ours, theirs = Trial(setup, plan, some), Trial(setup, PLAIN, some)
+    ours, theirs = Candidate(setup, plan, some), Candidate(setup, PLAIN, some)
     ours.without_dropout(), theirs.without_dropout()
     torch.manual_seed(1)
     ten = [float(theirs.take()) for _ in range(10)]
@@ -109,7 +114,7 @@ def test_a_step_that_counts_or_draws_on_the_host_is_seen(
     ready: Ready, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = ready(workload="mnist")
-    trial = Trial(setup, PLAIN, batches(setup))
+    trial = Candidate(setup, PLAIN, batches(setup))
     assert trial.moves_the_host()  # on the CPU dropout draws there
     assert not trial.without_dropout().moves_the_host()
     objective = type(setup.workload).objective
@@ -133,9 +138,9 @@ def test_what_changes_results_is_seen(ready: Ready, monkeypatch: pytest.MonkeyPa
         return objective(self, model, images * 1.01, labels)
 
     monkeypatch.setattr(type(setup.workload), "objective", slightly)
-    assert apart(two_steps(setup, PLAIN, some), before) > TOLERANCES["float32"]
+    assert max_relative_difference(two_steps(setup, PLAIN, some), before) > TOLERANCES["float32"]
     nothing = two_steps(setup, PLAIN, [(images * torch.nan, labels) for images, labels in some])
-    assert not apart(nothing, before) <= TOLERANCES["float32"]
+    assert not max_relative_difference(nothing, before) <= TOLERANCES["float32"]
 
 
 def test_a_run_under_a_plan_goes_on_where_it_was(ready: Ready) -> None:
@@ -145,7 +150,7 @@ def test_a_run_under_a_plan_goes_on_where_it_was(ready: Ready) -> None:
     def told(plan: Plan) -> list[AnyEvent]:
         setup = ready(workload="mnist", steps=12)
         setup.optimizer.param_groups[0]["lr"] = 0.3
-        return list(Loop(carry_out(plan, setup), Gate()).events())
+        return list(Loop(apply_plan(plan, setup), Gate()).events())
 
     ours, theirs = told(plan), told(PLAIN)
     torch.testing.assert_close(losses(ours)[:5], losses(theirs)[:5], rtol=1e-3, atol=1e-4)
@@ -161,12 +166,12 @@ class Paced:
         self.now = 0.0
         clock = self
 
-        def seconds(trial: Trial, calls: int, now: object = None) -> float:
+        def seconds(trial: Candidate, calls: int, now: object = None) -> float:
             took = cost(trial.plan)
             clock.now += calls * took
             return took
 
-        monkeypatch.setattr(Trial, "seconds", seconds)
+        monkeypatch.setattr(Candidate, "seconds", seconds)
 
     def __call__(self) -> float:
         return self.now
@@ -186,7 +191,7 @@ def test_the_fastest_of_each_group_is_kept(ready: Ready, monkeypatch: pytest.Mon
     setup = ready(workload="mnist", test_batch_size=50)
     weights = [parameter.clone() for parameter in setup.model.parameters()]
     draws = torch.get_rng_state()
-    calibrator = Calibrator(setup, clock=Paced(monkeypatch, cost))
+    calibrator = Autotuner(setup, clock=Paced(monkeypatch, cost))
     told = list(calibrator.run())
     found = calibrator.result
     assert found.plan == Plan(rewrites=("pool-first",), optimizer="flat", threads=1)
@@ -217,7 +222,7 @@ def test_a_choice_that_is_wrong_here_is_not_taken(
         return course
 
     monkeypatch.setattr(module, "two_steps", wrong)
-    calibrator = Calibrator(
+    calibrator = Autotuner(
         ready(workload="mnist"), clock=Paced(monkeypatch, lambda plan: 0.01 / (1 + len(str(plan))))
     )
     list(calibrator.run(0.0))
@@ -232,16 +237,16 @@ def test_what_there_is_no_time_for_stays_plain(
     ready: Ready, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(allocator, "available", lambda: False)
-    slow = Calibrator(ready(), clock=Paced(monkeypatch, lambda plan: 0.45))
+    slow = Autotuner(ready(), clock=Paced(monkeypatch, lambda plan: 0.45))
     list(slow.run())
     assert slow.result.plan == PLAIN
     assert "fused optimizer: no time" in slow.result.untried
     assert slow.result.line().startswith("plain loop: nothing was faster (calibrated in ")
-    asked = Calibrator(ready(), go_on=lambda: False, clock=Paced(monkeypatch, cost))
-    with pytest.raises(TooShort, match="a person asked"):
+    asked = Autotuner(ready(), go_on=lambda: False, clock=Paced(monkeypatch, cost))
+    with pytest.raises(AutotuneRefused, match="a person asked"):
         list(asked.run())
-    slower = Calibrator(ready(), clock=Paced(monkeypatch, lambda plan: 1.0))
-    with pytest.raises(TooShort, match="steps of 1 s take too long"):
+    slower = Autotuner(ready(), clock=Paced(monkeypatch, lambda plan: 1.0))
+    with pytest.raises(AutotuneRefused, match="steps of 1 s take too long"):
         list(slower.run())
 
 
@@ -260,10 +265,10 @@ def test_a_busy_machines_calibration_is_said_to_be_one_and_not_kept(
 
 def test_a_short_run_is_not_calibrated(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Paced(monkeypatch, lambda plan: 0.01)
-    with pytest.raises(TooShort, match=r"about 2 s of training are too short"):
-        list(Calibrator(ready(steps=200), clock=clock).run())
-    with pytest.raises(TooShort, match="99 steps are too few"):
-        list(Calibrator(ready(steps=99), clock=clock).run())
+    with pytest.raises(AutotuneRefused, match=r"about 2 s of training are too short"):
+        list(Autotuner(ready(steps=200), clock=clock).run())
+    with pytest.raises(AutotuneRefused, match="99 steps are too few"):
+        list(Autotuner(ready(steps=99), clock=clock).run())
 
 
 def test_freed_memory_is_kept_where_it_does_no_harm(
@@ -273,7 +278,7 @@ def test_freed_memory_is_kept_where_it_does_no_harm(
     monkeypatch.setattr(allocator, "available", lambda: True)
     monkeypatch.setattr(allocator, "keep", told.append)
     paces = itertools.chain([0.02] * 16, itertools.repeat(0.01))
-    calibrator = Calibrator(ready(), clock=Paced(monkeypatch, lambda plan: next(paces)))
+    calibrator = Autotuner(ready(), clock=Paced(monkeypatch, lambda plan: next(paces)))
     list(calibrator.run(0.0))
     assert told[0] is True
     assert calibrator.result.plan.allocator == "keep"
@@ -291,7 +296,7 @@ def test_keeping_freed_memory_asks_glibc() -> None:
     allocator.keep(False)
 
 
-FOUND = Calibration(
+FOUND = AutotuneResult(
     plan=Plan(optimizer="fused"),
     words="fused Adam",
     plain_seconds=0.02,
@@ -306,19 +311,19 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Calibrations that took place, by the seconds that a run has to last; each finds FOUND."""
     runs: list[float] = []
 
-    class Told(Calibrator):
+    class Told(Autotuner):
         def run(self, least: float = 0.0) -> Iterator[str]:
             runs.append(least)
             self.result = FOUND
             yield "fused optimizer"
 
-    monkeypatch.setattr("mpstui.engine.fast.choose.Calibrator", Told)
+    monkeypatch.setattr("mpstui.engine.autotune.select.Autotuner", Told)
     return runs
 
 
 def chosen(setup: Setup, **how: Any) -> tuple[list[AnyEvent], Setup]:
     events: list[AnyEvent] = []
-    chooser = Chooser(how.pop("machine", M4), **how, now=lambda: 3.0)
+    chooser = PlanSelector(how.pop("machine", M4), **how, now=lambda: 3.0)
     telling = chooser(setup, lambda: True)
     while True:
         try:
@@ -377,7 +382,7 @@ def test_a_model_that_cannot_be_copied_trains_plain(
         raise TypeError("cannot be copied\nand more")
 
     setup = ready()
-    monkeypatch.setattr("mpstui.engine.fast.calibrate.Trial", refused)
+    monkeypatch.setattr("mpstui.engine.autotune.search.Trial", refused)
     events, under = chosen(setup)
     told = events[-1]
     assert isinstance(told, PlanChosen)
@@ -388,7 +393,7 @@ def test_a_model_that_cannot_be_copied_trains_plain(
 def test_a_plan_that_no_longer_fits_is_carried_out_as_far_as_it_does(ready: Ready) -> None:
     setup = ready()
     setup.model.requires_grad_(False)
-    under = carry_out(Plan(optimizer="flat", graph_steps=1, eval_chunk=9), setup)
+    under = apply_plan(Plan(optimizer="flat", graph_steps=1, eval_chunk=9), setup)
     assert (under.plan.optimizer, under.plan.eval_chunk) == ("as built", 9)
     assert type(under.optimizer) is torch.optim.Adam
 
@@ -424,6 +429,6 @@ def test_damaged_files_cost_a_calibration_and_nothing_else(
 def test_the_loop_settles_its_plan_before_the_first_step(
     ready: Ready, measured: list[float]
 ) -> None:
-    loop = Loop(ready(steps=3), Gate(), choose=Chooser(M4))
+    loop = Loop(ready(steps=3), Gate(), choose=PlanSelector(M4))
     kinds = [type(event) for event in loop.events()]
     assert kinds[:4] == [RunStarted, PreparationAdvanced, PlanChosen, StepsCompleted]

@@ -12,12 +12,17 @@ import torch
 from mpstui.domain.config import make_config
 from mpstui.domain.events import AnyEvent, StepsCompleted
 from mpstui.domain.plan import PLAIN, Plan
-from mpstui.engine.fast.carry_out import carry_out
-from mpstui.engine.fast.trial import Trial, apart, apart_in_a_graph, two_steps
+from mpstui.engine.autotune.apply import apply_plan
+from mpstui.engine.autotune.candidate import (
+    Candidate,
+    max_relative_difference,
+    max_relative_difference_in_graph,
+    two_steps,
+)
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.snapshots import Progress, load_snapshot, pack, read_draws
+from mpstui.engine.snapshots import LoopPosition, load_snapshot, pack, read_rng_state
 from mpstui.runs.rundir import Dataset
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -45,15 +50,17 @@ def losses(events: list[AnyEvent]) -> list[float]:
 def test_a_graph_trains_as_its_ops_do_one_by_one(tmp_path: Path, workload: str, plan: Plan) -> None:
     setup = ready(tmp_path, workload=workload)
     some = list(setup.pipeline.training(torch.arange(512), 64))
-    assert apart_in_a_graph(setup, plan, some) < 1e-3
-    assert apart(two_steps(setup, plan, some), two_steps(setup, PLAIN, some)) < 1e-3
+    assert max_relative_difference_in_graph(setup, plan, some) < 1e-3
+    assert (
+        max_relative_difference(two_steps(setup, plan, some), two_steps(setup, PLAIN, some)) < 1e-3
+    )
 
 
 def test_draws_differ_from_step_to_step(tmp_path: Path) -> None:
     """Dropout of a replay is not that of the one before: the same batch costs another loss."""
     setup = ready(tmp_path, workload="mnist", lr=1e-9)
     one = [next(iter(setup.pipeline.training(torch.arange(64), 64)))]
-    trial = Trial(setup, Plan(graph_steps=1), one)
+    trial = Candidate(setup, Plan(graph_steps=1), one)
     told = [float(trial.take()) for _ in range(12)]
     assert len({round(loss, 6) for loss in told}) > 8
 
@@ -64,7 +71,7 @@ def test_a_whole_run_follows_schedule_and_short_batches(
     """Epochs of 10½ batches under 4 steps a graph: the learning rate falls, no step is lost."""
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 672)
     monkeypatch.setattr("mpstui.engine.data.order.EPOCH_SAMPLES", 672)
-    loop = Loop(carry_out(PLANS[1], ready(tmp_path, epochs=4, gamma=0.5)), Gate())
+    loop = Loop(apply_plan(PLANS[1], ready(tmp_path, epochs=4, gamma=0.5)), Gate())
     events = list(loop.events())
     told = losses(events)
     assert len(told) == 44
@@ -77,13 +84,13 @@ def test_a_whole_run_follows_schedule_and_short_batches(
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_graphs_snapshot_goes_on_as_a_plain_run_on_the_cpu(tmp_path: Path, plan: Plan) -> None:
-    setup = carry_out(plan, ready(tmp_path))
+    setup = apply_plan(plan, ready(tmp_path))
     loop = Loop(setup, Gate())
     loop._config = make_config({"workload": "mnist", "device": "cuda", "steps": 12})
     list(loop.events())
-    progress = Progress(12, 1, 768, 0, 0.0, 0.0, 0.0, None)
+    progress = LoopPosition(12, 1, 768, 0, 0.0, 0.0, 0.0, None)
     path = tmp_path / "step-000012.pt"
-    path.write_bytes(pack(setup, progress, read_draws(setup.backend.device)))
+    path.write_bytes(pack(setup, progress, read_rng_state(setup.backend.device)))
     plain = ready(tmp_path, device="cpu")
     load_snapshot(path).restore(plain)
     for one, other in zip(plain.model.parameters(), setup.model.parameters(), strict=True):

@@ -10,7 +10,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import StepLR
 
 from mpstui.domain.plan import SAME
-from mpstui.engine.fast.optimizers import ELEMENTWISE, HOW, implement, implementations, load_state
+from mpstui.engine.autotune.optimizers import (
+    ELEMENTWISE,
+    HOW,
+    implement,
+    implementations,
+    load_state,
+)
 
 OPTIONS: dict[type[Optimizer], dict[str, Any]] = {
     optim.SGD: {"lr": 0.1, "momentum": 0.9, "nesterov": True},

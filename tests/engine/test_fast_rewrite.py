@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from typing_extensions import override
 
-from mpstui.engine.fast.rewrite import ByteDropout, possible, rewrite
+from mpstui.engine.autotune.rewrites import ByteDropout, possible, rewrite
 from mpstui.engine.workloads.mnist import Net
 from mpstui.engine.workloads.vae import Autoencoder
 

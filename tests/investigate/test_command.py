@@ -15,11 +15,11 @@ from mpstui.__main__ import main
 from mpstui.cli.investigate import as_text
 from mpstui.doctor.report import without_names
 from mpstui.domain.config import make_config
-from mpstui.domain.investigation import Investigation, Stage, Told, Verdict
-from mpstui.investigate import asking
-from mpstui.investigate.asking import Investigator, new_folder
-from mpstui.investigate.request import Folder, Request
-from mpstui.runs.child import environment
+from mpstui.domain.investigation import Investigation, ProgressMessage, Stage, Verdict
+from mpstui.investigate import client
+from mpstui.investigate.client import InvestigationClient, new_folder
+from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
+from mpstui.processes.command import child_environment
 
 UNDER_WAY = b'[1,3,"forward","aten.relu.default"]\n'
 RETURNED = b'[1,3,"forward","aten.relu.default",true]\n'
@@ -54,7 +54,7 @@ def test_the_articles_story_from_its_run_to_the_op_at_fault(
     assert "SIMULATED" in text and "aten.neg.default" in text
     assert (out / "repro.py").read_text(encoding="utf-8").strip() in text
     assert text == without_names(text)
-    assert Folder(out).finding() == finding
+    assert InvestigationFolder(out).finding() == finding
     assert not (out / "state.pt").exists()
 
 
@@ -62,7 +62,9 @@ def test_the_articles_story_from_its_run_to_the_op_at_fault(
 def test_a_fault_that_ends_the_process_names_the_op_that_was_begun(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mpstui", "investigate", "--workload", "vae", "--json"]
     command += ["--device", f"cpu@fault={FAULTS}:Abort", "--out", str(tmp_path)]
-    answer = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
+    answer = subprocess.run(
+        command, env=child_environment(), capture_output=True, text=True, timeout=600
+    )
     assert answer.returncode == 1, answer.stderr
     finding = msgspec.json.decode(answer.stdout, type=Investigation)
     assert (finding.verdict, finding.kind) == (Verdict.FAULTY_OP, "aborts the process")
@@ -78,7 +80,7 @@ def test_a_process_that_ends_in_the_evaluation_says_so_and_accuses_nothing(tmp_p
     command = [sys.executable, "-m", "mpstui", "investigate", "--workload", "vae", "--json"]
     command += ["--device", f"cpu@fault={FAULTS}:AbortsInEvaluation", "--steps", "1"]
     command += ["--out", str(tmp_path)]
-    answer = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    answer = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
     finding = msgspec.json.decode(answer.stdout, type=Investigation)
     assert (finding.verdict, finding.op) == (Verdict.INCOMPLETE, None)
     assert "SIGABRT" in finding.summary
@@ -112,7 +114,7 @@ def test_what_cannot_be_is_bad_usage(
 def worker(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a script in the worker's place."""
     monkeypatch.setattr(
-        asking, "module_command", lambda _, *asked: [sys.executable, "-c", script, *asked]
+        client, "module_command", lambda _, *asked: [sys.executable, "-c", script, *asked]
     )
 
 
@@ -121,7 +123,7 @@ def test_a_worker_that_dies_at_once_is_told_and_not_asked_again(
 ) -> None:
     worker("import os; os.abort()", monkeypatch)
     folder = new_folder(_request(), _now(), tmp_path)
-    finding = Investigator(folder).run(lambda told: None)
+    finding = InvestigationClient(folder).run(lambda told: None)
     assert finding.verdict is Verdict.INCOMPLETE
     assert "SIGABRT" in finding.error
 
@@ -139,9 +141,9 @@ def test_one_that_dies_in_an_op_is_followed_by_one_that_is_told_how(
         monkeypatch,
     )
     folder = new_folder(_request(), _now(), tmp_path)
-    told: list[Told] = []
-    Investigator(folder).run(told.append)
-    assert told == [Told(stage=Stage.OPS, text="op 3")]
+    told: list[ProgressMessage] = []
+    InvestigationClient(folder).run(told.append)
+    assert told == [ProgressMessage(stage=Stage.OPS, text="op 3")]
     assert "SIGABRT" in (tmp_path / "how").read_text()
 
 
@@ -154,7 +156,7 @@ def test_one_that_dies_between_two_ops_names_none(
         "os.abort()",
         monkeypatch,
     )
-    finding = Investigator(new_folder(_request(), _now(), tmp_path)).run(lambda told: None)
+    finding = InvestigationClient(new_folder(_request(), _now(), tmp_path)).run(lambda told: None)
     assert (finding.verdict, finding.op) == (Verdict.INCOMPLETE, None)
     assert "SIGABRT" in finding.error
 
@@ -173,7 +175,7 @@ def test_a_model_that_takes_long_between_two_ops_is_too_slow(
 ) -> None:
     worker(SILENT.format(begun=RETURNED), monkeypatch)
     folder = new_folder(_request(), _now(), tmp_path)
-    finding = Investigator(folder, patience=0.3).run(lambda told: None)
+    finding = InvestigationClient(folder, patience=0.3).run(lambda told: None)
     assert (finding.verdict, finding.kind, finding.op) == (Verdict.INCOMPLETE, "too slow", None)
     assert "no op ran for more than 0.3 s. The last one, op 3, aten.relu.default" in finding.summary
     assert as_text(finding, folder).startswith("not completed: too slow\n")
@@ -185,7 +187,7 @@ def test_an_op_that_takes_long_is_tried_alone_before_anything_is_said_of_it(
 ) -> None:
     worker(SILENT.format(begun=UNDER_WAY), monkeypatch)
     folder = new_folder(_request(), _now(), tmp_path)
-    finding = Investigator(folder, patience=0.3).run(lambda told: None)
+    finding = InvestigationClient(folder, patience=0.3).run(lambda told: None)
     assert (finding.verdict, finding.kind, finding.op) == (Verdict.INCOMPLETE, "too slow", None)
     assert (tmp_path / "how").read_text() == "''"  # the second worker is told of no death
 
@@ -193,8 +195,8 @@ def test_an_op_that_takes_long_is_tried_alone_before_anything_is_said_of_it(
 def test_a_sign_of_life_is_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = '{"stage":"ops","alive":true}'
     worker(f"print({line!r}, flush=True); raise SystemExit(3)", monkeypatch)
-    told: list[Told] = []
-    finding = Investigator(new_folder(_request(), _now(), tmp_path)).run(told.append)
+    told: list[ProgressMessage] = []
+    finding = InvestigationClient(new_folder(_request(), _now(), tmp_path)).run(told.append)
     assert told == []
     assert "status 3" in finding.error
 
@@ -208,8 +210,8 @@ def test_an_earlier_finding_does_not_stand_for_a_new_one(tmp_path: Path) -> None
     assert json.loads((tmp_path / "request.json").read_text())["config"]["workload"] == "vae"
 
 
-def _request() -> Request:
-    return Request(config=make_config({"workload": "vae", "device": "cpu"}))
+def _request() -> InvestigationRequest:
+    return InvestigationRequest(config=make_config({"workload": "vae", "device": "cpu"}))
 
 
 def _now() -> datetime:

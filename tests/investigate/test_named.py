@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from mpstui.investigate.look import Looked, Looker
+from mpstui.investigate.step_inspector import StepInspector, StepResult
 
 from tests.benchmarks.clean import Clean, cleans, finding, looks  # isort: skip
 from tests.benchmarks.investigate import ARTICLE, twin  # isort: skip
 from tests.specimens import REACHES, SPECIMENS, Reached  # isort: skip
 
 
-def first_wrong(reached: Reached) -> Looked:
+def first_wrong(reached: Reached) -> StepResult:
     """The first look that shows a wrong op: some faults need a call before."""
-    looker = Looker(twin(reached.specimen, f"cpu@fault={reached.fault}"))
+    looker = StepInspector(twin(reached.specimen, f"cpu@fault={reached.fault}"))
     for step in (1, 2):
         look = looker.look(step)
         if look.wrong:

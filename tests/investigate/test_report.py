@@ -12,24 +12,24 @@ import torch
 from msgspec.structs import asdict, replace
 
 from mpstui.cli.parser import build_parser
-from mpstui.divergence.judge import judge
 from mpstui.domain.config import default_config, make_config
 from mpstui.domain.events import AlarmRaised, DivergenceDetected, StepChecked
 from mpstui.domain.investigation import (
-    Curve,
     Evidence,
     Investigation,
     Lockstep,
+    LossCurve,
     OpAtFault,
     Verdict,
 )
-from mpstui.investigate.blame import worst_value
+from mpstui.investigate.command import LEFT_OUT, command_of
+from mpstui.investigate.isolate import worst_value
 from mpstui.investigate.report import as_markdown, curves, write_report
-from mpstui.investigate.reproduce import LEFT_OUT, command_of
-from mpstui.investigate.request import Folder, Request
+from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
 from mpstui.investigate.search import steps_to_look_at
 from mpstui.investigate.start import bad_step
-from mpstui.investigate.versions import collected
+from mpstui.investigate.versions import package_versions
+from mpstui.ops.judge import judge
 from mpstui.runs.log import LogWriter
 from mpstui.runs.privacy import without_names
 from mpstui.runs.rundir import RunDir
@@ -97,8 +97,10 @@ def test_without_an_op_it_says_what_there_is() -> None:
 def test_no_home_folder_and_no_user_gets_into_the_file(tmp_path: Path) -> None:
     home = os.path.expanduser("~")
     found = replace(FOUND, notes=(f"SIMULATED fault {home}/secret/faults.py:Mine",))
-    request = Request(config=make_config({"workload": "vae", "device": "cpu", "lr": 0.5}))
-    write_report(Folder(tmp_path), request, found)
+    request = InvestigationRequest(
+        config=make_config({"workload": "vae", "device": "cpu", "lr": 0.5})
+    )
+    write_report(InvestigationFolder(tmp_path), request, found)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "secret" not in text and f"{home}/" not in text
     assert "mpstui investigate --workload vae --device cpu --lr 0.5" in text
@@ -107,7 +109,7 @@ def test_no_home_folder_and_no_user_gets_into_the_file(tmp_path: Path) -> None:
 def _asked(folder: Path, **settings: object) -> str:
     """The command of a report."""
     config = make_config({"workload": "vae", "device": "cpu", **settings})
-    return command_of(Request(config=config, run=str(folder), steps=7))
+    return command_of(InvestigationRequest(config=config, run=str(folder), steps=7))
 
 
 def test_the_command_has_every_setting_and_names_the_run(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_the_command_has_every_setting_and_names_the_run(tmp_path: Path) -> None
 def test_the_command_names_own_files_as_they_are_copied(tmp_path: Path) -> None:
     fault = Path(__file__).with_name("faults.py")
     config = make_config({"workload": "vae", "device": f"cpu@fault={fault}:Race"})
-    note, command = command_of(Request(config=config)).splitlines()
+    note, command = command_of(InvestigationRequest(config=config)).splitlines()
     assert command == "mpstui investigate --workload vae --device cpu@fault=fault.py:Race"
     assert note == "# fault.py: the copies beside this report"
 
@@ -188,7 +190,7 @@ def test_lockstep_says_why_it_differs_elsewhere(op: str, lockstep: str, words: s
 
 
 def test_the_environment_is_what_a_maintainer_asks_for_and_nobodys() -> None:
-    found = collected(M4)
+    found = package_versions(M4)
     text = as_markdown(FOUND, M4, "", "mpstui investigate …", found)
     assert f"PyTorch: {torch.__version__} (git " in text
     assert f"OS: {M4.system} {M4.arch}\nCPU: {M4.name}" in text
@@ -199,10 +201,10 @@ def test_the_environment_is_what_a_maintainer_asks_for_and_nobodys() -> None:
 
 def test_curves_share_a_scale_that_is_logarithmic_where_it_has_to_be() -> None:
     flat, steep = (1.0, 1.0, 1.0), (1.0, 1e4, None)
-    lines = curves([Curve(device="a", first_step=5, losses=flat)])
+    lines = curves([LossCurve(device="a", first_step=5, losses=flat)])
     assert lines == ["a  ▁▁▁  1.0000 → 1.0000, steps 5–7"]
     log, _, last = curves(
-        [Curve(device=n, first_step=1, losses=c) for n, c in (("a", flat), ("b", steep))]
+        [LossCurve(device=n, first_step=1, losses=c) for n, c in (("a", flat), ("b", steep))]
     )
     assert log == "(log scale)"
     assert last.startswith("b  ▁█✗  ") and last.endswith("steps 1–3")

@@ -11,11 +11,11 @@ import psutil
 import pytest
 import torch
 
-from mpstui.divergence.call import capture
-from mpstui.divergence.replay import Replayed
-from mpstui.divergence.trial import Context
-from mpstui.investigate import trials
-from mpstui.investigate.trials import Trials
+from mpstui.investigate.repro import client
+from mpstui.investigate.repro.attempt import CallContext
+from mpstui.investigate.repro.client import ReplayClient
+from mpstui.investigate.repro.replay import ReplayOutcome
+from mpstui.ops.call import capture
 
 FAULTS = Path(__file__).with_name("faults.py")
 ATEN: Any = torch.ops.aten
@@ -24,11 +24,11 @@ READY = 'import os, sys; print(\'{"type":"ready"}\', flush=True); sys.stdin.read
 TIMED = READY + 'print(\'{"type":"reference","seconds":0.001}\', flush=True); '
 
 
-def tried(monkeypatch: pytest.MonkeyPatch, script: str) -> Replayed:
+def tried(monkeypatch: pytest.MonkeyPatch, script: str) -> ReplayOutcome:
     """What is made of a process that runs a script in place of the trial."""
-    monkeypatch.setattr(trials, "module_command", lambda *_: [sys.executable, "-c", script])
-    with closing(Trials("cpu", "", None, least=1.0)) as process:
-        return process.fresh(TANH, Context())
+    monkeypatch.setattr(client, "module_command", lambda *_: [sys.executable, "-c", script])
+    with closing(ReplayClient("cpu", "", None, least=1.0)) as process:
+        return process.fresh(TANH, CallContext())
 
 
 @pytest.mark.parametrize(
@@ -61,17 +61,17 @@ def test_only_a_call_that_the_cpu_has_run_there_hangs(monkeypatch: pytest.Monkey
 
 
 def test_a_start_that_takes_too_long_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "START_SECONDS", 0.2)
+    monkeypatch.setattr(client, "START_SECONDS", 0.2)
     replayed = tried(monkeypatch, "import sys; sys.stdin.readline()")
     assert (replayed.wrong, replayed.times, replayed.hangs) == (0, 0, False)
     assert replayed.words == "not decided: importing torch took too long"
 
 
 def test_real_calls_are_answered_in_one_process_until_it_is_closed(tmp_path: Path) -> None:
-    process = Trials("cpu", f"{FAULTS}:NanInExp", tmp_path)
+    process = ReplayClient("cpu", f"{FAULTS}:NanInExp", tmp_path)
     exp = capture(ATEN.exp.default, (torch.linspace(-2, 2, 30),), {})
-    assert process.fresh(exp, Context(times=2)).words == "wrong 2 of 2 times"
-    assert process.again(TANH, Context(), dense=True).words == "right"
+    assert process.fresh(exp, CallContext(times=2)).words == "wrong 2 of 2 times"
+    assert process.again(TANH, CallContext(), dense=True).words == "right"
     assert len(_replays()) == 1
     process.close()
     assert _replays() == []
@@ -79,4 +79,4 @@ def test_real_calls_are_answered_in_one_process_until_it_is_closed(tmp_path: Pat
 
 def _replays() -> list[psutil.Process]:
     children = psutil.Process().children()
-    return [child for child in children if "mpstui.divergence.replay" in child.cmdline()]
+    return [child for child in children if "mpstui.investigate.repro.replay" in child.cmdline()]

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from mpstui.divergence.step import take_step
 from mpstui.domain.config import make_config
 from mpstui.domain.events import PlanChosen
 from mpstui.domain.plan import Plan
 from mpstui.investigate.twin import build
+from mpstui.modes.step import take_step
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset
 

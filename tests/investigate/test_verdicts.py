@@ -9,12 +9,12 @@ import psutil
 import pytest
 
 from mpstui.domain.config import make_config
-from mpstui.domain.investigation import Investigation, Stage, Told, Verdict
-from mpstui.investigate.blame import Blamer, Written
-from mpstui.investigate.request import Folder, Request
+from mpstui.domain.investigation import Investigation, ProgressMessage, Stage, Verdict
+from mpstui.investigate.isolate import OpIsolator, ReproRun
+from mpstui.investigate.progress import ProgressReporter
+from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
 from mpstui.investigate.search import Search, ranges
 from mpstui.investigate.start import BEGINNING, Start
-from mpstui.investigate.telling import Teller
 from mpstui.investigate.twin import build
 from mpstui.runs.rundir import Dataset
 
@@ -22,11 +22,11 @@ FAULTS = Path(__file__).with_name("faults.py")
 
 
 def investigate(folder: Path, bad_step: int | None = None, **asked: Any) -> Investigation:
-    told: list[Told] = []
+    told: list[ProgressMessage] = []
     config = make_config({"workload": "vae", "device": "cpu", **asked})
     twin = build(config, Dataset(source="embedded"), folder)
-    request = Request(config=config, steps=3)
-    finding = Search(twin, request, Folder(folder), Teller(told.append)).run(
+    request = InvestigationRequest(config=config, steps=3)
+    finding = Search(twin, request, InvestigationFolder(folder), ProgressReporter(told.append)).run(
         Start((BEGINNING,), bad_step)
     )
     assert {each.stage for each in told} >= {Stage.LOCKSTEP, Stage.OPS}
@@ -77,7 +77,7 @@ def test_a_kernel_that_is_wrong_in_the_reference_too_is_found_by_the_replica(
     assert "divergence" in found.op.code
     assert found.evidence[0].outcome == "wrong 3 of 3 times"
     left = [child.cmdline() for child in psutil.Process().children()]
-    assert not any("mpstui.divergence.replay" in words for words in left)
+    assert not any("mpstui.investigate.repro.replay" in words for words in left)
 
 
 def test_what_is_wrong_only_unwatched_is_a_race(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_an_op_that_raises_earlier_the_next_time_is_named_all_the_same(tmp_path:
 def test_a_nan_that_the_loss_refuses_is_put_on_the_op_that_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Blamer, "_script", lambda *_: Written(note="none: a test"))
+    monkeypatch.setattr(OpIsolator, "_script", lambda *_: ReproRun(note="none: a test"))
     found = with_fault("NanInExp", tmp_path)
     assert found.verdict is Verdict.FAULTY_OP
     assert found.op is not None
@@ -119,7 +119,7 @@ def test_a_nan_that_the_loss_refuses_is_put_on_the_op_that_made_it(
 def test_wrong_indices_are_put_on_the_op_that_gave_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Blamer, "_script", lambda *_: Written(note="none: a test"))
+    monkeypatch.setattr(OpIsolator, "_script", lambda *_: ReproRun(note="none: a test"))
     found = with_fault("PoolIndices", tmp_path, workload="mnist", batch_size=8)
     assert found.op is not None
     assert (found.op.op, found.op.phase) == ("aten.max_pool2d_with_indices.default", "forward")
@@ -144,7 +144,7 @@ def test_bf16_is_a_setting_and_no_fault(tmp_path: Path) -> None:
 def test_fp16s_scaler_is_a_part_of_what_is_investigated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Blamer, "_script", lambda *_: Written(note="not written in this test"))
+    monkeypatch.setattr(OpIsolator, "_script", lambda *_: ReproRun(note="not written in this test"))
     right = investigate(tmp_path, precision="fp16", workload="mnist", batch_size=8)
     assert right.verdict in (Verdict.LOWER_PRECISION, Verdict.NOTHING)
     found = with_fault("UnscalesHalf", tmp_path, precision="fp16", workload="mnist", batch_size=8)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mpstui.domain.class_file import ClassFile
+from mpstui.domain.class_path import ClassPath
 from mpstui.domain.errors import FieldError
-from mpstui.runs.class_file import FAULT, WORKLOAD
-from mpstui.runs.class_text import check_class
+from mpstui.runs.class_check import check_class
+from mpstui.runs.class_source import FAULT, WORKLOAD
 
 NET = """
 import torch
@@ -31,7 +31,7 @@ def problem(file: Path, text: str, name: str = "Net") -> tuple[str, str] | None:
     """What is wrong, and what is allowed; None when nothing is."""
     file.write_text(text)
     try:
-        check_class(WORKLOAD, ClassFile(str(file), name))
+        check_class(WORKLOAD, ClassPath(str(file), name))
     except FieldError as error:
         assert error.field == "workload"
         return error.problem, error.allowed
@@ -44,7 +44,7 @@ def test_a_class_with_its_methods_passes(file: Path) -> None:
 
 def test_a_missing_file_is_named(file: Path) -> None:
     with pytest.raises(FieldError, match=r"nets\.py: No such file") as caught:
-        check_class(WORKLOAD, ClassFile(str(file), "Net"))
+        check_class(WORKLOAD, ClassPath(str(file), "Net"))
     assert caught.value.allowed == "a Python file that is there"
 
 
@@ -129,7 +129,7 @@ def test_a_long_sum_is_no_trouble(file: Path) -> None:
 def test_a_fault_has_to_be_a_context_manager(file: Path) -> None:
     file.write_text("class Fault:\n    def __enter__(self): ...\n")
     with pytest.raises(FieldError, match=r"fault=.*:Fault lacks __exit__") as caught:
-        check_class(FAULT, ClassFile(str(file), "Fault"))
+        check_class(FAULT, ClassPath(str(file), "Fault"))
     assert caught.value.field == "device"
 
 
@@ -150,7 +150,7 @@ def test_warnings_about_the_text_stay_its_own(file: Path, recwarn: pytest.Warnin
 def test_any_text_passes_or_is_refused_in_words(file: Path, text: bytes) -> None:
     file.write_bytes(text)
     try:
-        check_class(WORKLOAD, ClassFile(str(file), "Net"))
+        check_class(WORKLOAD, ClassPath(str(file), "Net"))
     except FieldError as error:
         assert error.problem
         assert error.allowed

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import DataError, FieldError
+from mpstui.engine.data.digits import describe, load_digits
 from mpstui.engine.data.idx import read_idx
-from mpstui.engine.data.mnist import describe, load_digits
-from mpstui.investigate.asking import new_folder
-from mpstui.investigate.request import Request
+from mpstui.investigate.client import new_folder
+from mpstui.investigate.request import InvestigationRequest
 from mpstui.runs.dataset import check_data, decide
 from mpstui.runs.mnist_files import MnistFiles, contents, locate
 from mpstui.runs.paths import embedded_mnist, named_folder
@@ -191,10 +191,10 @@ def test_a_folder_that_would_not_be_read_is_refused(tmp_path: Path) -> None:
 def test_an_investigation_without_a_run_reads_the_folder_too(tmp_path: Path) -> None:
     config = make_config({"data_dir": str(tmp_path / "dta")})
     with pytest.raises(FieldError, match="does not exist"):
-        new_folder(Request(config=config), datetime(2026, 1, 2), tmp_path / "out")
+        new_folder(InvestigationRequest(config=config), datetime(2026, 1, 2), tmp_path / "out")
     data = lay(tmp_path / "data")
     config = make_config({"data_dir": str(data)})
-    folder = new_folder(Request(config=config), datetime(2026, 1, 2), tmp_path / "out")
+    folder = new_folder(InvestigationRequest(config=config), datetime(2026, 1, 2), tmp_path / "out")
     assert RunDir(folder.path).dataset() == Dataset(source="mnist", folder=str(data))
 
 
@@ -211,11 +211,11 @@ def test_mnists_own_digits_are_full_mnist_and_others_are_not(
 ) -> None:
     import zlib
 
-    from mpstui.engine.data import mnist
+    from mpstui.engine.data import digits
 
     images = read_idx(embedded_mnist() / f"{NAMES[2]}.gz", 3)
-    monkeypatch.setattr(mnist, "TEST_IMAGES_CRC32", zlib.crc32(images.tobytes()))
-    monkeypatch.setattr(mnist, "EPOCH_SAMPLES", 5_000)
+    monkeypatch.setattr(digits, "TEST_IMAGES_CRC32", zlib.crc32(images.tobytes()))
+    monkeypatch.setattr(digits, "EPOCH_SAMPLES", 5_000)
     data = lay(tmp_path / "data")
     whole = "full MNIST, 5,000 training and 2,000 test images"
     assert load_digits(decided(data), "").description == whole

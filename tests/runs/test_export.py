@@ -21,13 +21,7 @@ from hypothesis import strategies as st
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError, UsageError
-from mpstui.domain.events import (
-    AnyEvent,
-    EvaluationCompleted,
-    RunFinished,
-    StepsCompleted,
-    encode,
-)
+from mpstui.domain.events import AnyEvent, EvaluationCompleted, RunFinished, StepsCompleted, encode
 from mpstui.domain.series import CAPACITY
 from mpstui.runs import export as export_module
 from mpstui.runs.export import COLUMNS, FORMATS, export, unlike

@@ -10,12 +10,12 @@ import pytest
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.events import AlarmRaised, RunFinished, RunStarted, StepsCompleted
-from mpstui.domain.history import State
-from mpstui.runs import keeper, workers
-from mpstui.runs.keeper import TURN_SECONDS, Turns
+from mpstui.domain.history import RunState
+from mpstui.runs import supervisor, workers
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, Exit, RunDir
 from mpstui.runs.store import RunStore
+from mpstui.runs.supervisor import TURN_SECONDS, Turns
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
@@ -129,7 +129,7 @@ def log_losses(run: RunDir, loss: float, count: int = 40, finished: bool = False
 def test_an_alarm_of_a_run_that_is_over_is_not_lost(pair: list[RunDir], who_is_first: str) -> None:
     first, second = pair
     worker = Training(second, "running")
-    watch = keeper.Watch(first, worker)  # type: ignore[arg-type]
+    watch = supervisor.GapWatch(first, worker)  # type: ignore[arg-type]
     view = RunView(second)
     if who_is_first == "the reference":
         log_losses(first, 1.0)
@@ -144,7 +144,7 @@ def test_an_alarm_of_a_run_that_is_over_is_not_lost(pair: list[RunDir], who_is_f
     assert worker.heard == []
     view.catch_up()
     assert view.history.alarm is not None
-    assert (view.history.state, view.history.alarm.step) == (State.FINISHED, 20)
+    assert (view.history.state, view.history.alarm.step) == (RunState.FINISHED, 20)
     assert view.history.last_at == 3.0  # the run itself ended then
     summary = second.summary()
     assert summary is not None
@@ -154,7 +154,7 @@ def test_an_alarm_of_a_run_that_is_over_is_not_lost(pair: list[RunDir], who_is_f
 def test_an_alarm_that_a_worker_did_not_live_to_hear_is_logged_once(pair: list[RunDir]) -> None:
     first, second = pair
     worker = Training(second, "running")
-    watch = keeper.Watch(first, worker)  # type: ignore[arg-type]
+    watch = supervisor.GapWatch(first, worker)  # type: ignore[arg-type]
     log_losses(first, 1.0)
     log_losses(second, 9.0)
     for now in (0.0, 10.0):
@@ -237,11 +237,11 @@ def worker_is(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 def test_a_worker_that_aborts_is_a_fact(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     worker_is(monkeypatch, ABORTS)
     log_some(run)
-    keeper.keep([run])
+    supervisor.keep([run])
     assert run.exit() == Exit(code=-6)
     view = RunView(run)
     view.refresh()
-    assert view.history.state is State.CRASHED
+    assert view.history.state is RunState.CRASHED
     assert view.history.message.startswith("crashed (SIGABRT) at step 412")
     assert "failed assertion" in view.history.message
 
@@ -250,13 +250,13 @@ def test_a_wish_to_kill_ends_the_worker(run: RunDir, monkeypatch: pytest.MonkeyP
     worker_is(monkeypatch, SLEEPS)
     log_some(run)
     run.ask("kill")
-    keeper.keep([run])
+    supervisor.keep([run])
     exit = run.exit()
     assert exit is not None
     assert exit.killed
     view = RunView(run)
     view.refresh()
-    assert view.history.state is State.KILLED
+    assert view.history.state is RunState.KILLED
 
 
 def test_an_end_that_was_logged_counts_more_than_how_the_process_ended(run: RunDir) -> None:
@@ -264,14 +264,14 @@ def test_an_end_that_was_logged_counts_more_than_how_the_process_ended(run: RunD
     run.write_exit(Exit(code=1))
     view = RunView(run)
     view.refresh()
-    assert view.history.state is State.FINISHED
+    assert view.history.state is RunState.FINISHED
 
 
 def test_a_run_that_nobody_looks_after_has_vanished(run: RunDir) -> None:
     log_some(run)
     view = RunView(run)
     view.refresh()
-    assert view.history.state is State.CRASHED
+    assert view.history.state is RunState.CRASHED
     assert "vanished" in view.history.message
 
 
@@ -282,4 +282,4 @@ def test_a_run_that_is_looked_after_goes_on(run: RunDir) -> None:
     run.keep(os.getpid())
     view = RunView(run)
     view.refresh()
-    assert view.history.state is State.WARMING_UP
+    assert view.history.state is RunState.WARMING_UP

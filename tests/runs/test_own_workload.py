@@ -16,11 +16,11 @@ from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError
 from mpstui.domain.events import RunFinished, StepsCompleted
 from mpstui.engine.gate import Gate
-from mpstui.engine.worker import Diary, train_run
-from mpstui.investigate.asking import new_folder
-from mpstui.investigate.request import Request
+from mpstui.engine.worker import EventRecorder, train_run
+from mpstui.investigate.client import new_folder
+from mpstui.investigate.request import InvestigationRequest
 from mpstui.runs import dataset
-from mpstui.runs.class_text import defines
+from mpstui.runs.class_check import defines
 from mpstui.runs.dataset import settle_dataset
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.resume import resume_run
@@ -61,7 +61,7 @@ def train(run: RunDir, stop_after: float = float("inf")) -> list[float]:
     """Train; returns the losses in the log, of the run that it goes on from too."""
     gate, done = Gate(), 0
     with LogWriter(run.events) as log:
-        diary = Diary(run, log)
+        diary = EventRecorder(run, log)
         tell = diary.tell
 
         def counted(event: object) -> None:
@@ -81,7 +81,9 @@ def train(run: RunDir, stop_after: float = float("inf")) -> list[float]:
 def test_a_run_goes_on_from_the_copy_of_its_file(
     store: RunStore, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpstui.engine.loop.WARMUP_STEPS", 2)  # so many steps to the first flush
+    monkeypatch.setattr(
+        "mpstui.engine.loop.CAPTURE_WARMUP_STEPS", 2
+    )  # so many steps to the first flush
     (old,) = new(store, f"{file}:Stripes")
     (whole,) = new(store, f"{file}:Stripes")
     assert old.workload.read_bytes() == STRIPES
@@ -117,7 +119,7 @@ def test_without_its_file_no_run_is_made(store: RunStore, tmp_path: Path) -> Non
 
 def test_an_investigation_without_a_run_keeps_the_file(file: Path, tmp_path: Path) -> None:
     config = make_config({"workload": f"{file}:Stripes", "device": "cpu"})
-    folder = new_folder(Request(config=config), NOW, tmp_path / "out")
+    folder = new_folder(InvestigationRequest(config=config), NOW, tmp_path / "out")
     assert RunDir(folder.path).workload.read_bytes() == STRIPES
 
 

@@ -20,7 +20,7 @@ from mpstui.domain.series import Series
 from mpstui.runs.export import export, export_text
 from mpstui.runs.files import write_json
 from mpstui.runs.notes import write_note
-from mpstui.runs.page.curves import BOX, Curve, chart
+from mpstui.runs.page.curves import BOX, PageCurve, chart
 from tests.runs.test_export import LOG, evaluated, view_of, views_of, window
 
 FINDING = Investigation(
@@ -126,7 +126,7 @@ def test_a_file_is_named_after_the_runs(tmp_path: Path) -> None:
 def test_a_curve_stays_in_its_box(losses: list[float], from_zero: bool) -> None:
     series = Series()
     series.append(range(1, len(losses) + 1), losses)
-    drawn = chart("loss", [Curve("cpu", series, alarm_at=len(losses))], from_zero)
+    drawn = chart("loss", [PageCurve("cpu", series, alarm_at=len(losses))], from_zero)
     if drawn is None:
         return
     for _, points in drawn.lines:
@@ -143,7 +143,7 @@ def test_a_curve_stays_in_its_box(losses: list[float], from_zero: bool) -> None:
 def test_values_are_drawn_at_their_place() -> None:
     series = Series()
     series.append([1, 2, 3], [0.0, 10.0, 5.0])
-    drawn = chart("loss", [Curve("cpu", series)])
+    drawn = chart("loss", [PageCurve("cpu", series)])
     assert drawn is not None
     middle_x, middle_y = (BOX.left + BOX.right) / 2, (BOX.top + BOX.bottom) / 2
     ((_, points),) = drawn.lines
@@ -153,7 +153,7 @@ def test_values_are_drawn_at_their_place() -> None:
     )
     steep = Series()
     steep.append([1, 2, 3], [1.0, 1e4, 1e8])
-    drawn = chart("loss", [Curve("cpu", steep)])
+    drawn = chart("loss", [PageCurve("cpu", steep)])
     assert drawn is not None
     assert drawn.log
     assert f"{middle_x:.1f},{middle_y:.1f}" in drawn.lines[0][1]

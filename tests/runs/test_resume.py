@@ -26,11 +26,11 @@ from mpstui.domain.events import (
     SnapshotSaved,
     StepsCompleted,
 )
-from mpstui.domain.history import State
-from mpstui.engine.data.mnist import Digits, load_digits
+from mpstui.domain.history import RunState
+from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.snapshots import load_snapshot
-from mpstui.engine.worker import Diary, train_run
+from mpstui.engine.worker import EventRecorder, train_run
 from mpstui.engine.workloads import WORKLOADS
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.resume import resume_run
@@ -98,7 +98,7 @@ def losses(run: RunDir) -> bytes:
 
 def train(run: RunDir, gate: Gate | None = None) -> RunDir:
     with LogWriter(run.events) as log:
-        train_run(run, gate or Gate(), Diary(run, log))
+        train_run(run, gate or Gate(), EventRecorder(run, log))
     return run
 
 
@@ -377,7 +377,7 @@ def test_a_damaged_snapshot_fails_the_run_in_one_line(store: RunStore) -> None:
     view = RunView(run)
     run.write_exit(Exit(code=0))
     view.catch_up()
-    assert view.history.state is State.FAILED
+    assert view.history.state is RunState.FAILED
     assert view.history.message.startswith(f"{run.snapshot(7)}: no snapshot: no archive")
     assert view.history.step == 7
 
@@ -389,7 +389,7 @@ def test_an_alarm_keeps_the_run_from_saving_any_more(
     run, gate = new(store, batch_size=40), Gate()
     stop_in(monkeypatch, gate, 2)
     with LogWriter(run.events) as log:
-        diary = Diary(run, log)
+        diary = EventRecorder(run, log)
         diary.tell(
             AlarmRaised(
                 at=1.0, step=1, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"

@@ -15,17 +15,17 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.events import RunPaused, RunStopped, SystemSampled, encode
-from mpstui.domain.history import State
+from mpstui.domain.history import RunState
 from mpstui.domain.machine import Machine
-from mpstui.runs import keeper, workers
-from mpstui.runs.child import ending
-from mpstui.runs.keeper import Turns
+from mpstui.processes.command import ending
+from mpstui.runs import supervisor, workers
+from mpstui.runs.last_settings import load_last, save_last
 from mpstui.runs.log import LogReader, LogWriter
-from mpstui.runs.rundir import Dataset, Exit, Keeper, RunDir
-from mpstui.runs.settings import load_last, save_last
+from mpstui.runs.rundir import Dataset, Exit, RunDir, SupervisorProcess
 from mpstui.runs.store import RunStore
+from mpstui.runs.supervisor import Turns
 from mpstui.runs.view import RunView
-from mpstui.runs.workers import Worker
+from mpstui.runs.workers import RunWorker
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 PATIENCE = 600.0
@@ -173,16 +173,16 @@ def test_processes_take_turns_to_the_end(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         workers, "module_command", lambda module, path: [sys.executable, "-c", code, path]
     )
-    monkeypatch.setattr(keeper, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "TURN_SECONDS", 0.0)
     first, second = made(tmp_path / "runs", "cpu,cpu@threads=1")
-    keeper.keep([first, second])
+    supervisor.keep([first, second])
     lines = turns.read_text().splitlines()
     # The last turn of the second one is wanted back only while the first is still there.
     assert lines[:5] == [str(run.path) for run in (first, second, first, second, first)]
     assert [first.exit(), first.last_words()] == [Exit(code=0), ""]
 
 
-class Deaf(Worker):
+class Deaf(RunWorker):
     """A worker that has gone, of which nobody has told the keeper yet."""
 
     def __init__(self) -> None:
@@ -254,7 +254,7 @@ def test_a_pid_that_is_anothers_by_now_is_not_the_keeper(tmp_path: Path) -> None
     assert not run.kept()
     run.keep(os.getpid())
     assert run.kept()
-    old = Keeper(pid=os.getpid(), created=psutil.Process().create_time() - 60.0)
+    old = SupervisorProcess(pid=os.getpid(), created=psutil.Process().create_time() - 60.0)
     (run.path / "keeper.json").write_bytes(msgspec.json.encode(old))
     assert not run.kept()
 
@@ -266,7 +266,7 @@ def test_a_log_that_ends_within_a_line_still_has_an_end(tmp_path: Path) -> None:
     run.write_exit(Exit(code=3))
     view = RunView(run)
     assert view.catch_up() == [RunPaused(at=1.0, step=7)]
-    assert view.history.state is State.CRASHED
+    assert view.history.state is RunState.CRASHED
     how, *words = view.history.message.splitlines()
     assert how == "crashed (exit status 3) at step 0"
     assert words == [f"line {number}" for number in range(4, 9)]
@@ -288,7 +288,7 @@ def test_what_is_logged_after_the_end_changes_nothing(tmp_path: Path) -> None:
     run.events.write_bytes(encode(end) + encode(late))
     view = RunView(run)
     assert view.catch_up() == [end, late]
-    assert (view.history.state, view.history.message) == (State.STOPPED, "asked")
+    assert (view.history.state, view.history.message) == (RunState.STOPPED, "asked")
     assert view.refresh() == []
 
 

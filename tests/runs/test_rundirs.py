@@ -12,8 +12,8 @@ from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import LogError, RunNotFound
 from mpstui.domain.events import AnyEvent, RunPaused, encode
 from mpstui.runs import files
+from mpstui.runs.last_settings import load_last, save_last
 from mpstui.runs.log import LogReader
-from mpstui.runs.settings import load_last, save_last
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine
 

@@ -15,12 +15,12 @@ import pytest
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
-from mpstui.runs import keeper, workers
-from mpstui.runs.child import environment
-from mpstui.runs.launch import Warm, launch
-from mpstui.runs.rundir import Dataset, Exit, Keeper, RunDir
+from mpstui.processes.command import child_environment
+from mpstui.runs import supervisor, workers
+from mpstui.runs.launch import PrewarmedSupervisor, launch
+from mpstui.runs.rundir import Dataset, Exit, RunDir, SupervisorProcess
 from mpstui.runs.store import RunStore
-from mpstui.runs.workers import Spare
+from mpstui.runs.workers import SpareWorker
 from mpstui.telemetry.machine import read_machine
 
 from tests.processes import PATIENCE, wait_until_ended  # isort: skip
@@ -80,17 +80,17 @@ def constructed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("constructed")
 def test_warm_workers_take_the_first_runs_and_the_rest_start_cold(tmp_path: Path) -> None:
     runs = made(tmp_path, "cpu,cpu@threads=1,cpu@threads=2")
-    keeper.keep(runs, [Spare(), Spare()])
+    supervisor.keep(runs, [SpareWorker(), SpareWorker()])
     assert how(runs) == ["warm", "warm", "cold"]
     assert [run.exit() for run in runs] == [Exit(code=0)] * 3
 
 
 @pytest.mark.usefixtures("constructed")
 def test_a_warm_worker_that_was_killed_leaves_its_run_to_a_cold_one(tmp_path: Path) -> None:
-    runs, killed, left = made(tmp_path, "cpu"), Spare(), Spare()
+    runs, killed, left = made(tmp_path, "cpu"), SpareWorker(), SpareWorker()
     killed._process.kill()
     killed._process.wait()
-    keeper.keep(runs, [killed, left])
+    supervisor.keep(runs, [killed, left])
     assert how(runs) == ["cold"]
     assert (runs[0].exit(), runs[0].last_words()) == (Exit(code=0), "")
     assert left._process.poll() is not None  # one too many
@@ -101,7 +101,7 @@ def test_a_warm_worker_that_was_killed_leaves_its_run_to_a_cold_one(tmp_path: Pa
 def test_runs_are_given_to_the_keeper_that_waits_unless_it_has_died(
     tmp_path: Path, killed: bool
 ) -> None:
-    runs, warm = made(tmp_path, "cpu,cpu@threads=1"), Warm()
+    runs, warm = made(tmp_path, "cpu,cpu@threads=1"), PrewarmedSupervisor()
     warm.heat(2)
     waiting = warm._keeper
     warm.heat(2)
@@ -113,7 +113,7 @@ def test_runs_are_given_to_the_keeper_that_waits_unless_it_has_died(
     started = launch(runs, warm)
     assert not warm.waiting
     assert (started is waiting) is not killed
-    noted = msgspec.json.decode((runs[0].path / "keeper.json").read_bytes(), type=Keeper)
+    noted = msgspec.json.decode((runs[0].path / "keeper.json").read_bytes(), type=SupervisorProcess)
     assert noted.pid == started.pid
     assert started.wait(PATIENCE) == 0
     assert how(runs) == ["cold" if killed else "warm"] * 2
@@ -122,7 +122,7 @@ def test_runs_are_given_to_the_keeper_that_waits_unless_it_has_died(
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.parametrize("first", ["whoever started it", "the keeper"])
 def test_the_warm_ones_end_when_what_is_over_them_is_killed(first: str) -> None:
-    command, environ = [sys.executable, "-c", STARTER], environment()
+    command, environ = [sys.executable, "-c", STARTER], child_environment()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env=environ, text=True, **pipes) as starter:  # type: ignore[call-overload]
         waiting = psutil.Process(int(starter.stdout.readline()))

@@ -181,7 +181,7 @@ def stopped_run() -> str:
     from mpstui.domain.config import make_config
     from mpstui.domain.devices import parse_device
     from mpstui.engine.gate import Gate
-    from mpstui.engine.worker import Diary, train_run
+    from mpstui.engine.worker import EventRecorder, train_run
     from mpstui.engine.workloads.vae import Vae
     from mpstui.runs.log import LogWriter
     from mpstui.runs.rundir import Dataset
@@ -203,7 +203,7 @@ def stopped_run() -> str:
 
     Vae.objective = objective_that_stops  # type: ignore[assignment,method-assign]
     with LogWriter(run.events) as log:
-        train_run(run, gate, Diary(run, log))
+        train_run(run, gate, EventRecorder(run, log))
     return run.id
 
 

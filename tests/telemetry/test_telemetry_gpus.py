@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mpstui.domain.surroundings import Gpus
+from mpstui.domain.conditions import Gpus
+from mpstui.telemetry.conditions import read_conditions
 from mpstui.telemetry.gpus import PCI, WINDOWS_DISPLAYS, WSL_CUDA
-from mpstui.telemetry.surroundings import read_surroundings
 
 from tests.telemetry.test_telemetry_surroundings import Constructed  # isort: skip
 
@@ -26,7 +26,7 @@ def pci(*devices: tuple[str, str]) -> dict[str, str]:
 def gpus(
     system: str, files: dict[str, str] | None = None, unreadable: tuple[str, ...] = ()
 ) -> Gpus:
-    return read_surroundings(Constructed(system, files=files, unreadable=unreadable)).gpus
+    return read_conditions(Constructed(system, files=files, unreadable=unreadable)).gpus
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,5 @@ def test_device_files_are_absent_denied_or_usable() -> None:
 )
 def test_the_kernel_tells_wsl_and_a_macs_containers(version: str, wsl: bool, mac: bool) -> None:
     files = {"/proc/version": version, "/.dockerenv": ""}
-    session = read_surroundings(Constructed("Linux", files=files)).session
+    session = read_conditions(Constructed("Linux", files=files)).session
     assert (session.wsl, session.mac_container) == (wsl, mac)

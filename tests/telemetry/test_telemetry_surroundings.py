@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from mpstui.domain.surroundings import Disk, Gauge, Surroundings, Terminal
-from mpstui.domain.variables import VARIABLES
+from mpstui.domain.conditions import Conditions, Disk, Gauge, Terminal
+from mpstui.domain.environment_variables import VARIABLES
+from mpstui.telemetry.conditions import TRUE_COLOUR, LocalConditions, read_conditions
 from mpstui.telemetry.gauges import LAST_PYTHON, RAPL
 from mpstui.telemetry.machine import requirement, wheel_platform
 from mpstui.telemetry.power import Battery
-from mpstui.telemetry.surroundings import TRUE_COLOUR, LocalView, read_surroundings
 
 from tests.upstream_machines import OWN  # isort: skip
 
@@ -129,7 +129,7 @@ class Constructed:
         return self._encoding
 
 
-def gauge(found: Surroundings, what: str) -> Gauge:
+def gauge(found: Conditions, what: str) -> Gauge:
     return next(each for each in found.gauges if each.what.startswith(what))
 
 
@@ -137,7 +137,7 @@ def gauge(found: Surroundings, what: str) -> Gauge:
 
 
 def test_a_macbook_on_battery_in_low_power_mode() -> None:
-    found = read_surroundings(
+    found = read_conditions(
         Constructed(
             "Darwin",
             battery=Battery(42.04, plugged=False),
@@ -170,7 +170,7 @@ def test_a_macbook_on_battery_in_low_power_mode() -> None:
 )
 def test_low_power_mode_is_told_by_either_of_its_names(line: str, saving: bool) -> None:
     told = f"Currently in use:\n{line}\n womp                 1"
-    power = read_surroundings(Constructed("Darwin", commands={PMSET: told})).power
+    power = read_conditions(Constructed("Darwin", commands={PMSET: told})).power
     assert power.saving is saving
     assert bool(power.saving_by) is saving
 
@@ -190,7 +190,7 @@ def test_thermal_pressure_comes_first(level: str, throttled: bool, name: str) ->
         PRESSURE: f"com.apple.system.thermalpressurelevel {level}",
         THERM: "CPU_Speed_Limit = 17",
     }
-    thermal = read_surroundings(Constructed("Darwin", commands=commands)).thermal
+    thermal = read_conditions(Constructed("Darwin", commands=commands)).thermal
     assert (thermal.throttled, thermal.detail) == (throttled, f"thermal pressure {name}")
 
 
@@ -206,13 +206,13 @@ def test_pmsets_speed_limit_stands_in_for_thermal_pressure(
         "CPU Power notify\n"
         f"\tCPU_Scheduler_Limit \t= 80\n\tCPU_Available_CPUs \t= 8\n\tCPU_Speed_Limit \t= {limit}"
     )
-    found = read_surroundings(Constructed("Darwin", commands={THERM: told, **pressure}))
+    found = read_conditions(Constructed("Darwin", commands={THERM: told, **pressure}))
     assert found.thermal.throttled is throttled
     assert found.thermal.detail == f"CPU speed limit {limit} %"
 
 
 def test_a_mac_that_tells_nothing_is_unknown_with_reasons() -> None:
-    found = read_surroundings(
+    found = read_conditions(
         Constructed(
             "Darwin",
             commands={THERM: "Note: No thermal warning level has been recorded"},
@@ -227,30 +227,30 @@ def test_a_mac_that_tells_nothing_is_unknown_with_reasons() -> None:
 
 
 def test_macos_as_a_guest_is_a_virtual_machine() -> None:
-    session = read_surroundings(Constructed("Darwin", commands={VIRTUAL: "1"})).session
+    session = read_conditions(Constructed("Darwin", commands={VIRTUAL: "1"})).session
     assert session.virtual_machine is True
 
 
 @pytest.mark.parametrize("system", ["Darwin", "Linux"])
 def test_a_virtual_machine_is_unknown_where_nothing_tells(system: str) -> None:
-    assert read_surroundings(Constructed(system)).session.virtual_machine is None
+    assert read_conditions(Constructed(system)).session.virtual_machine is None
 
 
 def test_the_app_sandbox_is_seen() -> None:
     variables = {"APP_SANDBOX_CONTAINER_ID": "com.example.editor"}
-    assert read_surroundings(Constructed("Darwin", variables=variables)).session.sandbox
-    assert not read_surroundings(Constructed("Darwin")).session.sandbox
+    assert read_conditions(Constructed("Darwin", variables=variables)).session.sandbox
+    assert not read_conditions(Constructed("Darwin")).session.sandbox
 
 
 def test_a_mac_lacks_its_gauges_until_their_modules_are_there() -> None:
     arm64 = {"/usr/sbin/sysctl -n hw.optional.arm64": "1"}
-    bare = read_surroundings(Constructed("Darwin", commands=arm64))
+    bare = read_conditions(Constructed("Darwin", commands=arm64))
     missing = gauge(bare, "energy")
     assert not missing.available
     assert missing.reason == "zeus-apple-silicon is not installed"
     assert (missing.package, missing.commands) == ("zeus-apple-silicon", ())
     modules = ["macmon", "zeus_apple_silicon"]
-    full = read_surroundings(Constructed("Darwin", commands=arm64, modules=modules))
+    full = read_conditions(Constructed("Darwin", commands=arm64, modules=modules))
     assert [each.available for each in bare.gauges] == [True, False, False]
     assert [each.available for each in full.gauges] == [True, True, True]
     assert not any(each.reason or each.commands for each in full.gauges)
@@ -258,7 +258,7 @@ def test_a_mac_lacks_its_gauges_until_their_modules_are_there() -> None:
 
 def test_on_python_3_14_a_mac_is_told_why_its_gauges_cannot_be_installed() -> None:
     arm64 = {"/usr/sbin/sysctl -n hw.optional.arm64": "1"}
-    found = read_surroundings(Constructed("Darwin", commands=arm64, python=(3, 14)))
+    found = read_conditions(Constructed("Darwin", commands=arm64, python=(3, 14)))
     energy, use = gauge(found, "energy"), gauge(found, "GPU use")
     assert energy.reason == (
         "zeus-apple-silicon 1.1.0 has wheels for Python 3.10 to 3.13, and this is Python 3.14"
@@ -268,7 +268,7 @@ def test_on_python_3_14_a_mac_is_told_why_its_gauges_cannot_be_installed() -> No
     )
     assert energy.commands == use.commands == ()
     there = ["macmon", "zeus_apple_silicon"]  # built from source, say
-    built = read_surroundings(Constructed("Darwin", commands=arm64, modules=there, python=(3, 14)))
+    built = read_conditions(Constructed("Darwin", commands=arm64, modules=there, python=(3, 14)))
     assert all(each.available for each in built.gauges)
 
 
@@ -283,22 +283,20 @@ def test_the_energy_extra_asks_for_no_more_than_the_doctor_calls_installable(pyt
 
 
 def test_an_intel_mac_is_not_offered_what_only_apple_silicon_has() -> None:
-    found = read_surroundings(Constructed("Darwin", modules=["macmon"]))
+    found = read_conditions(Constructed("Darwin", modules=["macmon"]))
     assert [each.available for each in found.gauges] == [True, False]
     assert not any(each.commands for each in found.gauges)
 
 
 def test_a_mac_is_asked_for_no_nvidia_driver() -> None:
-    assert (
-        read_surroundings(Constructed("Darwin", commands={SMI: "570.86.15"})).nvidia_driver is None
-    )
+    assert read_conditions(Constructed("Darwin", commands={SMI: "570.86.15"})).nvidia_driver is None
 
 
 # A Linux workstation
 
 
 def test_a_linux_workstation_with_an_nvidia_card() -> None:
-    found = read_surroundings(
+    found = read_conditions(
         Constructed(
             "Linux",
             files={NVIDIA: DRIVER, PROFILE: "performance\n", "/proc/cpuinfo": "flags\t: fpu vme\n"},
@@ -330,7 +328,7 @@ def test_a_linux_workstation_with_an_nvidia_card() -> None:
 def test_the_nvidia_driver_is_what_the_kernel_or_nvidia_smi_says(
     files: dict[str, str], commands: dict[str, str], version: str | None
 ) -> None:
-    found = read_surroundings(Constructed("Linux", files=files, commands=commands))
+    found = read_conditions(Constructed("Linux", files=files, commands=commands))
     assert found.nvidia_driver == version
 
 
@@ -351,16 +349,16 @@ def test_the_nvidia_driver_is_what_the_kernel_or_nvidia_smi_says(
 def test_linux_saves_power_by_profile_or_preference(
     files: dict[str, str], saving: bool | None, by: str
 ) -> None:
-    power = read_surroundings(Constructed("Linux", files=files)).power
+    power = read_conditions(Constructed("Linux", files=files)).power
     assert (power.saving, power.saving_by) == (saving, by)
 
 
-def governed(driver: str, governor: str) -> Surroundings:
+def governed(driver: str, governor: str) -> Conditions:
     files = {
         f"{CPUFREQ}/scaling_driver": f"{driver}\n",
         f"{CPUFREQ}/scaling_governor": f"{governor}\n",
     }
-    return read_surroundings(Constructed("Linux", files=files))
+    return read_conditions(Constructed("Linux", files=files))
 
 
 @pytest.mark.parametrize(
@@ -408,20 +406,20 @@ def test_rapl(
         files={} if text is None else {RAPL: text},
         unreadable=[RAPL] if exists else [],
     )
-    found = gauge(read_surroundings(view), "CPU energy")
+    found = gauge(read_conditions(view), "CPU energy")
     assert found == Gauge(
         what="CPU energy", by="RAPL", available=available, reason=reason, commands=commands
     )
 
 
 def test_an_nvidia_driver_without_its_python_module_says_what_to_install() -> None:
-    found = gauge(read_surroundings(Constructed("Linux", files={NVIDIA: DRIVER})), "GPU use")
+    found = gauge(read_conditions(Constructed("Linux", files={NVIDIA: DRIVER})), "GPU use")
     assert (found.available, found.reason) == (False, "nvidia-ml-py is not installed")
     assert (found.package, found.commands) == ("nvidia-ml-py", ())
 
 
 def test_without_an_nvidia_driver_no_module_helps() -> None:
-    found = gauge(read_surroundings(Constructed("Linux", modules=["pynvml"])), "GPU use")
+    found = gauge(read_conditions(Constructed("Linux", modules=["pynvml"])), "GPU use")
     assert (found.by, found.available, found.reason, found.commands) == (
         "NVML",
         False,
@@ -431,7 +429,7 @@ def test_without_an_nvidia_driver_no_module_helps() -> None:
 
 
 def test_under_wsl_driver_and_gauge_agree() -> None:
-    found = read_surroundings(Constructed("Linux", commands={SMI: "546.33"}, modules=["pynvml"]))
+    found = read_conditions(Constructed("Linux", commands={SMI: "546.33"}, modules=["pynvml"]))
     assert found.nvidia_driver == "546.33"
     assert gauge(found, "GPU use").reason != "no NVIDIA driver is loaded"
 
@@ -450,12 +448,12 @@ def test_under_wsl_driver_and_gauge_agree() -> None:
 def test_a_sensor_at_its_limit_is_throttling(
     temperatures: list[tuple[str, float, float | None]], throttled: bool, detail: str
 ) -> None:
-    thermal = read_surroundings(Constructed("Linux", temperatures=temperatures)).thermal
+    thermal = read_conditions(Constructed("Linux", temperatures=temperatures)).thermal
     assert (thermal.throttled, thermal.detail) == (throttled, detail)
 
 
 def test_without_sensors_heat_is_unknown() -> None:
-    thermal = read_surroundings(Constructed("Linux")).thermal
+    thermal = read_conditions(Constructed("Linux")).thermal
     assert (thermal.throttled, thermal.reason) == (None, "no temperature sensor can be read")
 
 
@@ -480,20 +478,20 @@ def test_without_sensors_heat_is_unknown() -> None:
 def test_usable_cores_are_the_least_of_quota_and_affinity(
     quota: str, affinity: int | None, cores: int | None
 ) -> None:
-    found = read_surroundings(Constructed("Linux", files={QUOTA: quota}, affinity=affinity))
+    found = read_conditions(Constructed("Linux", files={QUOTA: quota}, affinity=affinity))
     assert found.cores_usable == cores
 
 
 @pytest.mark.parametrize("mark", ["/.dockerenv", "/run/.containerenv"])
 def test_a_container_in_a_virtual_machine_is_both(mark: str) -> None:
     files = {"/proc/cpuinfo": "flags\t\t: fpu sse2 hypervisor lahf_lm\n"}
-    session = read_surroundings(Constructed("Linux", files=files, unreadable=[mark])).session
+    session = read_conditions(Constructed("Linux", files=files, unreadable=[mark])).session
     assert (session.container, session.virtual_machine) == (True, True)
 
 
 @given(st.text(st.characters(exclude_categories=["No"])), st.none() | st.integers(1, 512))
 def test_any_quota_is_survived(text: str, affinity: int | None) -> None:
-    found = read_surroundings(Constructed("Linux", files={QUOTA: text}, affinity=affinity))
+    found = read_conditions(Constructed("Linux", files={QUOTA: text}, affinity=affinity))
     assert found.cores_usable is None or found.cores_usable >= 1
     assert affinity is None or (found.cores_usable or 0) <= affinity
 
@@ -501,7 +499,7 @@ def test_any_quota_is_survived(text: str, affinity: int | None) -> None:
 @given(st.integers(0, 10**9), st.integers(1, 10**6), st.integers(1, 512))
 def test_a_quota_never_adds_cores(quota: int, period: int, affinity: int) -> None:
     files = {QUOTA: f"{quota} {period}\n"}
-    cores = read_surroundings(Constructed("Linux", files=files, affinity=affinity)).cores_usable
+    cores = read_conditions(Constructed("Linux", files=files, affinity=affinity)).cores_usable
     assert cores == min(affinity, max(1, quota // period))
 
 
@@ -512,12 +510,12 @@ def test_a_quota_never_adds_cores(quota: int, period: int, affinity: int) -> Non
 def test_digits_that_are_no_numbers_are_survived(
     system: str, files: dict[str, str], commands: dict[str, str]
 ) -> None:
-    assert read_surroundings(Constructed(system, files=files, commands=commands)).gauges
+    assert read_conditions(Constructed(system, files=files, commands=commands)).gauges
 
 
 @given(st.text(), st.sampled_from([PROFILE, NVIDIA, RAPL, "/proc/cpuinfo"]))
 def test_any_linux_file_is_survived(text: str, path: str) -> None:
-    found = read_surroundings(Constructed("Linux", files={path: text}))
+    found = read_conditions(Constructed("Linux", files={path: text}))
     assert found.nvidia_driver is None or found.nvidia_driver in text
     assert found.power.saving is not True or text.strip() == "low-power"
 
@@ -527,7 +525,7 @@ def test_any_linux_file_is_survived(text: str, path: str) -> None:
     st.sampled_from([PMSET, THERM, PRESSURE, VIRTUAL]),
 )
 def test_any_mac_answer_is_survived(text: str, command: str) -> None:
-    found = read_surroundings(Constructed("Darwin", commands={command: text}))
+    found = read_conditions(Constructed("Darwin", commands={command: text}))
     # What is not known has a reason, what is known says what was read.
     assert (found.thermal.throttled is None) == bool(found.thermal.reason)
     assert (found.thermal.throttled is None) != bool(found.thermal.detail)
@@ -547,13 +545,13 @@ def test_any_mac_answer_is_survived(text: str, command: str) -> None:
 def test_windows_tells_its_power_plan(scheme: str | None, saving: bool | None) -> None:
     commands = {} if scheme is None else {POWERCFG: f"Power Scheme GUID: {scheme}"}
     view = Constructed("Windows", commands=commands, battery=Battery(80, plugged=True))
-    power = read_surroundings(view).power
+    power = read_conditions(view).power
     assert (power.source, power.percent, power.saving) == ("mains", 80.0, saving)
     assert power.saving_by == ("power plan Power saver" if saving else "")
 
 
 def test_windows_with_an_nvidia_card() -> None:
-    found = read_surroundings(
+    found = read_conditions(
         Constructed(
             "Windows",
             commands={SMI: "546.33"},
@@ -573,21 +571,21 @@ def test_windows_with_an_nvidia_card() -> None:
 @pytest.mark.parametrize("name", ["SSH_CONNECTION", "SSH_TTY"])
 @pytest.mark.parametrize("system", ["Darwin", "Linux", "Windows"])
 def test_an_ssh_session_is_seen(system: str, name: str) -> None:
-    assert read_surroundings(Constructed(system, variables={name: ""})).session.ssh
+    assert read_conditions(Constructed(system, variables={name: ""})).session.ssh
     # An agent runs at home too.
     agent = {"SSH_AUTH_SOCK": "/run/agent"}
-    assert not read_surroundings(Constructed(system, variables=agent)).session.ssh
+    assert not read_conditions(Constructed(system, variables=agent)).session.ssh
 
 
 def test_only_the_variables_that_change_training_are_kept() -> None:
     kept = {"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
     variables = {**kept, "AWS_SECRET_ACCESS_KEY": "x", "HOME": "/home/bob"}
-    assert read_surroundings(Constructed("Linux", variables=variables)).variables == kept
+    assert read_conditions(Constructed("Linux", variables=variables)).variables == kept
 
 
 @given(st.dictionaries(st.sampled_from(VARIABLES) | st.text(), st.text()))
 def test_no_other_variable_is_ever_kept(variables: dict[str, str]) -> None:
-    kept = read_surroundings(Constructed("Linux", variables=variables)).variables
+    kept = read_conditions(Constructed("Linux", variables=variables)).variables
     assert kept == {name: text for name, text in variables.items() if name in VARIABLES}
 
 
@@ -608,7 +606,7 @@ def test_no_other_variable_is_ever_kept(variables: dict[str, str]) -> None:
 def test_a_terminals_colours_are_told_by_its_variables(
     variables: dict[str, str], colours: int, name: str
 ) -> None:
-    found = read_surroundings(Constructed("Linux", variables=variables, size=(80, 24)))
+    found = read_conditions(Constructed("Linux", variables=variables, size=(80, 24)))
     assert found.terminal == Terminal(
         columns=80, rows=24, colours=colours, encoding="utf-8", name=name
     )
@@ -619,14 +617,14 @@ def test_a_terminals_colours_are_told_by_its_variables(
     [("utf-8", True), ("UTF-8", True), ("utf8", True), ("cp1252", False), ("", False)],
 )
 def test_a_terminals_encoding_says_what_can_be_drawn(encoding: str, unicode: bool) -> None:
-    terminal = read_surroundings(Constructed("Linux", size=(80, 24), encoding=encoding)).terminal
+    terminal = read_conditions(Constructed("Linux", size=(80, 24), encoding=encoding)).terminal
     assert terminal is not None
     assert (terminal.encoding, terminal.unicode) == (encoding, unicode)
 
 
 def test_where_stdout_is_no_terminal_there_is_none() -> None:
     variables = {"TERM": "xterm-256color"}
-    assert read_surroundings(Constructed("Linux", variables=variables)).terminal is None
+    assert read_conditions(Constructed("Linux", variables=variables)).terminal is None
 
 
 # This machine
@@ -634,7 +632,7 @@ def test_where_stdout_is_no_terminal_there_is_none() -> None:
 
 def test_this_machine_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    found = read_surroundings(LocalView(tmp_path / "not" / "there" / "yet"))
+    found = read_conditions(LocalConditions(tmp_path / "not" / "there" / "yet"))
     assert found.variables["OMP_NUM_THREADS"] == "3"
     assert set(found.variables) <= {*VARIABLES}
     assert 0 < (found.memory_available or 0) <= psutil.virtual_memory().total
@@ -654,7 +652,7 @@ def test_this_machine_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_modules_and_files_are_looked_for_here(tmp_path: Path) -> None:
-    view = LocalView(tmp_path)
+    view = LocalConditions(tmp_path)
     assert view.has_module("psutil")
     assert not view.has_module("no_such_module_at_all")
     (tmp_path / "there").touch()
@@ -667,7 +665,7 @@ def test_a_disk_that_fails_is_unknown(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError("stale file handle")
 
     monkeypatch.setattr("shutil.disk_usage", fails)
-    assert read_surroundings(LocalView(tmp_path)).disk.reason == "the system does not say"
+    assert read_conditions(LocalConditions(tmp_path)).disk.reason == "the system does not say"
 
 
 def test_a_folder_of_runs_that_may_not_be_looked_at_is_survived(
@@ -677,7 +675,7 @@ def test_a_folder_of_runs_that_may_not_be_looked_at_is_survived(
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "exists", denied)
-    read_surroundings(LocalView(tmp_path / "runs"))
+    read_conditions(LocalConditions(tmp_path / "runs"))
 
 
 @pytest.mark.parametrize(
@@ -693,7 +691,7 @@ def test_psutils_battery_is_passed_on(
 ) -> None:
     told = SimpleNamespace(percent=77.77, power_plugged=plugged)
     monkeypatch.setattr(psutil, "sensors_battery", lambda: told, raising=False)
-    power = read_surroundings(LocalView(tmp_path)).power
+    power = read_conditions(LocalConditions(tmp_path)).power
     assert (power.source, power.percent) == (source, 77.8)
 
 
@@ -704,17 +702,17 @@ def test_psutils_sensors_are_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path
     }
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: told, raising=False)
     expected = [("Tctl", 70.0, 95.0), ("nvme", 40.0, 80.0)]
-    assert LocalView(tmp_path).temperatures() == expected
+    assert LocalConditions(tmp_path).temperatures() == expected
     monkeypatch.delattr(psutil, "sensors_battery", raising=False)
     monkeypatch.delattr(psutil, "sensors_temperatures")
-    assert LocalView(tmp_path).battery() is None
-    assert LocalView(tmp_path).temperatures() == []
+    assert LocalConditions(tmp_path).battery() is None
+    assert LocalConditions(tmp_path).temperatures() == []
 
 
 def test_a_stdout_that_only_claims_to_be_a_terminal_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view = LocalView(tmp_path)
+    view = LocalConditions(tmp_path)
     with (tmp_path / "out").open("w", encoding="latin-1") as file:
         monkeypatch.setattr("sys.__stdout__", file)
         assert view.terminal_size() is None

@@ -27,10 +27,10 @@ from mpstui.domain.events import (
     WarmupFinished,
 )
 from mpstui.domain.facts import DeviceFact, MetalDevice
-from mpstui.domain.machine import CoreKind, Environment, Machine
+from mpstui.domain.machine import CoreKind, Machine, PythonEnvironment
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
-from mpstui.investigate.asking import Investigating
-from mpstui.investigate.request import Folder
+from mpstui.investigate.client import InvestigationProcess
+from mpstui.investigate.request import InvestigationFolder
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Exit, RunDir
 from mpstui.runs.store import RunStore
@@ -42,7 +42,7 @@ from tests.ui.constructed import ConstructedInvestigating  # isort: skip
 NOW = 1_795_000_000.0
 """The tests' wall clock: it stands still."""
 
-HERE = Environment(executable="/work/.venv/bin/python", kind="venv", folder="/work/.venv")
+HERE = PythonEnvironment(executable="/work/.venv/bin/python", kind="venv", folder="/work/.venv")
 M2 = Machine(
     name="Apple M2 Pro",
     system="macOS 26.1",
@@ -268,7 +268,7 @@ def make_app(home: Path, started: list[Sequence[RunDir]]) -> Callable[..., Mpstu
     def make(
         machine: Machine = M2,
         mps: bool = True,
-        investigate: Callable[[Folder], Investigating] | None = None,
+        investigate: Callable[[InvestigationFolder], InvestigationProcess] | None = None,
         runs_dir: Path | None = None,
         clock: Callable[[], float] = lambda: 0.0,
         spent: Callable[[], float] = lambda: 0.0,

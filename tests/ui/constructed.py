@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from mpstui.domain.investigation import (
-    Curve,
     Evidence,
     Investigation,
     Lockstep,
+    LossCurve,
     OpAtFault,
+    ProgressMessage,
     Stage,
-    Told,
     Verdict,
 )
-from mpstui.investigate.asking import Investigating, Tell
-from mpstui.investigate.request import Folder
+from mpstui.investigate.client import InvestigationProcess, Tell
+from mpstui.investigate.request import InvestigationFolder
 
 from tests.processes import PATIENCE  # isort: skip
 
@@ -80,12 +80,12 @@ CONSTRUCTED_VAE = Investigation(
     steps_checked=1,
     unreferenced=("aten._fused_adam_.default (the CPU has no such op)",),
     curves=(
-        Curve(
+        LossCurve(
             device="cpu",
             first_step=1,
             losses=(550.0, 470.1, 400.2, 352.9, 310.0, 288.3, 271.0, 262.7, 251.9, 247.1),
         ),
-        Curve(
+        LossCurve(
             device="cpu@fault=neg-stride0",
             first_step=1,
             losses=(550.0, 480.0, 470.4, 699.0, 4705.0, 9.1e4, 1.8e8, None, None, None),
@@ -129,33 +129,37 @@ CONSTRUCTED_NOTHING = Investigation(
 )
 
 CONSTRUCTED_TOLD = (
-    Told(stage=Stage.PREPARE, text="building the run on both"),
-    Told(stage=Stage.PREPARE, text="450,000 parameters, the same weights on both", done=True),
-    Told(stage=Stage.LOCKSTEP, text="step 1"),
-    Told(
+    ProgressMessage(stage=Stage.PREPARE, text="building the run on both"),
+    ProgressMessage(
+        stage=Stage.PREPARE, text="450,000 parameters, the same weights on both", done=True
+    ),
+    ProgressMessage(stage=Stage.LOCKSTEP, text="step 1"),
+    ProgressMessage(
         stage=Stage.LOCKSTEP,
         text="step 1: losses agree, gradients do not: backward",
         done=True,
     ),
-    Told(stage=Stage.OPS, text="op 61 of 231: aten.neg.default", fraction=61 / 231),
+    ProgressMessage(stage=Stage.OPS, text="op 61 of 231: aten.neg.default", fraction=61 / 231),
 )
 
 CONSTRUCTED_DONE = (
-    Told(stage=Stage.OPS, text="231 ops checked; aten.neg.default is wrong", done=True),
-    Told(stage=Stage.REPEAT, text="wrong alone, right with contiguous inputs", done=True),
-    Told(stage=Stage.SHRINK, text="neg of 4 × 3 values still fails", done=True),
-    Told(stage=Stage.REPORT, text="report.md and repro.py", done=True),
+    ProgressMessage(stage=Stage.OPS, text="231 ops checked; aten.neg.default is wrong", done=True),
+    ProgressMessage(
+        stage=Stage.REPEAT, text="wrong alone, right with contiguous inputs", done=True
+    ),
+    ProgressMessage(stage=Stage.SHRINK, text="neg of 4 × 3 values still fails", done=True),
+    ProgressMessage(stage=Stage.REPORT, text="report.md and repro.py", done=True),
 )
 
 
-class ConstructedInvestigating(Investigating):
+class ConstructedInvestigating(InvestigationProcess):
     """Tells what it is given, waits to be let go on, tells the rest, and returns its finding."""
 
     def __init__(
         self,
         finding: Investigation = CONSTRUCTED_VAE,
-        told: Sequence[Told] = CONSTRUCTED_TOLD,
-        rest: Sequence[Told] | None = None,
+        told: Sequence[ProgressMessage] = CONSTRUCTED_TOLD,
+        rest: Sequence[ProgressMessage] | None = None,
         waits: bool = False,
         files: bool = True,
         error: Exception | None = None,
@@ -167,11 +171,11 @@ class ConstructedInvestigating(Investigating):
         """Set when everything before the wait was told."""
         self.go_on = threading.Event()
         self.stopped = False
-        self.folders: list[Folder] = []
+        self.folders: list[InvestigationFolder] = []
         if not waits:
             self.go_on.set()
 
-    def __call__(self, folder: Folder) -> ConstructedInvestigating:
+    def __call__(self, folder: InvestigationFolder) -> ConstructedInvestigating:
         self.folders.append(folder)
         return self
 

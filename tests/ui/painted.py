@@ -7,7 +7,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import DataTable
 
-from mpstui.ui.widgets.chart import Chart
+from mpstui.ui.charts.widget import Chart
 from mpstui.ui.widgets.picture import Picture
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from textual.widgets import Static
 
-from mpstui.ui.actions import ACTIONS, bindings
 from mpstui.ui.app import MpstuiApp
+from mpstui.ui.keymap import ACTIONS, bindings
 from mpstui.ui.screens.configure import ConfigureScreen
 from mpstui.ui.screens.coverage import CoverageScreen
 from mpstui.ui.screens.doctor import DoctorScreen

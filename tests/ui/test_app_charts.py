@@ -11,11 +11,11 @@ from textual.widgets import SelectionList
 
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
-from mpstui.ui.figures import Axis, Subject
+from mpstui.ui.charts.figures import Axis, RunSeries
+from mpstui.ui.charts.overlay import GapStrip, Overlay
+from mpstui.ui.charts.view_state import AXES, ViewState, load_view
+from mpstui.ui.charts.widget import Chart
 from mpstui.ui.screens.live import LiveScreen
-from mpstui.ui.view_state import AXES, ViewState, load_view
-from mpstui.ui.widgets.chart import Chart
-from mpstui.ui.widgets.overlay import GapStrip, Overlay
 from mpstui.ui.widgets.run_panel import RunPanel
 
 from tests.ui.painted import repainted, rows  # isort: skip
@@ -279,7 +279,7 @@ async def test_a_goes_to_the_step_of_the_alarm(
         low, high = view.shown(live(app)._whole)
         assert low <= view.cursor <= high < live(app)._whole[1]
         history = list(app.screen.query(RunPanel))[1].view.history
-        subject = Subject(history, 64, "")
+        subject = RunSeries(history, 64, "")
         assert Axis(subject, axis).step_at(view.cursor) == 420
         assert "2.9" in loss_charts(app)[1].readout
 

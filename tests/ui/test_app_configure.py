@@ -8,9 +8,9 @@ import pytest
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from mpstui.domain.config import FIELDS, make_config
+from mpstui.runs.last_settings import load_last
 from mpstui.runs.mnist_files import PARTS
 from mpstui.runs.rundir import RunDir
-from mpstui.runs.settings import load_last
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.form.command import command_line
 from mpstui.ui.widgets.form import ConfigForm

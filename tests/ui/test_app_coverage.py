@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from textual.widgets import Input, Static
 
-from mpstui.coverage.asking import Covering
+from mpstui.coverage.client import CoverageProcess
 from mpstui.domain.config import make_config
-from mpstui.domain.coverage import Coverage, OpUse, Support, Use
+from mpstui.domain.coverage import CallSite, Coverage, OpUse, Support
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError, MpstuiError
+from mpstui.runs.last_settings import save_last
 from mpstui.runs.rundir import RunDir
-from mpstui.runs.settings import save_last
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.coverage import CoverageScreen
 
@@ -24,7 +24,7 @@ MakeRuns = Callable[..., list[RunDir]]
 
 
 def op(name: str, support: Support, reason: str = "") -> OpUse:
-    use = Use(phase="forward", count=2, source="model.py:31", code="x = self.pool(x)")
+    use = CallSite(phase="forward", count=2, source="model.py:31", code="x = self.pool(x)")
     return OpUse(op=f"aten::{name}", support=support, reason=reason, uses=(use,))
 
 
@@ -40,7 +40,7 @@ ANSWER = Coverage(
 )
 
 
-class Constructed(Covering):
+class Constructed(CoverageProcess):
     """Answers when it is let go; constructed, no step is recorded."""
 
     def __init__(self, answer: Coverage | Exception) -> None:
@@ -67,7 +67,7 @@ class Questions:
         self.put: list[tuple[str, str]] = []
         self.covering = [Constructed(answer) for answer in answers]
 
-    def __call__(self, workload: str, torch: str) -> Covering:
+    def __call__(self, workload: str, torch: str) -> CoverageProcess:
         self.put.append((workload, torch))
         return self.covering[len(self.put) - 1]
 
@@ -176,7 +176,7 @@ async def test_no_answer_is_told_as_none(make_app: MakeApp, error: Exception) ->
 
 
 async def test_a_workload_that_is_none_is_told_in_the_dialog(make_app: MakeApp) -> None:
-    def refuse(workload: str, torch: str) -> Covering:
+    def refuse(workload: str, torch: str) -> CoverageProcess:
         raise FieldError("workload", "'mnst' is not a choice", "mnist, vae")
 
     app = make_app()

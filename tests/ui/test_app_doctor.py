@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from textual.widgets import DataTable, OptionList, Static
 
-from mpstui.doctor.probes import Trial
+from mpstui.doctor.probes import DeviceTrial
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.catalogue import CATALOGUE
+from mpstui.domain.conditions import Conditions
 from mpstui.domain.facts import TorchFacts
-from mpstui.domain.surroundings import Surroundings
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.widgets.finding_list import FindingList
@@ -172,7 +172,7 @@ async def test_enter_asks_again_for_the_finding_under_the_cursor_alone(make_app:
     asked = []
 
     class Counting(ConstructedProbes):
-        def surroundings(self) -> Surroundings:
+        def surroundings(self) -> Conditions:
             asked.append("surroundings")
             return super().surroundings()
 
@@ -226,7 +226,7 @@ async def test_a_device_that_aborts_hangs_or_raises_is_a_finding_and_the_screen_
     command = (sys.executable, "-c", f"import os, threading; {deed}")
 
     class Deadly(ConstructedProbes):
-        def use(self, device: str) -> Trial:
+        def use(self, device: str) -> DeviceTrial:
             return SystemProbes(command, use_timeout=limit).use(device)
 
     app = make_app()

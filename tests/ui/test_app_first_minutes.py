@@ -11,17 +11,17 @@ import pytest
 from textual.widgets import DataTable, Static
 
 from mpstui.doctor.checks import findings
+from mpstui.doctor.lead import lead
 from mpstui.doctor.probes import gather
 from mpstui.doctor.report import as_markdown, as_text
-from mpstui.doctor.verdict import lead
-from mpstui.domain.facts import Facts, Need
+from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Status
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.help import SIGNS
 from mpstui.ui.widgets.finding_details import finding_in_full
 from mpstui.ui.widgets.finding_list import AGAIN, FOLD, FindingList
-from mpstui.ui.widgets.lead import LeadLine
+from mpstui.ui.widgets.lead_line import LeadLine
 from tests.machines import CONSTRUCTED
 from tests.ui.conftest import LINUX
 from tests.ui.test_app_doctor import SlowTorch, listed_ids, settled
@@ -56,7 +56,7 @@ async def released(probes: SlowTorch) -> AsyncIterator[None]:
         probes.go.set()
 
 
-def judged(facts: Facts) -> str:
+def judged(facts: DoctorFacts) -> str:
     return lead(facts, findings(facts)).text
 
 
@@ -68,8 +68,8 @@ def test_the_verdict_says_whether_it_trains_and_why_not(name: str) -> None:
     assert VERDICTS[name] in as_markdown(facts, findings(facts))
 
 
-@pytest.mark.parametrize("up_to", [Need.MACHINE, Need.SURROUNDINGS, Need.TORCH])
-def test_there_is_no_verdict_before_everything_has_answered(up_to: Need) -> None:
+@pytest.mark.parametrize("up_to", [ProbeStage.MACHINE, ProbeStage.SURROUNDINGS, ProbeStage.TORCH])
+def test_there_is_no_verdict_before_everything_has_answered(up_to: ProbeStage) -> None:
     facts = gather(CONSTRUCTED["M4, healthy"][0], up_to=up_to)
     verdict = lead(facts, findings(facts))
     assert verdict.status is Status.UNKNOWN

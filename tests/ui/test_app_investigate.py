@@ -10,19 +10,18 @@ import pytest
 from textual.widgets import Static
 
 from mpstui.domain.errors import LogError
-from mpstui.domain.investigation import Curve, Stage, Told
-from mpstui.investigate.request import Folder
+from mpstui.domain.investigation import LossCurve, ProgressMessage, Stage
+from mpstui.investigate.request import InvestigationFolder
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
 from mpstui.ui.app import MpstuiApp
-from mpstui.ui.inquiry import Inquiry, State, choose
+from mpstui.ui.charts.curves import figure
+from mpstui.ui.model.inquiry import Inquiry, StageState, choose
 from mpstui.ui.screens.investigate import InvestigateScreen
 from mpstui.ui.screens.live import LiveScreen
-from mpstui.ui.widgets.curves import figure
-from mpstui.ui.widgets.finding import in_full, pairs
+from mpstui.ui.widgets.investigation import in_full, pairs
 from mpstui.ui.widgets.run_panel import RunPanel
-
-from tests.ui.constructed import (  # isort: skip
+from tests.ui.constructed import (
     CONSTRUCTED_NOTHING,
     CONSTRUCTED_REPORT,
     CONSTRUCTED_VAE,
@@ -203,7 +202,7 @@ async def test_x_stops_and_r_begins_again(make_app: MakeApp, over: list[RunDir])
         await end(app, pilot)
         await until(pilot, lambda: "? ended early" in text(app))
         lines = {line.stage: line for line in screen.inquiry.lines(0.0)}
-        assert lines[Stage.OPS].state is State.CUT
+        assert lines[Stage.OPS].state is StageState.CUT
         assert lines[Stage.SHRINK].text == "not reached"
         investigating.stopped = False
         await pilot.press("r")
@@ -289,7 +288,7 @@ async def test_results_investigate_the_run_under_the_cursor(
 async def test_a_finding_of_another_time_is_shown_again(
     make_app: MakeApp, over: list[RunDir]
 ) -> None:
-    before = Folder(over[1].path / "investigations" / "20261123-080000")
+    before = InvestigationFolder(over[1].path / "investigations" / "20261123-080000")
     before.path.mkdir(parents=True)
     before.write_finding(CONSTRUCTED_VAE)
     investigating = ConstructedInvestigating()
@@ -362,13 +361,13 @@ def test_which_run_is_looked_into(
 
 
 def test_a_second_worker_begins_its_stages_anew(over: list[RunDir], tmp_path: Path) -> None:
-    inquiry = Inquiry(over[1], Folder(tmp_path), 0.0)
-    inquiry.take(Told(stage=Stage.PREPARE, done=True), 1.0)
-    inquiry.take(Told(stage=Stage.OPS, fraction=0.5), 2.0)
-    inquiry.take(Told(stage=Stage.PREPARE, text="again"), 5.0)
+    inquiry = Inquiry(over[1], InvestigationFolder(tmp_path), 0.0)
+    inquiry.take(ProgressMessage(stage=Stage.PREPARE, done=True), 1.0)
+    inquiry.take(ProgressMessage(stage=Stage.OPS, fraction=0.5), 2.0)
+    inquiry.take(ProgressMessage(stage=Stage.PREPARE, text="again"), 5.0)
     states = [line.state for line in inquiry.lines(6.0)]
-    assert states[0] is State.UNDER_WAY
-    assert set(states[1:]) == {State.WAITING}
+    assert states[0] is StageState.UNDER_WAY
+    assert set(states[1:]) == {StageState.WAITING}
     assert inquiry.lines(6.0)[0].seconds == 6.0 - 1.0
 
 
@@ -380,7 +379,7 @@ def test_unknown_numbers_are_dashes(tmp_path: Path) -> None:
     op = replace(CONSTRUCTED_VAE.op, error=None, cpu_error=None, values="", where="")
     step = replace(CONSTRUCTED_VAE.lockstep, loss=None, loss_gap=None, gradient_gap=None)
     finding = replace(CONSTRUCTED_VAE, op=op, lockstep=step, torch="")
-    said = in_full(finding, Folder(tmp_path), 80).plain
+    said = in_full(finding, InvestigationFolder(tmp_path), 80).plain
     assert "—; the CPU's is —" in said
     assert "— against 549.9; gap —" in said
     assert "gap —, worst in fc22.weight" in said
@@ -390,7 +389,7 @@ def test_known_faults_come_with_their_threads(tmp_path: Path) -> None:
     from msgspec.structs import replace
 
     finding = replace(CONSTRUCTED_VAE, known=("addcmul-strided", "no-longer-there"))
-    said = in_full(finding, Folder(tmp_path), 80).plain
+    said = in_full(finding, InvestigationFolder(tmp_path), 80).plain
     assert "pytorch/pytorch#118115" in said
     assert "no-longer-there" in said
 
@@ -403,7 +402,7 @@ def test_long_values_go_on_below_themselves() -> None:
 def test_curves_are_drawn_when_both_are_there() -> None:
     cpu, device = CONSTRUCTED_VAE.curves
     assert figure([cpu]) is None
-    assert figure([Curve(device="cpu", first_step=1, losses=(1.0,))] * 2) is None
+    assert figure([LossCurve(device="cpu", first_step=1, losses=(1.0,))] * 2) is None
     drawn = figure([cpu, device])
     assert drawn is not None
     assert [mark.x for mark in drawn.marks] == [8.0]

@@ -9,11 +9,11 @@ from textual.widgets import DataTable, Log, Static
 
 from mpstui.domain.comparison import HEADINGS
 from mpstui.domain.events import DivergenceDetected, RunFinished
-from mpstui.domain.growth import Growth, Reading
+from mpstui.domain.growth import MemoryGrowth, MemoryReading
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
-from mpstui.ui.inquiry import choose
+from mpstui.ui.model.inquiry import choose
 from mpstui.ui.widgets.run_panel import RunPanel
 
 from tests.ui.conftest import NOW, PARTED  # isort: skip
@@ -242,7 +242,9 @@ async def test_a_panel_says_what_is_known_of_an_alarm_and_of_memory_that_grows(
         assert warnings(app, 1) == "▲ step 420: 2.9000, cpu 0.1500"
         first = app.screen.query(RunPanel).first()
         history = first.view.history
-        history.memory_growth = Growth("worker", Reading(10, 300 << 20), Reading(90, 2 << 30), 2e7)
+        history.memory_growth = MemoryGrowth(
+            "worker", MemoryReading(10, 300 << 20), MemoryReading(90, 2 << 30), 2e7
+        )
         history.revision += 1
         first.sync(0.0)
         await pilot.pause()

@@ -23,7 +23,7 @@ from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.history_dialogs import ExportQuestion, NoteDialog
 from mpstui.ui.screens.results import ResultsScreen
 from mpstui.ui.widgets.comparison_table import ComparisonPane
-from mpstui.ui.widgets.history import HistoryPane, HistoryTable
+from mpstui.ui.widgets.history_table import HistoryPane, HistoryTable
 from mpstui.ui.widgets.run_panel import RunPanel
 
 from tests.ui.conftest import M2, NOW, write_log  # isort: skip

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from mpstui.domain.config import default_config
 from mpstui.domain.devices import parse_devices
-from mpstui.runs.launch import Warm
+from mpstui.runs.last_settings import save_last
+from mpstui.runs.launch import PrewarmedSupervisor
 from mpstui.runs.rundir import RunDir
-from mpstui.runs.settings import save_last
 from mpstui.ui.app import MpstuiApp
 
 from tests.ui.conftest import ConstructedProbes, MakeRuns  # isort: skip
 
 
-class Counted(Warm):
+class Counted(PrewarmedSupervisor):
     """Starts nothing; notes what was asked."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.strip import Strip
 
-from mpstui.ui.plotting import Figure, Line, Mark, Run, draw
-from mpstui.ui.widgets import chart as module
-from mpstui.ui.widgets.chart import Chart
+from mpstui.ui.charts import widget as module
+from mpstui.ui.charts.plotting import Figure, Line, Mark, Run, draw
+from mpstui.ui.charts.widget import Chart
 
 from tests.ui.painted import repainted, rows  # isort: skip
 

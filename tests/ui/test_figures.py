@@ -18,9 +18,9 @@ from mpstui.domain.events import (
 from mpstui.domain.history import RunHistory
 from mpstui.domain.series import Floats
 from mpstui.domain.units import number
-from mpstui.ui.figures import Axis, Subject, figure, readout, whole_x, y_limits
-from mpstui.ui.plotting import Figure
-from mpstui.ui.view_state import CHARTS, ViewState
+from mpstui.ui.charts.figures import Axis, RunSeries, figure, readout, whole_x, y_limits
+from mpstui.ui.charts.plotting import Figure
+from mpstui.ui.charts.view_state import CHARTS, ViewState
 
 BATCH = 64
 COLUMNS = 120
@@ -63,7 +63,7 @@ def history_of(losses: Floats, per_event: int = 250, seconds: float = 0.25) -> R
 
 
 def shown(history: RunHistory, state: ViewState, chart: str = "loss") -> Figure:
-    subjects = [Subject(history, BATCH, "series-1")]
+    subjects = [RunSeries(history, BATCH, "series-1")]
     limits = (whole_x(subjects, state), y_limits(subjects, chart, state))
     made = figure(subjects, chart, state, limits, COLUMNS)
     assert made is not None
@@ -89,7 +89,7 @@ def test_non_finite_losses_are_marked_at_their_exact_step_at_every_zoom() -> Non
     for _ in range(12):
         marks = [mark.x for mark in shown(history, state).marks if mark.style == "mark"]
         assert marks == list(places)
-        whole = whole_x([Subject(history, BATCH, "")], state)
+        whole = whole_x([RunSeries(history, BATCH, "")], state)
         state = state.zoomed(whole, True, around=500_001.0)
         low, high = state.shown(whole)
         assert low <= 500_001 <= high
@@ -108,7 +108,7 @@ def test_x_is_steps_samples_or_seconds(axis: str, end: float) -> None:
 
 @pytest.mark.parametrize("axis", ["step", "samples", "time"])
 def test_an_axis_goes_both_ways(axis: str) -> None:
-    subject = Subject(history_of(np.ones(5000)), BATCH, "")
+    subject = RunSeries(history_of(np.ones(5000)), BATCH, "")
     steps = np.array([500.0, 2500.0, 5000.0])
     there = Axis(subject, axis)
     assert there.steps(there.of(steps)) == pytest.approx(steps, rel=0.06)
@@ -143,7 +143,7 @@ def test_zooming_in_shows_more_of_y() -> None:
     assert high == pytest.approx(2.0, abs=0.05)
 
 
-def read(subjects: list[Subject], chart: str, state: ViewState) -> str:
+def read(subjects: list[RunSeries], chart: str, state: ViewState) -> str:
     return "".join(text for text, _ in readout(subjects, chart, state))
 
 
@@ -151,8 +151,8 @@ def test_the_readout_names_runs_and_values_in_the_runs_colours() -> None:
     longer, shorter = np.linspace(1, 2, 1001), np.full(800, 0.5)
     shorter[600:] = np.nan
     subjects = [
-        Subject(history_of(longer), BATCH, "series-1", "cpu"),
-        Subject(history_of(shorter), BATCH, "series-2", "mps"),
+        RunSeries(history_of(longer), BATCH, "series-1", "cpu"),
+        RunSeries(history_of(shorter), BATCH, "series-2", "mps"),
     ]
     state = replace(ViewState(), cursor=501.0)
     assert readout(subjects, "loss", state) == (
@@ -185,7 +185,7 @@ def test_the_crosshair_shows_what_the_log_says_on_every_axis(
     losses: list[float], axis: str, share: float, smoothing: float
 ) -> None:
     history = history_of(np.array(losses, "f4"), per_event=1)
-    subject = Subject(history, BATCH, "series-1", "cpu")
+    subject = RunSeries(history, BATCH, "series-1", "cpu")
     seconds = 0.25 * len(losses)
     ends = {"step": len(losses), "samples": len(losses) * BATCH, "time": seconds}
     cursor = share * ends[axis]
@@ -207,7 +207,7 @@ def test_a_chart_without_values_is_none_and_every_other_chart_has_a_figure() -> 
             at=1.0, epoch=1, step=1000, loss=0.5, samples=2000, correct=1900, seconds=1.0
         )
     )
-    subjects = [Subject(history, BATCH, "series-1")]
+    subjects = [RunSeries(history, BATCH, "series-1")]
     known = {
         chart
         for chart in CHARTS

@@ -11,7 +11,7 @@ from mpstui.domain.events import WarmupFinished
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
-from mpstui.ui.governor import IDLE_BUDGET, TIMING_BUDGET, Governor
+from mpstui.ui.model.governor import IDLE_BUDGET, TIMING_BUDGET, Governor
 
 TICK = 0.25
 

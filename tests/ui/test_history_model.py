@@ -8,13 +8,13 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from mpstui.domain.events import AlarmRaised
-from mpstui.domain.summary import Measured
+from mpstui.domain.summary import MedianSpread
 from mpstui.runs.log import LogWriter
 from mpstui.runs.notes import write_note
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
-from mpstui.ui.history import ORDERS, History, HistoryReader, HistoryRow, row_of
+from mpstui.ui.model.history import ORDERS, History, HistoryReader, HistoryRow, row_of
 
 from tests.summaries import bare_summary  # isort: skip
 from tests.ui.conftest import NOW, write_log  # isort: skip
@@ -26,7 +26,7 @@ RUN = bare_summary(machine="M2", torch="2.14.1", steps=10)
 
 def row(day: int, note: str = "", epoch: float | None = None, **values: object) -> HistoryRow:
     id = f"202611{day:02}-070000-{values.get('workload', 'mnist')}-abcd-{values.get('device')}"
-    seconds = None if epoch is None else Measured(median=epoch, spread=None, count=1)
+    seconds = None if epoch is None else MedianSpread(median=epoch, spread=None, count=1)
     return HistoryRow(id, replace(RUN, run_id=id, epoch_seconds=seconds, **values), note)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpstui.domain.ticks import ticks
-from mpstui.ui.plotting import Figure, Limits, Line, Mark, Run, draw
+from mpstui.ui.charts.plotting import Figure, Limits, Line, Mark, Run, draw
 
 MARK = "✗"
 

@@ -14,9 +14,9 @@ from textual.content import Content
 
 from mpstui.domain.config import make_config
 from mpstui.domain.events import GpuReading, SystemSampled
-from mpstui.domain.history import State
+from mpstui.domain.history import RunState
 from mpstui.runs.view import RunView
-from mpstui.ui.widgets.system_strip import Part, SystemStrip, fit
+from mpstui.ui.widgets.system_strip import LinePart, SystemStrip, fit
 
 GPU = GpuReading(
     name="NVIDIA H200",
@@ -47,7 +47,7 @@ def sampled(*gpus: GpuReading, **values: Any) -> SystemSampled:
 def view(
     device: str,
     system: SystemSampled | None,
-    state: State = State.TRAINING,
+    state: RunState = RunState.TRAINING,
     joules: float = 0.0,
     samples: int = 0,
 ) -> RunView:
@@ -147,7 +147,7 @@ async def test_of_two_runs_on_one_gpu_the_newer_reading_counts() -> None:
 
 
 async def test_when_the_runs_are_over_nothing_is_taken_any_more() -> None:
-    over = view("cuda", sampled(GPU), State.FINISHED, joules=9.0, samples=4000)
+    over = view("cuda", sampled(GPU), RunState.FINISHED, joules=9.0, samples=4000)
     _, worker, power = await lines([over], 120)
     assert power == "gpu —   cpu     — W"
     assert worker == "worker cuda   — %       —  device      —  energy  2.25 J/1,000 samples"
@@ -189,7 +189,11 @@ async def test_without_a_reading_the_strip_says_so() -> None:
 
 
 def test_what_must_stay_stays_however_narrow() -> None:
-    parts = [Part(0, Content("must")), Part(2, Content("least")), Part(1, Content("less"))]
+    parts = [
+        LinePart(0, Content("must")),
+        LinePart(2, Content("least")),
+        LinePart(1, Content("less")),
+    ]
     assert [str(fit(parts, width)) for width in (13, 12, 8, 7, 1)] == [
         "mustleastless",
         "mustless",

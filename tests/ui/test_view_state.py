@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.ui.view_state import AXES, CHARTS, ViewState, load_view, save_view
+from mpstui.ui.charts.view_state import AXES, CHARTS, ViewState, load_view, save_view
 
 WHOLE = (0.0, 1000.0)
 

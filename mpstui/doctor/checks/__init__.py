@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.errors import FieldError
-from mpstui.domain.facts import Facts, Need
+from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Finding
 
 from . import accelerator, coverage, machine, packages, prerequisites, settings
@@ -22,7 +22,7 @@ FIXED = (
 """The checks that every machine gets; devices and ops add theirs."""
 
 
-def findings(facts: Facts) -> list[Finding]:
+def findings(facts: DoctorFacts) -> list[Finding]:
     """Judge what is known so far; what is still being probed is ``unknown``.
 
     Args:
@@ -37,7 +37,7 @@ def findings(facts: Facts) -> list[Finding]:
     return [check.finding(facts) for check in ordered]
 
 
-def need_of(id: str) -> Need:
+def need_of(id: str) -> ProbeStage:
     """How far the probes have to come for one finding.
 
     Raises:
@@ -45,11 +45,11 @@ def need_of(id: str) -> Need:
     """
     for check in FIXED:
         if check.id == id:
-            return Need.TORCH if id in IMPORTED else check.need
+            return ProbeStage.TORCH if id in IMPORTED else check.need
     if id == "ops" or id in BY_ID:
-        return Need.OPS
+        return ProbeStage.OPS
     if id.startswith(DEVICE):
-        return Need.USE
+        return ProbeStage.USE
     known = ", ".join(check.id for check in FIXED)
     raise FieldError(
         "only", f"no finding is called {id!r}", f"{known}, device:NAME, ops, or a known fault's id"

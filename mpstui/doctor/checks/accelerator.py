@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from mpstui.domain.facts import DeviceFact, Facts, Need
+from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage
 from mpstui.domain.findings import Status
 from mpstui.domain.shell import pip_install
 
-from .base import Check, Verdict, label, no_torch, not_applicable, ok, pending, undecided, unknown
+from .check import (
+    Check,
+    CheckVerdict,
+    label,
+    no_torch,
+    not_applicable,
+    ok,
+    pending,
+    undecided,
+    unknown,
+)
 from .gpus import NVIDIA_DRIVER, advise
 from .upstream import CUDA_INDEXES, TORCH_FROM, WHEEL_INDEX
 
 GROUP = "Torch"
 
 
-def _accelerator(facts: Facts) -> Verdict:
+def _accelerator(facts: DoctorFacts) -> CheckVerdict:
     if facts.torch is None:
         return no_torch(facts)
     default = facts.torch.default_accelerator
     fact = facts.device(default) if default else None
     if fact is None:
         advice = advise(facts)
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"no accelerator: {advice.cause}",
             _torchs_words(facts),
@@ -30,7 +40,7 @@ def _accelerator(facts: Facts) -> Verdict:
         )
     if fact.usable is False:
         remedy = "Until it can, runs go to the CPU."
-        return Verdict(Status.FAIL, f"{label(fact)} cannot be used", fact.reason, remedy)
+        return CheckVerdict(Status.FAIL, f"{label(fact)} cannot be used", fact.reason, remedy)
     if fact.usable is None and fact.reason:
         return undecided(facts, label(fact), fact.reason, "accelerator")
     if fact.usable is None:
@@ -38,7 +48,7 @@ def _accelerator(facts: Facts) -> Verdict:
     return _usable(facts, fact)
 
 
-def _usable(facts: Facts, fact: DeviceFact) -> Verdict:
+def _usable(facts: DoctorFacts, fact: DeviceFact) -> CheckVerdict:
     """A working default accelerator; a warning when another of its kind does not work."""
     took = "" if fact.milliseconds is None else f" in {fact.milliseconds:.1f} ms"
     devices = facts.torch.devices if facts.torch else ()
@@ -48,17 +58,17 @@ def _usable(facts: Facts, fact: DeviceFact) -> Verdict:
         return ok(f"{label(fact)} is usable", agreed)
     others = "; ".join(f"{each.device}: {each.reason}" for each in broken)
     names = ", ".join(each.device for each in broken)
-    return Verdict(Status.WARN, f"{label(fact)} is usable, {names} not", others)
+    return CheckVerdict(Status.WARN, f"{label(fact)} is usable, {names} not", others)
 
 
-def _torchs_words(facts: Facts) -> str:
+def _torchs_words(facts: DoctorFacts) -> str:
     """What torch says of the types that it was built for."""
     devices = facts.torch.devices if facts.torch else ()
     idle = [fact for fact in devices if fact.built and fact.type in ("cuda", "mps", "xpu")]
     return "; ".join(f"{fact.device}: {fact.reason}" for fact in idle if fact.reason)
 
 
-def _cuda_driver(facts: Facts) -> Verdict:
+def _cuda_driver(facts: DoctorFacts) -> CheckVerdict:
     torch, around = facts.torch, facts.surroundings
     loaded = around.nvidia_driver if around else None
     if facts.machine.mac:
@@ -75,7 +85,7 @@ def _cuda_driver(facts: Facts) -> Verdict:
     if int(torch.cuda_driver.partition(".")[0]) >= int(torch.cuda.partition(".")[0]):
         return ok(f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}")
     remedy, commands = _cuda_wheel(facts)
-    return Verdict(
+    return CheckVerdict(
         Status.FAIL,
         f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}",
         "A driver runs what was built for its own CUDA major version or an older one.",
@@ -85,7 +95,7 @@ def _cuda_driver(facts: Facts) -> Verdict:
     )
 
 
-def _cuda_wheel(facts: Facts) -> tuple[str, tuple[str, ...]]:
+def _cuda_wheel(facts: DoctorFacts) -> tuple[str, tuple[str, ...]]:
     """How to get a torch for the driver that is there; a driver that says nothing runs them all."""
     driver = facts.torch.cuda_driver if facts.torch else None
     newest = max(CUDA_INDEXES)
@@ -103,7 +113,7 @@ def _cuda_wheel(facts: Facts) -> tuple[str, tuple[str, ...]]:
     return "Install a wheel for CUDA.", (command,)
 
 
-def _where(facts: Facts) -> str:
+def _where(facts: DoctorFacts) -> str:
     """Whose the driver is, where it is not this system's."""
     session = facts.surroundings.session if facts.surroundings else None
     if session is not None and session.wsl:
@@ -111,12 +121,12 @@ def _where(facts: Facts) -> str:
     return " on the container's host" if session is not None and session.container else ""
 
 
-def _without_cuda(facts: Facts, loaded: str | None) -> Verdict:
+def _without_cuda(facts: DoctorFacts, loaded: str | None) -> CheckVerdict:
     if loaded is None:
         return not_applicable("this torch was built without CUDA, and no NVIDIA driver is loaded")
     torch = facts.torch.version if facts.torch else ""
     remedy, commands = _cuda_wheel(facts)
-    return Verdict(
+    return CheckVerdict(
         Status.FAIL,
         f"NVIDIA driver {loaded} is loaded, but torch {torch} was built without CUDA",
         "A CPU-only wheel was installed on a machine with an NVIDIA GPU.",
@@ -127,6 +137,6 @@ def _without_cuda(facts: Facts, loaded: str | None) -> Verdict:
 
 
 CHECKS = (
-    Check("accelerator", GROUP, "accelerator", Need.TORCH, _accelerator),
-    Check("cuda-driver", GROUP, "CUDA driver", Need.TORCH, _cuda_driver),
+    Check("accelerator", GROUP, "accelerator", ProbeStage.TORCH, _accelerator),
+    Check("cuda-driver", GROUP, "CUDA driver", ProbeStage.TORCH, _cuda_driver),
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mpstui.domain.facts import DeviceFact, Facts
+from mpstui.domain.facts import DeviceFact, DoctorFacts
 
 from .gpus import CHOOSE
-from .seen import Advice, Seen
 from .upstream import CUDA_INDEXES, OLDEST_KERNELS
+from .wheel_advice import WheelAdvice, WheelNeeds
 
 
-def lacks_kernels(facts: Facts, fact: DeviceFact) -> Advice | None:
+def lacks_kernels(facts: DoctorFacts, fact: DeviceFact) -> WheelAdvice | None:
     """A wheel without kernels for a GPU's architecture; None when it has them, or nobody knows.
 
     Binaries run on their own architecture and on later minor ones of the same major; PTX
@@ -19,10 +19,10 @@ def lacks_kernels(facts: Facts, fact: DeviceFact) -> Advice | None:
     arches = facts.torch.arches if facts.torch else ()
     if not arches or fact.capability is None or runs_on(fact.capability, arches):
         return None
-    seen = Seen(facts)
+    seen = WheelNeeds(facts)
     cause = f"this torch has no kernels for its architecture, {fact.capability}"
     if fact.capability.startswith("gfx"):
-        return Advice(
+        return WheelAdvice(
             cause, "See whether ROCm supports this GPU, and whether a newer wheel has it: " + CHOOSE
         )
     number = _number(fact.capability)
@@ -30,12 +30,12 @@ def lacks_kernels(facts: Facts, fact: DeviceFact) -> Advice | None:
     if number < oldest:
         holding = [cuda for cuda, least in OLDEST_KERNELS.items() if number >= least]
         if not holding:
-            return Advice(cause, "No torch that mpstui runs with has any: train on the CPU.")
+            return WheelAdvice(cause, "No torch that mpstui runs with has any: train on the CPU.")
         cuda = max(holding)
         words = f"Install a wheel for CUDA {cuda}, which has kernels for older GPUs."
-        return Advice(cause, words, (seen.wheel(CUDA_INDEXES[cuda]),))
+        return WheelAdvice(cause, words, (seen.wheel(CUDA_INDEXES[cuda]),))
     newest = CUDA_INDEXES[max(CUDA_INDEXES)]
-    return Advice(cause, "Install a newer wheel, which has them.", (seen.wheel(newest),))
+    return WheelAdvice(cause, "Install a newer wheel, which has them.", (seen.wheel(newest),))
 
 
 def runs_on(capability: str, arches: tuple[str, ...]) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mpstui.domain.errors import FieldError
-from mpstui.domain.facts import Facts, Need
+from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Status
 from mpstui.kernel_tables.tables import kernel_table
 
-from .base import Check, Verdict, no_torch, not_a_mac, not_applicable, ok, unknown
+from .check import Check, CheckVerdict, no_torch, not_a_mac, not_applicable, ok, unknown
 
 FIRST = 5
 """Ops of a difference that are named; the rest are counted."""
@@ -15,7 +15,7 @@ FIRST = 5
 GENERATE = "python -m mpstui.kernel_tables.generate"
 
 
-def _kernels(facts: Facts) -> Verdict:
+def _kernels(facts: DoctorFacts) -> CheckVerdict:
     if not facts.machine.mac:
         return not_a_mac(facts.machine)
     if facts.torch is None:
@@ -36,7 +36,7 @@ def _kernels(facts: Facts) -> Verdict:
         for ops, words in ((absent, "in the table alone"), (more, "in this torch alone"))
         if ops
     ]
-    return Verdict(
+    return CheckVerdict(
         Status.WARN,
         f"{len(absent) + len(more)} ops are not as in the table of torch {table.torch}",
         " ".join(parts),
@@ -53,4 +53,4 @@ def _names(ops: frozenset[str]) -> str:
     return ", ".join(first) + more
 
 
-CHECKS = (Check("mps-kernels", "Torch", "MPS kernels", Need.TORCH, _kernels),)
+CHECKS = (Check("mps-kernels", "Torch", "MPS kernels", ProbeStage.TORCH, _kernels),)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mpstui.domain.catalogue import CATALOGUE, KnownFault
-from mpstui.domain.facts import DeviceFact, Facts, Need
+from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage
 from mpstui.domain.findings import Status
 from mpstui.domain.ops import OpResult, OpsRun, OpStatus
 
 from .architectures import lacks_kernels
-from .base import PROBING, Check, Verdict, ok, pending, undecided, unknown
+from .check import PROBING, Check, CheckVerdict, ok, pending, undecided, unknown
 
 DEVICE = "device:"
 """What the ids of devices' findings begin with."""
@@ -17,7 +17,7 @@ _SHOWN = 8
 """Everyday cases that a finding names before it counts the rest."""
 
 
-def device_checks(facts: Facts) -> list[Check]:
+def device_checks(facts: DoctorFacts) -> list[Check]:
     """A check for each device that is available, or could not say whether it is."""
     devices = facts.torch.devices if facts.torch else ()
     # Meta holds no data: that it cannot train is no finding.
@@ -27,14 +27,14 @@ def device_checks(facts: Facts) -> list[Check]:
             f"{DEVICE}{fact.device}",
             "Devices",
             fact.device,
-            Need.USE,
+            ProbeStage.USE,
             lambda facts, device=fact.device: _device(facts, device),  # type: ignore[misc]
         )
         for fact in shown
     ]
 
 
-def _device(facts: Facts, device: str) -> Verdict:
+def _device(facts: DoctorFacts, device: str) -> CheckVerdict:
     fact = facts.device(device)
     if fact is None or fact.available is None:
         return unknown("whether it is there cannot be told", fact.reason if fact else "")
@@ -49,10 +49,10 @@ def _device(facts: Facts, device: str) -> Verdict:
     return _unusable(facts, fact)
 
 
-def _unusable(facts: Facts, fact: DeviceFact) -> Verdict:
+def _unusable(facts: DoctorFacts, fact: DeviceFact) -> CheckVerdict:
     if advice := lacks_kernels(facts, fact):
         arches = " ".join(facts.torch.arches) if facts.torch else ""
-        return Verdict(
+        return CheckVerdict(
             Status.FAIL,
             f"{fact.name or fact.device}: {advice.cause}",
             f"It has those for {arches}. {fact.reason}",
@@ -60,7 +60,7 @@ def _unusable(facts: Facts, fact: DeviceFact) -> Verdict:
             advice.commands,
             f"every run on {fact.device}",
         )
-    return Verdict(
+    return CheckVerdict(
         Status.FAIL,
         f"{fact.name or fact.device}: {fact.reason or 'cannot be used'}",
         "A small forward and backward was tried there, in a process of its own.",
@@ -71,9 +71,9 @@ def _unusable(facts: Facts, fact: DeviceFact) -> Verdict:
     )
 
 
-def op_checks(facts: Facts) -> list[Check]:
+def op_checks(facts: DoctorFacts) -> list[Check]:
     """One check that stands for all until the ops were run; then one for each row as well."""
-    summary = Check("ops", "Ops", "op check", Need.OPS, _ops)
+    summary = Check("ops", "Ops", "op check", ProbeStage.OPS, _ops)
     if not any(run.known for run in facts.ops):
         return [summary]
     return [
@@ -83,7 +83,7 @@ def op_checks(facts: Facts) -> list[Check]:
                 fault.id,
                 "Known faults",
                 fault.op,
-                Need.OPS,
+                ProbeStage.OPS,
                 lambda facts, fault=fault: _row(facts, fault),  # type: ignore[misc]
             )
             for fault in CATALOGUE
@@ -91,7 +91,7 @@ def op_checks(facts: Facts) -> list[Check]:
     ]
 
 
-def _ops(facts: Facts) -> Verdict:
+def _ops(facts: DoctorFacts) -> CheckVerdict:
     if not facts.ops:
         return unknown(
             "not run yet: o in the app, or mpstui doctor --ops",
@@ -105,11 +105,11 @@ def _ops(facts: Facts) -> Verdict:
     odd = " ".join(_odd(run) for run in facts.ops if run.everyday_odd)
     if faulty:
         remedy = "See the faulty rows; do not trust training there that meets them."
-        return Verdict(Status.FAIL, summary, f"{odd} {ended}".strip(), remedy)
+        return CheckVerdict(Status.FAIL, summary, f"{odd} {ended}".strip(), remedy)
     if any(run.seconds is None for run in facts.ops):
-        return Verdict(Status.UNKNOWN, summary, f"{PROBING} {odd}".strip(), pending=True)
+        return CheckVerdict(Status.UNKNOWN, summary, f"{PROBING} {odd}".strip(), pending=True)
     incomplete = ended or any(run.undecided for run in facts.ops)
-    return Verdict(Status.WARN if incomplete else Status.OK, summary, f"{odd} {ended}".strip())
+    return CheckVerdict(Status.WARN if incomplete else Status.OK, summary, f"{odd} {ended}".strip())
 
 
 def _counts(run: OpsRun) -> str:
@@ -145,14 +145,14 @@ def _said(result: OpResult) -> str:
     return f"faulty: off by {result.error:.2g} of its largest value ({result.where})"
 
 
-def _row(facts: Facts, fault: KnownFault) -> Verdict:
+def _row(facts: DoctorFacts, fault: KnownFault) -> CheckVerdict:
     found = [(run, result) for run in facts.ops for result in run.known if result.case == fault.id]
     words = "; ".join(f"{_on(run)} {_said(result)}" for run, result in found)
     about = f"{fault.mechanics}. Affected: {fault.affected}."
     about = about[0].upper() + about[1:]
     statuses = {result.status for _, result in found}
     if OpStatus.FAULTY in statuses:
-        return Verdict(
+        return CheckVerdict(
             Status.FAIL,
             words,
             about,
@@ -161,12 +161,12 @@ def _row(facts: Facts, fault: KnownFault) -> Verdict:
             links=fault.links,
         )
     if not found:
-        return Verdict(Status.UNKNOWN, "not run yet", about, links=fault.links)
+        return CheckVerdict(Status.UNKNOWN, "not run yet", about, links=fault.links)
     if OpStatus.UNDECIDED in statuses:
-        return Verdict(Status.UNKNOWN, words, about, links=fault.links)
+        return CheckVerdict(Status.UNKNOWN, words, about, links=fault.links)
     if statuses == {OpStatus.NOT_RUN}:
-        return Verdict(Status.NOT_APPLICABLE, words, about, links=fault.links)
-    return Verdict(Status.OK, words, about, links=fault.links)
+        return CheckVerdict(Status.NOT_APPLICABLE, words, about, links=fault.links)
+    return CheckVerdict(Status.OK, words, about, links=fault.links)
 
 
 def _on(run: OpsRun) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from . import import_remedies as remedies
-from .base import THREAD
-from .import_remedies import Broken, Remedy
+from .check import THREAD
+from .import_remedies import BrokenPackage, Remedy
 
 
 class Meaning(NamedTuple):
@@ -22,7 +22,7 @@ class Meaning(NamedTuple):
     """Searched for in the whole text, in any case."""
     cause: str
     """In one line; ``{0}``, ``{1}`` are the pattern's groups, ``{package}`` the package."""
-    remedy: Callable[[Broken], Remedy]
+    remedy: Callable[[BrokenPackage], Remedy]
     source: str
 
 
@@ -31,7 +31,7 @@ def meaning_of(error: str) -> Meaning | None:
     return next((row for row in MEANINGS if re.search(row.pattern, error, re.I | re.S)), None)
 
 
-def cause_of(row: Meaning, broken: Broken) -> str:
+def cause_of(row: Meaning, broken: BrokenPackage) -> str:
     """A row's cause, with what the text and the package are called filled in."""
     found = re.search(row.pattern, broken.error, re.I | re.S)
     groups = [group or "" for group in found.groups()] if found else []

@@ -5,33 +5,33 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.shell import pip_install, shell_of
 
-from .base import memory_first
+from .check import memory_first
 from .upstream import WHEEL_INDEX, older_torch
 
 Remedy = tuple[str, tuple[str, ...]]
 """Words, and commands to copy."""
 
 
-class Broken(NamedTuple):
+class BrokenPackage(NamedTuple):
     """A package that cannot be imported."""
 
-    facts: Facts
+    facts: DoctorFacts
     package: str
     """As it is installed: ``torch``, ``pillow``."""
     error: str
 
 
-def afresh(broken: Broken) -> Remedy:
+def afresh(broken: BrokenPackage) -> Remedy:
     """Install the one package afresh, without a wheel from pip's cache and without its needs."""
     words = ("--force-reinstall", "--no-deps", "--no-cache-dir", _requirement(broken))
     command = pip_install(broken.facts.machine, *words, *_index(broken))
     return f"Install {broken.package} afresh with this Python.", (command,)
 
 
-def whose(broken: Broken) -> str:
+def whose(broken: BrokenPackage) -> str:
     """The package that the text itself names: importing torchvision imports Pillow, too."""
     for package, names in {"pillow": r"\bPIL\b|_imaging", "numpy": r"_multiarray_umath"}.items():
         if re.search(names, broken.error):
@@ -39,37 +39,37 @@ def whose(broken: Broken) -> str:
     return broken.package
 
 
-def _requirement(broken: Broken) -> str:
+def _requirement(broken: BrokenPackage) -> str:
     machine = broken.facts.machine
     versions = {"torch": machine.torch, "torchvision": machine.torchvision}
     version = versions.get(broken.package)
     return f"{broken.package}=={version}" if version else broken.package
 
 
-def _index(broken: Broken) -> tuple[str, ...]:
+def _index(broken: BrokenPackage) -> tuple[str, ...]:
     """Where a wheel with a local version, such as 2.14.1+cu126, came from."""
     local = re.search(r"\+((?:cu|cpu|rocm|xpu)[\d.]*)", _requirement(broken))
     return ("--index-url", f"{WHEEL_INDEX}{local[1]}") if local else ()
 
 
-def owner_afresh(broken: Broken) -> Remedy:
+def owner_afresh(broken: BrokenPackage) -> Remedy:
     """Install the package that the text itself names afresh."""
     return afresh(broken._replace(package=whose(broken)))
 
 
-def pair(broken: Broken) -> Remedy:
+def pair(broken: BrokenPackage) -> Remedy:
     """Install torch and torchvision together."""
     command = pip_install(broken.facts.machine, "--upgrade", "torch", "torchvision")
     return "Install torch and torchvision together, so that they fit.", (command,)
 
 
-def with_its_needs(broken: Broken) -> Remedy:
+def with_its_needs(broken: BrokenPackage) -> Remedy:
     """Install a package and what it requires afresh."""
     command = pip_install(broken.facts.machine, "--force-reinstall", _requirement(broken))
     return f"Install {broken.package} afresh, with the packages that it requires.", (command,)
 
 
-def clean_environment(broken: Broken) -> Remedy:
+def clean_environment(broken: BrokenPackage) -> Remedy:
     """Make an environment with one OpenMP runtime."""
     machine = broken.facts.machine
     python = machine.environment.executable if machine.environment else "python"
@@ -84,7 +84,7 @@ def clean_environment(broken: Broken) -> Remedy:
     )
 
 
-def library_path(broken: Broken) -> Remedy:
+def library_path(broken: BrokenPackage) -> Remedy:
     """Keep the system's CUDA libraries out of the way."""
     command = shell_of(broken.facts.machine).unset_variable("LD_LIBRARY_PATH")
     return (
@@ -94,7 +94,7 @@ def library_path(broken: Broken) -> Remedy:
     )
 
 
-def visual_c(_: Broken) -> Remedy:
+def visual_c(_: BrokenPackage) -> Remedy:
     """Install what every program made with Microsoft's compiler needs."""
     return (
         "Install the Microsoft Visual C++ Redistributable, for x64: "
@@ -103,18 +103,18 @@ def visual_c(_: Broken) -> Remedy:
     )
 
 
-def memory(broken: Broken) -> Remedy:
+def memory(broken: BrokenPackage) -> Remedy:
     """Look whether there was memory."""
     return memory_first(broken.facts.machine)
 
 
-def numpy(broken: Broken) -> Remedy:
+def numpy(broken: BrokenPackage) -> Remedy:
     """Bring NumPy and what was compiled for it together."""
     command = pip_install(broken.facts.machine, "--upgrade", "numpy", "torch", "torchvision")
     return "Bring NumPy and what was compiled for it to versions of one time.", (command,)
 
 
-def architecture(broken: Broken) -> Remedy:
+def architecture(broken: BrokenPackage) -> Remedy:
     """Install binaries for this processor, or use the Python that is made for it."""
     machine = broken.facts.machine
     if machine.translated or (machine.apple_silicon and machine.python_arch != "arm64"):
@@ -122,7 +122,7 @@ def architecture(broken: Broken) -> Remedy:
     return owner_afresh(broken)
 
 
-def newer_macos(broken: Broken) -> Remedy:
+def newer_macos(broken: BrokenPackage) -> Remedy:
     """Use a newer macOS, or an older package."""
     older = older_torch(broken.facts.machine, None) if broken.package.startswith("torch") else ""
     words = "Update macOS, or install a release that was built for this one."
@@ -130,7 +130,7 @@ def newer_macos(broken: Broken) -> Remedy:
     return words, (command,) if command else ()
 
 
-def newer_glibc(_: Broken) -> Remedy:
+def newer_glibc(_: BrokenPackage) -> Remedy:
     """Use a newer Linux."""
     return (
         "Use a newer Linux, or a container with one; `ldd --version` shows this one's glibc. "
@@ -139,7 +139,7 @@ def newer_glibc(_: Broken) -> Remedy:
     )
 
 
-def newer_libstdcxx(broken: Broken) -> Remedy:
+def newer_libstdcxx(broken: BrokenPackage) -> Remedy:
     """Use a newer libstdc++."""
     machine = broken.facts.machine
     if machine.environment and machine.environment.kind == "conda":
@@ -151,19 +151,19 @@ def newer_libstdcxx(broken: Broken) -> Remedy:
     )
 
 
-def mkl(broken: Broken) -> Remedy:
+def mkl(broken: BrokenPackage) -> Remedy:
     """Use an older MKL."""
     environment = broken.facts.machine.environment
     where = f"-p {environment.folder} " if environment and environment.kind == "conda" else ""
     return "Install an older MKL.", (f"conda install {where}'mkl<2024.1'",)
 
 
-def system_library(_: Broken) -> Remedy:
+def system_library(_: BrokenPackage) -> Remedy:
     """Install a library of the system."""
     return "Install the system's package that has this library; installing torch adds none.", ()
 
 
-def other_cpu(_: Broken) -> Remedy:
+def other_cpu(_: BrokenPackage) -> Remedy:
     """Say that no installation helps."""
     return (
         "Use another machine, or build torch from source; installing it again changes nothing.",

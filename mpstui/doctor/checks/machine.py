@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mpstui.domain.facts import Facts, Need
+from mpstui.domain.conditions import Conditions
+from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Status
 from mpstui.domain.shell import pip_install
-from mpstui.domain.surroundings import Surroundings
 from mpstui.domain.units import memory as size
 
-from .base import Check, Verdict, not_applicable, ok, unknown
+from .check import Check, CheckVerdict, not_applicable, ok, unknown
 
 GROUP = "Machine"
 GIB = 2**30
@@ -19,11 +19,11 @@ SCANT_MEMORY, NO_MEMORY = 2 * GIB, GIB // 2
 SCANT_DISK, NO_DISK = 2 * GIB, GIB // 5
 
 
-def _around(facts: Facts) -> Surroundings:
-    return facts.surroundings or Surroundings()
+def _around(facts: DoctorFacts) -> Conditions:
+    return facts.surroundings or Conditions()
 
 
-def _memory(facts: Facts) -> Verdict:
+def _memory(facts: DoctorFacts) -> CheckVerdict:
     around = _around(facts)
     if around.memory_available is None:
         return unknown("the system does not say how much is available")
@@ -31,7 +31,7 @@ def _memory(facts: Facts) -> Verdict:
     summary = f"{size(around.memory_available)} of {size(facts.machine.memory_bytes)} available"
     swapped = f"Swap in use: {size(swap)}."
     if around.memory_available < SCANT_MEMORY:
-        return Verdict(
+        return CheckVerdict(
             Status.FAIL if around.memory_available < NO_MEMORY else Status.WARN,
             summary,
             f"{swapped} A run of the article's MNIST takes about 1 GiB, a comparison twice that.",
@@ -39,7 +39,7 @@ def _memory(facts: Facts) -> Verdict:
             affects="every run; swapping makes timings meaningless",
         )
     if swap > facts.machine.memory_bytes // 4:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"{summary}, {size(swap)} swapped out",
             "Programs that come back from swap disturb a measurement.",
@@ -49,14 +49,14 @@ def _memory(facts: Facts) -> Verdict:
     return ok(summary, swapped)
 
 
-def _disk(facts: Facts) -> Verdict:
+def _disk(facts: DoctorFacts) -> CheckVerdict:
     disk = _around(facts).disk
     if disk.free is None:
         return unknown("free space is not known", disk.reason)
     summary = f"{size(disk.free)} free where runs are kept"
     if disk.free >= SCANT_DISK:
         return ok(summary)
-    return Verdict(
+    return CheckVerdict(
         Status.FAIL if disk.free < NO_DISK else Status.WARN,
         summary,
         "A log takes about 20 MB for a million steps; full MNIST takes 64 MB.",
@@ -65,11 +65,11 @@ def _disk(facts: Facts) -> Verdict:
     )
 
 
-def _power(facts: Facts) -> Verdict:
+def _power(facts: DoctorFacts) -> CheckVerdict:
     power = _around(facts).power
     charge = "" if power.percent is None else f", {power.percent:.0f} %"
     if power.saving:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"{power.saving_by} is on",
             "The system saves energy at the cost of speed.",
@@ -79,7 +79,7 @@ def _power(facts: Facts) -> Verdict:
     if power.source is None:
         return not_applicable(power.reason)
     if power.source == "battery":
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"on battery{charge}",
             "Many laptops run slower on battery.",
@@ -89,12 +89,12 @@ def _power(facts: Facts) -> Verdict:
     return ok(f"mains{charge}")
 
 
-def _thermal(facts: Facts) -> Verdict:
+def _thermal(facts: DoctorFacts) -> CheckVerdict:
     thermal = _around(facts).thermal
     if thermal.throttled is None:
         return unknown("thermal state is not known", thermal.reason)
     if thermal.throttled:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"slowed down by heat: {thermal.detail}",
             "",
@@ -104,7 +104,7 @@ def _thermal(facts: Facts) -> Verdict:
     return ok(thermal.detail)
 
 
-def _terminal(facts: Facts) -> Verdict:
+def _terminal(facts: DoctorFacts) -> CheckVerdict:
     terminal = _around(facts).terminal
     if terminal is None:
         return not_applicable("stdout is not a terminal")
@@ -121,10 +121,10 @@ def _terminal(facts: Facts) -> Verdict:
     if not lacks:
         return ok(summary, f"{terminal.name}." if terminal.name else "")
     remedy = "Make the window larger, or use a terminal with UTF-8 and 256 colours or more."
-    return Verdict(Status.WARN, summary, " ".join(lacks), remedy, affects="the screens")
+    return CheckVerdict(Status.WARN, summary, " ".join(lacks), remedy, affects="the screens")
 
 
-def _telemetry(facts: Facts) -> Verdict:
+def _telemetry(facts: DoctorFacts) -> CheckVerdict:
     gauges = _around(facts).gauges
     there = [f"{gauge.what} ({gauge.by})" for gauge in gauges if gauge.available]
     missing = [gauge for gauge in gauges if not gauge.available]
@@ -136,16 +136,16 @@ def _telemetry(facts: Facts) -> Verdict:
         commands = (pip_install(facts.machine, *packages), *commands)
     if not commands:
         return ok(summary, reason)
-    return Verdict(
+    return CheckVerdict(
         Status.WARN, summary, reason, "To read the rest:", commands, "watts, joules and GPU use"
     )
 
 
 CHECKS = (
-    Check("memory", GROUP, "memory", Need.SURROUNDINGS, _memory),
-    Check("disk", GROUP, "disk", Need.SURROUNDINGS, _disk),
-    Check("power", GROUP, "power", Need.SURROUNDINGS, _power),
-    Check("thermal", GROUP, "heat", Need.SURROUNDINGS, _thermal),
-    Check("terminal", GROUP, "terminal", Need.SURROUNDINGS, _terminal),
-    Check("telemetry", GROUP, "telemetry", Need.SURROUNDINGS, _telemetry),
+    Check("memory", GROUP, "memory", ProbeStage.SURROUNDINGS, _memory),
+    Check("disk", GROUP, "disk", ProbeStage.SURROUNDINGS, _disk),
+    Check("power", GROUP, "power", ProbeStage.SURROUNDINGS, _power),
+    Check("thermal", GROUP, "heat", ProbeStage.SURROUNDINGS, _thermal),
+    Check("terminal", GROUP, "terminal", ProbeStage.SURROUNDINGS, _terminal),
+    Check("telemetry", GROUP, "telemetry", ProbeStage.SURROUNDINGS, _telemetry),
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mpstui.domain.facts import Facts, MetalDevice
+from mpstui.domain.facts import DoctorFacts, MetalDevice
 from mpstui.domain.findings import Status
 from mpstui.domain.shell import pip_install
 
-from .base import THREAD, Verdict
+from .check import THREAD, CheckVerdict
 from .upstream import DeviceRule, device_rule, macos_row, older_torch, skips, tag_macos
 
 _HERE = "Start mpstui in a terminal on the Mac itself, logged in at its screen."
@@ -23,13 +23,13 @@ class Cause(NamedTuple):
     commands: tuple[str, ...] = ()
 
 
-def why_unavailable(facts: Facts) -> Verdict:
+def why_unavailable(facts: DoctorFacts) -> CheckVerdict:
     """The cause as far as it was seen: Metal's devices are judged as this torch judges them.
 
     Up to 2.14 torch's own error names the macOS version whatever the cause is (pytorch#177819).
     """
     cause = _cause(facts)
-    return Verdict(
+    return CheckVerdict(
         Status.FAIL,
         f"MPS is built, but not available: {cause.what}",
         _seen(facts),
@@ -40,7 +40,7 @@ def why_unavailable(facts: Facts) -> Verdict:
     )
 
 
-def _cause(facts: Facts) -> Cause:
+def _cause(facts: DoctorFacts) -> Cause:
     machine, metal = facts.machine, facts.torch.mps if facts.torch else None
     session = facts.surroundings.session if facts.surroundings else None
     if machine.translated:
@@ -71,7 +71,7 @@ def _cause(facts: Facts) -> Cause:
     )
 
 
-def _macos_too_old(facts: Facts) -> bool:
+def _macos_too_old(facts: DoctorFacts) -> bool:
     """Whether this torch, or its wheel, refuses the macOS."""
     version = facts.torch.version if facts.torch else None
     row, tag = macos_row(version), tag_macos(facts.machine)
@@ -80,7 +80,7 @@ def _macos_too_old(facts: Facts) -> bool:
     return macos is not None and any(macos < bound for bound in bounds)
 
 
-def _judged(facts: Facts, devices: tuple[MetalDevice, ...]) -> Cause:
+def _judged(facts: DoctorFacts, devices: tuple[MetalDevice, ...]) -> Cause:
     """Which of Metal's devices this torch leaves out on purpose."""
     version = facts.torch.version if facts.torch else ""
     rule = device_rule(version)
@@ -101,7 +101,7 @@ def _judged(facts: Facts, devices: tuple[MetalDevice, ...]) -> Cause:
     )
 
 
-def _unsupported(facts: Facts) -> Cause | None:
+def _unsupported(facts: DoctorFacts) -> Cause | None:
     """A macOS that torch does not look for, but calls unsupported."""
     version, macos = facts.torch.version if facts.torch else "", facts.machine.macos
     row = macos_row(version)
@@ -112,7 +112,7 @@ def _unsupported(facts: Facts) -> Cause | None:
     return Cause(what, "See macOS version.")
 
 
-def _left_out(facts: Facts, rule: DeviceRule, devices: tuple[MetalDevice, ...]) -> Cause:
+def _left_out(facts: DoctorFacts, rule: DeviceRule, devices: tuple[MetalDevice, ...]) -> Cause:
     version = facts.torch.version if facts.torch else ""
     why = "; ".join(f"{device.name} {skips(rule, device)}" for device in devices)
     what = f"torch {version} takes a Metal device of family {rule.family_name}; {why}"
@@ -123,14 +123,14 @@ def _left_out(facts: Facts, rule: DeviceRule, devices: tuple[MetalDevice, ...]) 
     return Cause(what, f"{_elsewhere(facts)} An older torch takes this device.", (command,))
 
 
-def _elsewhere(facts: Facts) -> str:
+def _elsewhere(facts: DoctorFacts) -> str:
     session = facts.surroundings.session if facts.surroundings else None
     if session is not None and session.virtual_machine:
         return "Run on the Mac that hosts this virtual machine; here runs go to the CPU."
     return "Here runs go to the CPU."
 
 
-def _seen(facts: Facts) -> str:
+def _seen(facts: DoctorFacts) -> str:
     """What Metal answered, and what torch's own error is worth."""
     machine, metal = facts.machine, facts.torch.mps if facts.torch else None
     if metal is None or metal.metal_reason:

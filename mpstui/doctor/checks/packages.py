@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from mpstui.doctor.probes import TORCH_MISSING
-from mpstui.domain.facts import Facts, ImportFact, Need, TorchFacts
+from mpstui.domain.facts import DoctorFacts, ImportFact, ProbeStage, TorchFacts
 from mpstui.domain.findings import Status
 from mpstui.domain.machine import Machine
 from mpstui.domain.shell import pip_install, shell_of
 
-from .base import Check, Verdict, ok, pending, undecided, unknown
-from .broken import broken_package, install_torch, out_of_the_way
-from .import_remedies import Broken, afresh, whose
+from .broken_package import broken_package, install_torch, out_of_the_way
+from .check import Check, CheckVerdict, ok, pending, undecided, unknown
+from .import_remedies import BrokenPackage, afresh, whose
 from .upstream import TORCH_FROM, no_wheel, torch_release
 from .wheels import mismatch, release, wheel_origin
 
 GROUP = "Torch"
 
 
-def _python(facts: Facts) -> Verdict:
+def _python(facts: DoctorFacts) -> CheckVerdict:
     """Which Python was judged: a notebook or another terminal may run another one."""
     machine, environment = facts.machine, facts.machine.environment
     if environment is None:
@@ -30,7 +30,7 @@ def _python(facts: Facts) -> Verdict:
     }[environment.kind]
     summary = f"{machine.python} {where}: {environment.executable}"
     if environment.managed:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             summary,
             "The system's package manager owns this Python: pip refuses to install into it.",
@@ -44,7 +44,7 @@ def _python(facts: Facts) -> Verdict:
     return ok(summary, reason)
 
 
-def _torch(facts: Facts) -> Verdict:
+def _torch(facts: DoctorFacts) -> CheckVerdict:
     machine, torch = facts.machine, facts.torch
     if torch is not None:
         return _imported_torch(facts, torch)
@@ -55,7 +55,7 @@ def _torch(facts: Facts) -> Verdict:
         return undecided(facts, named, facts.torch_error, "torch-installed")
     if facts.torch_error == TORCH_MISSING and machine.torch is None:
         remedy, commands = install_torch(facts, "Install it.")
-        return Verdict(
+        return CheckVerdict(
             Status.FAIL, "not installed", _why_missing(machine), remedy, commands, "every run"
         )
     fact = facts.torch_import or ImportFact(
@@ -71,11 +71,11 @@ def _why_missing(machine: Machine) -> str:
     return no_wheel(machine)
 
 
-def _imported_torch(facts: Facts, torch: TorchFacts) -> Verdict:
+def _imported_torch(facts: DoctorFacts, torch: TorchFacts) -> CheckVerdict:
     machine, version = facts.machine, torch.version
     fact = facts.imported("torch")
     if fact is not None and fact.shadows and machine.torch not in (None, version):
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"{version} comes before the installed {machine.torch}: {fact.path}",
             "Python takes the first torch on its path.",
@@ -91,11 +91,11 @@ def _imported_torch(facts: Facts, torch: TorchFacts) -> Verdict:
     return ok(f"{version}, {origin}, {release(version)}", imported)
 
 
-def _too_old(facts: Facts, version: str) -> Verdict:
+def _too_old(facts: DoctorFacts, version: str) -> CheckVerdict:
     """A torch that our own metadata refuses; pip installs none such beside mpstui."""
     least = ".".join(map(str, TORCH_FROM))
     remedy, commands = install_torch(facts, "Install a newer one.", "--upgrade")
-    return Verdict(
+    return CheckVerdict(
         Status.WARN,
         f"{version} is older than what mpstui asks for, torch>={least}",
         no_wheel(facts.machine) or "mpstui was not tried with it.",
@@ -105,11 +105,11 @@ def _too_old(facts: Facts, version: str) -> Verdict:
     )
 
 
-def _torchvision(facts: Facts) -> Verdict:
+def _torchvision(facts: DoctorFacts) -> CheckVerdict:
     vision, fact = facts.machine.torchvision, facts.imported("torchvision")
     torch = facts.torch.version if facts.torch else facts.machine.torch
     if vision is None and (fact is None or not fact.imported):
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             "not installed",
             "The reference pipeline, the article's script as it stands, needs it.",
@@ -118,7 +118,7 @@ def _torchvision(facts: Facts) -> Verdict:
         )
     if vision and (misfit := mismatch(torch or "", vision, facts.machine.torchvision_requires)):
         failed = fact is not None and fact.imported is False
-        return Verdict(
+        return CheckVerdict(
             Status.FAIL if failed else Status.WARN,
             misfit,
             "By torchvision's own metadata."
@@ -129,32 +129,32 @@ def _torchvision(facts: Facts) -> Verdict:
             "the reference pipeline",
         )
     if fact is not None and _is_for_pillow(facts, fact):
-        return Verdict(
+        return CheckVerdict(
             Status.FAIL,
             "cannot be imported, since Pillow cannot",
             "See Pillow.",
-            *afresh(Broken(facts, "pillow", fact.error)),
+            *afresh(BrokenPackage(facts, "pillow", fact.error)),
             affects="the reference pipeline",
         )
     return _judged(facts, "torchvision", vision, "the reference pipeline, and MNIST's download")
 
 
-def _is_for_pillow(facts: Facts, fact: ImportFact) -> bool:
+def _is_for_pillow(facts: DoctorFacts, fact: ImportFact) -> bool:
     pillow = facts.imported("pillow")
     if fact.imported is not False or pillow is None or pillow.imported:
         return False
-    return whose(Broken(facts, "torchvision", fact.error)) == "pillow"
+    return whose(BrokenPackage(facts, "torchvision", fact.error)) == "pillow"
 
 
-def _numpy(facts: Facts) -> Verdict:
+def _numpy(facts: DoctorFacts) -> CheckVerdict:
     return _judged(facts, "numpy", None, "every run")
 
 
-def _pillow(facts: Facts) -> Verdict:
+def _pillow(facts: DoctorFacts) -> CheckVerdict:
     return _judged(facts, "pillow", None, "every run: samples are written as pictures")
 
 
-def _judged(facts: Facts, package: str, version: str | None, affects: str) -> Verdict:
+def _judged(facts: DoctorFacts, package: str, version: str | None, affects: str) -> CheckVerdict:
     """A package by what importing it showed."""
     fact = facts.imported(package)
     if fact is None and facts.torch is None:
@@ -173,11 +173,11 @@ def _judged(facts: Facts, package: str, version: str | None, affects: str) -> Ve
 
 
 CHECKS = (
-    Check("python", GROUP, "Python", Need.MACHINE, _python),
-    Check("torch-installed", GROUP, "torch", Need.MACHINE, _torch),
-    Check("torchvision-installed", GROUP, "torchvision", Need.MACHINE, _torchvision),
-    Check("numpy-installed", GROUP, "NumPy", Need.MACHINE, _numpy),
-    Check("pillow-installed", GROUP, "Pillow", Need.MACHINE, _pillow),
+    Check("python", GROUP, "Python", ProbeStage.MACHINE, _python),
+    Check("torch-installed", GROUP, "torch", ProbeStage.MACHINE, _torch),
+    Check("torchvision-installed", GROUP, "torchvision", ProbeStage.MACHINE, _torchvision),
+    Check("numpy-installed", GROUP, "NumPy", ProbeStage.MACHINE, _numpy),
+    Check("pillow-installed", GROUP, "Pillow", ProbeStage.MACHINE, _pillow),
 )
 
 IMPORTED = tuple(check.id for check in CHECKS if check.id.endswith("-installed"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from mpstui.domain.facts import Facts, Need
+from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Status
 from mpstui.domain.machine import Machine
 from mpstui.domain.shell import pip_install, shell_of
 from mpstui.domain.units import gibibytes
 
-from .base import THREAD, Check, Verdict, no_torch, not_a_mac, not_applicable, ok
+from .check import THREAD, Check, CheckVerdict, no_torch, not_a_mac, not_applicable, ok
 from .metal import why_unavailable
 from .upstream import (
     CHIP_FAMILIES,
@@ -25,7 +25,7 @@ from .upstream import (
 GROUP = "Prerequisites"
 
 
-def _apple_silicon(facts: Facts) -> Verdict:
+def _apple_silicon(facts: DoctorFacts) -> CheckVerdict:
     machine = facts.machine
     if not machine.mac:
         return not_a_mac(machine)
@@ -39,14 +39,14 @@ def _apple_silicon(facts: Facts) -> Verdict:
     return ok(f"{machine.name}, {gibibytes(machine.memory_bytes)}", "; ".join(parts) + ".")
 
 
-def _intel_mac(facts: Facts) -> Verdict:
+def _intel_mac(facts: DoctorFacts) -> CheckVerdict:
     machine, mps = facts.machine, facts.device("mps")
     wheels = f"{no_wheel(machine)} The last one with a wheel for Intel Macs is 2.2.2"
     if mps is None or not mps.available:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN, f"{machine.name}: an Intel Mac", f"{wheels}; runs go to the CPU."
         )
-    return Verdict(
+    return CheckVerdict(
         Status.WARN,
         f"{machine.name}: an Intel Mac, and this torch's MPS takes its {mps.name or 'GPU'}",
         f"{wheels}. MPS lacks more ops on such a GPU, and may be slower than the CPU.",
@@ -63,7 +63,7 @@ def _cores(machine: Machine) -> str:
     return f"{cores}: {kinds}" if kinds else cores
 
 
-def _family(facts: Facts) -> str:
+def _family(facts: DoctorFacts) -> str:
     """The GPU's family by Metal's own answer, else by the chip's name; empty when not known."""
     devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
     if devices:
@@ -73,7 +73,7 @@ def _family(facts: Facts) -> str:
     return CHIP_FAMILIES.get(chip[1], "") if chip else ""
 
 
-def _arm64_python(facts: Facts) -> Verdict:
+def _arm64_python(facts: DoctorFacts) -> CheckVerdict:
     machine = facts.machine
     if not machine.mac:
         return not_a_mac(machine)
@@ -81,7 +81,7 @@ def _arm64_python(facts: Facts) -> Verdict:
         return not_applicable(f"{machine.platform}: an Intel Mac")
     if not machine.translated and machine.python_arch == "arm64":
         return ok(f"Python {machine.python}, {machine.python_arch}")
-    return Verdict(
+    return CheckVerdict(
         Status.FAIL,
         f"Python {machine.python} is {machine.python_arch} and runs under Rosetta",
         f"The machine is arm64 ({machine.name}); sysctl.proc_translated says that this process is "
@@ -98,7 +98,7 @@ def _arm64_python(facts: Facts) -> Verdict:
     )
 
 
-def _torch_mps(facts: Facts) -> Verdict:
+def _torch_mps(facts: DoctorFacts) -> CheckVerdict:
     machine, torch, mps = facts.machine, facts.torch, facts.device("mps")
     if not machine.mac:
         return not_a_mac(machine)
@@ -109,7 +109,7 @@ def _torch_mps(facts: Facts) -> Verdict:
     if not machine.apple_silicon:
         return not_applicable(f"{machine.platform}: an Intel Mac")
     arm64 = machine.python_arch == "arm64"
-    return Verdict(
+    return CheckVerdict(
         Status.FAIL,
         f"torch {torch.version} was built without MPS",
         f"This Python is {machine.python_arch}; PyTorch's macOS arm64 wheels have MPS.",
@@ -121,7 +121,7 @@ def _torch_mps(facts: Facts) -> Verdict:
     )
 
 
-def _macos_version(facts: Facts) -> Verdict:
+def _macos_version(facts: DoctorFacts) -> CheckVerdict:
     machine = facts.machine
     version = facts.torch.version if facts.torch else machine.torch
     if not machine.mac:
@@ -155,10 +155,10 @@ def _supports(version: str, row: MacosRow) -> str:
     return f"torch {version} says that it supports MPS on {macos} and later"
 
 
-def _too_old(facts: Facts, words: str, by: str) -> Verdict:
+def _too_old(facts: DoctorFacts, words: str, by: str) -> CheckVerdict:
     machine, mps = facts.machine, facts.device("mps")
     if mps is not None and mps.available:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"{machine.system}: {words}, yet MPS is available here",
             by,
@@ -166,19 +166,19 @@ def _too_old(facts: Facts, words: str, by: str) -> Verdict:
         )
     remedy, commands = _newer_macos(facts)
     summary = f"{machine.system} is too old: {words}"
-    return Verdict(Status.FAIL, summary, by, remedy, commands, "every run on mps")
+    return CheckVerdict(Status.FAIL, summary, by, remedy, commands, "every run on mps")
 
 
-def _unsupported(facts: Facts, summary: str) -> Verdict:
+def _unsupported(facts: DoctorFacts, summary: str) -> CheckVerdict:
     """A macOS that torch does not look for, but calls unsupported."""
     mps = facts.device("mps")
     seen = "Torch takes a device here all the same. " if mps is not None and mps.available else ""
     remedy, commands = _newer_macos(facts)
     reason = f"{seen}What it does on an older macOS is not known."
-    return Verdict(Status.WARN, summary, reason, remedy, commands, "runs on mps")
+    return CheckVerdict(Status.WARN, summary, reason, remedy, commands, "runs on mps")
 
 
-def _newer_macos(facts: Facts) -> tuple[str, tuple[str, ...]]:
+def _newer_macos(facts: DoctorFacts) -> tuple[str, tuple[str, ...]]:
     """What can be done about a macOS that is too old, with a torch that we can run with."""
     devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
     if older := older_torch(facts.machine, devices):
@@ -191,7 +191,7 @@ def _newer_macos(facts: Facts) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _mps_available(facts: Facts) -> Verdict:
+def _mps_available(facts: DoctorFacts) -> CheckVerdict:
     machine, torch, mps = facts.machine, facts.torch, facts.device("mps")
     if not machine.mac:
         return not_a_mac(machine)
@@ -200,7 +200,7 @@ def _mps_available(facts: Facts) -> Verdict:
     if mps is None or not mps.built:
         return not_applicable("MPS is not built; see torch with MPS")
     if mps.available and machine.translated:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"{mps.name or machine.name} (mps), under Rosetta",
             "MPS of an x86_64 torch is not what runs on Apple silicon; results can be false, as "
@@ -216,9 +216,9 @@ def _mps_available(facts: Facts) -> Verdict:
 
 
 CHECKS = (
-    Check("apple-silicon", GROUP, "Apple silicon", Need.MACHINE, _apple_silicon),
-    Check("arm64-python", GROUP, "arm64 Python", Need.MACHINE, _arm64_python),
-    Check("torch-mps", GROUP, "torch with MPS", Need.TORCH, _torch_mps),
-    Check("macos-version", GROUP, "macOS version", Need.MACHINE, _macos_version),
-    Check("mps-available", GROUP, "MPS available", Need.TORCH, _mps_available),
+    Check("apple-silicon", GROUP, "Apple silicon", ProbeStage.MACHINE, _apple_silicon),
+    Check("arm64-python", GROUP, "arm64 Python", ProbeStage.MACHINE, _arm64_python),
+    Check("torch-mps", GROUP, "torch with MPS", ProbeStage.TORCH, _torch_mps),
+    Check("macos-version", GROUP, "macOS version", ProbeStage.MACHINE, _macos_version),
+    Check("mps-available", GROUP, "MPS available", ProbeStage.TORCH, _mps_available),
 )

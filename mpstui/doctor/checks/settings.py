@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from mpstui.domain.facts import Facts, Need
-from mpstui.domain.findings import Status
-from mpstui.domain.shell import shell_of
-from mpstui.domain.units import memory as size
-from mpstui.domain.variables import (
+from mpstui.domain.environment_variables import (
     EFFECTS,
     FALLBACK,
     HIGH,
@@ -15,24 +11,28 @@ from mpstui.domain.variables import (
     Variable,
     c_number,
 )
+from mpstui.domain.facts import DoctorFacts, ProbeStage
+from mpstui.domain.findings import Status
+from mpstui.domain.shell import shell_of
+from mpstui.domain.units import memory as size
 
-from .base import Check, Verdict, no_torch, not_a_mac, not_applicable, ok
+from .check import Check, CheckVerdict, no_torch, not_a_mac, not_applicable, ok
 
 GROUP = "Settings"
 
 
-def _variables(facts: Facts) -> dict[str, str]:
+def _variables(facts: DoctorFacts) -> dict[str, str]:
     return facts.surroundings.variables if facts.surroundings else {}
 
 
-def _fallback(facts: Facts) -> Verdict:
+def _fallback(facts: DoctorFacts) -> CheckVerdict:
     value = _variables(facts).get(FALLBACK)
     if not facts.machine.mac:
         return not_a_mac(facts.machine)
     if value is None or not MPS_FALLBACK.acts(value):
         return ok(f"{FALLBACK} is not set" if value is None else f"{FALLBACK}={value} is off")
     empty = "" if value else " Torch takes every value but 0 for on, an empty one too."
-    return Verdict(
+    return CheckVerdict(
         Status.WARN,
         f"{FALLBACK}={value} hides CPU fallback",
         "Ops that MPS lacks then run on the CPU without a word, and time and results mix." + empty,
@@ -43,7 +43,7 @@ def _fallback(facts: Facts) -> Verdict:
     )
 
 
-def _mps_memory(facts: Facts) -> Verdict:
+def _mps_memory(facts: DoctorFacts) -> CheckVerdict:
     if not facts.machine.mac:
         return not_a_mac(facts.machine)
     if facts.torch is None:
@@ -62,7 +62,7 @@ def _mps_memory(facts: Facts) -> Verdict:
     return ok(recommended, reason)
 
 
-def _watermark(facts: Facts) -> Verdict:
+def _watermark(facts: DoctorFacts) -> CheckVerdict:
     set_ = _variables(facts)
     if not facts.machine.mac:
         return not_a_mac(facts.machine)
@@ -77,7 +77,7 @@ def _watermark(facts: Facts) -> Verdict:
         if _is_rubbish(set_[name])
     ]
     if not (0 <= high <= 2 and 0 <= low <= (high or 2)):
-        return Verdict(
+        return CheckVerdict(
             Status.FAIL,
             f"high {high:g}, low {low:g}: torch does not accept these",
             "Allowed: high from 0 to 2, low from 0 to high. torch stops at its first mps tensor.",
@@ -86,7 +86,7 @@ def _watermark(facts: Facts) -> Verdict:
             "every run on mps",
         )
     if high == 0:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             "; ".join(odd) or f"{HIGH}=0: no limit",
             "Without a limit a run may take all memory; the system may stall or kill processes.",
@@ -96,7 +96,9 @@ def _watermark(facts: Facts) -> Verdict:
         )
     if odd:
         reason = "Torch reads as much of a value as is a number, else 0, which is no watermark."
-        return Verdict(Status.WARN, "; ".join(odd), reason, "Unset it.", unset, "memory on mps")
+        return CheckVerdict(
+            Status.WARN, "; ".join(odd), reason, "Unset it.", unset, "memory on mps"
+        )
     return ok(f"high {high:g}, low {low:g} of the recommended maximum")
 
 
@@ -107,7 +109,7 @@ def _is_rubbish(value: str) -> bool:
         return True
 
 
-def _others(facts: Facts) -> Verdict:
+def _others(facts: DoctorFacts) -> CheckVerdict:
     set_ = _variables(facts)
     present = [variable for variable in EFFECTS if variable.name in set_]
     if not present:
@@ -118,7 +120,7 @@ def _others(facts: Facts) -> Verdict:
     ]
     if not matter:
         return ok(", ".join(variable.name for variable in present), effects)
-    return Verdict(
+    return CheckVerdict(
         Status.WARN,
         ", ".join(f"{variable.name}={set_[variable.name]}" for variable in matter),
         effects,
@@ -133,7 +135,7 @@ def _effect(variable: Variable, value: str) -> str:
     return f"{variable.name}={value}: {variable.effect if variable.acts(value) else 'no effect'}"
 
 
-def _threads(facts: Facts) -> Verdict:
+def _threads(facts: DoctorFacts) -> CheckVerdict:
     if facts.torch is None:
         return no_torch(facts)
     threads, machine, set_ = facts.torch.threads, facts.machine, _variables(facts)
@@ -147,7 +149,7 @@ def _threads(facts: Facts) -> Verdict:
     summary = f"{threads} on {usable or 'an unknown number of'} cores"
     physical = min(machine.cores_physical or threads, usable or threads)
     if usable and threads > usable:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"{summary}: more threads than cores",
             f"{reason} A container or the scheduler gives this process {usable} cores.",
@@ -156,7 +158,7 @@ def _threads(facts: Facts) -> Verdict:
             "runs on the CPU",
         )
     if named and threads * 2 <= physical:
-        return Verdict(
+        return CheckVerdict(
             Status.WARN,
             f"{summary}: most cores stay idle",
             reason,
@@ -168,9 +170,9 @@ def _threads(facts: Facts) -> Verdict:
 
 
 CHECKS = (
-    Check("mps-memory", GROUP, "MPS memory", Need.TORCH, _mps_memory),
-    Check("mps-watermark", GROUP, "MPS watermarks", Need.SURROUNDINGS, _watermark),
-    Check("mps-fallback", GROUP, "MPS fallback", Need.SURROUNDINGS, _fallback),
-    Check("variables", GROUP, "variables", Need.SURROUNDINGS, _others),
-    Check("threads", GROUP, "threads", Need.TORCH, _threads),
+    Check("mps-memory", GROUP, "MPS memory", ProbeStage.TORCH, _mps_memory),
+    Check("mps-watermark", GROUP, "MPS watermarks", ProbeStage.SURROUNDINGS, _watermark),
+    Check("mps-fallback", GROUP, "MPS fallback", ProbeStage.SURROUNDINGS, _fallback),
+    Check("variables", GROUP, "variables", ProbeStage.SURROUNDINGS, _others),
+    Check("threads", GROUP, "threads", ProbeStage.TORCH, _threads),
 )

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.findings import Finding
 
 from .privacy import anonymous
 
 
-def as_json(facts: Facts, findings: Sequence[Finding]) -> str:
+def as_json(facts: DoctorFacts, findings: Sequence[Finding]) -> str:
     """One JSON document: machine, surroundings, torch, devices, findings, ops.
 
     ``torch`` always has a ``state`` (``probing``, ``known`` or ``failed``) and an ``error``; the

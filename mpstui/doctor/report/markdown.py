@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from mpstui import __version__
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.findings import Finding, Status
 
 from .privacy import anonymous
@@ -21,7 +21,7 @@ _MARKS = {
 }
 
 
-def as_markdown(facts: Facts, findings: Sequence[Finding]) -> str:
+def as_markdown(facts: DoctorFacts, findings: Sequence[Finding]) -> str:
     """What needs attention with its reasons first, then every finding and every device as tables.
 
     Args:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.findings import Finding
 from mpstui.runs.privacy import cleaned
 
 
-def anonymous(facts: Facts, findings: Sequence[Finding]) -> tuple[Facts, list[Finding]]:
+def anonymous(facts: DoctorFacts, findings: Sequence[Finding]) -> tuple[DoctorFacts, list[Finding]]:
     """Facts and findings without anybody's folders and names."""
-    clean_facts = msgspec.convert(cleaned(msgspec.to_builtins(facts)), Facts)
+    clean_facts = msgspec.convert(cleaned(msgspec.to_builtins(facts)), DoctorFacts)
     clean_findings = msgspec.convert(cleaned(msgspec.to_builtins(findings)), list[Finding])
     return clean_facts, clean_findings

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 
-from mpstui.doctor.verdict import answered, lead
+from mpstui.doctor.lead import answered, lead
 from mpstui.domain.devices import TYPES
-from mpstui.domain.facts import DeviceFact, Facts
+from mpstui.domain.facts import DeviceFact, DoctorFacts
 from mpstui.domain.findings import Finding, Status
 from mpstui.domain.machine import Machine
 from mpstui.domain.units import gibibytes
@@ -29,7 +29,7 @@ _NOUNS = {
 }
 
 
-def as_text(facts: Facts, findings: Sequence[Finding], *, whole: bool = False) -> str:
+def as_text(facts: DoctorFacts, findings: Sequence[Finding], *, whole: bool = False) -> str:
     """The report as plain lines, each finding with its mark, then the devices and a count.
 
     Args:
@@ -57,7 +57,7 @@ def as_text(facts: Facts, findings: Sequence[Finding], *, whole: bool = False) -
     return "\n".join(lines)
 
 
-def lead_lines(facts: Facts, findings: Sequence[Finding]) -> list[str]:
+def lead_lines(facts: DoctorFacts, findings: Sequence[Finding]) -> list[str]:
     """The verdict, of a report on the whole machine; and whether answers are missing in it."""
     lines = []
     if any(finding.id == "accelerator" for finding in findings):
@@ -107,7 +107,7 @@ def _wrapped(head: str, text: str) -> list[str]:
     return [f"{head}{first}".rstrip(), *(" " * len(head) + line for line in rest)]
 
 
-def _device_lines(facts: Facts) -> list[str]:
+def _device_lines(facts: DoctorFacts) -> list[str]:
     if facts.torch is None:
         return _wrapped("  — ", facts.torch_error or "…probing")
     # Torch names a dozen types that no build of it has had for years; one line is enough for them.
@@ -126,7 +126,7 @@ def _columns(row: Sequence[str], widths: Sequence[int]) -> str:
     return f"  {'  '.join(cells)}".rstrip()
 
 
-def device_rows(facts: Facts) -> list[tuple[str, ...]]:
+def device_rows(facts: DoctorFacts) -> list[tuple[str, ...]]:
     """A row for every device that torch names, under :data:`HEADINGS`."""
     return [_row(fact) for fact in facts.torch.devices] if facts.torch else []
 

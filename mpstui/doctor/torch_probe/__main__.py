@@ -7,7 +7,7 @@ import sys
 
 import msgspec
 
-from mpstui.doctor.probes import Trial
+from mpstui.doctor.probes import DeviceTrial
 from mpstui.domain.facts import ImportFact, TorchFacts
 
 from . import types, usage
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
         os.dup2(2, 1)  # from here on, C++ and Python that print to stdout reach stderr
 
-        def say(answer: ImportFact | TorchFacts | Trial) -> None:
+        def say(answer: ImportFact | TorchFacts | DeviceTrial) -> None:
             stdout.write(msgspec.json.encode(answer).decode() + "\n")
             stdout.flush()
 

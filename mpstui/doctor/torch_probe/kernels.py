@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .asking import ask
+from .attempt import ask
 
 
 def mps_kernels() -> tuple[str, ...]:

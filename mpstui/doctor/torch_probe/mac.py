@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from mpstui.domain.facts import DeviceFact, MpsFacts
 
-from .asking import ask
+from .attempt import ask
 from .metal import metal_devices
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from mpstui.doctor.probes import NOT_BUILT
 from mpstui.domain.facts import DeviceFact, MpsFacts, TorchFacts
 
-from .asking import TORCH_ERRORS, ask, said
+from .attempt import TORCH_ERRORS, ask, said
 from .kernels import mps_kernels
 from .mac import mps_device, mps_facts
 

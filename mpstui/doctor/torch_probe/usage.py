@@ -8,10 +8,10 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from mpstui.doctor.probes import Trial
+from mpstui.doctor.probes import DeviceTrial
 from mpstui.domain.devices import TYPES, DeviceSpec, parse_device
 
-from .asking import TORCH_ERRORS, said
+from .attempt import TORCH_ERRORS, said
 
 if TYPE_CHECKING:
     import torch
@@ -28,17 +28,17 @@ is off: it rounds each factor to 5e-4, which is a setting and no fault.
 _TIMED = 5
 
 
-def use(device: str) -> Trial:
+def use(device: str) -> DeviceTrial:
     """Train one step on a device and compare it with the CPU's."""
     # With it, ops that MPS lacks would run on the CPU, and the CPU would be judged.
     os.environ.pop("PYTORCH_ENABLE_MPS_FALLBACK", None)
     try:
         return _try(device)
     except TORCH_ERRORS as error:
-        return Trial(device=device, usable=False, reason=said(error))
+        return DeviceTrial(device=device, usable=False, reason=said(error))
 
 
-def _try(device: str) -> Trial:
+def _try(device: str) -> DeviceTrial:
     import torch
     from torch import nn
 
@@ -69,7 +69,7 @@ def _try(device: str) -> Trial:
         gap = float((there.cpu().double() - expected).abs().max() / expected.abs().max())
         if not gap <= TOLERANCE:  # a NaN is no agreement either
             reason = f"{what} differs from the CPU's by {gap:.1e} (allowed: {TOLERANCE:g})"
-            return Trial(device=device, usable=False, reason=reason)
+            return DeviceTrial(device=device, usable=False, reason=reason)
     times = []
     for _ in range(_TIMED):
         backend.synchronize()
@@ -77,7 +77,7 @@ def _try(device: str) -> Trial:
         step(on_device, images_there, labels_there)
         backend.synchronize()
         times.append(time.perf_counter() - start)
-    return Trial(device=device, usable=True, milliseconds=1e3 * statistics.median(times))
+    return DeviceTrial(device=device, usable=True, milliseconds=1e3 * statistics.median(times))
 
 
 def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:

@@ -47,7 +47,7 @@ class Feed(Iterator[Batch]):
             ahead: How many are sent before they are taken.
         """
         self._made, self._send, self.ahead = made, send, ahead
-        self.copies = send is not there and not isinstance(send, Staying)
+        self.copies = send is not there and not isinstance(send, NoCopies)
         """Whether sending is more than handing on."""
         self._here: Batch | None = None
         self._sent: deque[Ready] = deque()
@@ -92,7 +92,7 @@ class Sender(Protocol):
         """As :data:`Send`."""
 
 
-class Staying(Sender):
+class NoCopies(Sender):
     """On the CPU there is nothing to copy, and nothing to be ahead of."""
 
     ahead = 0
@@ -102,7 +102,7 @@ class Staying(Sender):
         return there(batch)
 
 
-class InQueue(Sender):
+class QueuedCopies(Sender):
     """Metal's one queue: copies are in line with the steps, and the host goes on meanwhile."""
 
     ahead = AHEAD
@@ -120,7 +120,7 @@ class InQueue(Sender):
         return lambda: (inputs, targets)
 
 
-class OnStream(Sender):
+class StreamCopies(Sender):
     """CUDA and XPU: copies run beside the steps, on a stream of their own."""
 
     ahead = AHEAD
@@ -168,5 +168,5 @@ def sender(backend: Backend) -> Sender:
     """What brings batches to a device."""
     kind = backend.device.type
     if kind == "cpu":
-        return Staying()
-    return InQueue(backend) if kind == "mps" else OnStream(backend)
+        return NoCopies()
+    return QueuedCopies(backend) if kind == "mps" else StreamCopies(backend)

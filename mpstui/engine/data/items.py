@@ -13,10 +13,10 @@ from typing_extensions import override
 
 from mpstui.domain.errors import DataError
 from mpstui.domain.workloads import EPOCH_SAMPLES
-from mpstui.runs.class_file import Source
+from mpstui.runs.class_source import ClassSource
 
-from .drawn import drawn
 from .feed import Batch
+from .seeding import seeded
 
 TRAINING, TEST = 0, 1
 PARTS = ("training", "test")
@@ -24,7 +24,7 @@ PARTS = ("training", "test")
 ALLOWED = "(input tensor, target), the target a number or a tensor"
 
 
-class Wanted(NamedTuple):
+class BatchRequest(NamedTuple):
     """A batch that a DataLoader is asked for."""
 
     part: int
@@ -43,7 +43,7 @@ class Items(Dataset[Any]):
     """
 
     def __init__(
-        self, source: Source | None, where: str, training: Dataset[Any], test: Dataset[Any]
+        self, source: ClassSource | None, where: str, training: Dataset[Any], test: Dataset[Any]
     ) -> None:
         """Take both sets.
 
@@ -86,9 +86,9 @@ class Items(Dataset[Any]):
                 not go into one batch.
         """
         for part, size in enumerate(self.sizes):
-            self.batch(Wanted(part, (tuple(range(min(2, size))),)))
+            self.batch(BatchRequest(part, (tuple(range(min(2, size))),)))
 
-    def batch(self, wanted: Wanted) -> Batch:
+    def batch(self, wanted: BatchRequest) -> Batch:
         """Inputs and targets, on the CPU; float64 becomes float32, which models are of.
 
         Raises:
@@ -96,7 +96,7 @@ class Items(Dataset[Any]):
         """
         items: list[Any] = []
         for group in wanted.groups:
-            with drawn(zlib.crc32(repr((wanted.part, group)).encode())):
+            with seeded(zlib.crc32(repr((wanted.part, group)).encode())):
                 items += self._fetch(wanted.part, group)
         for index, item in zip((i for group in wanted.groups for i in group), items, strict=True):
             if not _is_pair(item):
@@ -116,7 +116,7 @@ class Items(Dataset[Any]):
             ) from error
         return _single(inputs), _single(targets)
 
-    def __getitems__(self, wanted: Wanted) -> Batch | DataError:
+    def __getitems__(self, wanted: BatchRequest) -> Batch | DataError:
         """For a DataLoader. An error is its answer, since a process would lose the message."""
         try:
             return self.batch(wanted)
@@ -145,14 +145,14 @@ class Items(Dataset[Any]):
 class _Module(NamedTuple):
     """A source that is run when it is unpickled, in a DataLoader's process."""
 
-    source: Source | None
+    source: ClassSource | None
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
         return _load_module, (self.source,)
 
 
-def _load_module(source: Source | None) -> _Module:
+def _load_module(source: ClassSource | None) -> _Module:
     if source is not None:
         source.module()
     return _Module(source)

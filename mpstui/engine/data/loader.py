@@ -21,9 +21,9 @@ from typing_extensions import override
 from mpstui.backends import Backend
 from mpstui.domain.errors import DataError
 
-from .base import SHOWN, Pipeline
 from .feed import Batch, Feed, sender
-from .items import TEST, TRAINING, Items, Wanted
+from .items import TEST, TRAINING, BatchRequest, Items
+from .source import SHOWN, Pipeline
 
 
 class LoaderSize(NamedTuple):
@@ -71,7 +71,7 @@ class Loader(Pipeline):
     @override
     def training(self, order: torch.Tensor, batch_size: int) -> Feed:
         batches = (
-            Wanted(TRAINING, tuple(map(tuple, _split(batch.tolist(), self._together))))
+            BatchRequest(TRAINING, tuple(map(tuple, _split(batch.tolist(), self._together))))
             for batch in torch.split(order, batch_size)
         )
         return self._feed(batches)
@@ -79,19 +79,19 @@ class Loader(Pipeline):
     @override
     def test(self, batch_size: int) -> Feed:
         return self._feed(
-            Wanted(TEST, (tuple(group),))
+            BatchRequest(TEST, (tuple(group),))
             for group in _split(list(range(self.test_samples)), batch_size)
         )
 
     @override
     def shown(self) -> torch.Tensor:
-        wanted = Wanted(TEST, (tuple(range(min(SHOWN, self.test_samples))),))
+        wanted = BatchRequest(TEST, (tuple(range(min(SHOWN, self.test_samples))),))
         return self.items.batch(wanted)[0].to(self._device)
 
-    def _feed(self, batches: Iterable[Wanted]) -> Feed:
+    def _feed(self, batches: Iterable[BatchRequest]) -> Feed:
         return Feed(self._load(batches), self._send, self._send.ahead)
 
-    def _load(self, batches: Iterable[Wanted]) -> Iterator[Batch]:
+    def _load(self, batches: Iterable[BatchRequest]) -> Iterator[Batch]:
         self._turn += 1
         turn, self._queue.batches = self._turn, batches
         for batch in self._loader:
@@ -107,7 +107,7 @@ class Queue:
     """The batches that a DataLoader is asked for next; it iterates over them once an epoch."""
 
     def __init__(self) -> None:
-        self.batches: Iterable[Wanted] = ()
+        self.batches: Iterable[BatchRequest] = ()
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.batches)

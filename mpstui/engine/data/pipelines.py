@@ -17,16 +17,16 @@ from typing_extensions import override
 from mpstui.backends import Backend
 from mpstui.domain.errors import FieldError
 
-from .base import SHOWN, Pipeline
+from .article import ArticlePipeline
+from .digits import Digits, as_float
 from .feed import Batch, Feed, there
 from .items import Items
 from .loader import Loader
-from .mnist import Digits, as_float
-from .reference import Reference
-from .streamed import Streamed
+from .source import SHOWN, Pipeline
+from .streamed import StreamedPipeline
 
 
-class Resident(Pipeline):
+class ResidentPipeline(Pipeline):
     """Everything on the device from the start."""
 
     note = ""
@@ -60,12 +60,12 @@ class Resident(Pipeline):
             yield self._images.index_select(0, index), self._labels.index_select(0, index)
 
 
-Tensors = type[Resident] | type[Streamed] | type[Reference]
+Tensors = type[ResidentPipeline] | type[StreamedPipeline] | type[ArticlePipeline]
 
 PIPELINES: dict[str, Tensors] = {
-    "resident": Resident,
-    "streamed": Streamed,
-    "reference": Reference,
+    "resident": ResidentPipeline,
+    "streamed": StreamedPipeline,
+    "reference": ArticlePipeline,
 }
 
 
@@ -99,7 +99,7 @@ def open_pipeline(
     room = backend.room() if name == "resident" else data.resident_bytes
     if data.resident_bytes <= room:
         return PIPELINES[name](data, backend, normalise)
-    pipeline = Streamed(data, backend, normalise)
+    pipeline = StreamedPipeline(data, backend, normalise)
     needed, free = (f"{count / 2**20:,.0f} MiB" for count in (data.resident_bytes, room))
     pipeline.note += f": {needed} do not go into the {free} that may be taken"
     return pipeline

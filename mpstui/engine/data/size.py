@@ -17,7 +17,7 @@ import torch
 from mpstui.backends import Backend
 from mpstui.domain.errors import DataError
 
-from .items import TRAINING, Items, Wanted
+from .items import TRAINING, BatchRequest, Items
 from .loader import LoaderSize, Queue, open_loader
 
 QUICK = 1e-3
@@ -166,13 +166,13 @@ class _Opener:
                 raise TimeoutError(str(error)) from error
             raise
 
-    def _endless(self) -> Iterator[Wanted]:
+    def _endless(self) -> Iterator[BatchRequest]:
         generator = torch.Generator().manual_seed(0)
         while True:
             order = torch.randperm(self._items.sizes[TRAINING], generator=generator)
             for batch in torch.split(order, self._batch_size):
                 if len(batch) == min(self._batch_size, len(order)):  # a smaller one is quicker
-                    yield Wanted(TRAINING, (tuple(batch.tolist()),))
+                    yield BatchRequest(TRAINING, (tuple(batch.tolist()),))
 
 
 def _cores() -> int:

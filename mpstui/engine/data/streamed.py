@@ -9,12 +9,12 @@ from typing_extensions import override
 
 from mpstui.backends import Backend
 
-from .base import SHOWN, Pipeline
+from .digits import Digits, as_float
 from .feed import Batch, Feed, sender
-from .mnist import Digits, as_float
+from .source import SHOWN, Pipeline
 
 
-class Streamed(Pipeline):
+class StreamedPipeline(Pipeline):
     """The batches of ``resident``, to the bit, for data larger than the device's memory."""
 
     note = "streamed: the data stay on the host, batches are copied ahead"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mpstui.domain.class_file import class_file
+from mpstui.domain.class_path import class_path
 
-from .base import Score, Workload
+from .contract import Score, Workload
+from .custom import load_items, load_workload
 from .mnist import Mnist
-from .own import load_items, load_workload
 from .vae import Vae
 
 WORKLOADS: dict[str, Workload] = {"mnist": Mnist(), "vae": Vae()}
@@ -24,7 +24,7 @@ def find_workload(name: str, run_dir: Path) -> Workload:
     Raises:
         FieldError: When the file does not hold a workload; the message says what it lacks.
     """
-    own = class_file(name)
+    own = class_path(name)
     return WORKLOADS[name] if own is None else load_workload(own, run_dir)
 
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mpstui.domain.config import RunConfig
 
-from .base import Score, Workload
+from .contract import Score, Workload
 
 
 class Net(nn.Module):

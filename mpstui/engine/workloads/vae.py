@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 from typing_extensions import override
 
-from .base import Workload
+from .contract import Workload
 
 LATENT = 20
 GRID = 8

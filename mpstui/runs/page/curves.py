@@ -33,7 +33,7 @@ STYLES = 6
 """Hues and dashes that the style sheet has."""
 
 
-class Curve(NamedTuple):
+class PageCurve(NamedTuple):
     """A run's values over its steps; a single one is no curve."""
 
     name: str
@@ -42,7 +42,7 @@ class Curve(NamedTuple):
     """Step of its first alarm."""
 
 
-class Chart(NamedTuple):
+class PageChart(NamedTuple):
     """What the template puts into an ``svg`` element. Positions are in units of the view box."""
 
     title: str
@@ -56,7 +56,7 @@ class Chart(NamedTuple):
     y_labels: list[tuple[str, str]]
 
 
-def chart(title: str, curves: Sequence[Curve], from_zero: bool = False) -> Chart | None:
+def chart(title: str, curves: Sequence[PageCurve], from_zero: bool = False) -> PageChart | None:
     """A chart of some curves; None when none of them has two values, one of them finite.
 
     Args:
@@ -95,7 +95,7 @@ def chart(title: str, curves: Sequence[Curve], from_zero: bool = False) -> Chart
         if curve.alarm_at is not None:
             words = f"{curve.name}: alarm at step {curve.alarm_at:,}"
             alarms.append((f"{x_of(min(curve.alarm_at, right)):.1f}", words))
-    return Chart(
+    return PageChart(
         title=title,
         log=log,
         lines=lines,

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mpstui.doctor.refusal import refuse_reason
-from mpstui.domain.class_file import FORM, class_file
+from mpstui.domain.class_path import FORM, class_path
 from mpstui.domain.config import BY_NAME, RunConfig, default_config, make_config
 from mpstui.domain.devices import DeviceSpec, fault_file, parse_devices
 from mpstui.domain.errors import FieldError
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.fields import Field
 from mpstui.domain.workloads import WORKLOADS
-from mpstui.runs.class_file import FAULT, WORKLOAD
-from mpstui.runs.class_text import check_class
+from mpstui.runs.class_check import check_class
+from mpstui.runs.class_source import FAULT, WORKLOAD
 from mpstui.runs.dataset import check_data
 
-from .devices import asking
+from .device_ticks import asking
 
 DEVICES = "devices"
 """The entry that is no field of a config: a list of specs."""
@@ -33,7 +33,7 @@ Entries = Mapping[str, Any]
 """What each control shows, by name: a text, or a yes or no."""
 
 
-class Outcome(NamedTuple):
+class FormResult(NamedTuple):
     """What a form's entries come to."""
 
     config: RunConfig | None
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
     """What is wrong, by the entry's name, in the order of the form."""
 
 
-def check(entries: Entries, facts: Facts | None) -> Outcome:
+def check(entries: Entries, facts: DoctorFacts | None) -> FormResult:
     """Look at every entry.
 
     Args:
@@ -56,7 +56,7 @@ def check(entries: Entries, facts: Facts | None) -> Outcome:
     for name, field in BY_NAME.items():
         try:
             values[name] = value_of(field, entries[name])
-            if name == "workload" and (own := class_file(values[name])) is not None:
+            if name == "workload" and (own := class_path(values[name])) is not None:
                 check_class(WORKLOAD, own)
             if name == "data_dir":
                 _check_data(values)
@@ -68,7 +68,7 @@ def check(entries: Entries, facts: Facts | None) -> Outcome:
             except FieldError as error:
                 problems[DEVICES] = error
     config = None if problems else make_config(values)
-    return Outcome(config, specs, problems)
+    return FormResult(config, specs, problems)
 
 
 def sentence(problem: FieldError) -> str:
@@ -88,7 +88,7 @@ def changed(entries: Entries, defaults: RunConfig) -> list[str]:
 
 def defaults_of(workload: str) -> RunConfig:
     """The defaults of a workload; all own classes have the same, also before one is typed."""
-    valid = workload in WORKLOADS or class_file(workload) is not None
+    valid = workload in WORKLOADS or class_path(workload) is not None
     return default_config(workload if valid else FORM)
 
 
@@ -120,7 +120,7 @@ def _check_data(values: Mapping[str, Any]) -> None:
     check_data(msgspec.structs.replace(default_config(), **named))
 
 
-def _check_devices(entries: Entries, facts: Facts | None) -> tuple[DeviceSpec, ...]:
+def _check_devices(entries: Entries, facts: DoctorFacts | None) -> tuple[DeviceSpec, ...]:
     config = msgspec.structs.replace(default_config(), precision=entries["precision"])
     specs = parse_devices(entries[DEVICES])
     for spec in specs:

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import SelectionList, Static
 
-from mpstui.ui.view_state import CHARTS
+from mpstui.ui.charts.view_state import CHARTS
 
 
 class ChartsDialog(ModalScreen["tuple[str, ...] | None"]):

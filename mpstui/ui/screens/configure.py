@@ -13,19 +13,19 @@ from textual.events import DescendantBlur, DescendantFocus
 from textual.widgets import Button, Static
 
 from mpstui.domain.errors import MpstuiError
-from mpstui.runs.settings import load_last, save_last
-from mpstui.ui.actions import bindings
+from mpstui.runs.last_settings import load_last, save_last
 from mpstui.ui.form.check import OWN, label_of, sentence
 from mpstui.ui.form.command import command_line
 from mpstui.ui.form.estimate import READING, Estimate, PastRun, estimate
-from mpstui.ui.form.help import NO_FIELD, help_of
+from mpstui.ui.form.help_text import NO_FIELD, help_of
 from mpstui.ui.form.past_runs import PastRuns
+from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets.form import ConfigForm
-from mpstui.ui.widgets.form.help import FieldHelp
-from mpstui.ui.widgets.form.plan import Plan
-from mpstui.ui.widgets.form.row import Row
+from mpstui.ui.widgets.form.field_help import FieldHelp
+from mpstui.ui.widgets.form.plan_summary import PlanSummary
+from mpstui.ui.widgets.form.row import FieldRow
 
-from .base import MainScreen
+from .main_screen import MainScreen
 
 
 class ConfigureScreen(MainScreen):
@@ -73,7 +73,7 @@ class ConfigureScreen(MainScreen):
                 with VerticalScroll(id="form-pane", classes="pane", can_focus=False) as pane:
                     pane.border_title = "Run"
                     yield ConfigForm()
-                yield Plan()
+                yield PlanSummary()
             yield FieldHelp()
         with Horizontal(id="bar"):
             yield Button("▶ Start ^r", id="start", variant="primary", compact=True)
@@ -117,7 +117,7 @@ class ConfigureScreen(MainScreen):
         self._explain()
         verdict, command = self.query_one("#verdict", Static), self.query_one("#command", Static)
         span = self._estimate()
-        self.query_one(Plan).show(config, specs, span)
+        self.query_one(PlanSummary).show(config, specs, span)
         if config is None:
             name, problem = next(iter(problems.items()), ("", None))
             wrong = f"✗ {label_of(name)}: {sentence(problem)}" if problem else ""
@@ -144,7 +144,7 @@ class ConfigureScreen(MainScreen):
     def _explain(self) -> None:
         form, pane = self.query_one(ConfigForm), self.query_one(FieldHelp)
         over = self.focused.ancestors_with_self if self.focused is not None else ()
-        row = next((widget for widget in over if isinstance(widget, Row)), None)
+        row = next((widget for widget in over if isinstance(widget, FieldRow)), None)
         if row is None:
             pane.show(NO_FIELD, None)
             return

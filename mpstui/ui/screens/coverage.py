@@ -13,13 +13,13 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from mpstui.coverage.asking import Covering
+from mpstui.coverage.client import CoverageProcess
 from mpstui.coverage.report import as_markdown
-from mpstui.domain.class_file import FORM
+from mpstui.domain.class_path import FORM
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
-from mpstui.ui.actions import bindings
-from mpstui.ui.widgets import coverage as words
+from mpstui.ui.keymap import bindings
+from mpstui.ui.widgets import coverage_text as words
 from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class CoverageScreen(ModalScreen[None]):
     def __init__(self, workload: str) -> None:
         super().__init__()
         self._workload = workload
-        self._covering: Covering | None = None
+        self._covering: CoverageProcess | None = None
         self._coverage: Coverage | None = None
         self._native = False
 
@@ -104,7 +104,7 @@ class CoverageScreen(ModalScreen[None]):
         self.query_one("#ops-pane").focus()
         self.app.run_worker(partial(self._follow, covering), thread=True, group="coverage")
 
-    def _follow(self, covering: Covering) -> None:
+    def _follow(self, covering: CoverageProcess) -> None:
         """Ask, in a thread of its own. The screen may be closed meanwhile."""
         app = self.app
 
@@ -119,13 +119,13 @@ class CoverageScreen(ModalScreen[None]):
         if app.is_running:
             app.call_from_thread(self._end, covering, answer)
 
-    def _progress(self, covering: Covering, text: str) -> None:
+    def _progress(self, covering: CoverageProcess, text: str) -> None:
         if covering is self._covering:
             self.query_one("#verdict", Static).update(
                 Content.styled(f"▸ {text} …", "$text-primary")
             )
 
-    def _end(self, covering: Covering, answer: Coverage | str) -> None:
+    def _end(self, covering: CoverageProcess, answer: Coverage | str) -> None:
         if covering is not self._covering:
             return  # another question was put since, or the screen was closed
         self._covering = None

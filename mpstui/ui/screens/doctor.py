@@ -11,15 +11,15 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, OptionList, Static
 
-from mpstui.doctor.verdict import answered, lead
-from mpstui.ui.actions import bindings
+from mpstui.doctor.lead import answered, lead
+from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets import device_table
 from mpstui.ui.widgets.device_table import DeviceTable
 from mpstui.ui.widgets.finding_details import device_in_full, finding_in_full
 from mpstui.ui.widgets.finding_list import FOLD, FindingList
-from mpstui.ui.widgets.lead import LeadLine
+from mpstui.ui.widgets.lead_line import LeadLine
 
-from .base import MainScreen
+from .main_screen import MainScreen
 
 
 class DoctorScreen(MainScreen):

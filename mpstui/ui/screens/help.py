@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from mpstui.ui.actions import ACTIONS, key_name
+from mpstui.ui.keymap import ACTIONS, key_name
 
 READING = """\
 Clocks leave out warm-up, evaluation and other runs' turns; the device is synchronised at both \

@@ -12,13 +12,13 @@ from textual.widgets import Static
 
 from mpstui.domain.investigation import Investigation, Stage
 from mpstui.domain.units import duration
-from mpstui.ui.actions import bindings
-from mpstui.ui.inquiry import Inquiry, State
-from mpstui.ui.widgets.curves import Curves, figure
-from mpstui.ui.widgets.finding import headline, in_full, look, pairs, script
+from mpstui.ui.charts.curves import Curves, figure
+from mpstui.ui.keymap import bindings
+from mpstui.ui.model.inquiry import Inquiry, StageState
+from mpstui.ui.widgets.investigation import headline, in_full, look, pairs, script
 from mpstui.ui.widgets.stages import StageList
 
-from .base import MainScreen
+from .main_screen import MainScreen
 
 
 class InvestigateScreen(MainScreen):
@@ -140,7 +140,7 @@ class InvestigateScreen(MainScreen):
     def _under_way(self) -> Content:
         inquiry = self.inquiry
         lines = inquiry.lines(self.state.clock())
-        done = sum(line.state is State.DONE for line in lines)
+        done = sum(line.state is StageState.DONE for line in lines)
         since = None if inquiry.began is None else self.state.clock() - inquiry.began
         word = "stopping" if inquiry.stopping else "under way"
         return Content.assemble(

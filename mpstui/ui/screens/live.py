@@ -12,11 +12,11 @@ from textual.content import Content
 from textual.widgets import Log, Static
 
 from mpstui.domain.errors import MpstuiError
-from mpstui.ui.actions import bindings
+from mpstui.ui.charts.overlay import GapStrip, Overlay
+from mpstui.ui.keymap import bindings
+from mpstui.ui.model.session import RunSession
 from mpstui.ui.outcome import outcome
-from mpstui.ui.session import Session
 from mpstui.ui.widgets.footer import KeyFooter
-from mpstui.ui.widgets.overlay import GapStrip, Overlay
 from mpstui.ui.widgets.run_panel import RunPanel
 from mpstui.ui.widgets.system_strip import SystemStrip
 
@@ -136,7 +136,7 @@ class LiveScreen(LiveCharts):
         if self._session is not None and self.is_active and self._drawn[1:] != self._asked()[1:]:
             await self.sync()
 
-    async def _take(self, session: Session) -> None:
+    async def _take(self, session: RunSession) -> None:
         self._session, self._lines, self._drawn = session, 0, ()
         self._offered = (False, False)
         self._outcome.update(OFFER.strip(" ·"))
@@ -152,7 +152,7 @@ class LiveScreen(LiveCharts):
         self.call_after_refresh(self.sync)  # laid out by then
         self.set_class(len(session.views) > 1, "-compared")
 
-    def _offer(self, session: Session) -> None:
+    def _offer(self, session: RunSession) -> None:
         """Offer the alarm's step and the op behind it, and at the end the results."""
         astray = any(view.history.alarms for view in session.views)
         over = len(session.views) > 1 and not session.live
@@ -181,7 +181,7 @@ class LiveScreen(LiveCharts):
 
     def action_investigate(self) -> None:
         """Look into the run that has the focus, or else that went wrong."""
-        from mpstui.ui.inquiry import choose
+        from mpstui.ui.model.inquiry import choose
 
         around = self.focused.ancestors_with_self if self.focused else []
         focused = next((each for each in around if isinstance(each, RunPanel)), None)

@@ -7,15 +7,15 @@ from msgspec.structs import replace
 from textual import on, work
 
 from mpstui.runs.paths import home
-from mpstui.ui.figures import Axis, Subject, whole_x, y_limits
-from mpstui.ui.session import Session
-from mpstui.ui.view_state import PANES, Limits, ViewState, load_view, save_view
-from mpstui.ui.widgets.chart import Chart
-from mpstui.ui.widgets.charts import Charts
-from mpstui.ui.widgets.overlay import GapStrip, Overlay
+from mpstui.ui.charts.column import ChartColumn
+from mpstui.ui.charts.figures import Axis, RunSeries, whole_x, y_limits
+from mpstui.ui.charts.overlay import GapStrip, Overlay
+from mpstui.ui.charts.view_state import PANES, Limits, ViewState, load_view, save_view
+from mpstui.ui.charts.widget import Chart
+from mpstui.ui.model.session import RunSession
 from mpstui.ui.widgets.run_panel import RunPanel
 
-from .base import MainScreen
+from .main_screen import MainScreen
 
 WAY_BACK = "z all charts · ↑ ↓ another chart"
 
@@ -25,7 +25,7 @@ class LiveCharts(MainScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._session: Session | None = None
+        self._session: RunSession | None = None
         self._panels: list[RunPanel] = []
         self._overlay: Overlay | None = None
         self._gap: GapStrip | None = None
@@ -41,7 +41,7 @@ class LiveCharts(MainScreen):
     # Drawing
 
     @property
-    def _subjects(self) -> list[Subject]:
+    def _subjects(self) -> list[RunSeries]:
         return [panel.subject for panel in self._panels]
 
     @property
@@ -53,7 +53,7 @@ class LiveCharts(MainScreen):
         return self._view.overlay or bool(self._view.enlarged)
 
     @property
-    def _columns(self) -> list[Charts]:
+    def _columns(self) -> list[ChartColumn]:
         if self._as_one and self._overlay is not None:
             return [self._overlay.charts]
         return [panel.charts for panel in self._panels]
@@ -63,7 +63,7 @@ class LiveCharts(MainScreen):
         gap = self._gap.size.width if self._gap else 0
         return (taken, self._view, gap, *(charts.size.width for charts in self._columns))
 
-    def _draw(self, session: Session) -> None:
+    def _draw(self, session: RunSession) -> None:
         drawing, columns, gap = self._asked(), self._columns, self._gap
         # What is not laid out yet has no columns to fill.
         if drawing == self._drawn or gap is None or not all(each.size.width for each in columns):

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
-from mpstui.ui.actions import bindings
+from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.picture import Picture
 from mpstui.ui.widgets.run_panel import no_picture

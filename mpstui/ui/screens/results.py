@@ -20,14 +20,14 @@ from mpstui.domain.tables import comparison_table
 from mpstui.runs.files import replace
 from mpstui.runs.paths import home
 from mpstui.runs.rundir import RunDir
-from mpstui.ui.actions import bindings
-from mpstui.ui.history import ORDERS, History, HistoryReader, HistoryRow, row_of
-from mpstui.ui.session import Session
+from mpstui.ui.keymap import bindings
+from mpstui.ui.model.history import ORDERS, History, HistoryReader, HistoryRow, row_of
+from mpstui.ui.model.session import RunSession
 from mpstui.ui.widgets.comparison_table import ComparisonPane
-from mpstui.ui.widgets.history import HistoryPane, HistoryTable
+from mpstui.ui.widgets.history_table import HistoryPane, HistoryTable
 
-from .base import MainScreen
 from .history_dialogs import SUFFIXES, ExportQuestion, NoteDialog, write_export
+from .main_screen import MainScreen
 
 EMPTY = "No results yet.  Press  g  for the demo, or  n  to set a run up."
 NOTHING = "Nothing to compare yet.  space  selects runs below,  enter  compares them."
@@ -51,7 +51,7 @@ class ResultsScreen(MainScreen):
         self._reader: HistoryReader | None = None
         self._reading = threading.Lock()
         self._loading = True
-        self._session: Session | None = None
+        self._session: RunSession | None = None
         self._chosen: list[str] = []
         """The runs that were picked for the comparison; none: those of the session."""
         self._deleted: list[list[str]] = []

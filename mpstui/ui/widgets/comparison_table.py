@@ -13,7 +13,7 @@ from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.units import DASH
 from mpstui.domain.workloads import short_name
-from mpstui.ui.history import moment
+from mpstui.ui.model.history import moment
 
 RIGHT = frozenset({"epoch", "samples/s", "speed-up", "test loss", "accuracy"})
 """Columns of numbers: flush right."""

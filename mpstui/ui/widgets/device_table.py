@@ -7,7 +7,7 @@ from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
 from mpstui.domain.devices import TYPES
-from mpstui.domain.facts import DeviceFact, Facts
+from mpstui.domain.facts import DeviceFact, DoctorFacts
 
 from .finding_details import yes_no
 
@@ -28,7 +28,7 @@ class DeviceTable(DataTable[Content | str]):
         super().__init__(id="devices", classes="pane", cursor_type="row", cell_padding=1)
         self.devices: dict[str, DeviceFact] = {}
         self.unfolded = False
-        self._facts: Facts | None = None
+        self._facts: DoctorFacts | None = None
 
     def on_mount(self) -> None:
         """Name the columns."""
@@ -43,7 +43,7 @@ class DeviceTable(DataTable[Content | str]):
         if self._facts is not None:
             self.show(self._facts)
 
-    def show(self, facts: Facts) -> None:
+    def show(self, facts: DoctorFacts) -> None:
         """Take new facts."""
         self._facts = facts
         cursor = self.cursor_row

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from mpstui.doctor.verdict import answered
+from mpstui.doctor.lead import answered
 from mpstui.domain.findings import Finding, Status
 
 COLOURS = {

@@ -10,7 +10,7 @@ from textual.events import Resize
 from textual.widgets import Footer, Static
 from textual.widgets._footer import FooterKey  # not exported; its actions tell keys apart
 
-from mpstui.ui.actions import ALWAYS, called
+from mpstui.ui.keymap import ALWAYS, called
 
 PADDING = {False: 3, True: 2}
 """Cells of a key beside its name and its label, by whether the footer is compact."""

@@ -11,16 +11,16 @@ from mpstui.domain.alarm import check_in_words
 from mpstui.domain.anatomy import anatomy
 from mpstui.domain.config import RunConfig
 from mpstui.domain.growth import USUAL_CAUSE
-from mpstui.domain.history import RunHistory, State
+from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.plan import PLAIN
 from mpstui.domain.units import DASH, duration, number, rate
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
-from mpstui.ui.figures import Subject
+from mpstui.ui.charts.column import ChartColumn
+from mpstui.ui.charts.figures import RunSeries
 
-from .charts import Charts
+from .fraction_bar import FractionBar
 from .picture import Picture
-from .progress import Progress
 from .time_bar import TimeBar
 
 TALL = 28
@@ -70,13 +70,13 @@ class RunPanel(Vertical):
         self._view = view
         self._series = f"series-{series}"
         self._revision = -1
-        self._bar = Progress()
+        self._bar = FractionBar()
         self._progress = Static(id="progress-text")
         self._numbers = Static(id="numbers")
         self._time = TimeBar()
         self._warnings = Static(id="warnings")
         self._checked = Static(id="checked", markup=False)
-        self.charts = Charts(view.config.info.loss_unit)
+        self.charts = ChartColumn(view.config.info.loss_unit)
         """The panel's charts."""
         self._picture = Picture(PICTURE_TILE)
         self.set_class(view.config.info.makes_pictures, "-pictures")
@@ -139,11 +139,11 @@ class RunPanel(Vertical):
         status = _status(history)
         if status.markup != self.border_subtitle:  # it would draw all of the panel again
             self.border_subtitle = status
-        bad = history.state in (State.FAILED, State.CRASHED, State.KILLED)
+        bad = history.state in (RunState.FAILED, RunState.CRASHED, RunState.KILLED)
         self.set_class(bool(history.alarms), "-diverged")
         self.set_class(bad, "-bad")
-        self.set_class(history.state is State.PAUSED, "-paused")
-        self.set_class(history.state is State.FINISHED and not history.alarms, "-done")
+        self.set_class(history.state is RunState.PAUSED, "-paused")
+        self.set_class(history.state is RunState.FINISHED and not history.alarms, "-done")
         fraction = history.progress if history.started else history.fraction
         self._bar.show(fraction or 0.0)
         progress = _progress(history, now)
@@ -192,10 +192,10 @@ class RunPanel(Vertical):
         return self._view
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> RunSeries:
         """The run, as charts take it."""
         config = self._view.config
-        return Subject(self._view.history, config.batch_size, self._series, config.device)
+        return RunSeries(self._view.history, config.batch_size, self._series, config.device)
 
 
 def no_picture(history: RunHistory, epoch: int | None) -> str:
@@ -233,11 +233,11 @@ def _status(history: RunHistory) -> Content:
         return Content.styled(f"{sign} {first.text}", "bold $text-error")
     words = history.state.value
     style = {
-        State.PAUSED: "$text-warning",
-        State.FINISHED: "$text-success",
-        State.FAILED: "$text-error",
-        State.CRASHED: "$text-error",
-        State.KILLED: "$text-error",
+        RunState.PAUSED: "$text-warning",
+        RunState.FINISHED: "$text-success",
+        RunState.FAILED: "$text-error",
+        RunState.CRASHED: "$text-error",
+        RunState.KILLED: "$text-error",
     }.get(history.state, "$text")
     return Content.styled(words, style)
 
@@ -265,7 +265,7 @@ def _progress(history: RunHistory, now: float) -> str:
 
 
 def _numbers(history: RunHistory) -> Content:
-    if history.state in (State.FAILED, State.CRASHED, State.KILLED):
+    if history.state in (RunState.FAILED, RunState.CRASHED, RunState.KILLED):
         return Content.styled(history.message, "$text-error")
     started = history.started
     if started is None:

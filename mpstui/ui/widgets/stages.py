@@ -11,16 +11,16 @@ from textual.widgets import Static
 
 from mpstui.domain.investigation import Stage
 from mpstui.domain.units import duration
-from mpstui.ui.inquiry import StageLine, State
+from mpstui.ui.model.inquiry import StageLine, StageState
 
 COLOURS = {
-    State.WAITING: "$foreground-muted",
-    State.UNDER_WAY: "bold $text-primary",
-    State.DONE: "$text-success",
-    State.CUT: "$text-error",
-    State.LEFT_OUT: "$foreground-muted",
+    StageState.WAITING: "$foreground-muted",
+    StageState.UNDER_WAY: "bold $text-primary",
+    StageState.DONE: "$text-success",
+    StageState.CUT: "$text-error",
+    StageState.LEFT_OUT: "$foreground-muted",
 }
-QUIET = (State.WAITING, State.LEFT_OUT)
+QUIET = (StageState.WAITING, StageState.LEFT_OUT)
 
 BAR = 16
 """Cells of a progress bar."""
@@ -54,7 +54,9 @@ class StageRow(Horizontal):
             return
         self._shown = (line, low)
         style = COLOURS[line.state]
-        named = style if line.state in QUIET else "bold" if line.state is State.UNDER_WAY else ""
+        named = (
+            style if line.state in QUIET else "bold" if line.state is StageState.UNDER_WAY else ""
+        )
         mark = Content.assemble((f"{line.state.value} ", style), (line.stage.value, named))
         self.query_one(".mark", Static).update(mark)
         text = Content.styled(line.text, "$foreground-muted" if line.state in QUIET else "")

@@ -25,7 +25,7 @@ REASON = 24
 MUTED = "$foreground-muted"
 
 
-class Part(NamedTuple):
+class LinePart(NamedTuple):
     """A piece of a line."""
 
     rank: int
@@ -65,7 +65,7 @@ class SystemStrip(Static):
             self.update(content, layout=False)  # always three lines
 
 
-def fit(parts: Sequence[Part], width: int) -> Content:
+def fit(parts: Sequence[LinePart], width: int) -> Content:
     """Parts in a line of so many columns; what is least important is dropped first."""
     kept = list(parts)
     while sum(part.content.cell_length for part in kept) > width:
@@ -76,11 +76,11 @@ def fit(parts: Sequence[Part], width: int) -> Content:
     return Content("").join(part.content for part in kept)
 
 
-def _part(rank: int, label: str, value: str | Content) -> Part:
-    return Part(rank, Content.assemble((label, MUTED), value))
+def _part(rank: int, label: str, value: str | Content) -> LinePart:
+    return LinePart(rank, Content.assemble((label, MUTED), value))
 
 
-def _machine(reading: SystemSampled, watching: float | None) -> list[Part]:
+def _machine(reading: SystemSampled, watching: float | None) -> list[LinePart]:
     mean = sum(reading.cores) / len(reading.cores) if reading.cores else None
     total = reading.swap_total
     return [
@@ -101,8 +101,8 @@ def _cores(cores: Sequence[float]) -> Content:
     return Content.styled(" ".join(numbered), "$text-accent")
 
 
-def _workers(views: Sequence[RunView]) -> list[Part]:
-    parts: list[Part] = []
+def _workers(views: Sequence[RunView]) -> list[LinePart]:
+    parts: list[LinePart] = []
     for view in views:
         history = view.history
         system = None if history.state.over else history.system
@@ -129,7 +129,7 @@ def _power(views: Sequence[RunView], width: int) -> Content:
     running.sort(key=lambda each: each[1].at)
     # Two runs may be on one GPU; the newer reading replaces the older.
     gpus = {(device, gpu.name): gpu for device, system in running for gpu in system.gpus}
-    parts: list[Part] = []
+    parts: list[LinePart] = []
     for device, name in sorted(gpus):
         label = "gpu" if len(gpus) == 1 else device
         parts += _gpu(f"   {label}" if parts else label, gpus[device, name])
@@ -146,7 +146,7 @@ def _power(views: Sequence[RunView], width: int) -> Content:
     return Content.assemble(line, (f"   {short}", MUTED))
 
 
-def _gpu(label: str, gpu: GpuReading) -> list[Part]:
+def _gpu(label: str, gpu: GpuReading) -> list[LinePart]:
     return [
         _part(0, label, f" {_figure(gpu.use, 3)} %"),
         _part(2, "", f"  {memory(gpu.memory_used):>7}"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.divergence.references import reference_of
+from mpstui.ops.references import reference_of
 
 Tensor = torch.Tensor
 both = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

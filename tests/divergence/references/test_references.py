@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mpstui.divergence.references import covered, reference_of, refuses
+from mpstui.ops.references import covered, reference_of, refuses
 
 from tests.divergence.references.support import both, draw, leaf, run, same, Tensor  # isort: skip
 

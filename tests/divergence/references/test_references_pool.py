@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from mpstui.divergence.references import refuses
-from mpstui.divergence.references.pool import ties
+from mpstui.ops.references import refuses
+from mpstui.ops.references.pool import ties
 
 from tests.divergence.references.support import both, draw, grads, leaf, run, same  # isort: skip
 

@@ -13,19 +13,19 @@ from textual.widgets import Button, Input, Select, Static
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
+from mpstui.runs.last_settings import save_last
 from mpstui.runs.rundir import RunDir
-from mpstui.runs.settings import save_last
 from mpstui.runs.store import RunStore
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.form.estimate import UNKNOWN
-from mpstui.ui.form.help import NO_FIELD
+from mpstui.ui.form.help_text import NO_FIELD
 from mpstui.ui.widgets.form import ConfigForm
 from mpstui.ui.widgets.form.controls import Tick
-from mpstui.ui.widgets.form.devices import DevicePicker
+from mpstui.ui.widgets.form.device_picker import DevicePicker
+from mpstui.ui.widgets.form.field_help import FieldFact, FieldHelp
 from mpstui.ui.widgets.form.fold import Fold
 from mpstui.ui.widgets.form.form import FOLDED
-from mpstui.ui.widgets.form.help import Fact, FieldHelp
 
 from tests.ui.conftest import LINUX, M2  # isort: skip
 from tests.ui.form.test_estimate import measured, summary  # isort: skip
@@ -41,7 +41,7 @@ def text(app: MpstuiApp, id: str) -> str:
 
 
 def facts(app: MpstuiApp) -> dict[str, str]:
-    rows = [fact.query(Static) for fact in app.screen.query(Fact) if fact.display]
+    rows = [fact.query(Static) for fact in app.screen.query(FieldFact) if fact.display]
     return {str(row[0].content): str(row[1].content) for row in rows}
 
 
@@ -177,7 +177,7 @@ async def test_while_torch_is_asked_it_says_so_and_nothing_jumps(make_app: MakeA
         await open_form(app, pilot)
         before = app.facts
         places = {row.id: row.region for row in app.screen.query("Row")}
-        app.facts = Facts(machine=M2)
+        app.facts = DoctorFacts(machine=M2)
         await pilot.pause()
         note = app.screen.query_one("#row-devices .note", Static)
         assert "asking torch" in str(note.content)

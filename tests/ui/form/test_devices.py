@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mpstui.domain.facts import Facts
-from mpstui.ui.form.devices import ASKING, asking, hint, offered, ticked, toggled, why_not
+from mpstui.domain.facts import DoctorFacts
+from mpstui.ui.form.device_ticks import ASKING, asking, hint, offered, ticked, toggled, why_not
 
 from tests.machines import CUDA, LINUX, MPS, absent, torch  # isort: skip
 
-MAC = Facts(machine=LINUX, torch=torch(MPS, absent("cuda")), torch_state="known")
-PLAIN = Facts(machine=LINUX, torch=torch(absent("mps"), absent("cuda")), torch_state="known")
+MAC = DoctorFacts(machine=LINUX, torch=torch(MPS, absent("cuda")), torch_state="known")
+PLAIN = DoctorFacts(machine=LINUX, torch=torch(absent("mps"), absent("cuda")), torch_state="known")
 GPUS = ("cpu", "cuda:0", "cuda:1")
 
 
@@ -60,7 +60,7 @@ def test_reasons_that_differ_stand_apart() -> None:
 
 
 def test_while_torch_is_asked_nothing_is_refused() -> None:
-    probing = Facts(machine=LINUX)
+    probing = DoctorFacts(machine=LINUX)
     for facts in (None, probing):
         assert asking(facts)
         assert offered(facts) == ("cpu",)
@@ -69,7 +69,7 @@ def test_while_torch_is_asked_nothing_is_refused() -> None:
 
 
 def test_without_torch_the_hint_says_why() -> None:
-    broken = Facts(machine=LINUX, torch_state="failed", torch_error="torch raised an error")
+    broken = DoctorFacts(machine=LINUX, torch_state="failed", torch_error="torch raised an error")
     assert hint(broken, 1) == "cpu: torch raised an error"
     assert why_not(broken) == (("mps, cuda, xpu", "torch raised an error"),)
 

@@ -7,7 +7,7 @@ import pytest
 
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.devices import parse_devices
-from mpstui.domain.summary import Measured, RunSummary
+from mpstui.domain.summary import MedianSpread, RunSummary
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.ui.form.estimate import Estimate, PastRun, estimate, past_run, span
@@ -22,8 +22,8 @@ def planned(**values: Any) -> RunConfig:
     return make_config({"workload": "mnist", **values})
 
 
-def measured(median: float) -> Measured:
-    return Measured(median=median, spread=None, count=1)
+def measured(median: float) -> MedianSpread:
+    return MedianSpread(median=median, spread=None, count=1)
 
 
 def past(device: str = "cpu", seconds: float = 30.0, id: str = "old", **values: Any) -> PastRun:

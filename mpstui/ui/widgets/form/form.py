@@ -12,29 +12,29 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Checkbox, Input, Select
 
-from mpstui.domain.class_file import FORM
+from mpstui.domain.class_path import FORM
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config
 from mpstui.domain.devices import DeviceSpec
-from mpstui.domain.facts import Facts
+from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.fields import Field
 from mpstui.domain.workloads import WORKLOADS
 from mpstui.ui.form.check import (
     DEVICES,
     LABELS,
     OWN,
-    Outcome,
+    FormResult,
     changed,
     check,
     defaults_of,
     sentence,
     text_of,
 )
-from mpstui.ui.form.devices import hint
+from mpstui.ui.form.device_ticks import hint
 
 from .controls import control_of, is_long, yes_no
-from .devices import DevicePicker
+from .device_picker import DevicePicker
 from .fold import Fold
-from .row import Row
+from .row import FieldRow
 
 BASIC = ("workload", DEVICES, "batch_size", "epochs", "steps")
 """What somebody who is new here sets; the rest is folded."""
@@ -58,14 +58,14 @@ class ConfigForm(Vertical):
     class Checked(Message):
         """The form was looked at."""
 
-        outcome: Outcome
+        outcome: FormResult
 
     def __init__(self) -> None:
         super().__init__()
-        self._facts: Facts | None = None
+        self._facts: DoctorFacts | None = None
         self._shown = default_config()
         self._devices_chosen = False
-        self.outcome = Outcome(None, (), {})
+        self.outcome = FormResult(None, (), {})
 
     def compose(self) -> ComposeResult:
         """The five, the fold, the others."""
@@ -76,7 +76,7 @@ class ConfigForm(Vertical):
             yield self._row(BY_NAME[name])
             if name == "workload":
                 own = Input(placeholder=FORM, id=OWN, compact=True)
-                row = Row(OWN, LABELS[OWN], own, "a class of your own file", long=True)
+                row = FieldRow(OWN, LABELS[OWN], own, "a class of your own file", long=True)
                 row.display = False  # until it is chosen
                 yield row
         yield Fold(len(FOLDED))
@@ -94,7 +94,7 @@ class ConfigForm(Vertical):
         """The list of specs, as it is typed."""
         return str(self._read(DEVICES))
 
-    def know(self, facts: Facts | None) -> None:
+    def know(self, facts: DoctorFacts | None) -> None:
         """Take in what the doctor knows: devices, and why one is not to be had."""
         self._facts = facts
         self.query_one(DevicePicker).offer(facts)
@@ -123,12 +123,14 @@ class ConfigForm(Vertical):
         entries = {name: self._read(name) for name in (*BY_NAME, DEVICES)}
         self.outcome = outcome = check(entries, self._facts)
         own = self.query_one("#workload", Select).value == OWN
-        self.query_one(f"#row-{OWN}", Row).display = own
+        self.query_one(f"#row-{OWN}", FieldRow).display = own
         for name in entries:
             problem = outcome.problems.get(name)
             row = OWN if own and name == "workload" else name
             beside = hint(self._facts, len(outcome.specs)) if name == DEVICES else ""
-            self.query_one(f"#row-{row}", Row).say(sentence(problem) if problem else None, beside)
+            self.query_one(f"#row-{row}", FieldRow).say(
+                sentence(problem) if problem else None, beside
+            )
         self.query_one(DevicePicker).follow()
         fold = self.query_one(Fold)
         differing = changed(entries, defaults_of(self.workload))
@@ -198,6 +200,6 @@ class ConfigForm(Vertical):
         elif isinstance(control, (Select, Checkbox)):
             control.value = value
 
-    def _row(self, field: Field) -> Row:
+    def _row(self, field: Field) -> FieldRow:
         control = control_of(field, self._shown)
-        return Row(field.name, field.label, control, field.help, long=is_long(field))
+        return FieldRow(field.name, field.label, control, field.help, long=is_long(field))

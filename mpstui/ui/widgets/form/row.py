@@ -12,7 +12,7 @@ NOTES = 21
 """Columns from a control's start to the notes, which stand under each other."""
 
 
-class Row(Vertical):
+class FieldRow(Vertical):
     """A field; its note stands beside it, or below a long one."""
 
     DEFAULT_CSS = """

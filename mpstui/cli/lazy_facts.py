@@ -1,0 +1,56 @@
+"""The doctor's facts, probed when a command needs them, and what they refuse."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from mpstui.doctor.probes import gather
+from mpstui.doctor.refusal import refuse_reason
+from mpstui.doctor.system import SystemProbes
+from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.errors import DeviceUnavailable
+from mpstui.domain.facts import DoctorFacts, ProbeStage
+
+
+class LazyFacts:
+    """Facts that are probed only when a question needs them: an import of torch takes long."""
+
+    def __init__(self) -> None:
+        self._facts: DoctorFacts | None = None
+
+    def get(self) -> DoctorFacts:
+        """The facts, torch's answer included."""
+        if self._facts is None:
+            sys.stderr.write("asking torch which devices it has …\n")
+            sys.stderr.flush()
+            self._facts = gather(SystemProbes(), up_to=ProbeStage.TORCH)
+        return self._facts
+
+    def trainable(self) -> tuple[str, ...]:
+        """Devices that a run can be started on: the CPU first, then the best accelerator.
+
+        Raises:
+            DeviceUnavailable: When torch did not answer, so that nobody knows.
+        """
+        facts = self.get()
+        if facts.torch_state == "undecided":
+            raise DeviceUnavailable(
+                f"device: which ones there are is not known: {facts.torch_error}. "
+                "Name one, such as cpu"
+            )
+        return facts.trainable()
+
+
+def refuse(specs: Sequence[DeviceSpec], facts: LazyFacts) -> None:
+    """Look whether something speaks against running on some devices; nobody asks about the CPU.
+
+    Raises:
+        DeviceUnavailable: When something does; the message says why.
+    """
+    for spec in specs:
+        if spec.type == "cpu":
+            continue
+        reason = refuse_reason(facts.get(), spec.type, spec.index)
+        if reason is not None:
+            raise DeviceUnavailable(f"device: {reason}")

@@ -1,0 +1,76 @@
+"""Whole training steps in a CUDA graph: launched at once, whatever Python and the host take.
+
+Source: PyTorch's notes on CUDA semantics, "Whole-network capture"; the first steps are trained op
+by op on a side stream, which also makes the optimizer's state. The learning rate is a constant of
+a graph: when a scheduler changes it, the next step is captured anew.
+"""
+
+from __future__ import annotations
+
+import torch
+from typing_extensions import override
+
+from mpstui.engine.setup import Setup
+
+from . import Steps, split, train_step
+
+CAPTURE_WARMUP_STEPS = 3
+"""Steps op by op before the capture, as PyTorch's notes advise."""
+
+
+class CudaGraphSteps(Steps):
+    """Replays a graph of one step or of several; what does not fill it is trained op by op."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self.batches = setup.plan.graph_steps
+        self._size = setup.config.batch_size
+        self._samples = self._size * self.batches
+        self._warm = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._side: torch.cuda.Stream = torch.cuda.Stream(setup.backend.device)  # type: ignore[no-untyped-call]
+        self._rates: list[float] = []
+        self._parameters = [p for p in setup.model.parameters() if p.requires_grad]
+        self._gradients: list[torch.Tensor | None] = []
+
+    @override
+    def take(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self._warm < CAPTURE_WARMUP_STEPS or len(images) < self._samples:
+            return self._eager(images, labels)
+        rates = [float(group["lr"]) for group in self._setup.optimizer.param_groups]
+        if self._graph is None or rates != self._rates:
+            self._capture(images, labels)
+            self._rates = rates
+        assert self._graph is not None
+        self._images.copy_(images)
+        self._labels.copy_(labels)
+        self._graph.replay()
+        # A step op by op, at an epoch's end, has left gradients of its own in their place.
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+        return self._losses.clone()
+
+    def _eager(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        current = torch.cuda.current_stream(self._setup.backend.device)
+        self._side.wait_stream(current)
+        with torch.cuda.stream(self._side):
+            losses = self._train(images, labels)
+        current.wait_stream(self._side)
+        self._warm += len(losses)
+        return losses
+
+    def _train(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        parts = split(images, labels, self._size)
+        return torch.stack([train_step(self._setup, *batch).detach() for batch in parts])
+
+    def _capture(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        if self._graph is None:
+            self._images, self._labels = images.clone(), labels.clone()
+        self._graph = None  # the one before gives its memory back
+        self._setup.optimizer.zero_grad()
+        graph = torch.cuda.CUDAGraph()
+        # Own data's loader has a thread that pins memory meanwhile, which is none of the graph's.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._losses = self._train(self._images, self._labels)
+        self._gradients = [parameter.grad for parameter in self._parameters]
+        self._graph = graph

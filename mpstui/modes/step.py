@@ -1,0 +1,117 @@
+"""A training step in three phases, on a device or on the CPU, and the state it starts from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from mpstui.backends import Backend
+
+Batch = tuple[torch.Tensor, ...]
+PHASES = ("forward", "backward", "optimizer")
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model in training on one device: the one that is doubted, or the CPU."""
+
+    backend: Backend
+    model: nn.Module
+    optimizer: Optimizer
+    objective: Callable[[nn.Module, Batch], torch.Tensor]
+    """What is minimised, 0-d, of a batch on the device."""
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    fault: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    """A simulated fault that its steps run in."""
+    scaler: Callable[[], torch.amp.GradScaler] | None = None
+    """Makes what scales the gradients of fp16, anew for every step."""
+
+    def place(self, batch: Batch) -> Batch:
+        """A batch on this side's device."""
+        return tuple(tensor.to(self.backend.device) for tensor in batch)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The first phase; gradients are cleared before it, as the loop does."""
+        self.optimizer.zero_grad()
+        with self.autocast():
+            return self.objective(self.model, batch)
+
+    def backward(self, objective: torch.Tensor) -> Callable[[], object]:
+        """The second phase; gradients that were scaled are unscaled at its end.
+
+        Returns:
+            The third phase: the optimizer's step, which fp16's scaler passes over where a gradient
+            is not finite.
+        """
+        if self.scaler is None:
+            torch.autograd.backward(objective)
+            return self.optimizer.step
+        scaler = self.scaler()
+        torch.autograd.backward(scaler.scale(objective))
+        scaler.unscale_(self.optimizer)
+        return lambda: scaler.step(self.optimizer)
+
+    def named(self) -> dict[str, torch.Tensor]:
+        """Everything that a step may change: parameters, buffers, the optimizer's state."""
+        found: dict[str, torch.Tensor] = dict(self.model.named_parameters())
+        found |= dict(self.model.named_buffers())
+        for name, parameter in self.model.named_parameters():
+            for kind, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, torch.Tensor) and value.dim():
+                    found[f"{kind} of {name}"] = value
+        return found
+
+
+class StepState(NamedTuple):
+    """What a step starts from, on the CPU."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+
+
+def save(side: Side) -> StepState:
+    """A side's state, copied."""
+    model = {name: value.detach().cpu().clone() for name, value in side.model.state_dict().items()}
+    return StepState(model, _to_cpu(copy.deepcopy(side.optimizer.state_dict())))
+
+
+def load(side: Side, state: StepState) -> None:
+    """Put a side into a state."""
+    side.model.load_state_dict(state.model)
+    side.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+    side.optimizer.zero_grad()
+    side.model.train()
+
+
+def take_step(side: Side, batch: Batch, on_phase: Callable[[str], None] | None = None) -> float:
+    """Train on a batch that lies on the side's device; returns the loss.
+
+    Args:
+        side: Who trains. Its fault is entered by whoever calls.
+        batch: What on.
+        on_phase: Told each of :data:`PHASES` as it begins.
+    """
+    tell = on_phase or (lambda _: None)
+    tell("forward")
+    objective = side.forward(batch)
+    tell("backward")
+    update = side.backward(objective)
+    tell("optimizer")
+    update()
+    side.backend.synchronize()
+    return float(objective.detach())
+
+
+def _to_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {name: _to_cpu(each) for name, each in value.items()}
+    return [_to_cpu(each) for each in value] if isinstance(value, list) else value

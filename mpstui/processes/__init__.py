@@ -1,0 +1,1 @@
+"""Child processes: commands that run mpstui's modules, and a client that reads their answers."""

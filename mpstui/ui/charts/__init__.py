@@ -1,0 +1,1 @@
+"""Charts: figures from a run's history, drawn by plotext, shown as widgets."""

@@ -1,0 +1,82 @@
+"""A column of charts: those that a person chose, of one run or of several in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from .figures import UNITS, RunSeries, figure, readout
+from .view_state import CHARTS, Limits, ViewState
+from .widget import Chart
+
+EMPTY = {
+    "loss": "no step yet",
+    "throughput": "no timed step yet",
+    "test loss": "no epoch is done yet",
+    "accuracy": "no epoch is done yet, or the workload has none",
+    "gradient norm": "not measured in this run",
+    "device memory": "the device's allocator does not say",
+    "gpu": "no GPU that can be read",
+    "watts": "no power that can be read",
+}
+
+
+class ChartColumn(Vertical):
+    """Charts above each other, on axes that are given."""
+
+    DEFAULT_CSS = """
+    Charts {
+        overflow-x: hidden;
+        overflow-y: auto;
+        Chart { height: 2fr; min-height: 3; }
+        #loss { height: 3fr; min-height: 4; }
+    }
+    """
+
+    def __init__(self, loss_unit: str, id: str | None = None) -> None:
+        """Make the column.
+
+        Args:
+            loss_unit: Of the workload's loss.
+            id: The widget's id.
+        """
+        super().__init__(id=id)
+        self._chosen: tuple[str, ...] = ()
+        self._charts: dict[str, Chart] = {}
+        for name in CHARTS:
+            unit = loss_unit if "loss" in name else UNITS.get(name, "")
+            empty = EMPTY.get(name, "nothing yet")
+            self._charts[name] = Chart(name, unit, empty, id=name.replace(" ", "-"))
+
+    def compose(self) -> ComposeResult:
+        """Every chart there can be; most are not displayed."""
+        yield from self._charts.values()
+
+    def of(self, name: str) -> Chart:
+        """A chart by its name."""
+        return self._charts[name]
+
+    def draw(
+        self,
+        subjects: Sequence[RunSeries],
+        state: ViewState,
+        whole: Limits,
+        ys: Mapping[str, Limits | None],
+    ) -> None:
+        """Show the chosen charts.
+
+        Args:
+            subjects: The runs.
+            state: How they are looked at.
+            whole: Everything there is to see of x.
+            ys: Limits of y by chart, shared by all panels.
+        """
+        if state.charts != self._chosen:
+            self._chosen = state.charts
+            for name, chart in self._charts.items():
+                chart.display = name in state.charts
+        for name in state.charts:
+            shown = figure(subjects, name, state, (whole, ys[name]), max(self.size.width, 8))
+            self._charts[name].show(shown, readout(subjects, name, state))

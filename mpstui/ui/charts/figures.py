@@ -1,0 +1,259 @@
+"""From histories to figures: which curves, over which x, smoothed, with marks and readouts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mpstui.domain.history import RunHistory
+from mpstui.domain.series import Floats, Series, Value
+from mpstui.domain.units import DASH, duration, number
+from mpstui.domain.units import memory as size
+
+from .plotting import Figure, Line, Mark, Run
+from .view_state import Limits, ViewState
+
+LOG_ABOVE = 1000.0
+"""A loss that passes this and spans as many times its least is drawn on a log axis."""
+
+MOST_MARKS = 40
+"""Stretches of non-finite losses that are marked one by one in a chart."""
+
+_ROUNDING = 1e-6
+"""Of a step: what floats may lose on the way to the axis's unit and back."""
+
+UNITS = {
+    "throughput": "samples/s",
+    "accuracy": "%",
+    "device memory": "MB",
+    "cpu": "% of a core",
+    "gpu": "%",
+    "watts": "W",
+}
+SCALES = {"accuracy": 100.0, "device memory": 2.0**-20}
+FROM_ZERO = ("throughput", "device memory", "cpu", "gpu", "watts")
+"""Charts whose axis begins at zero: their size matters, not only their change."""
+
+
+class RunSeries(NamedTuple):
+    """A run that is drawn."""
+
+    history: RunHistory
+    batch_size: int
+    style: str
+    """Its colour's name."""
+    name: str = ""
+    """What it is called where it stands beside others."""
+
+
+def series_of(history: RunHistory, chart: str) -> Series:
+    """The series behind a chart."""
+    if chart == "loss":
+        return history.losses
+    return history.rates if chart == "throughput" else history.metrics[chart]
+
+
+class Axis:
+    """One run's x: steps to the axis's unit and back."""
+
+    def __init__(self, subject: RunSeries, axis: str) -> None:
+        self._axis = axis
+        self._batch = subject.batch_size
+        self._last = subject.history.step
+        if axis == "time":
+            self._steps, self._seconds = subject.history.metrics["elapsed"].ends()
+
+    def of(self, steps: Floats) -> Floats:
+        """Steps in the axis's unit: samples, or seconds since the first step."""
+        if self._axis == "samples":
+            return steps * self._batch
+        if self._axis == "time":
+            return _interpolated(steps, self._steps, self._seconds)
+        return steps
+
+    def steps(self, values: Floats) -> Floats:
+        """The steps at some places of the axis."""
+        if self._axis == "samples":
+            return values / self._batch
+        if self._axis == "time":
+            return _interpolated(values, self._seconds, self._steps)
+        return values
+
+    def step_at(self, x: float) -> int | None:
+        """The run's newest step at a place of the axis; None before its first and after its last.
+
+        Over time, a step between two of which the log says the time is interpolated.
+        """
+        if self._axis == "step":
+            x = round(x)  # as the readout says it
+        elif self._axis == "samples":
+            x /= self._batch
+        elif len(self._seconds) and self._seconds[0] <= x <= self._seconds[-1]:
+            x = float(self.steps(np.array([x]))[0])
+        else:
+            return None
+        return int(x + _ROUNDING) if 1 - _ROUNDING <= x <= self._last + _ROUNDING else None
+
+
+def _interpolated(x: Floats, known: Floats, values: Floats) -> Floats:
+    return np.interp(x, known, values) if len(known) else np.zeros_like(x)
+
+
+def whole_x(subjects: Sequence[RunSeries], state: ViewState) -> Limits:
+    """Everything there is to see, over all runs, so that panels share their axes."""
+    ends = [
+        float(Axis(subject, state.axis).of(np.array([float(subject.history.step)]))[0])
+        for subject in subjects
+    ]
+    least = {"step": 10.0, "samples": 640.0, "time": 1.0}[state.axis]
+    return 0.0, max([least, *ends])
+
+
+def y_limits(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> Limits | None:
+    """Least and greatest value of a chart over all runs, in the chart's unit.
+
+    Of a window, only what stands in it counts, so that zooming in shows more.
+    """
+    known = [span for subject in subjects if (span := _span(subject, chart, state))]
+    if not known:
+        return None
+    scale = SCALES.get(chart, 1.0)
+    low, high = min(low for low, _ in known) * scale, max(high for _, high in known) * scale
+    return (0.0, high * 1.05 or 1.0) if chart in FROM_ZERO else (low, high)
+
+
+def _span(subject: RunSeries, chart: str, state: ViewState) -> Limits | None:
+    series = series_of(subject.history, chart)
+    if state.window is None:
+        return series.span()
+    start, end = Axis(subject, state.axis).steps(np.array(state.shown(whole_x([subject], state))))
+    _, y = series.points(10**6, start, end)
+    return (float(y.min()), float(y.max())) if len(y) else None
+
+
+def is_steep(limits: Limits) -> bool:
+    """Whether values need a log axis to be told apart."""
+    low, high = limits
+    return high > LOG_ABOVE and low > 0 and high / low > LOG_ABOVE
+
+
+def figure(
+    subjects: Sequence[RunSeries],
+    chart: str,
+    state: ViewState,
+    limits: tuple[Limits, Limits | None],
+    columns: int,
+) -> Figure | None:
+    """A chart of some runs; None while there is nothing to draw.
+
+    Args:
+        subjects: The runs; one in a panel of its own, several in an overlay.
+        chart: Its name.
+        state: How it is looked at.
+        limits: Of x (everything there is) and of y, shared by all panels.
+        columns: Cells across.
+    """
+    if not any(series_of(subject.history, chart).count for subject in subjects):
+        return None
+    whole, y = limits
+    start, end = state.shown(whole)
+    lines: list[Line] = []
+    # The crosshair first: where it stands on an alarm, the alarm's sign lies above it.
+    marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
+    for subject in subjects:
+        lines += _lines(subject, chart, state, (start, end), columns)
+        if chart == "loss":
+            marks += _marks(subject, state)
+    log = state.log_y == "on" or (
+        state.log_y == "auto" and chart == "loss" and y is not None and is_steep(y)
+    )
+    return Figure(
+        # Faint curves first, so that what is smoothed lies above them.
+        lines=tuple(sorted(lines, key=lambda line: line.style != "faint")),
+        marks=tuple(marks),
+        x_limits=(start, end),
+        y_limits=y,
+        log_y=log,
+        whole_x=state.axis != "time",
+    )
+
+
+def _lines(
+    subject: RunSeries, chart: str, state: ViewState, shown: Limits, columns: int
+) -> list[Line]:
+    series, axis = series_of(subject.history, chart), Axis(subject, state.axis)
+    scale = SCALES.get(chart, 1.0)
+    start, end = axis.steps(np.array(shown))
+    x, y = series.points(columns, start - 1, end + 1)
+    style = subject.style
+    raw = Line(tuple(axis.of(x).tolist()), tuple((y * scale).tolist()), style)
+    if not state.smoothing or chart not in ("loss", "throughput", "gradient norm"):
+        return [raw]
+    x, y = _thinned(*series.smoothed(state.smoothing, start - 1, end + 1), columns)
+    smooth = Line(tuple(axis.of(x).tolist()), tuple((y * scale).tolist()), style)
+    return [Line(raw.x, raw.y, "faint"), smooth]
+
+
+def _thinned(x: Floats, y: Floats, columns: int) -> tuple[Floats, Floats]:
+    """The last point of each half column, which is as fine as braille is."""
+    if len(x) <= 2 * columns:
+        return x, y
+    half = (x - x[0]) * (2 * columns / (x[-1] - x[0]))
+    half = np.minimum(half.astype(int), 2 * columns - 1)
+    last = np.flatnonzero(np.diff(half, append=-1))
+    return x[last], y[last]
+
+
+def _marks(subject: RunSeries, state: ViewState) -> list[Mark]:
+    """Where losses stop being finite, by the exact step; and where an alarm was raised."""
+    axis, history = Axis(subject, state.axis), subject.history
+    checks = [check.step for check in (history.failed_step, history.failed_test) if check]
+    first = [*checks, *(stretch.first for stretch in history.losses.non_finite[:MOST_MARKS])]
+    marks = [Mark(float(x), "mark") for x in axis.of(np.array(first))] if first else []
+    if (alarm := history.alarm) is not None:
+        marks.append(Mark(float(axis.of(np.array([float(alarm.step)]))[0]), "mark", "▲"))
+    return marks
+
+
+def readout(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> tuple[Run, ...]:
+    """The values under the crosshair, run by run, in their runs' colours; empty without one.
+
+    A run that is not at that place has a dash, and so has one that has no value so far.
+    """
+    if state.cursor is None:
+        return ()
+    runs: list[Run] = []
+    for subject in subjects:
+        step = Axis(subject, state.axis).step_at(state.cursor)
+        value = None if step is None else series_of(subject.history, chart).at(step)
+        name = f"{subject.name} " if len(subjects) > 1 else ""
+        runs += [(" · ", "label"), (name + worded(chart, value), subject.style)]
+    return (*runs[1:], (f" at {place(state, state.cursor)}", "label"))
+
+
+def place(state: ViewState, x: float) -> str:
+    """A place on the axis in words."""
+    if state.axis == "time":
+        return duration(x)
+    return f"step {x:,.0f}" if state.axis == "step" else f"{x:,.0f} samples"
+
+
+def worded(chart: str, value: Value | None) -> str:
+    """A chart's value with its unit, or its bounds."""
+    if value is None:
+        return DASH
+    low, high = _worded(chart, value.low), _worded(chart, value.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _worded(chart: str, value: float) -> str:
+    if not math.isfinite(value):
+        return number(value)
+    if chart == "device memory":
+        return size(int(value))
+    if chart == "accuracy":
+        return f"{value:.2%}"
+    return f"{value:,.0f}" if chart == "throughput" else number(value)

@@ -1,0 +1,1 @@
+"""State behind the screens. Nothing here imports Textual."""

@@ -1,0 +1,114 @@
+"""What the four screens share: the bar on top with the modes, the footer, and the app's type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from mpstui.domain.facts import DoctorFacts
+from mpstui.domain.units import gibibytes
+from mpstui.ui.widgets.footer import KeyFooter
+
+if TYPE_CHECKING:
+    from mpstui.ui.app import MpstuiApp
+
+MODES = ("doctor", "configure", "live", "results")
+
+
+class Tab(Static):
+    """A mode's name; a click shows it."""
+
+    DEFAULT_CSS = """
+    Tab {
+        width: auto;
+        padding: 0 1;
+        &:hover { background: $boost; text-style: bold; }
+        &.-active {
+            background: $block-cursor-background;
+            color: $block-cursor-foreground;
+            text-style: bold;
+        }
+    }
+    """
+
+    def __init__(self, key: int, mode: str, active: bool) -> None:
+        super().__init__(
+            f"{key} {mode.capitalize()}",
+            id=f"tab-{mode}",
+            classes="-active" if active else "",
+        )
+        self._mode = mode
+
+    async def on_click(self) -> None:
+        """Show the mode."""
+        await self.run_action(f"app.show_mode('{self._mode}')")
+
+
+class TopBar(Horizontal):
+    """The program's name, the modes to click or press, and the machine at the right."""
+
+    DEFAULT_CSS = """
+    TopBar {
+        height: 1;
+        background: $panel;
+        #name { width: auto; padding: 0 1; text-style: bold; }
+        #machine {
+            width: 1fr; height: 1; padding: 0 1; text-align: right; color: $foreground-muted;
+            text-wrap: nowrap; text-overflow: ellipsis;
+        }
+    }
+    """
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self._mode = mode
+
+    def compose(self) -> ComposeResult:
+        """One line."""
+        yield Static("mpstui", id="name")
+        for key, mode in enumerate(MODES, 1):
+            yield Tab(key, mode, active=mode == self._mode)
+        yield Static(id="machine")
+
+    def know(self, facts: DoctorFacts | None) -> None:
+        """Take the machine's name from the facts."""
+        if facts is not None:
+            machine = facts.machine
+            torch = f"torch {machine.torch}" if machine.torch else "no torch"
+            text = f"{machine.name} · {gibibytes(machine.memory_bytes)} · {torch}"
+            self.query_one("#machine", Static).update(Content(text))
+
+
+class MainScreen(Screen[None]):
+    """A mode's screen. Subclasses give their body."""
+
+    MODE: str
+
+    @property
+    def state(self) -> MpstuiApp:
+        """The app, which owns the state."""
+        return cast("MpstuiApp", self.app)
+
+    @property
+    def tab(self) -> str:
+        """The mode whose tab is marked."""
+        return self.MODE
+
+    def compose(self) -> ComposeResult:
+        """The bar, the body, the footer."""
+        yield TopBar(self.tab)
+        yield from self.body()
+        yield KeyFooter()
+
+    def body(self) -> ComposeResult:
+        """What stands between bar and footer."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Keep the bar up to date."""
+        self.watch(self.app, "facts", self.query_one(TopBar).know)

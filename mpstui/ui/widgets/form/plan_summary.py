@@ -1,0 +1,68 @@
+"""The pane that says what a form comes to: the work, and how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from mpstui.domain.config import RunConfig
+from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.units import DASH
+from mpstui.ui.form.estimate import READING, Estimate
+
+HOW = {
+    "turns": "They take turns of two seconds, so that neither disturbs the other's clock.",
+    "together": "They train at once: good to look at, not for timing.",
+}
+
+
+class PlanSummary(VerticalScroll, can_focus=False):
+    """The steps, how a comparison is run, and the estimate with what it rests on."""
+
+    def __init__(self) -> None:
+        super().__init__(id="plan-pane", classes="pane")
+        self.border_title = "What this comes to"
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Static(DASH, id="plan")
+
+    def show(
+        self, config: RunConfig | None, specs: Sequence[DeviceSpec], estimate: Estimate | None
+    ) -> None:
+        """Show a plan.
+
+        Args:
+            config: What is asked; None while something is wrong.
+            specs: The devices.
+            estimate: None while earlier runs are still read.
+        """
+        text = Content(DASH) if config is None else _plan(config, specs, estimate)
+        self.query_one("#plan", Static).update(text)
+
+
+def _plan(config: RunConfig, specs: Sequence[DeviceSpec], estimate: Estimate | None) -> Content:
+    lines: list[str | tuple[str, str]] = [("Training time\n", "bold")]
+    lines.append(READING if estimate is None else estimate.line)
+    if estimate is not None and estimate.basis:
+        lines.append("\nat the pace of the last run like it:")
+        lines += [f"\n  {basis}" for basis in estimate.basis]
+        lines.append("\nStart-up and the evaluation after each epoch are extra.")
+    several = len(specs) > 1
+    steps = f"{config.total_steps:,} steps" if config.total_steps > 1 else "1 step"
+    lines += [
+        (f"\n\n{config.info.title}\n", "bold"),
+        f"{steps} of {config.batch_size:,} samples{' on each device' if several else ''}; ",
+        f"{config.steps_per_epoch:,} make an epoch of 60,000",
+        f"\nloss: {config.info.loss_unit}",
+    ]
+    if several:
+        how = HOW[config.mode]
+        lines.append(f"\n{len(specs)} runs with the same weights, batches and seed. {how}")
+    if any(spec.type == "mps" for spec in specs):
+        lines.append(("\n\n^o asks whether MPS has a kernel for every op.", "$foreground 75%"))
+    return Content.assemble(*lines)
