@@ -135,3 +135,10 @@ def _share(ours: torch.Tensor, reference: torch.Tensor, floor: float) -> float:
     distance = float((ours - reference).abs().max())
     scale = max(float(reference.abs().max()), floor)
     return distance / scale if scale else distance
+
+
+REFUSALS = (
+    *(RuntimeError, NotImplementedError, TypeError, ValueError),
+    *(AttributeError, IndexError, AssertionError),
+)
+"""What torch raises for an op, a dtype or a layout that a device does not have."""

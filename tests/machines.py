@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from mpstui.doctor.probes import NOT_BUILT, DeviceTrial, ProbeFailed
+from mpstui.doctor.probes import NOT_BUILT, DeviceTrial
 from mpstui.domain.conditions import Conditions, Disk, Gauge, HostSession, Power, Terminal, Thermal
 from mpstui.domain.facts import (
     DeviceFact,
@@ -26,6 +26,7 @@ from mpstui.domain.facts import (
 )
 from mpstui.domain.machine import CoreKind, Machine, PythonEnvironment
 from mpstui.domain.ops import OpsRun
+from mpstui.processes.client import ProcessFailed
 
 GIB = 2**30
 
@@ -144,7 +145,7 @@ class Answers:
 
     def torch_facts(self) -> TorchFacts:
         if isinstance(self._torch, str):
-            raise ProbeFailed(self._torch)
+            raise ProcessFailed(self._torch)
         return self._torch
 
     def use(self, device: str) -> DeviceTrial:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from mpstui.doctor.probes import ProbeFailed, gather
+from mpstui.doctor.probes import gather
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.anatomy import SweepPoint
@@ -18,7 +18,7 @@ from mpstui.domain.errors import DeviceUnavailable, FieldError
 from mpstui.domain.facts import ProbeStage
 from mpstui.domain.fields import Integer, Real
 from mpstui.domain.workloads import EPOCH_SAMPLES
-from mpstui.processes.client import ProcessClient
+from mpstui.processes.client import ProcessClient, ProcessFailed
 from mpstui.processes.command import module_command
 
 from .sweep_report import line, measured, report
@@ -134,7 +134,7 @@ def ask(device: str, workload: str, batch_size: int, seconds: float) -> SweepPoi
     try:
         lines = list(ProcessClient().lines(command, PATIENCE + 10 * seconds))
         return msgspec.json.decode(lines[-1], type=SweepPoint)
-    except ProbeFailed as error:
+    except ProcessFailed as error:
         why = str(error)
     except (IndexError, msgspec.DecodeError):
         why = "the process gave no answer"

@@ -9,11 +9,10 @@ from typing import Protocol
 
 import msgspec
 
-from mpstui.doctor.probes import ProbeFailed
 from mpstui.domain.config import BY_NAME
 from mpstui.domain.coverage import Coverage, CoverageProgress, CoverageRefused
 from mpstui.domain.errors import MpstuiError, UsageError
-from mpstui.processes.client import ProcessClient
+from mpstui.processes.client import ProcessClient, ProcessFailed
 from mpstui.processes.command import module_command
 
 Tell = Callable[[str], None]
@@ -67,7 +66,7 @@ class CoverageClient(CoverageProcess):
                         raise (UsageError if usage else MpstuiError)(text)
                     case None:  # a library that prints where it should not
                         sys.stderr.write(line)
-        raise ProbeFailed("the worker ended without an answer")
+        raise ProcessFailed("the worker ended without an answer")
 
     def stop(self) -> None:  # noqa: D102 - the protocol says it
         self._asker.stop()

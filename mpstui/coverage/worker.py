@@ -7,20 +7,18 @@ It prints a :class:`~mpstui.domain.coverage.Progress` a line, and at its end one
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
-
 from mpstui.domain.coverage import Coverage, CoverageProgress, CoverageRefused
 from mpstui.domain.errors import MpstuiError, UsageError
 from mpstui.kernel_tables.generate import table_of
+from mpstui.processes.stdio import json_writer, take_stdout
 
-Say = Callable[[CoverageProgress | Coverage | CoverageRefused], None]
+Send = Callable[[CoverageProgress | Coverage | CoverageRefused], None]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,26 +27,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("workload")
     parser.add_argument("--torch", default="")
     options = parser.parse_args(arguments)
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
-        os.dup2(2, 1)  # what the user's code prints is no answer
-
-        def say(answer: CoverageProgress | Coverage | CoverageRefused) -> None:
-            out.write(msgspec.json.encode(answer).decode() + "\n")
-            out.flush()
-
+    with take_stdout() as out:
+        send = json_writer(out)
         try:
-            say(_cover(options.workload, options.torch, say))
+            send(_cover(options.workload, options.torch, send))
         except MpstuiError as error:
-            say(CoverageRefused(text=str(error), usage=isinstance(error, UsageError)))
+            send(CoverageRefused(text=str(error), usage=isinstance(error, UsageError)))
     return 0
 
 
-def _cover(workload: str, torch: str, say: Say) -> Coverage:
+def _cover(workload: str, torch: str, send: Send) -> Coverage:
     table = table_of(torch or version("torch"))
-    say(CoverageProgress(text="importing torch"))
+    send(CoverageProgress(text="importing torch"))
     from .workload import cover, in_words
 
-    say(CoverageProgress(text="recording a training step and an evaluated batch on the CPU"))
+    send(CoverageProgress(text="recording a training step and an evaluated batch on the CPU"))
     try:
         with tempfile.TemporaryDirectory() as folder:
             return cover(workload, table, Path(folder))

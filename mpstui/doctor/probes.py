@@ -12,42 +12,13 @@ import msgspec
 from msgspec.structs import replace
 
 from mpstui.domain.conditions import Conditions
-from mpstui.domain.errors import MpstuiError
-from mpstui.domain.facts import DeviceFact, DoctorFacts, ImportFact, ProbeStage, TorchFacts
+from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage, TorchFacts
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpsRun, merge_rows
+from mpstui.processes.client import ProcessFailed, ProcessUndecided
 
-TORCH_MISSING = "torch is not installed"
 TORCH_GONE = "torch's files are gone, its metadata is still there"
 NOT_BUILT = "not in this torch build"
-
-
-class ProbeFailed(MpstuiError):
-    """A probe came back without an answer; the message says why.
-
-    Args:
-        why: The reason, in words.
-        imported: How torch was imported, where the probe came to say so.
-    """
-
-    title = "Probe failed"
-
-    def __init__(self, why: str, imported: ImportFact | None = None) -> None:
-        super().__init__(why)
-        self.imported = imported
-
-
-class ProbeUndecided(ProbeFailed):
-    """No answer, for a reason that says nothing about what was asked.
-
-    Our own time limit, our own stop, our own error, or a kill from outside.
-    """
-
-    title = "Not decided"
-
-
-class ProbeTooSlow(ProbeUndecided):
-    """A process exceeded a limit of ours: that says nothing about what it was asked."""
 
 
 class DeviceTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +42,7 @@ class Probes(Protocol):
         """What surrounds this process, in a fraction of a second."""
 
     def torch_facts(self) -> TorchFacts:
-        """What torch says; takes seconds. Raises ProbeFailed, or Undecided."""
+        """What torch says; takes seconds. Raises ProcessFailed, or Undecided."""
 
     def use(self, device: str) -> DeviceTrial:
         """How a forward and backward go on a device; takes seconds. Raises nothing of its own."""
@@ -131,9 +102,9 @@ def ask_torch(probes: Probes, facts: DoctorFacts) -> DoctorFacts:
     """The facts with torch's answer, or with why there is none."""
     try:
         torch = probes.torch_facts()
-    except ProbeUndecided as error:
+    except ProcessUndecided as error:
         return replace(facts, torch=None, torch_error=str(error), torch_state="undecided")
-    except ProbeFailed as error:
+    except ProcessFailed as error:
         return replace(
             facts,
             torch=None,

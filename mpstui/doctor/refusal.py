@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mpstui.domain.devices import TYPES
 from mpstui.domain.facts import DoctorFacts
+from mpstui.processes.client import TORCH_MISSING
 
-from .probes import NOT_BUILT, TORCH_MISSING
+from .probes import NOT_BUILT
 
 
 def refuse_reason(facts: DoctorFacts, device_type: str, index: int | None) -> str | None:

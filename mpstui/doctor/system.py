@@ -15,11 +15,17 @@ from mpstui.domain.conditions import Conditions
 from mpstui.domain.facts import ImportFact, TorchFacts
 from mpstui.domain.machine import Machine
 from mpstui.domain.ops import OpResult, OpsMessage, OpsRun, OpStatus, with_results
-from mpstui.processes.client import GRACE, ProcessClient
+from mpstui.processes.client import (
+    GRACE,
+    TORCH_MISSING,
+    ProcessClient,
+    ProcessFailed,
+    ProcessUndecided,
+)
 from mpstui.processes.command import module_command
 from mpstui.runs.paths import runs_dir
 
-from .probes import TORCH_GONE, TORCH_MISSING, DeviceTrial, ProbeFailed, ProbeUndecided
+from .probes import TORCH_GONE, DeviceTrial
 
 T = TypeVar("T")
 
@@ -80,7 +86,7 @@ class SystemProbes:
 
         Raises:
             Undecided: The process did not answer in time, or was ended from outside.
-            ProbeFailed: torch is missing, its import raised, or the process died.
+            ProcessFailed: torch is missing, its import raised, or the process died.
         """
         torch, imports, failure = None, dict[str, ImportFact](), None
         try:
@@ -89,7 +95,7 @@ class SystemProbes:
                     imports[fact.package] = fact
                 # A sitecustomize may print as well; what is no answer is none.
                 torch = _decoded(line, TorchFacts) or torch
-        except ProbeFailed as error:
+        except ProcessFailed as error:
             failure = error
         if torch is not None:
             ended = (_as_it_ended(fact, failure) for fact in imports.values())
@@ -100,9 +106,9 @@ class SystemProbes:
         """How a forward and backward go on a device; a process that dies is an answer."""
         try:
             return self._ask(DeviceTrial, self._use_timeout, "use", device)
-        except ProbeUndecided as error:
+        except ProcessUndecided as error:
             return DeviceTrial(device=device, usable=None, reason=str(error))
-        except ProbeFailed as error:
+        except ProcessFailed as error:
             return DeviceTrial(device=device, usable=False, reason=str(error))
 
     def ops(
@@ -134,7 +140,7 @@ class SystemProbes:
                             on_progress(run)
             except msgspec.DecodeError as error:
                 run = replace(run, error=f"its words cannot be read: {error}")
-            except ProbeFailed as error:
+            except ProcessFailed as error:
                 if running_case and deaths < _MOST_DEATHS and str(error) != "stopped":
                     deaths += 1
                     run = _heard(run, OpsMessage(result=_ended(running_case, error)))
@@ -153,14 +159,14 @@ class SystemProbes:
         failure = None
         try:
             lines.extend(self._asker.lines([*self._command, *question], timeout))
-        except ProbeFailed as error:
+        except ProcessFailed as error:
             failure = error
         try:
             # A sitecustomize may have printed before the probe could: the last line counts. A
             # complete answer does, however its process ends.
             return msgspec.json.decode(lines[-1] if lines else "", type=answer)
         except msgspec.DecodeError as error:
-            raise failure or ProbeUndecided(f"the answer cannot be read: {error}") from None
+            raise failure or ProcessUndecided(f"the answer cannot be read: {error}") from None
 
 
 def _decoded(line: str, answer: type[T]) -> T | None:
@@ -170,25 +176,25 @@ def _decoded(line: str, answer: type[T]) -> T | None:
         return None
 
 
-def _as_it_ended(fact: ImportFact, failure: ProbeFailed | None) -> ImportFact:
+def _as_it_ended(fact: ImportFact, failure: ProcessFailed | None) -> ImportFact:
     """A package whose import began, with how its process ended when that was the end of it."""
     if fact.imported is not None:
         return fact
-    if failure is None or isinstance(failure, ProbeUndecided):
+    if failure is None or isinstance(failure, ProcessUndecided):
         return replace(fact, error=str(failure or "the process ended without a word"))
     return replace(fact, imported=False, error=str(failure))
 
 
-def _without_torch(torch: ImportFact | None, failure: ProbeFailed | None) -> ProbeFailed:
+def _without_torch(torch: ImportFact | None, failure: ProcessFailed | None) -> ProcessFailed:
     """Why torch gave no facts: by its own error, else by how the process ended."""
     if torch is not None and torch.imported is False:
         if torch.path or "No module named 'torch'" not in torch.error:
-            return ProbeFailed(torch.error, torch)
-        return ProbeFailed(TORCH_GONE if torch.version else TORCH_MISSING, torch)
+            return ProcessFailed(torch.error, torch)
+        return ProcessFailed(TORCH_GONE if torch.version else TORCH_MISSING, torch)
     if failure is None:
-        return ProbeUndecided("the answer cannot be read")
-    if torch is not None and not isinstance(failure, ProbeUndecided):
-        return ProbeFailed(str(failure), torch)
+        return ProcessUndecided("the answer cannot be read")
+    if torch is not None and not isinstance(failure, ProcessUndecided):
+        return ProcessFailed(str(failure), torch)
     return failure
 
 
@@ -200,10 +206,10 @@ def _heard(run: OpsRun, message: OpsMessage) -> OpsRun:
     return run if message.result is None else with_results(run, (message.result,))
 
 
-def _ended(case: str, how: ProbeFailed) -> OpResult:
+def _ended(case: str, how: ProcessFailed) -> OpResult:
     return OpResult(
         case=case,
         kind="known fault" if case in BY_ID else "everyday",
-        status=OpStatus.UNDECIDED if isinstance(how, ProbeUndecided) else OpStatus.FAULTY,
+        status=OpStatus.UNDECIDED if isinstance(how, ProcessUndecided) else OpStatus.FAULTY,
         reason=str(how),
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from mpstui.processes.stdio import take_stdout
 from mpstui.runs.rundir import RunDir
 
 
@@ -19,8 +20,7 @@ def take_pipes() -> tuple[TextIO, int]:
     What libraries print must not mix with our words. And a DataLoader's forked process closes its
     ``sys.stdin`` first of all: it would wait for ever for the lock of a thread that reads there.
     """
-    said, keeper = os.fdopen(os.dup(1), "w", buffering=1), os.dup(0)
-    os.dup2(2, 1)
+    said, keeper = take_stdout(), os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

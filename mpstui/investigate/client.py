@@ -11,11 +11,10 @@ from typing import Protocol
 
 import msgspec
 
-from mpstui.doctor.probes import ProbeFailed, ProbeTooSlow, ProbeUndecided
 from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import TOO_SLOW, Investigation, ProgressMessage, Verdict
 from mpstui.modes.journal import JournalEntry, last_entry
-from mpstui.processes.client import ProcessClient
+from mpstui.processes.client import ProcessClient, ProcessFailed, ProcessTooSlow, ProcessUndecided
 from mpstui.processes.command import module_command
 from mpstui.runs.dataset import check_data, dataset_of
 from mpstui.runs.files import replace
@@ -107,9 +106,9 @@ class InvestigationClient(InvestigationProcess):
             # An op that has returned ended nothing.
             if died and begun and not begun.over and self._folder.finding() is None:
                 died = self._ask(tell, died)
-        except ProbeTooSlow:  # no op is to blame for our time limit: only its call alone may be
+        except ProcessTooSlow:  # no op is to blame for our time limit: only its call alone may be
             return self._folder.finding() or self._after_too_long(tell)
-        except ProbeUndecided as error:  # nor for a kill
+        except ProcessUndecided as error:  # nor for a kill
             died = str(error)
         return self._folder.finding() or self._incomplete(
             f"the investigation ended early: {died or 'its worker found nothing'}",
@@ -136,7 +135,7 @@ class InvestigationClient(InvestigationProcess):
         error = ""
         try:
             self._ask(tell, "")
-        except ProbeUndecided as undecided:
+        except ProcessUndecided as undecided:
             error = str(undecided)
         words = f"Not completed, too slow: {where} was under way {limit}, and was not tried alone."
         return self._folder.finding() or self._incomplete(words, error, TOO_SLOW)
@@ -165,7 +164,7 @@ class InvestigationClient(InvestigationProcess):
             died: How the last one ended; empty when it was given up; None for a first one.
 
         Raises:
-            ProbeTooSlow: When it was given up.
+            ProcessTooSlow: When it was given up.
             Undecided: When it was stopped, or killed from outside.
         """
         arguments = [str(self._folder.path), *(["--died", died] if died is not None else [])]
@@ -179,8 +178,8 @@ class InvestigationClient(InvestigationProcess):
                             tell(told)
                     except msgspec.DecodeError:  # a library that prints where it should not
                         sys.stderr.write(line)
-        except ProbeUndecided:
+        except ProcessUndecided:
             raise
-        except ProbeFailed as error:
+        except ProcessFailed as error:
             return str(error)
         return ""

@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-import msgspec
 from msgspec.structs import replace
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.investigation import Investigation, ProgressMessage, Stage, Verdict
 from mpstui.domain.workloads import short_name
+from mpstui.processes.stdio import json_writer, take_stdout
 from mpstui.runs.rundir import Dataset, RunDir
 
 from .progress import ProgressReporter
@@ -48,8 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"{asked.folder}: holds no request.json")
     # With it, ops that MPS lacks would run on the CPU, and the CPU would be judged.
     os.environ.pop("PYTORCH_ENABLE_MPS_FALLBACK", None)
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
-        os.dup2(2, 1)
+    with take_stdout() as out:
         beat = Heartbeat(out)
         beat.start()
         return _in_one_thread(lambda: investigate(folder, request, asked.died, _teller(beat), beat))
@@ -147,7 +146,7 @@ class Heartbeat:
 
     def __init__(self, out: TextIO) -> None:
         self.journal: Journal | None = None
-        self._out = out
+        self._write = json_writer(out)
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -157,8 +156,7 @@ class Heartbeat:
     def say(self, told: ProgressMessage) -> None:
         """Write one line."""
         with self._lock:
-            self._out.write(msgspec.json.encode(told).decode() + "\n")
-            self._out.flush()
+            self._write(told)
 
     def _beat(self) -> None:
         last = -1

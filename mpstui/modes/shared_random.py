@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
-from mpstui.opcheck.cases import REFUSALS
+from mpstui.numerics import REFUSALS
 from mpstui.ops.references.run import undisturbed
 from mpstui.ops.schema import OpInfo, dropout_keeps, is_random, results
 

@@ -11,17 +11,11 @@ import torch
 
 from mpstui.backends import Backend
 from mpstui.domain.ops import Kind, OpResult, OpStatus
-from mpstui.numerics import BEYOND_CPU, Gap, gap, tolerance
+from mpstui.numerics import BEYOND_CPU, REFUSALS, Gap, gap, tolerance
 
 from .inputs import Inputs
 
 Outputs = torch.Tensor | tuple[torch.Tensor, ...]
-
-REFUSALS = (
-    *(RuntimeError, NotImplementedError, TypeError, ValueError),
-    *(AttributeError, IndexError, AssertionError),
-)
-"""What torch raises for an op, a dtype or a layout that a device does not have."""
 
 
 class Case(NamedTuple):

@@ -12,22 +12,19 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import TextIO
-
-import msgspec
+from collections.abc import Callable, Sequence
 
 from mpstui.domain.catalogue import BY_ID, SIMULATED
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
 from mpstui.domain.ops import OpsMessage
+from mpstui.processes.stdio import json_writer, take_stdout
 
 
 def main(arguments: Sequence[str]) -> int:
     """Check a device; returns the exit status."""
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
-        os.dup2(2, 1)  # from here on, C++ and Python that print to stdout reach stderr
-        _check(_asked(arguments), stdout)
+    with take_stdout() as out:
+        _check(_asked(arguments), json_writer(out))
     return 0
 
 
@@ -45,7 +42,7 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     return asked
 
 
-def _check(asked: argparse.Namespace, out: TextIO) -> None:
+def _check(asked: argparse.Namespace, send: Callable[[OpsMessage], None]) -> None:
     # With it, ops that MPS lacks would run on the CPU, and the CPU would be judged.
     os.environ.pop("PYTORCH_ENABLE_MPS_FALLBACK", None)
     from mpstui.backends import open_backend
@@ -54,10 +51,6 @@ def _check(asked: argparse.Namespace, out: TextIO) -> None:
     from .cases import check
     from .everyday import everyday
     from .triggers import triggers
-
-    def say(message: OpsMessage) -> None:
-        out.write(msgspec.json.encode(message).decode() + "\n")
-        out.flush()
 
     warnings.simplefilter("ignore")  # that a layout is slow is no news here
     backend = open_backend(parse_device(asked.device))
@@ -73,10 +66,10 @@ def _check(asked: argparse.Namespace, out: TextIO) -> None:
     # A name that is not there would begin anew, with the case that ended the process.
     first = names.index(asked.after) + 1 if asked.after else 0
     fault = FAULTS[asked.simulate] if asked.simulate else contextlib.nullcontext
-    say(OpsMessage(planned=len(cases)))
+    send(OpsMessage(planned=len(cases)))
     for place, case in enumerate(cases[first:], first + 1):
-        say(OpsMessage(begun=case.id))
-        say(OpsMessage(done=place, result=check(case, backend, fault)))
+        send(OpsMessage(begun=case.id))
+        send(OpsMessage(done=place, result=check(case, backend, fault)))
 
 
 if __name__ == "__main__":

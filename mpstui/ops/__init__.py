@@ -1,3 +1,4 @@
-"""One op call: its schema, arguments and storages, what it should return, and how a result is judged.
+"""One op call: its schema, arguments and storages, its reference result, and how it is judged.
 
-Everything here imports torch and nothing here knows of a training step."""
+Everything here imports torch; nothing here knows of a training step.
+"""

@@ -1,8 +1,8 @@
-"""Asking in a process of its own: a driver can abort, crash or hang the process that asks it.
+"""A client for short-lived processes: a driver can abort, crash or hang the process that calls it.
 
-Each of these is an answer too, and becomes a :class:`~mpstui.doctor.probes.ProbeFailed` that says
-it in words. What we or somebody else did to the process is none: that becomes
-:class:`~mpstui.doctor.probes.Undecided`.
+An abort or a crash is an answer too: it becomes a :class:`ProcessFailed` that describes it. What
+mpstui or somebody else did to the process says nothing about it: that becomes a
+:class:`ProcessUndecided`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
 
-from mpstui.doctor.probes import TORCH_MISSING, ProbeFailed, ProbeTooSlow, ProbeUndecided
+from mpstui.domain.errors import MpstuiError
+from mpstui.domain.facts import ImportFact
 
 from .command import child_environment, ending, is_from_outside
 from .patience import Patience, cpu_seconds
@@ -52,9 +53,9 @@ class ProcessClient:
                 up; see :class:`~mpstui.processes.patience.Patience`.
 
         Raises:
-            ProbeTooSlow: When the process was given up.
+            ProcessTooSlow: When the process was given up.
             Undecided: When it was stopped, or killed from outside.
-            ProbeFailed: When it died. One that has printed everything and only takes long to end
+            ProcessFailed: When it died. One that has printed everything and only takes long to end
                 has done none of these.
         """
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
@@ -66,7 +67,7 @@ class ProcessClient:
                 # that signal is ours: it says nothing about the process.
                 ended_alone = process.poll() is not None
             if self._stopped:
-                raise ProbeUndecided("stopped")
+                raise ProcessUndecided("stopped")
             if ended_alone and process.returncode != 0:
                 stderr.seek(0)
                 raise _how_it_ended(process.returncode, stderr.read()[-20_000:])
@@ -74,7 +75,7 @@ class ProcessClient:
     @contextmanager
     def _started(self, command: Sequence[str], stderr: IO[str]) -> Iterator[subprocess.Popen[str]]:
         if self._stopped:
-            raise ProbeUndecided("stopped")
+            raise ProcessUndecided("stopped")
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
@@ -112,7 +113,7 @@ def _read(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
         except queue.Empty:
             if patience.is_over():
                 words = f"no answer within {timeout:g} s; mpstui ended the process"
-                raise ProbeTooSlow(words) from None
+                raise ProcessTooSlow(words) from None
             continue
         if line is None:
             return
@@ -120,15 +121,46 @@ def _read(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
         patience.hear()
 
 
-def _how_it_ended(code: int, stderr: str) -> ProbeFailed:
+def _how_it_ended(code: int, stderr: str) -> ProcessFailed:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = lines[-1][:300] if lines else ""
     if is_from_outside(code):
-        return ProbeUndecided(f"the process was killed from outside ({ending(code)})")
+        return ProcessUndecided(f"the process was killed from outside ({ending(code)})")
     if code > 0:
         if last == "ModuleNotFoundError: No module named 'torch'":
-            return ProbeFailed(TORCH_MISSING)
-        return ProbeFailed(last or f"the process ended with status {code} and without a word")
+            return ProcessFailed(TORCH_MISSING)
+        return ProcessFailed(last or f"the process ended with status {code} and without a word")
     name = ending(code)
     verb = "aborted" if name == "SIGABRT" else "was killed"
-    return ProbeFailed(f"the process {verb} ({name})" + (f": {last}" if last else ""))
+    return ProcessFailed(f"the process {verb} ({name})" + (f": {last}" if last else ""))
+
+
+TORCH_MISSING = "torch is not installed"
+
+
+class ProcessFailed(MpstuiError):
+    """A probe came back without an answer; the message says why.
+
+    Args:
+        why: The reason, in words.
+        imported: How torch was imported, where the probe came to say so.
+    """
+
+    title = "Probe failed"
+
+    def __init__(self, why: str, imported: ImportFact | None = None) -> None:
+        super().__init__(why)
+        self.imported = imported
+
+
+class ProcessUndecided(ProcessFailed):
+    """No answer, for a reason that says nothing about what was asked.
+
+    Our own time limit, our own stop, our own error, or a kill from outside.
+    """
+
+    title = "Not decided"
+
+
+class ProcessTooSlow(ProcessUndecided):
+    """A process exceeded a limit of ours: that says nothing about what it was asked."""

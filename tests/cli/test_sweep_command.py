@@ -14,9 +14,9 @@ from mpstui.cli import sweep as module
 from mpstui.cli.sweep import ask, parse_batch_sizes
 from mpstui.cli.sweep_chart import chart
 from mpstui.cli.sweep_report import measured, overtaking, report, sentences, table
-from mpstui.doctor.probes import ProbeFailed
 from mpstui.domain.anatomy import SweepPoint
 from mpstui.domain.errors import FieldError
+from mpstui.processes.client import ProcessFailed
 
 Ask = Callable[[str, str, int, float], SweepPoint]
 
@@ -197,16 +197,16 @@ def test_a_device_without_any_point_is_a_failure(
         (["noise\n", '{"device":"cpu","batch_size":8,"samples_per_second":2.0}\n'], ""),
         (["noise\n"], "the process gave no answer"),
         ([], "the process gave no answer"),
-        (ProbeFailed("the process was killed (SIGKILL)"), "the process was killed (SIGKILL)"),
+        (ProcessFailed("the process was killed (SIGKILL)"), "the process was killed (SIGKILL)"),
     ],
 )
 def test_an_end_without_an_answer_is_the_points_error(
-    monkeypatch: pytest.MonkeyPatch, told: list[str] | ProbeFailed, error: str
+    monkeypatch: pytest.MonkeyPatch, told: list[str] | ProcessFailed, error: str
 ) -> None:
     class Answers:
         def lines(self, command: list[str], timeout: float) -> list[str]:
             assert command[-5:] == ["mpstui.engine.sweep", "cpu", "vae", "8", "0.5"]
-            if isinstance(told, ProbeFailed):
+            if isinstance(told, ProcessFailed):
                 raise told
             return told
 

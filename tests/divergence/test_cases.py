@@ -14,7 +14,8 @@ from typing_extensions import override
 from mpstui.backends import Backend, open_backend
 from mpstui.domain.devices import parse_device
 from mpstui.domain.ops import OpResult, OpStatus
-from mpstui.opcheck.cases import REFUSALS, Case, Outputs, check, evaluate
+from mpstui.numerics import REFUSALS
+from mpstui.opcheck.cases import Case, Outputs, check, evaluate
 from mpstui.opcheck.inputs import LAYOUTS, Inputs
 
 CPU = open_backend(parse_device("cpu"))

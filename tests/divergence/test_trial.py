@@ -44,8 +44,11 @@ def _after(wrong: Callable[[list[str]], bool]) -> Fault:
 
 
 def _tried(
-    fault: Any, context: CallContext = CallContext(), call: Call = TANH, **kwargs: Any
-) -> CallOutcome:  # noqa: B008
+    fault: Any,
+    context: CallContext = CallContext(),  # noqa: B008
+    call: Call = TANH,
+    **kwargs: Any,
+) -> CallOutcome:
     return attempt(call, CPU, fault, context, **kwargs)
 
 

@@ -11,12 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from mpstui.doctor.checks import findings
-from mpstui.doctor.probes import DeviceTrial, ProbeFailed, ProbeUndecided, gather, try_device
+from mpstui.doctor.probes import DeviceTrial, gather, try_device
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage, TorchFacts
 from mpstui.domain.machine import Machine
-from mpstui.processes.client import ProcessClient
+from mpstui.processes.client import ProcessClient, ProcessFailed, ProcessUndecided
 
 from tests.machines import LINUX, M4, WINDOWS, Answers  # isort: skip
 
@@ -97,7 +97,7 @@ def test_a_kill_from_outside_decides_nothing(end: str, how: str) -> None:
     asked = probes(f"import os; {end}")
     reason = f"the process was killed from outside ({how})"
     assert asked.use("mps") == DeviceTrial(device="mps", usable=None, reason=reason)
-    with pytest.raises(ProbeUndecided, match="killed from outside"):
+    with pytest.raises(ProcessUndecided, match="killed from outside"):
         asked.torch_facts()
 
 
@@ -111,7 +111,7 @@ def test_a_kill_from_outside_decides_nothing(end: str, how: str) -> None:
     ],
 )
 def test_torch_facts_that_do_not_come_say_why(script: str, reason: str) -> None:
-    with pytest.raises(ProbeFailed, match=reason):
+    with pytest.raises(ProcessFailed, match=reason):
         probes(script).torch_facts()
 
 
@@ -247,7 +247,7 @@ def test_a_built_device_without_a_driver_is_refused_in_torchs_words() -> None:
 def test_torch_that_did_not_answer_speaks_against_no_device() -> None:
     class Silent(Answers):
         def torch_facts(self) -> TorchFacts:
-            raise ProbeUndecided("no answer within 120 s; mpstui ended the process")
+            raise ProcessUndecided("no answer within 120 s; mpstui ended the process")
 
     facts = gather(Silent(MACHINE, TORCH))
     assert (facts.torch_state, facts.torch) == ("undecided", None)
@@ -268,7 +268,7 @@ def test_after_a_kill_from_outside_memory_is_suspected_and_nothing_installed(
 
     class Killed(Answers):
         def torch_facts(self) -> TorchFacts:
-            raise ProbeUndecided(killed)
+            raise ProcessUndecided(killed)
 
         def use(self, device: str) -> DeviceTrial:
             return DeviceTrial(device=device, usable=None, reason=killed)

@@ -17,11 +17,12 @@ from msgspec.structs import replace
 
 from mpstui.doctor.checks import findings
 from mpstui.doctor.checks.import_errors import MEANINGS
-from mpstui.doctor.probes import ProbeFailed, gather
+from mpstui.doctor.probes import gather
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.facts import ImportFact, TorchFacts
 from mpstui.domain.findings import Finding
 from mpstui.domain.machine import Machine, PythonEnvironment
+from mpstui.processes.client import ProcessFailed
 from mpstui.processes.command import child_environment
 
 from tests.machines import HEALTHY, LINUX, M4, NO_DRIVER, WINDOWS, Answers, torch  # isort: skip
@@ -43,7 +44,7 @@ def judged(machine: Machine, error: str, **fact: object) -> Finding:
     class Broken(Answers):
         def torch_facts(self) -> TorchFacts:
             imported = ImportFact(package="torch", imported=False, error=error)
-            raise ProbeFailed(error, replace(imported, **fact))
+            raise ProcessFailed(error, replace(imported, **fact))
 
     found = findings(gather(Broken(machine, HEALTHY)))
     return next(each for each in found if each.id == "torch-installed")
@@ -338,7 +339,7 @@ def test_the_installed_pillow_is_fine(tmp_path: Path) -> None:
 def test_a_file_called_torch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch.py").write_text("print('my experiments')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(ProbeFailed) as caught:
+    with pytest.raises(ProcessFailed) as caught:
         SystemProbes().torch_facts()
     assert caught.value.imported is not None
     assert caught.value.imported.path == str(tmp_path / "torch.py")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mpstui.doctor.probes import TORCH_MISSING
 from mpstui.domain.facts import DoctorFacts, ImportFact, ProbeStage, TorchFacts
 from mpstui.domain.findings import Status
 from mpstui.domain.machine import Machine
 from mpstui.domain.shell import pip_install, shell_of
+from mpstui.processes.client import TORCH_MISSING
 
 from .broken_package import broken_package, install_torch, out_of_the_way
 from .check import Check, CheckVerdict, ok, pending, undecided, unknown

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
-import msgspec
-
-from mpstui.doctor.probes import DeviceTrial
-from mpstui.domain.facts import ImportFact, TorchFacts
+from mpstui.processes.stdio import json_writer, take_stdout
 
 from . import types, usage
 from .imports import import_others, import_package
@@ -20,20 +16,15 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit status: 0, or 2 for a question that is not understood.
     """
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
-        os.dup2(2, 1)  # from here on, C++ and Python that print to stdout reach stderr
-
-        def say(answer: ImportFact | TorchFacts | DeviceTrial) -> None:
-            stdout.write(msgspec.json.encode(answer).decode() + "\n")
-            stdout.flush()
-
+    with take_stdout() as out:
+        send = json_writer(out)
         match arguments:
             case ["facts"]:
-                if import_package("torch", say):
-                    say(types.facts())
-                    import_others(say)
+                if import_package("torch", send):
+                    send(types.facts())
+                    import_others(send)
             case ["use", device]:
-                say(usage.use(device))
+                send(usage.use(device))
             case _:
                 sys.stderr.write("usage: python -m mpstui.doctor.torch_probe facts | use DEVICE\n")
                 return 2

@@ -1,6 +1,6 @@
 """A step of a run, compared with the CPU's: :mod:`mpstui.modes.agreement` says how.
 
-It has to differ in :data:`~mpstui.engine.checks.trio.STATES` states, the run's own and others nearby.
+It must differ in :data:`~mpstui.engine.checks.trio.STATES` states: the run's own and others nearby.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mpstui.backends import Backend
-from mpstui.numerics import tolerance
-from mpstui.opcheck.cases import REFUSALS
+from mpstui.numerics import REFUSALS, tolerance
 from mpstui.ops.call import Call
 from mpstui.ops.changes import before_call, with_changes
 from mpstui.ops.judge import Named, OpJudgement, judge

@@ -1,16 +1,15 @@
-"""Captured calls in a process that does nothing else.
+"""Replay captured calls in a process of their own, where a crash or a hang ends nothing else.
 
-``python -m mpstui.investigate.repro.replay DEVICE [--fault F] [--dir D]`` reads one :class:`Trial` a line
-and answers with lines of JSON: ``ready`` once torch is imported and the device is open; of every
-trial ``reference`` with the seconds that the CPU takes for the call, then a :class:`ReplayOutcome`. So
-whoever asks knows what is under way when an answer does not come.
+``python -m mpstui.investigate.repro.replay DEVICE [--fault F] [--dir D]`` reads one
+:class:`ReplayRequest` a line and answers with lines of JSON: ``ready`` once torch is imported and
+the device is open; then, for each request, ``reference`` with the seconds that the CPU takes for
+the call, and a :class:`ReplayOutcome`. The client therefore knows what runs when no answer comes.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mpstui.ops.randomness.checks import RandomProblem
+from mpstui.processes.stdio import json_writer, take_stdout
 
 if TYPE_CHECKING:
     from mpstui.backends import Backend
@@ -83,13 +83,8 @@ def main(arguments: Sequence[str]) -> int:
     from mpstui.domain.devices import parse_device
     from mpstui.faults.load import load_fault
 
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
-        os.dup2(2, 1)  # what a library prints is no answer
-
-        def say(answer: Answer) -> None:
-            out.write(msgspec.json.encode(answer).decode() + "\n")
-            out.flush()
-
+    with take_stdout() as out:
+        send = json_writer(out)
         backend = open_backend(parse_device(options.device))
         backend.set_precision("float32")
         if options.dir:
@@ -97,11 +92,11 @@ def main(arguments: Sequence[str]) -> int:
         fault: Any = contextlib.nullcontext()
         if options.fault:
             fault = load_fault(options.fault, options.dir)
-        say(ReplayReady())
+        send(ReplayReady())
         for line in sys.stdin:
             trial = msgspec.json.decode(line, type=ReplayRequest)
-            say(ReferenceDone(_reference_seconds(trial)))
-            say(_replay(trial, backend, fault))
+            send(ReferenceDone(_reference_seconds(trial)))
+            send(_replay(trial, backend, fault))
     return 0
 
 

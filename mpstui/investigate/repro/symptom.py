@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from mpstui.numerics import tolerance
-from mpstui.opcheck.cases import REFUSALS
+from mpstui.numerics import REFUSALS, tolerance
 from mpstui.ops.call import Call, Slot, map_slots
 from mpstui.ops.references import run
 from mpstui.ops.schema import op_info, written

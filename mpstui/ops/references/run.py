@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from mpstui.numerics import gap
-from mpstui.opcheck.cases import REFUSALS
+from mpstui.numerics import REFUSALS, gap
 from mpstui.ops import references
 from mpstui.ops.call import Call
 from mpstui.ops.schema import OpInfo, op_info, results

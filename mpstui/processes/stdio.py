@@ -1,0 +1,29 @@
+"""The stdout of a process that answers in JSON lines.
+
+Libraries print to stdout too, from C++ as well as from Python. An answer must not mix with that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TextIO
+
+import msgspec
+
+
+def take_stdout() -> TextIO:
+    """Return the real stdout for answers; from now on, other output to stdout goes to stderr."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    return out
+
+
+def json_writer(out: TextIO) -> Callable[[msgspec.Struct], None]:
+    """Return a function that writes an answer to ``out`` as one line of JSON, without delay."""
+
+    def write(answer: msgspec.Struct) -> None:
+        out.write(msgspec.json.encode(answer).decode() + "\n")
+        out.flush()
+
+    return write
