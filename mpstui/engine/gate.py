@@ -25,7 +25,7 @@ class Gate:
             refereed: Whether a keeper hands out turns; then the first one has to be granted.
         """
         self.paused = False
-        self.stopping = ""
+        self.stop_reason = ""
         """Why the run shall stop; empty while it shall not."""
         self._turn = not refereed
         self._held = not refereed  # a turn was granted and not given back yet
@@ -36,20 +36,20 @@ class Gate:
     @property
     def shut(self) -> bool:
         """Whether the loop has to hold before its next step."""
-        return (self.paused or not self._turn) and not self.stopping
+        return (self.paused or not self._turn) and not self.stop_reason
 
     def wish(self, wish: str) -> None:
         """Take in what control.json asks for."""
         with self._changed:
             self.paused = wish == "pause"
-            if wish == "stop" and not self.stopping:
-                self.stopping = "asked by a person"
+            if wish == "stop" and not self.stop_reason:
+                self.stop_reason = "asked by a person"
             self._changed.notify_all()
 
     def stop(self, reason: str) -> None:
         """Ask for a safe stop for another reason than a person's wish."""
         with self._changed:
-            self.stopping = self.stopping or reason
+            self.stop_reason = self.stop_reason or reason
             self._changed.notify_all()
 
     def turn(self, mine: bool) -> None:
@@ -88,12 +88,12 @@ class Gate:
     def wait_while_paused(self) -> None:
         """Block until the pause ends or the run shall stop."""
         with self._changed:
-            self._changed.wait_for(lambda: not self.paused or bool(self.stopping))
+            self._changed.wait_for(lambda: not self.paused or bool(self.stop_reason))
 
     def wait_for_turn(self) -> None:
         """Block until it is this run's turn, or a person wants something else."""
         with self._changed:
-            self._changed.wait_for(lambda: self._turn or self.paused or bool(self.stopping))
+            self._changed.wait_for(lambda: self._turn or self.paused or bool(self.stop_reason))
 
     def _drop_turn(self) -> None:
         # A grant that crossed our word on its way is void: the keeper has taken it back by now.

@@ -51,7 +51,7 @@ class Meter:
         clock: Callable[[], float] = time.perf_counter,
         energy: Callable[[], float | None] | None = None,
     ) -> None:
-        """Start with the clock shut; ``open`` it before the first step.
+        """Start with the clock shut; ``start`` it before the first step.
 
         Args:
             backend: Where the losses are.
@@ -67,14 +67,14 @@ class Meter:
         self._losses: list[torch.Tensor] = []  # each (steps,), on the device
         self._sizes: list[int] = []
         self._mark = 0.0
-        self._settle = 0
+        self._warmup_steps = 0
 
-    def open(self, settle: int) -> None:
+    def start(self, warmup_steps: int) -> None:
         """Begin to measure, with so many steps outside the clock first."""
         self._backend.synchronize()
         self._joules = self._energy() if self._energy else None
         self._mark = self._clock()
-        self._settle = settle
+        self._warmup_steps = warmup_steps
 
     def add(self, objectives: torch.Tensor, samples: Sequence[int]) -> None:
         """Take in some steps' objectives, shape (steps,), which stay on the device.
@@ -90,11 +90,11 @@ class Meter:
     def due(self) -> bool:
         """Whether it is time to read: the settling is over, or the window is long enough."""
         steps = len(self._sizes)
-        if self._settle:
-            return steps >= self._settle
+        if self._warmup_steps:
+            return steps >= self._warmup_steps
         return steps >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
 
-    def forgive(self, joules: bool = False) -> None:
+    def exclude_elapsed(self, joules: bool = False) -> None:
         """Leave out what was done since the last flush: measuring is no training.
 
         Args:
@@ -125,10 +125,10 @@ class Meter:
             samples=int(sizes.sum()),
             loss_sum=float(np.dot(losses.astype(np.float64), sizes)),
             seconds=end - self._mark,
-            timed=self._settle == 0,
-            joules=joules if self._settle == 0 else None,
+            timed=self._warmup_steps == 0,
+            joules=joules if self._warmup_steps == 0 else None,
         )
-        self._settle = max(self._settle - len(losses), 0)
+        self._warmup_steps = max(self._warmup_steps - len(losses), 0)
         self._losses, self._sizes, self._mark = [], [], mark
         return window
 

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, StepLR
 from mpstui.backends import Backend, open_backend
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.config import RunConfig
+from mpstui.domain.events import RunStarted
 from mpstui.domain.plan import PLAIN, Plan
 from mpstui.faults.load import load_fault
 from mpstui.runs.rundir import Dataset
@@ -50,6 +51,29 @@ class Setup:
     """For half-precision gradients, where they need it."""
     plan: Plan = PLAIN
     """How its steps are carried out."""
+
+    def started(self, at: float) -> RunStarted:
+        """Describe the run, for its log.
+
+        Args:
+            at: Wall-clock Unix time in seconds.
+        """
+        config = self.config
+        return RunStarted(
+            at=at,
+            workload=config.workload,
+            device=config.device,
+            device_name=self.backend.name(),
+            torch=str(torch.__version__),
+            dataset=self.data.description,
+            train_samples=self.pipeline.train_samples,
+            test_samples=self.pipeline.test_samples,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            steps_per_epoch=config.steps_per_epoch,
+            total_steps=config.total_steps,
+            threads=torch.get_num_threads(),
+            notes=self.notes,
+        )
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""

@@ -17,8 +17,9 @@ from typing import NamedTuple
 from mpstui.runs.files import replace
 from mpstui.runs.rundir import RunDir
 
+from .progress import Progress
 from .setup import Setup
-from .snapshots import Draws, LoopPosition, pack, snapshots_of, tensor_bytes
+from .snapshots import RngState, pack, snapshots_of, tensor_bytes
 
 SHARE = 0.01
 """Of the training time."""
@@ -97,7 +98,7 @@ class Snapshots:
             and self._trained >= (self._spent + self._cost) / SHARE
         )
 
-    def save(self, setup: Setup, progress: LoopPosition, draws: Draws) -> SnapshotRecord | None:
+    def save(self, setup: Setup, progress: Progress, draws: RngState) -> SnapshotRecord | None:
         """Write a snapshot, whole or not at all, and remove the oldest beyond the limits.
 
         Returns:

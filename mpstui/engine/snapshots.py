@@ -20,33 +20,14 @@ from mpstui.domain.errors import LogError
 from mpstui.runs.rundir import RunDir
 
 from .autotune.optimizers import load_state
+from .progress import Progress
 from .setup import Setup
 
 FORMAT = 1
 """Version of the file's format. Keys are only ever added."""
 
-Draws = dict[str, torch.Tensor]
+RngState = dict[str, torch.Tensor]
 """States of torch's default generators by device type: ``cpu``, and the run's device's."""
-
-
-@dataclass(frozen=True)
-class LoopPosition:
-    """Where a loop stands, and what it has added up over the epoch that is under way."""
-
-    step: int
-    """The last step that was done, counted from 1 over the whole run."""
-    epoch: int
-    """Counted from 1: the one of the next batch, or of an evaluation that is still due."""
-    samples: int
-    """Of this epoch, done; 0 says that none of its batches was."""
-    timed_samples: int
-    timed_seconds: float
-    wall_seconds: float
-    """Since the epoch's first step, pauses and other runs' turns included."""
-    loss_sum: float
-    """Over ``samples``."""
-    last_finite: float | None
-    """The newest loss."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +35,11 @@ class Snapshot:
     """A snapshot that was read; its tensors are on the CPU."""
 
     workload: str
-    progress: LoopPosition
+    progress: Progress
     model: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
-    draws: Draws
+    draws: RngState
     scaler: dict[str, Any] = field(default_factory=dict)
     """Of a run in fp16."""
 
@@ -97,7 +78,7 @@ class Snapshot:
             set_rng_state(self.draws, setup.backend.device)
 
 
-def pack(setup: Setup, progress: LoopPosition, draws: Draws) -> bytes:
+def pack(setup: Setup, progress: Progress, draws: RngState) -> bytes:
     """A run's state as a file's content. The device has to be idle."""
     file = io.BytesIO()
     state = {
@@ -138,7 +119,7 @@ def load_snapshot(path: Path) -> Snapshot:
             raise ValueError(f"of format {state['format']}, which is newer than this mpstui")
         return Snapshot(
             workload=state["workload"],
-            progress=LoopPosition(**state["progress"]),
+            progress=Progress(**state["progress"]),
             model=state["model"],
             optimizer=state["optimizer"],
             scheduler=state["scheduler"],
@@ -155,7 +136,7 @@ def snapshots_of(run_dir: Path) -> list[tuple[int, Path]]:
     return RunDir(run_dir).snapshots()
 
 
-def read_rng_state(device: torch.device) -> Draws:
+def read_rng_state(device: torch.device) -> RngState:
     """The generators' states now."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "mps":
@@ -165,7 +146,7 @@ def read_rng_state(device: torch.device) -> Draws:
     return states
 
 
-def set_rng_state(states: Draws, device: torch.device) -> None:
+def set_rng_state(states: RngState, device: torch.device) -> None:
     """Put generators into a state; a device's own is left alone where there is none for it."""
     torch.set_rng_state(states["cpu"])
     own = states.get(device.type)

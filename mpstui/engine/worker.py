@@ -47,9 +47,9 @@ from .gate import Gate
 from .supervisor_pipes import supervisor_words, take_pipes, wait_for_run, word_sender
 
 if TYPE_CHECKING:  # torch is imported by the training thread, when its time has come
-    from .loop import Choose
+    from .loop import SelectPlan
+    from .progress import Progress
     from .setup import Setup
-    from .snapshots import LoopPosition
 
 POLL_SECONDS = 0.1
 SAMPLE_SECONDS = 1.0
@@ -109,7 +109,7 @@ def train_run(
             energy=energy,
             snapshots=snapshots,
             resume=resume,
-            choose=chooser,
+            select_plan=chooser,
             checks=CheckSchedule() if config.checked else None,
         )
         for event in loop.events():
@@ -127,7 +127,7 @@ def train_run(
     run.write_summary(summarise(run.id, config, run.machine(), diary.history))
 
 
-def _chooser(run: RunDir, diary: EventRecorder) -> Choose | None:
+def _chooser(run: RunDir, diary: EventRecorder) -> SelectPlan | None:
     """What settles the run's plan; where it is resumed, that of the run that it goes on from."""
     from .autotune.select import PlanSelector
 
@@ -135,7 +135,7 @@ def _chooser(run: RunDir, diary: EventRecorder) -> Choose | None:
     return PlanSelector(machine, before.plan if before else None) if machine else None
 
 
-def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, LoopPosition | None]:
+def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
     """Put the state of the run into it that it goes on from, where it does.
 
     Raises:

@@ -66,22 +66,22 @@ class Bench:
 
 def test_a_windows_energy_is_the_counters_difference() -> None:
     bench = Bench()
-    bench.meter.open(0)
+    bench.meter.start(0)
     assert [bench.window(1002.0).joules, bench.window(1005.0).joules] == [2.0, 3.0]
 
 
 def test_energy_between_closing_and_opening_is_nobodys() -> None:
     bench = Bench()
-    bench.meter.open(0)
+    bench.meter.start(0)
     bench.window(1002.0)
     bench.joules = 5000.0  # an evaluation
-    bench.meter.open(0)
+    bench.meter.start(0)
     assert bench.window(5001.0).joules == 1.0
 
 
 def test_settling_steps_have_no_energy_and_give_none_to_the_next() -> None:
     bench = Bench()
-    bench.meter.open(1)
+    bench.meter.start(1)
     settled, timed = bench.window(1009.0), bench.window(1010.0)
     assert (settled.timed, settled.joules) == (False, None)
     assert (timed.timed, timed.joules) == (True, 1.0)
@@ -90,7 +90,7 @@ def test_settling_steps_have_no_energy_and_give_none_to_the_next() -> None:
 @pytest.mark.parametrize("told", [None, 1002.0, 900.0])
 def test_a_counter_that_fails_stands_still_or_goes_back_is_unknown(told: float | None) -> None:
     bench = Bench()
-    bench.meter.open(0)
+    bench.meter.start(0)
     first = bench.window(1002.0)
     assert (first.joules, bench.window(told).joules) == (2.0, None)
 
@@ -98,20 +98,20 @@ def test_a_counter_that_fails_stands_still_or_goes_back_is_unknown(told: float |
 def test_a_window_needs_both_its_edges() -> None:
     bench = Bench()
     bench.joules = None  # not opened yet
-    bench.meter.open(0)
+    bench.meter.start(0)
     assert [bench.window(1002.0).joules, bench.window(1003.0).joules] == [None, 1.0]
 
 
 def test_reading_the_counter_stands_outside_the_clock() -> None:
     bench = Bench()
     bench.reading_takes = 7.0
-    bench.meter.open(0)
+    bench.meter.start(0)
     assert [bench.window(1002.0).seconds, bench.window(1003.0).seconds] == [0.5, 0.5]
 
 
 def test_without_a_counter_there_is_no_energy() -> None:
     meter = Meter(Backend(parse_device("cpu")), False)
-    meter.open(0)
+    meter.start(0)
     meter.add(torch.tensor([1.0]), [4])
     window = meter.flush()
     assert window is not None

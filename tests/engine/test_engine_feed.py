@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mpstui.backends import Backend
 from mpstui.domain.devices import parse_device
 from mpstui.engine.data.digits import Digits
-from mpstui.engine.data.feed import AHEAD, Batch, Feed, QueuedCopies, Ready, there
+from mpstui.engine.data.feed import AHEAD, Batch, Feed, QueuedCopies, Ready, on_host
 from mpstui.engine.data.pipelines import ResidentPipeline, open_pipeline
 from mpstui.engine.data.streamed import StreamedPipeline
 
@@ -75,7 +75,7 @@ def test_as_many_are_sent_ahead_as_were_asked_for() -> None:
 
 def test_what_is_made_on_the_device_is_not_made_ahead() -> None:
     road = Road()
-    feed = Feed(road.make(3), there)
+    feed = Feed(road.make(3), on_host)
     next(feed)
     assert road.made == [0]
 

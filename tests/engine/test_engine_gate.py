@@ -91,7 +91,7 @@ def test_the_newest_wish_wins_but_a_stop_stays() -> None:
     assert not gate.shut
     gate.wish("stop")
     gate.wish("run")
-    assert gate.stopping == "asked by a person"
+    assert gate.stop_reason == "asked by a person"
 
 
 def test_the_first_reason_to_stop_stays() -> None:
@@ -99,7 +99,7 @@ def test_the_first_reason_to_stop_stays() -> None:
     gate.stop("the keeper is gone")
     gate.wish("stop")
     gate.stop("something else")
-    assert gate.stopping == "the keeper is gone"
+    assert gate.stop_reason == "the keeper is gone"
 
 
 @pytest.mark.parametrize("refereed", [False, True])

@@ -44,14 +44,14 @@ def take(meter: Meter, *losses: float, samples: int = 4) -> None:
 def test_nothing_flushes_to_nothing() -> None:
     empty = meter(Clock())
     assert empty.flush() is None
-    empty.open(3)
+    empty.start(3)
     assert empty.flush() is None
 
 
 def test_a_window_holds_its_losses_samples_and_seconds() -> None:
     clock = Clock()
     busy = meter(clock)
-    busy.open(0)
+    busy.start(0)
     take(busy, 3.0, 2.0)
     take(busy, 1.0, samples=2)
     clock.now += 0.5
@@ -66,7 +66,7 @@ def test_a_window_holds_its_losses_samples_and_seconds() -> None:
 def test_each_window_begins_where_the_last_one_ended() -> None:
     clock = Clock()
     busy = meter(clock)
-    busy.open(0)
+    busy.start(0)
     seconds = []
     for pause in (0.25, 0.5, 1.0):
         take(busy, 1.0)
@@ -80,9 +80,9 @@ def test_each_window_begins_where_the_last_one_ended() -> None:
 def test_time_before_opening_does_not_count() -> None:
     clock = Clock()
     busy = meter(clock)
-    busy.open(0)
+    busy.start(0)
     clock.now += 50.0  # an evaluation
-    busy.open(0)
+    busy.start(0)
     take(busy, 1.0)
     clock.now += 0.25
     window = busy.flush()
@@ -98,7 +98,7 @@ def test_opening_waits_for_the_device_before_it_looks_at_the_clock() -> None:
 
     backend = Counting(late)
     busy = Meter(backend, False, clock)
-    busy.open(0)
+    busy.start(0)
     take(busy, 1.0)
     clock.now += 0.25
     window = busy.flush()
@@ -109,7 +109,7 @@ def test_opening_waits_for_the_device_before_it_looks_at_the_clock() -> None:
 def test_the_settling_steps_are_a_window_outside_the_clock() -> None:
     clock = Clock()
     busy = meter(clock)
-    busy.open(3)
+    busy.start(3)
     clock.now += 60.0  # however long: the window of settling steps is not cut
     due = []
     for loss in (1.0, 2.0, 3.0):
@@ -128,7 +128,7 @@ def test_the_settling_steps_are_a_window_outside_the_clock() -> None:
 
 def test_a_settling_cut_short_goes_on_in_the_next_window() -> None:
     busy = meter(Clock())
-    busy.open(3)
+    busy.start(3)
     flags = []
     for steps in (2, 1, 1):
         take(busy, *[1.0] * steps)
@@ -140,7 +140,7 @@ def test_a_settling_cut_short_goes_on_in_the_next_window() -> None:
 
 def test_sums_over_a_batch_are_divided_by_its_size() -> None:
     busy = meter(Clock(), per_sample=True)
-    busy.open(0)
+    busy.start(0)
     take(busy, 100.0, samples=4)
     take(busy, 100.0, samples=8)
     window = busy.flush()
@@ -152,7 +152,7 @@ def test_sums_over_a_batch_are_divided_by_its_size() -> None:
 def test_a_window_is_due_after_its_seconds() -> None:
     clock = Clock()
     busy = meter(clock)
-    busy.open(0)
+    busy.start(0)
     take(busy, 1.0)
     assert not busy.due
     clock.now += FLUSH_SECONDS * 1.01
@@ -161,7 +161,7 @@ def test_a_window_is_due_after_its_seconds() -> None:
 
 def test_a_window_is_due_at_its_most_steps() -> None:
     busy = meter(Clock())
-    busy.open(0)
+    busy.start(0)
     take(busy, *[1.0] * (FLUSH_STEPS - 1))
     assert not busy.due
     take(busy, 1.0)
@@ -170,7 +170,7 @@ def test_a_window_is_due_at_its_most_steps() -> None:
 
 def test_what_is_not_finite_is_kept() -> None:
     busy = meter(Clock(), per_sample=True)
-    busy.open(0)
+    busy.start(0)
     take(busy, math.nan, math.inf, -math.inf)
     window = busy.flush()
     assert window is not None
@@ -179,7 +179,7 @@ def test_what_is_not_finite_is_kept() -> None:
 
 def test_losses_are_taken_without_their_graph_and_in_any_precision() -> None:
     busy = meter(Clock())
-    busy.open(0)
+    busy.start(0)
     busy.add(torch.tensor([3.0]), [1])
     window = busy.flush()
     busy.add(torch.tensor([0.5], dtype=torch.bfloat16), [1])

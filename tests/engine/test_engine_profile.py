@@ -226,7 +226,7 @@ def test_a_turn_that_ends_within_the_profile_goes_on_with_it_later(
     gate.turn(True)
     gate.wait_for_turn = lambda: gate.turn(True)  # type: ignore[method-assign]
     loop = make(gate=gate, steps=45)
-    take, seen = loop._take_steps, 0
+    take, seen = loop._count_steps, 0
 
     def taken(objective: torch.Tensor, samples: int) -> None:
         nonlocal seen
@@ -235,7 +235,7 @@ def test_a_turn_that_ends_within_the_profile_goes_on_with_it_later(
         if seen == WARMUP_STEPS + AFTER + 2:  # in the profile
             gate.turn(False)
 
-    monkeypatch.setattr(loop, "_take_steps", taken)
+    monkeypatch.setattr(loop, "_count_steps", taken)
     events = list(loop.events())
     (told,) = profiles(events)
     assert said.count("yielded") == 1
@@ -249,14 +249,14 @@ def test_a_stop_within_the_profile_keeps_its_steps(
 ) -> None:
     gate = Gate()
     loop = make(gate=gate, steps=45)
-    take = loop._take_steps
+    take = loop._count_steps
 
     def taken(objective: torch.Tensor, samples: int) -> None:
         take(objective, samples)
         if loop.step == WARMUP_STEPS + AFTER + 2:
             gate.wish("stop")
 
-    monkeypatch.setattr(loop, "_take_steps", taken)
+    monkeypatch.setattr(loop, "_count_steps", taken)
     events = list(loop.events())
     assert profiles(events) == []
     assert isinstance(events[-1], RunStopped)

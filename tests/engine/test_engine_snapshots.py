@@ -27,15 +27,16 @@ from mpstui.engine.data.order import order_of_epoch
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import Meter
+from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.snapshot_budget import LEAST_SECONDS, MOST_FILES, SHARE, Snapshots
-from mpstui.engine.snapshots import LoopPosition, load_snapshot, pack, read_rng_state, snapshots_of
+from mpstui.engine.snapshots import load_snapshot, pack, read_rng_state, snapshots_of
 from mpstui.engine.workloads import WORKLOADS
 from mpstui.runs.rundir import Dataset
 
 E = TypeVar("E")
 Build = Callable[..., Setup]
-START = LoopPosition(7, 1, 112, 0, 0.0, 1.5, 12.0, 0.25)
+START = Progress(7, 1, 112, 0, 0.0, 1.5, 12.0, 0.25)
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -311,7 +312,7 @@ class Ledger:
                 self.take()
 
     def take(self) -> Any:
-        progress = LoopPosition(self.step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0)
+        progress = Progress(self.step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0)
         saved = self.keep.save(self.setup, progress, read_rng_state(self.setup.backend.device))
         self.taken.append(self.seconds)
         return saved
@@ -377,12 +378,12 @@ def test_once_something_went_wrong_the_snapshots_are_evidence(build: Build) -> N
     keep = Snapshots(setup.run_dir, frozen=lambda: wrong, clock=Hand(0.001))
     draws = read_rng_state(setup.backend.device)
     for step in range(1, 5):
-        keep.save(setup, LoopPosition(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
+        keep.save(setup, Progress(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
     keep.trained(1e6)
     assert keep.due(setup, 0.0)
     wrong = True
     assert not keep.due(setup, 0.0)
-    assert keep.save(setup, LoopPosition(9, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws) is None
+    assert keep.save(setup, Progress(9, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws) is None
     assert [step for step, _ in snapshots_of(setup.run_dir)] == [1, 2, 3, 4]
 
 
@@ -397,7 +398,7 @@ def test_an_alarm_while_a_snapshot_is_written_keeps_the_older_ones(build: Build)
 
     keep = Snapshots(setup.run_dir, frozen=frozen)
     for step in range(1, 6):
-        keep.save(setup, LoopPosition(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
+        keep.save(setup, Progress(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
     assert [step for step, _ in snapshots_of(setup.run_dir)] == [1, 2, 3, 4, 5]
 
 
@@ -518,12 +519,12 @@ def test_a_diverged_run_that_is_stopped_saves_nothing(
 def test_the_energy_of_a_snapshot_is_not_the_trainings(build: Build) -> None:
     counter = 1000.0
     meter = Meter(build().backend, False, Hand(step=1.0), lambda: counter)
-    meter.open(settle=0)
+    meter.start(0)
     meter.add(torch.tensor([1.0]), [10])
     counter += 5.0
     first = meter.flush()
     counter += 100.0
-    meter.forgive(joules=True)
+    meter.exclude_elapsed(joules=True)
     meter.add(torch.tensor([1.0]), [10])
     counter += 7.0
     second = meter.flush()

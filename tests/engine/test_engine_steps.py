@@ -13,8 +13,9 @@ from mpstui.domain.config import make_config
 from mpstui.domain.events import AnyEvent, RunStarted, StepsCompleted
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
+from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.snapshots import LoopPosition, load_snapshot, pack, read_rng_state
+from mpstui.engine.snapshots import load_snapshot, pack, read_rng_state
 from mpstui.engine.steps import ArticleSteps, EagerSteps, split, steps_of
 from mpstui.runs.rundir import Dataset
 
@@ -81,7 +82,7 @@ def test_a_snapshot_keeps_the_scale_of_fp16(ready: Ready, tmp_path: Path) -> Non
     assert setup.scaler is not None
     setup.scaler.scale(torch.ones(1))  # the scale is made when it is first used
     setup.scaler.update(128.0)
-    progress = LoopPosition(1, 1, 16, 0, 0.0, 0.0, 0.0, None)
+    progress = Progress(1, 1, 16, 0, 0.0, 0.0, 0.0, None)
     path = tmp_path / "step-000001.pt"
     path.write_bytes(pack(setup, progress, read_rng_state(setup.backend.device)))
     other = ready(precision="fp16")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,16 @@ def cost(plan: Plan) -> float:
     return 0.01 * worse * better * (0.9 if plan.rewrites == ("pool-first",) else 1.0)
 
 
+def tuned(search: Generator[str, None, AutotuneResult]) -> tuple[list[str], AutotuneResult]:
+    """What a search tells, and its result."""
+    stages: list[str] = []
+    while True:
+        try:
+            stages.append(next(search))
+        except StopIteration as end:
+            return stages, end.value
+
+
 def test_the_fastest_of_each_group_is_kept(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.cpu_count", lambda logical: 4)
     monkeypatch.setattr(allocator, "available", lambda: False)
@@ -192,8 +202,7 @@ def test_the_fastest_of_each_group_is_kept(ready: Ready, monkeypatch: pytest.Mon
     weights = [parameter.clone() for parameter in setup.model.parameters()]
     draws = torch.get_rng_state()
     calibrator = Autotuner(setup, clock=Paced(monkeypatch, cost))
-    told = list(calibrator.run())
-    found = calibrator.result
+    told, found = tuned(calibrator.run())
     assert found.plan == Plan(rewrites=("pool-first",), optimizer="flat", threads=1)
     assert found.gain == pytest.approx(1 / (0.9 * 0.5 * 0.8))
     assert found.words == "1 thread, max-pool before ReLU, flat Adadelta"
@@ -225,9 +234,9 @@ def test_a_choice_that_is_wrong_here_is_not_taken(
     calibrator = Autotuner(
         ready(workload="mnist"), clock=Paced(monkeypatch, lambda plan: 0.01 / (1 + len(str(plan))))
     )
-    list(calibrator.run(0.0))
-    assert calibrator.result.plan.layout == "contiguous"
-    assert calibrator.result.untried[:2] == (
+    _, result = tuned(calibrator.run(0.0))
+    assert result.plan.layout == "contiguous"
+    assert result.untried[:2] == (
         "channels_last: other results here (0.1)",
         "pool-first: not implemented here",
     )
@@ -238,10 +247,10 @@ def test_what_there_is_no_time_for_stays_plain(
 ) -> None:
     monkeypatch.setattr(allocator, "available", lambda: False)
     slow = Autotuner(ready(), clock=Paced(monkeypatch, lambda plan: 0.45))
-    list(slow.run())
-    assert slow.result.plan == PLAIN
-    assert "fused optimizer: no time" in slow.result.untried
-    assert slow.result.line().startswith("plain loop: nothing was faster (calibrated in ")
+    _, result = tuned(slow.run())
+    assert result.plan == PLAIN
+    assert "fused optimizer: no time" in result.untried
+    assert result.line().startswith("plain loop: nothing was faster (calibrated in ")
     asked = Autotuner(ready(), go_on=lambda: False, clock=Paced(monkeypatch, cost))
     with pytest.raises(AutotuneRefused, match="a person asked"):
         list(asked.run())
@@ -279,11 +288,11 @@ def test_freed_memory_is_kept_where_it_does_no_harm(
     monkeypatch.setattr(allocator, "keep", told.append)
     paces = itertools.chain([0.02] * 16, itertools.repeat(0.01))
     calibrator = Autotuner(ready(), clock=Paced(monkeypatch, lambda plan: next(paces)))
-    list(calibrator.run(0.0))
+    _, result = tuned(calibrator.run(0.0))
     assert told[0] is True
-    assert calibrator.result.plan.allocator == "keep"
-    assert calibrator.result.words.endswith("freed memory kept")
-    assert calibrator.result.gain == pytest.approx(2.0, rel=0.1)
+    assert result.plan.allocator == "keep"
+    assert result.words.endswith("freed memory kept")
+    assert result.gain == pytest.approx(2.0, rel=0.1)
 
 
 def test_keeping_freed_memory_asks_glibc() -> None:
@@ -312,10 +321,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     runs: list[float] = []
 
     class Told(Autotuner):
-        def run(self, least: float = 0.0) -> Iterator[str]:
+        def run(self, least: float = 0.0) -> Generator[str, None, AutotuneResult]:
             runs.append(least)
-            self.result = FOUND
             yield "fused optimizer"
+            return FOUND
 
     monkeypatch.setattr("mpstui.engine.autotune.select.Autotuner", Told)
     return runs
@@ -382,7 +391,7 @@ def test_a_model_that_cannot_be_copied_trains_plain(
         raise TypeError("cannot be copied\nand more")
 
     setup = ready()
-    monkeypatch.setattr("mpstui.engine.autotune.search.Trial", refused)
+    monkeypatch.setattr("mpstui.engine.autotune.search.Candidate", refused)
     events, under = chosen(setup)
     told = events[-1]
     assert isinstance(told, PlanChosen)
@@ -429,6 +438,6 @@ def test_damaged_files_cost_a_calibration_and_nothing_else(
 def test_the_loop_settles_its_plan_before_the_first_step(
     ready: Ready, measured: list[float]
 ) -> None:
-    loop = Loop(ready(steps=3), Gate(), choose=PlanSelector(M4))
+    loop = Loop(ready(steps=3), Gate(), select_plan=PlanSelector(M4))
     kinds = [type(event) for event in loop.events()]
     assert kinds[:4] == [RunStarted, PreparationAdvanced, PlanChosen, StepsCompleted]

@@ -21,8 +21,9 @@ from mpstui.engine.autotune.candidate import (
 )
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
+from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.snapshots import LoopPosition, load_snapshot, pack, read_rng_state
+from mpstui.engine.snapshots import load_snapshot, pack, read_rng_state
 from mpstui.runs.rundir import Dataset
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -88,7 +89,7 @@ def test_a_graphs_snapshot_goes_on_as_a_plain_run_on_the_cpu(tmp_path: Path, pla
     loop = Loop(setup, Gate())
     loop._config = make_config({"workload": "mnist", "device": "cuda", "steps": 12})
     list(loop.events())
-    progress = LoopPosition(12, 1, 768, 0, 0.0, 0.0, 0.0, None)
+    progress = Progress(12, 1, 768, 0, 0.0, 0.0, 0.0, None)
     path = tmp_path / "step-000012.pt"
     path.write_bytes(pack(setup, progress, read_rng_state(setup.backend.device)))
     plain = ready(tmp_path, device="cpu")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -111,11 +111,14 @@ class Autotuner:
         self._untried: list[str] = []
         self._loading = ""
 
-    def run(self, least: float = SHORTEST_RUN) -> Iterator[str]:
-        """Calibrate; yields each choice in words before it is tried. Then see :attr:`result`.
+    def run(self, least: float = SHORTEST_RUN) -> Generator[str, None, AutotuneResult]:
+        """Autotune; yields a description of each plan before it is tried.
 
         Args:
             least: Seconds that the run has to take at the plain loop's pace.
+
+        Returns:
+            The fastest plan that gives the plain loop's results.
 
         Raises:
             AutotuneRefused: When it takes less.
@@ -131,7 +134,7 @@ class Autotuner:
             set_rng_state(draws, self._setup.backend.device)
             torch.set_num_threads(self._threads)
         best = self._best.plan
-        self.result = AutotuneResult(
+        return AutotuneResult(
             plan=best,
             words=best.words(type(self._setup.optimizer).__name__),
             plain_seconds=self._plain,

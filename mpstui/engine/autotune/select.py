@@ -63,8 +63,7 @@ class PlanSelector:
             return self._found(known, known.line(kept=True))
         calibrator = Autotuner(setup, go_on)
         try:
-            for words in calibrator.run(0.0 if again else SHORTEST_RUN):
-                yield PreparationAdvanced(at=self._now(), stage=f"calibrating: {words}")
+            found = yield from self._announce(calibrator.run(0.0 if again else SHORTEST_RUN))
         except AutotuneRefused as short:
             return self._told(PLAIN, f"plain loop: {short}")
         except Exception as error:  # noqa: BLE001 - a run that trains must not end for this
@@ -72,11 +71,22 @@ class PlanSelector:
             line = str(error).partition("\n")[0]
             why = f"plain loop: not calibrated: {type(error).__name__}: {line}"
             return self._told(PLAIN, why)
-        found = calibrator.result
         # Cut short, or among others' work: the next run had better look again.
         if go_on() and found.unsteady is None:
             _keep(circumstances, found)
         return self._found(found, found.line())
+
+    def _announce(
+        self, search: Generator[str, None, AutotuneResult]
+    ) -> Generator[AnyEvent, None, AutotuneResult]:
+        """Turn the descriptions that a search yields into events."""
+        while True:
+            try:
+                stage = next(search)
+            except StopIteration as end:
+                result: AutotuneResult = end.value
+                return result
+            yield PreparationAdvanced(at=self._now(), stage=f"calibrating: {stage}")
 
     def _found(self, found: AutotuneResult, line: str) -> PlanChosen:
         told = self._told(found.plan, line)

@@ -12,7 +12,7 @@ from typing_extensions import override
 from mpstui.backends import Backend
 
 from .digits import Digits
-from .feed import Batch, Feed, Ready, there
+from .feed import Batch, Feed, Ready, on_host
 from .source import SHOWN, Pipeline
 
 
@@ -51,7 +51,7 @@ class ArticlePipeline(Pipeline):
 
     def _send(self, batch: Batch) -> Ready:
         images, labels = batch
-        return there((images.to(self._device), labels.to(self._device)))
+        return on_host((images.to(self._device), labels.to(self._device)))
 
 
 class PilDigits(Dataset[tuple[torch.Tensor, int]]):

@@ -47,7 +47,7 @@ class Feed(Iterator[Batch]):
             ahead: How many are sent before they are taken.
         """
         self._made, self._send, self.ahead = made, send, ahead
-        self.copies = send is not there and not isinstance(send, NoCopies)
+        self.copies = send is not on_host and not isinstance(send, NoCopies)
         """Whether sending is more than handing on."""
         self._here: Batch | None = None
         self._sent: deque[Ready] = deque()
@@ -78,7 +78,7 @@ class Feed(Iterator[Batch]):
         return batch
 
 
-def there(batch: Batch) -> Ready:
+def on_host(batch: Batch) -> Ready:
     """Sends nothing: the batch was made on the device."""
     return lambda: batch
 
@@ -99,7 +99,7 @@ class NoCopies(Sender):
 
     @override
     def __call__(self, batch: Batch) -> Ready:
-        return there(batch)
+        return on_host(batch)
 
 
 class QueuedCopies(Sender):

@@ -19,7 +19,7 @@ from mpstui.domain.errors import FieldError
 
 from .article import ArticlePipeline
 from .digits import Digits, as_float
-from .feed import Batch, Feed, there
+from .feed import Batch, Feed, on_host
 from .items import Items
 from .loader import Loader
 from .source import SHOWN, Pipeline
@@ -43,13 +43,13 @@ class ResidentPipeline(Pipeline):
 
     @override
     def training(self, order: torch.Tensor, batch_size: int) -> Feed:
-        return Feed(self._pick(order, batch_size), there)
+        return Feed(self._pick(order, batch_size), on_host)
 
     @override
     def test(self, batch_size: int) -> Feed:
         images = torch.split(self._test_images, batch_size)
         labels = torch.split(self._test_labels, batch_size)
-        return Feed(zip(images, labels, strict=True), there)
+        return Feed(zip(images, labels, strict=True), on_host)
 
     @override
     def shown(self) -> torch.Tensor:
