@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mpstui.domain.investigation import Evidence, LossCurve, Stage, Verdict
-from mpstui.modes.lockstep import SharedRandomMode
+from mpstui.modes.base import StepMode
 from mpstui.modes.shared_random import SharedRandom
 from mpstui.modes.step import Side, StepState, load, take_step
 
@@ -73,7 +73,7 @@ class SoloTraining:
         """Train one side on a step's batch, with the shared draws; the loss as the log shows it."""
         self._draws.restart(step)
         batch = side.place(self._twin.batch(step))
-        with side.fault, SharedRandomMode(self._draws):
+        with side.fault, StepMode(self._draws):
             loss = take_step(side, batch)
         return loss / len(batch[0]) if self._twin.per_sample else loss
 

@@ -10,8 +10,9 @@ import torch
 
 from mpstui.domain.investigation import Lockstep
 from mpstui.modes.attribution import Attribution
+from mpstui.modes.base import StepMode
 from mpstui.modes.journal import NO_JOURNAL, Journal
-from mpstui.modes.lockstep import SharedRandomMode, in_lockstep
+from mpstui.modes.lockstep import in_lockstep
 from mpstui.modes.shadow import AttributedOp, OpFinding, OpReached, Shadow
 from mpstui.modes.shared_random import SharedRandom
 from mpstui.modes.step import Side, StepState, load, save, take_step
@@ -125,7 +126,7 @@ class StepInspector:
         device, cpu = self.twin.device, self.twin.cpu
         load(device, state)
         load(cpu, state)
-        mode = under or SharedRandomMode(self._draws, self._journal)
+        mode = under or StepMode(self._draws, self._journal)
         self._journal.is_stepping = True
         try:
             return in_lockstep(device, cpu, self.twin.batch(step), step, self._draws, mode)
@@ -146,7 +147,7 @@ class StepInspector:
             again = Shadow(self._draws, self._journal, only, keep=True, attribution=attribution)
             self._evaluate(self.twin.device, state, ours, again)
             wrong = _confirmed(doubted, again.witnessed)
-        expected = self._evaluate(self.twin.cpu, state, theirs, SharedRandomMode(self._draws))
+        expected = self._evaluate(self.twin.cpu, state, theirs, StepMode(self._draws))
         return EvaluationResult(gap(score, expected), wrong, shadow.checked, shadow.unreferenced)
 
     def _evaluate(self, side: Side, state: StepState, test: Test, under: Any) -> Named:
@@ -280,7 +281,7 @@ class StepInspector:
         load(cpu, state)
         self._draws.restart(step)
         try:
-            with SharedRandomMode(self._draws):
+            with StepMode(self._draws):
                 take_step(cpu, cpu.place(self.twin.batch(step)))
         except ERRORS:
             return False

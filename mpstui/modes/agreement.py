@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .base import StepMode
 from .lockstep import (
     GRADIENT,
     LOSS,
     UPDATE,
-    SharedRandomMode,
     change,
     dense,
     gradients_of,
@@ -150,7 +150,7 @@ def step_outcome(
         fault: Entered around each phase.
         gradients: What the optimizer steps from, on the CPU; None for the side's own.
     """
-    mode = SharedRandomMode(draws)
+    mode = StepMode(draws)
     mode.restart(step)
     placed = side.place(tuple(tensor.clone() for tensor in batch))
     with fault, mode:

@@ -26,7 +26,7 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = tuple(
     str(Path(__file__).parents[1] / part)
-    for part in ("divergence", "investigate", "coverage", "backends.py")
+    for part in ("modes", "ops", "opcheck", "faults", "investigate", "coverage", "backends.py")
 )
 _MACHINERY = tuple(
     str(Path(__file__).parents[1] / "engine" / part) for part in ("loop.py", "worker.py")

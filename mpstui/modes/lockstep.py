@@ -13,12 +13,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpstui.domain.investigation import Lockstep
-from mpstui.ops.schema import op_info
 
-from .journal import NO_JOURNAL, Journal, JournalEntry
+from .base import StepMode
 from .shared_random import SharedRandom
 from .step import Batch, Side
 
@@ -30,40 +28,6 @@ GRADIENT = 0.05
 
 UPDATE = 1e-3
 """An update's gap, on the same gradients, that is."""
-
-
-class SharedRandomMode(TorchDispatchMode):
-    """Gives random ops the shared draws, and leaves all others alone.
-
-    Args:
-        draws: What random ops get.
-        journal: Where each op is written down before it is run.
-    """
-
-    def __init__(self, draws: SharedRandom, journal: Journal | Any = NO_JOURNAL) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.phase = "forward"
-        self._step = self._number = 0
-        self._draws = draws
-        self._journal = journal
-
-    def restart(self, step: int) -> None:
-        """A pass over a step begins."""
-        self._step, self._number = step, 0
-        self._draws.restart(step)
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run an op."""
-        kwargs = kwargs or {}
-        facts = op_info(func)
-        self._number += 1
-        self._journal.begin(JournalEntry(self._step, self._number, self.phase, facts.name))
-        try:
-            return self._draws.run(func, facts, args, kwargs)
-        finally:
-            self._journal.end()
 
 
 def in_lockstep(
@@ -81,10 +45,10 @@ def in_lockstep(
         draws: Shared by both.
         under: A mode that the device's step runs in, instead of plain shared draws: a shadow.
     """
-    mode = under or SharedRandomMode(draws)
+    mode = under or StepMode(draws)
     loss, update = _forward_backward(device, batch, step, draws, mode, device.fault)
     cpu_loss, cpu_update = _forward_backward(
-        cpu, batch, step, draws, SharedRandomMode(draws), nullcontext()
+        cpu, batch, step, draws, StepMode(draws), nullcontext()
     )
     gradients = gradients_of(device)  # as they are: an optimizer may ask for sparse ones
     expected = _dense(gradients_of(cpu))

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from typing_extensions import override
 
 from mpstui.numerics import gap
 from mpstui.ops.references.run import undisturbed
-from mpstui.ops.schema import OpInfo, op_info, results, tensors
+from mpstui.ops.schema import OpInfo, results, tensors
 
 from .attribution import Attribution, OpOrigin
+from .base import StepMode
 from .shared_random import SharedRandom
 from .step import Side
 
@@ -75,46 +76,40 @@ class FirstDivergence(NamedTuple):
     """Of an input: the numbers of the device's ops that it comes from, views last to first."""
 
 
-class Trace(TorchDispatchMode):
+class Trace(StepMode):
     """Keeps the ops that run under it."""
 
     def __init__(self, side: Side, draws: SharedRandom) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.phase = "forward"
+        super().__init__(draws)
         self.ran: list[TracedOp] = []
-        self._draws = draws
         self._attribution = Attribution(side)
         self._room = ROOM
 
+    @override
     def restart(self, step: int) -> None:
-        """A pass over a step begins."""
+        super().restart(step)
         self.ran = []
-        self._draws.restart(step)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run an op, and keep what it was given and what it gave."""
-        kwargs = kwargs or {}
-        facts = op_info(func)
+    @override
+    def run_op(self, func: Any, info: OpInfo, args: Any, kwargs: dict[str, Any]) -> Any:
         with undisturbed():
             given = tensors((args, kwargs))
             inputs = self._copies([(f"input {n}", t) for n, t in enumerate(given, 1)])
-        out = self._draws.run(func, facts, args, kwargs)
+        out = super().run_op(func, info, args, kwargs)
         with undisturbed():
-            named = results(facts, out, args, kwargs) if facts.checked or facts.view else []
+            named = results(info, out, args, kwargs) if info.checked or info.view else []
             self.ran.append(
                 TracedOp(
-                    facts.name,
+                    info.name,
                     self.phase,
-                    self._attribution.of(self.phase, facts, out, args, kwargs),
-                    _plain(facts, args, kwargs),
+                    self._attribution.of(self.phase, info, out, args, kwargs),
+                    _plain(info, args, kwargs),
                     inputs,
                     self._copies(named),
                     tuple(_address(tensor) for tensor in given),
                     tuple(_address(tensor) for tensor in (*tensors(out), *(t for _, t in named))),
-                    facts.view,
-                    facts.checked,
+                    info.view,
+                    info.checked,
                 )
             )
         return out
@@ -198,9 +193,9 @@ def _makers(ours: list[TracedOp], index: int, place: int) -> Iterator[int]:
             address = ran.read[0] if ran.read else address
 
 
-def _plain(facts: OpInfo, args: Any, kwargs: Any) -> dict[str, Any]:
+def _plain(info: OpInfo, args: Any, kwargs: Any) -> dict[str, Any]:
     """Numbers, names and lists of them, by argument; tensors and objects are left out."""
-    named = {**facts.named(args), **kwargs}
+    named = {**info.named(args), **kwargs}
     return {
         name: value
         for name, value in named.items()

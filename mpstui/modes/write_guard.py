@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from typing_extensions import override
 
 from mpstui.ops.call import Call, capture
 from mpstui.ops.references.run import undisturbed
-from mpstui.ops.schema import op_info, tensors, written
+from mpstui.ops.schema import OpInfo, tensors, written
 from mpstui.ops.storages import flat
 
+from .base import StepMode
 from .shared_random import SharedRandom
 from .step import Side
 
@@ -32,23 +33,20 @@ class OutOfBoundsWrite(NamedTuple):
     call: Call
 
 
-class WriteGuard(TorchDispatchMode):
+class WriteGuard(StepMode):
     """Watches over every storage during one step."""
 
     def __init__(self, side: Side, draws: SharedRandom) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.phase = "forward"
-        self.index = 0
+        super().__init__(draws)
         self.found: OutOfBoundsWrite | None = None
-        self._draws = draws
         self._side = side
         self._watched: dict[int, tuple[torch.Tensor, str]] = {}
         self._sums: dict[int, torch.Tensor] = {}
 
+    @override
     def restart(self, step: int) -> None:
-        """A pass over a step begins."""
-        self.index, self.found = 0, None
-        self._draws.restart(step)
+        super().restart(step)
+        self.found = None
         self._watched, self._sums = {}, {}
         with undisturbed():
             for name, tensor in self._side.named().items():
@@ -61,27 +59,22 @@ class WriteGuard(TorchDispatchMode):
             self._watched[pointer] = (flat(tensor.detach()), name)
             self._sums[pointer] = _sum(self._watched[pointer][0])
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run an op, and look at what it should not have touched."""
-        kwargs = kwargs or {}
-        facts = op_info(func)
-        self.index += 1
+    @override
+    def run_op(self, func: Any, info: OpInfo, args: Any, kwargs: dict[str, Any]) -> Any:
         if self.found is not None:
-            return self._draws.run(func, facts, args, kwargs)
+            return super().run_op(func, info, args, kwargs)
         with undisturbed():
             for place, tensor in enumerate(tensors((args, kwargs)), 1):
-                self._watch(tensor, f"argument {place} of op {self.index}, {facts.name}")
+                self._watch(tensor, f"argument {place} of op {self.index}, {info.name}")
             call = capture(func, args, kwargs)
-        out = self._draws.run(func, facts, args, kwargs)
+        out = super().run_op(func, info, args, kwargs)
         with undisturbed():
-            mine = {t.untyped_storage().data_ptr() for _, t in written(facts, args, kwargs)}
+            mine = {t.untyped_storage().data_ptr() for _, t in written(info, args, kwargs)}
             for pointer in mine & self._watched.keys():
                 self._sums[pointer] = _sum(self._watched[pointer][0])
-            self._look(facts.name, mine, call)
+            self._look(info.name, mine, call)
             for tensor in tensors(out):
-                self._watch(tensor, f"the output of op {self.index}, {facts.name}")
+                self._watch(tensor, f"the output of op {self.index}, {info.name}")
         return out
 
     def _look(self, op: str, mine: set[int], call: Call) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.modes.lockstep import SharedRandomMode
+from mpstui.modes.base import StepMode
 from mpstui.modes.shared_random import SharedRandom
 from mpstui.ops.randomness.checks import RandomChecks, RandomProblem
 from mpstui.ops.schema import op_info
@@ -18,7 +18,7 @@ ATEN: Any = torch.ops.aten
 def _drawn(run: Any, seed: int = 3, step: int = 5, skip: int = 0) -> Any:
     draws = SharedRandom(seed)
     draws.restart(step)
-    with SharedRandomMode(draws):
+    with StepMode(draws):
         for _ in range(skip):
             torch.rand(2)
         return run()
@@ -48,7 +48,7 @@ def test_the_process_own_random_state_stays() -> None:
 
 def test_a_restart_gives_the_same_numbers_again() -> None:
     draws = SharedRandom(1)
-    with SharedRandomMode(draws):
+    with StepMode(draws):
         passes = []
         for _ in range(2):
             draws.restart(2)

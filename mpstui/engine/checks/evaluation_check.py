@@ -15,7 +15,8 @@ from mpstui.domain.events import EvaluationChecked
 from mpstui.engine.setup import Setup
 from mpstui.engine.sides import StepStart, cast, default_dtype, enter, fault_of, jittered
 from mpstui.modes.agreement import CONSTANT, tolerance_of_loss
-from mpstui.modes.lockstep import SharedRandomMode, relative_gap
+from mpstui.modes.base import StepMode
+from mpstui.modes.lockstep import relative_gap
 from mpstui.modes.recorded_random import RecordedRandom
 from mpstui.modes.shared_random import SharedRandom
 from mpstui.modes.step import Batch
@@ -112,7 +113,7 @@ def _test(
     enter(setup, begin)
     setup.model.eval()
     images, labels = (each.to(setup.backend.device, copy=True) for each in batch)
-    mode = SharedRandomMode(draws)
+    mode = StepMode(draws)
     mode.restart(step)
     with fault, mode:
         score = setup.score(images, labels)
