@@ -12,7 +12,8 @@ import pytest
 from mpstui.__main__ import main
 from mpstui.cli import lazy_facts as facts_module
 from mpstui.cli import train as train_module
-from mpstui.cli.parser import build_parser, config_of
+from mpstui.cli.arguments import config_of
+from mpstui.cli.parser import build_parser
 from mpstui.domain.config import FIELDS, make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.facts import DeviceFact, DoctorFacts, TorchFacts

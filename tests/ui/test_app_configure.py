@@ -225,7 +225,8 @@ async def test_a_broken_last_config_is_told_and_the_form_still_works(
 
 
 def test_the_command_line_asks_for_the_same() -> None:
-    from mpstui.cli.parser import build_parser, config_of
+    from mpstui.cli.arguments import config_of
+    from mpstui.cli.parser import build_parser
     from mpstui.domain.devices import parse_devices
 
     config = make_config(
