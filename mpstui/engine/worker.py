@@ -97,9 +97,11 @@ def train_run(
         from .loop import Loop
         from .setup import set_up
         from .snapshot_budget import Snapshots
+        from .workloads.check import check_contract
 
         tell(PreparationAdvanced(at=time.time(), stage="building model and data"))
         setup = set_up(config, run.dataset() or Dataset(source="embedded"), run.path)
+        check_contract(setup)
         setup, resume = _resumed(run, setup)
         snapshots = Snapshots(run.path, frozen=lambda: diary.history.alarm is not None)
         chooser = _chooser(run, diary) if config.calibrate != "off" else None

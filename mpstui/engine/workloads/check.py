@@ -1,0 +1,113 @@
+"""The contract of a custom workload, checked with one test batch before any training.
+
+Without it, an error in ``score`` or ``pictures`` would appear only after a whole epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpstui.domain.class_path import class_path
+from mpstui.domain.errors import FieldError
+from mpstui.engine.setup import Setup
+from mpstui.engine.snapshots import read_rng_state, set_rng_state
+from mpstui.runs.class_source import origin
+
+from .contract import Score
+
+MOST_SAMPLES = 64
+"""Samples of the test batch; fewer if the run's test batches are smaller."""
+
+SCORE = "Score(loss_sum, correct): a 0-d tensor, and a 0-d count or None"
+PICTURES = "pairs of a kind and a tensor (rows, columns, height, width)"
+
+
+def check_contract(setup: Setup) -> None:
+    """Call ``score`` and ``pictures`` of a custom workload once.
+
+    Weights, buffers and torch's random numbers are the same afterwards. Built-in workloads are not
+    checked.
+
+    Raises:
+        FieldError: When a hook raises an error or returns something else than its contract says;
+            the message has the class, the hook and the user's line.
+    """
+    if class_path(setup.config.workload) is None:
+        return
+    device = setup.backend.device
+    rng_state, state = read_rng_state(device), copy.deepcopy(setup.model.state_dict())
+    setup.model.eval()
+    try:
+        batch = next(iter(setup.pipeline.test(min(setup.config.test_batch_size, MOST_SAMPLES))))
+        score = _call(setup, "score", lambda: setup.score(*batch))
+        if not _is_score(score):
+            raise _refusal(setup, f"score returns {_describe(score)}", SCORE)
+        _call(setup, "pictures", lambda: _check_pictures(setup))
+    finally:
+        setup.model.load_state_dict(state)
+        setup.model.train()
+        set_rng_state(rng_state, device)
+
+
+def _call(setup: Setup, hook: str, function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except FieldError:
+        raise
+    except Exception as error:
+        message = str(error).partition("\n")[0]
+        problem = f"{hook}: {type(error).__name__}: {message}{_user_line(setup, error)}"
+        raise _refusal(
+            setup, problem, "a method that takes a test batch without an error"
+        ) from error
+
+
+def _check_pictures(setup: Setup) -> None:
+    with torch.no_grad():
+        for pair in setup.workload.pictures(setup.model, setup.pipeline.shown()):
+            is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+            if not is_pair or not isinstance(pair[0], str):
+                raise _refusal(setup, f"pictures yields {_describe(pair)}", PICTURES)
+            if not isinstance(pair[1], torch.Tensor) or pair[1].dim() != 4:
+                raise _refusal(setup, f"pictures yields {pair[0]}, {_describe(pair[1])}", PICTURES)
+
+
+def _is_score(score: object) -> bool:
+    return isinstance(score, Score) and all(
+        isinstance(value, torch.Tensor) and value.dim() == 0
+        for value in score
+        if value is not score.correct or value is not None
+    )
+
+
+def _refusal(setup: Setup, problem: str, allowed: str) -> FieldError:
+    path = class_path(setup.config.workload)
+    assert path is not None
+    return FieldError("workload", f"{path.file}:{path.name}.{problem}", allowed)
+
+
+def _user_line(setup: Setup, error: BaseException) -> str:
+    """The innermost line of the user's file in a traceback, as `` (my_model.py:98, in score)``."""
+    source = origin(type(setup.workload))
+    if source is None:
+        return ""
+    files = {str(source.path), str(source.file)}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in files:
+            return f" ({Path(source.file).name}:{frame.lineno}, in {frame.name})"
+    return ""
+
+
+def _describe(value: object) -> str:
+    """A value's type, and a tensor's shape, for a message."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__name__} of ({', '.join(_describe(item) for item in value)})"
+    return type(value).__name__

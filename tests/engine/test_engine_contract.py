@@ -1,0 +1,126 @@
+"""The contract of a custom workload is checked before training, with one test batch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mpstui.domain.config import make_config
+from mpstui.domain.errors import FieldError
+from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.workloads.check import check_contract
+from mpstui.runs.rundir import Dataset
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BASE = """
+import torch
+from torch import nn
+from mpstui import Score, Workload
+
+class Mine(Workload):
+    def model(self):
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.BatchNorm1d(10), nn.Dropout())
+    def objective(self, model, images, labels):
+        return nn.functional.cross_entropy(model(images), labels)
+"""
+
+
+def build(folder: Path, hooks: str) -> Setup:
+    (folder / "mine.py").write_text(BASE + hooks)
+    config = make_config({"workload": f"{folder}/mine.py:Mine", "test_batch_size": 20})
+    return set_up(config, Dataset(source="embedded"), folder)
+
+
+def refusal(folder: Path, hooks: str) -> str:
+    with pytest.raises(FieldError) as caught:
+        check_contract(build(folder, hooks))
+    message = str(caught.value)
+    prefix = f"workload: {folder}/mine.py:Mine."
+    assert message.startswith(prefix)
+    return message.removeprefix(prefix)
+
+
+def test_an_error_in_score_names_the_users_line(tmp_path: Path) -> None:
+    hooks = """
+    def score(self, model, images, labels):
+        return self.helper(images)
+    def helper(self, images):
+        raise ValueError("no such column")
+"""
+    assert refusal(tmp_path, hooks) == (
+        "score: ValueError: no such column (mine.py:15, in helper); "
+        "allowed: a method that takes a test batch without an error"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("{'loss': 1.0}", "score returns dict"),
+        ("torch.zeros(3)", "score returns a tensor of shape (3,)"),
+        (
+            "Score(torch.zeros(20), None)",
+            "score returns Score of (a tensor of shape (20,), NoneType)",
+        ),
+        ("Score(1.0, None)", "score returns Score of (float, NoneType)"),
+    ],
+)
+def test_a_score_of_another_kind_is_refused(tmp_path: Path, value: str, problem: str) -> None:
+    hooks = f"""
+    def score(self, model, images, labels):
+        return {value}
+"""
+    assert refusal(tmp_path, hooks).startswith(f"{problem}; allowed: Score(loss_sum, correct)")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("[('grid', torch.zeros(28, 28))]", "pictures yields grid, a tensor of shape (28, 28)"),
+        ("[torch.zeros(1, 1, 28, 28)]", "pictures yields a tensor of shape (1, 1, 28, 28)"),
+    ],
+)
+def test_pictures_of_another_shape_are_refused(tmp_path: Path, value: str, problem: str) -> None:
+    hooks = f"""
+    def pictures(self, model, images):
+        return {value}
+"""
+    assert refusal(tmp_path, hooks).startswith(f"{problem}; allowed: pairs of a kind and a tensor")
+
+
+def test_the_check_leaves_no_trace(tmp_path: Path) -> None:
+    hooks = """
+    def score(self, model, images, labels):
+        model.train()  # batch statistics move
+        loss = self.objective(model, images, labels)
+        return Score(loss * len(images) + torch.rand(()), (labels == 0).sum())
+    def pictures(self, model, images):
+        yield "noise", torch.rand(1, 1, 8, 8)
+"""
+    setup = build(tmp_path, hooks)
+    state = {name: value.clone() for name, value in setup.model.state_dict().items()}
+    rng_state = torch.get_rng_state()
+    check_contract(setup)
+    assert torch.equal(torch.get_rng_state(), rng_state)
+    assert setup.model.training
+    for name, value in setup.model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_public_names_import_torch_when_they_are_used() -> None:
+    code = (
+        "import sys, mpstui\n"
+        "assert 'torch' not in sys.modules\n"
+        "from mpstui import Score, Workload\n"
+        "assert 'torch' in sys.modules and Workload.__abstractmethods__\n"
+        "assert Score._fields == ('loss_sum', 'correct')\n"
+        "try: mpstui.Nothing\n"
+        "except AttributeError as error: assert 'Nothing' in str(error)\n"
+        "else: raise SystemExit('no error')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
