@@ -25,7 +25,7 @@ from .data.items import Items
 from .data.pipelines import open_pipeline
 from .data.seeding import seeded
 from .data.source import Pipeline
-from .workloads import Score, Workload, find_workload, load_items
+from .workloads import Score, Workload, check_kind, find_workload, load_items
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
         data = load_items(workload) or load_digits(dataset, config.data_dir)
     pipeline = open_pipeline(config.pipeline, data, backend, workload.normalise, config.batch_size)
     torch.manual_seed(config.seed)
-    model = workload.model().to(backend.device)
-    optimizer = workload.optimizer(model, config)
+    model = check_kind(workload, "model", workload.model(), nn.Module).to(backend.device)
+    optimizer = check_kind(workload, "optimizer", workload.optimizer(model, config), Optimizer)
     scheduler = StepLR(optimizer, step_size=1, gamma=config.gamma)
     torch.manual_seed(config.seed)
     if dataset.reason:

@@ -78,6 +78,14 @@ def test_a_score_of_another_kind_is_refused(tmp_path: Path, value: str, problem:
     assert refusal(tmp_path, hooks).startswith(f"{problem}; allowed: Score(loss_sum, correct)")
 
 
+def test_an_objective_that_is_no_scalar_is_refused(tmp_path: Path) -> None:
+    hooks = """
+    def objective(self, model, images, labels):
+        return nn.functional.cross_entropy(model(images), labels, reduction="none")
+"""
+    assert refusal(tmp_path, hooks).startswith("objective returns a tensor of shape (20,); allowed")
+
+
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
@@ -124,3 +132,17 @@ def test_public_names_import_torch_when_they_are_used() -> None:
         "else: raise SystemExit('no error')\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("hook", "value", "allowed"),
+    [
+        ("model(self)", "lambda x: x", "model returns function; allowed: torch's Module"),
+        ("optimizer(self, model, config)", "None", "optimizer returns NoneType; allowed: torch's"),
+    ],
+)
+def test_a_hook_that_returns_another_kind_is_named(
+    tmp_path: Path, hook: str, value: str, allowed: str
+) -> None:
+    with pytest.raises(FieldError, match=f"mine.py:Mine.{allowed}"):
+        build(tmp_path, f"\n    def {hook}:\n        return {value}\n")

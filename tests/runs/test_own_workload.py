@@ -81,9 +81,7 @@ def train(run: RunDir, stop_after: float = float("inf")) -> list[float]:
 def test_a_run_goes_on_from_the_copy_of_its_file(
     store: RunStore, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "mpstui.engine.loop.CAPTURE_WARMUP_STEPS", 2
-    )  # so many steps to the first flush
+    monkeypatch.setattr("mpstui.engine.loop.WARMUP_STEPS", 2)  # so many steps to the first flush
     (old,) = new(store, f"{file}:Stripes")
     (whole,) = new(store, f"{file}:Stripes")
     assert old.workload.read_bytes() == STRIPES

@@ -7,7 +7,7 @@ from pathlib import Path
 from mpstui.domain.class_path import class_path
 
 from .contract import Score, Workload
-from .custom import load_items, load_workload
+from .custom import check_kind, load_items, load_workload
 from .mnist import Mnist
 from .vae import Vae
 
@@ -28,4 +28,4 @@ def find_workload(name: str, run_dir: Path) -> Workload:
     return WORKLOADS[name] if own is None else load_workload(own, run_dir)
 
 
-__all__ = ["WORKLOADS", "Score", "Workload", "find_workload", "load_items"]
+__all__ = ["WORKLOADS", "Score", "Workload", "check_kind", "find_workload", "load_items"]

@@ -24,12 +24,13 @@ from .contract import Score
 MOST_SAMPLES = 64
 """Samples of the test batch; fewer if the run's test batches are smaller."""
 
+OBJECTIVE = "a 0-d tensor, such as a mean loss"
 SCORE = "Score(loss_sum, correct): a 0-d tensor, and a 0-d count or None"
 PICTURES = "pairs of a kind and a tensor (rows, columns, height, width)"
 
 
 def check_contract(setup: Setup) -> None:
-    """Call ``score`` and ``pictures`` of a custom workload once.
+    """Call ``objective``, ``score`` and ``pictures`` of a custom workload once.
 
     Weights, buffers and torch's random numbers are the same afterwards. Built-in workloads are not
     checked.
@@ -45,6 +46,10 @@ def check_contract(setup: Setup) -> None:
     setup.model.eval()
     try:
         batch = next(iter(setup.pipeline.test(min(setup.config.test_batch_size, MOST_SAMPLES))))
+        with torch.no_grad():
+            objective = _call(setup, "objective", lambda: setup.objective(*batch))
+        if not _is_scalar(objective):
+            raise _refusal(setup, f"objective returns {_describe(objective)}", OBJECTIVE)
         score = _call(setup, "score", lambda: setup.score(*batch))
         if not _is_score(score):
             raise _refusal(setup, f"score returns {_describe(score)}", SCORE)
@@ -63,9 +68,8 @@ def _call(setup: Setup, hook: str, function: Callable[[], Any]) -> Any:
     except Exception as error:
         message = str(error).partition("\n")[0]
         problem = f"{hook}: {type(error).__name__}: {message}{_user_line(setup, error)}"
-        raise _refusal(
-            setup, problem, "a method that takes a test batch without an error"
-        ) from error
+        allowed = "a method that takes a test batch without an error"
+        raise _refusal(setup, problem, allowed) from error
 
 
 def _check_pictures(setup: Setup) -> None:
@@ -79,11 +83,13 @@ def _check_pictures(setup: Setup) -> None:
 
 
 def _is_score(score: object) -> bool:
-    return isinstance(score, Score) and all(
-        isinstance(value, torch.Tensor) and value.dim() == 0
-        for value in score
-        if value is not score.correct or value is not None
-    )
+    if not isinstance(score, Score) or not _is_scalar(score.loss_sum):
+        return False
+    return score.correct is None or _is_scalar(score.correct)
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() == 0
 
 
 def _refusal(setup: Setup, problem: str, allowed: str) -> FieldError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.utils.data import IterableDataset
 
@@ -18,6 +18,8 @@ from mpstui.runs.class_source import WORKLOAD, load_class, origin, raised, sourc
 from mpstui.runs.rundir import RunDir
 
 from .contract import Workload
+
+T = TypeVar("T")
 
 
 def load_workload(named: ClassPath, run_dir: Path) -> Workload:
@@ -75,6 +77,20 @@ def load_items(workload: Workload) -> Items | None:
     items = Items(source, where, *both)
     items.check()
     return items
+
+
+def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:
+    """Return what a hook returned, if it is of the right type.
+
+    Raises:
+        FieldError: When it is not; the message has the class and the hook.
+    """
+    if isinstance(value, kind):
+        return value
+    source, name = origin(type(workload)), type(workload).__name__
+    where = f"{source.file}:{name}.{hook}" if source else f"{name}.{hook}"
+    allowed = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
+    raise FieldError("workload", f"{where} returns {_kind(value)}", allowed)
 
 
 def _check(dataset: Any, what: str) -> None:
