@@ -1,7 +1,7 @@
-"""Asking in a process of its own: a driver can abort, crash or hang the process that asks it.
+"""Probes run in a child process, because a driver can abort, crash or hang its process.
 
-Each of these is an answer too, and becomes a :class:`~mpstui.doctor.probes.ProbeFailed` that says
-it in words. What we or somebody else did to the process is none: that becomes
+Each of these outcomes is an answer and raises :class:`~mpstui.doctor.probes.ProbeFailed` with a
+description. When mpstui or another program ended the process, nothing was learnt: that raises
 :class:`~mpstui.doctor.probes.Undecided`.
 """
 
@@ -21,15 +21,15 @@ from .command import child_environment, ending, is_from_outside
 from .patience import Patience, cpu_seconds
 
 GRACE = 5.0
-"""Seconds that a process is waited for once its answer is complete, and again once it is killed:
-one that hangs in its driver may never go."""
+"""Seconds to wait for a process after its answer is complete, and again after killing it: a
+process that hangs in its driver may never exit."""
 
 
 class ProcessClient:
-    """Runs one question at a time, and can be told to stop from another thread.
+    """A runner of one probe command at a time; another thread may stop it.
 
     Args:
-        grace: Seconds that a process is waited for after it has closed its stdout, or was killed.
+        grace: Seconds to wait for a process that has closed its stdout, or was killed.
     """
 
     def __init__(self, grace: float = GRACE) -> None:
@@ -38,41 +38,41 @@ class ProcessClient:
         self._stopped = False
 
     def stop(self) -> None:
-        """End the question under way, and ask no more: the app is closing."""
+        """Kill the running command and start no more: the app is closing."""
         self._stopped = True
         if self._process is not None:
             self._process.kill()
 
     def lines(self, command: Sequence[str], timeout: float) -> Generator[str, None, None]:
-        """The lines that a command prints, as they come.
+        """Yield the lines that a command prints, as they arrive.
 
         Args:
-            command: What to run.
-            timeout: Seconds without a line and without CPU time, after which the process is given
-                up; see :class:`~mpstui.processes.patience.Patience`.
+            command: The command line to run.
+            timeout: Seconds without a line and without CPU time, after which the process is
+                killed; see :class:`~mpstui.processes.patience.Patience`.
 
         Raises:
-            ProbeTooSlow: When the process was given up.
-            Undecided: When it was stopped, or killed from outside.
-            ProbeFailed: When it died. One that has printed everything and only takes long to end
-                has done none of these.
+            ProbeTooSlow: The process exceeded ``timeout``.
+            Undecided: It was stopped, or killed from outside.
+            ProbeFailed: It crashed or exited with an error. A process that has printed everything
+                and is only slow to exit raises nothing.
         """
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
-            with self._started(command, stderr) as process:
-                yield from _read(process, timeout)
+            with self._start(command, stderr) as process:
+                yield from _read_lines(process, timeout)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(self._grace)
-                # All that it has to say is there. If it does not end in time it is killed, and
-                # that signal is ours: it says nothing about the process.
-                ended_alone = process.poll() is not None
+                # The output is complete. If the process does not exit in time, mpstui kills it,
+                # and its exit status then says nothing about the probe.
+                exited_itself = process.poll() is not None
             if self._stopped:
                 raise ProbeUndecided("stopped")
-            if ended_alone and process.returncode != 0:
+            if exited_itself and process.returncode != 0:
                 stderr.seek(0)
-                raise _how_it_ended(process.returncode, stderr.read()[-20_000:])
+                raise _failure_from_exit(process.returncode, stderr.read()[-20_000:])
 
     @contextmanager
-    def _started(self, command: Sequence[str], stderr: IO[str]) -> Iterator[subprocess.Popen[str]]:
+    def _start(self, command: Sequence[str], stderr: IO[str]) -> Iterator[subprocess.Popen[str]]:
         if self._stopped:
             raise ProbeUndecided("stopped")
         process = subprocess.Popen(
@@ -95,40 +95,42 @@ class ProcessClient:
                     process.wait(self._grace)
 
 
-def _read(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
-    """Lines from a thread of their own, since a pipe cannot be waited for with a limit."""
+def _read_lines(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
+    """Read lines in a thread, because reading a pipe has no timeout."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-    def hear() -> None:
+    def read_lines() -> None:
         for line in process.stdout or ():
             lines.put(line)
         lines.put(None)
 
-    threading.Thread(target=hear, daemon=True).start()
+    threading.Thread(target=read_lines, daemon=True).start()
     patience = Patience(lambda: cpu_seconds(process.pid), timeout)
     while True:
         try:
-            line = lines.get(timeout=patience.look)
+            line = lines.get(timeout=patience.interval)
         except queue.Empty:
             if patience.is_over():
-                words = f"no answer within {timeout:g} s; mpstui ended the process"
-                raise ProbeTooSlow(words) from None
+                message = f"no answer within {timeout:g} s; mpstui ended the process"
+                raise ProbeTooSlow(message) from None
             continue
         if line is None:
             return
         yield line
-        patience.hear()
+        patience.reset()
 
 
-def _how_it_ended(code: int, stderr: str) -> ProbeFailed:
+def _failure_from_exit(code: int, stderr: str) -> ProbeFailed:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else ""
+    last_line = lines[-1][:300] if lines else ""
     if is_from_outside(code):
         return ProbeUndecided(f"the process was killed from outside ({ending(code)})")
     if code > 0:
-        if last == "ModuleNotFoundError: No module named 'torch'":
+        if last_line == "ModuleNotFoundError: No module named 'torch'":
             return ProbeFailed(TORCH_MISSING)
-        return ProbeFailed(last or f"the process ended with status {code} and without a word")
+        return ProbeFailed(
+            last_line or f"the process ended with status {code} and without a message"
+        )
     name = ending(code)
     verb = "aborted" if name == "SIGABRT" else "was killed"
-    return ProbeFailed(f"the process {verb} ({name})" + (f": {last}" if last else ""))
+    return ProbeFailed(f"the process {verb} ({name})" + (f": {last_line}" if last_line else ""))

@@ -1,4 +1,4 @@
-"""Answers one question on stdout."""
+"""The torch probe's command line."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from mpstui.doctor.probes import DeviceTrial
 from mpstui.domain.facts import ImportFact, TorchFacts
 
 from . import types, usage
-from .imports import import_others, import_package
+from .imports import import_package, import_remaining
 
 
 def main(arguments: list[str]) -> int:
-    """Run one question and print its answers on the real stdout.
+    """Run one probe and print its answers on the real stdout.
 
     Returns:
-        The exit status: 0, or 2 for a question that is not understood.
+        The exit status: 0, or 2 for unknown arguments.
     """
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
-        os.dup2(2, 1)  # from here on, C++ and Python that print to stdout reach stderr
+        os.dup2(2, 1)  # send what C++ and Python print to stdout to stderr
 
-        def say(answer: ImportFact | TorchFacts | DeviceTrial) -> None:
+        def write_answer(answer: ImportFact | TorchFacts | DeviceTrial) -> None:
             stdout.write(msgspec.json.encode(answer).decode() + "\n")
             stdout.flush()
 
         match arguments:
             case ["facts"]:
-                if import_package("torch", say):
-                    say(types.facts())
-                    import_others(say)
+                if import_package("torch", write_answer):
+                    write_answer(types.facts())
+                    import_remaining(write_answer)
             case ["use", device]:
-                say(usage.use(device))
+                write_answer(usage.use(device))
             case _:
                 sys.stderr.write("usage: python -m mpstui.doctor.torch_probe facts | use DEVICE\n")
                 return 2
