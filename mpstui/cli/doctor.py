@@ -15,7 +15,7 @@ from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Finding
 
 WRITERS: dict[str, Callable[[DoctorFacts, Sequence[Finding]], str]] = {
-    "text": partial(as_text, whole=True),
+    "text": partial(as_text, with_names=True),
     "json": as_json,
     "markdown": as_markdown,
 }

@@ -1,4 +1,4 @@
-"""The doctor: probes gather facts, checks judge them, a report says so in words.
+"""The doctor: probes gather facts, checks turn them into findings, reports show the findings.
 
-Only ``torch_probe`` imports torch, and only in the process of its own that it is run in.
+Only ``torch_probe`` imports torch, and it runs in a separate process.
 """

@@ -1,4 +1,4 @@
-"""The doctor's verdict in a line: can this machine train on a GPU, and what stands in the way?"""
+"""The doctor's one-line verdict: can this machine train on a GPU, and what prevents it?"""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ CAUSES = ("Prerequisites", "Torch")
 
 
 class Lead(NamedTuple):
-    """The verdict, and how it stands."""
+    """The verdict's text and status."""
 
     text: str
     status: Status
 
 
 def lead(facts: DoctorFacts | None, findings: Sequence[Finding]) -> Lead:
-    """The verdict on a machine as far as it is known.
+    """Return the verdict on a machine from the facts so far.
 
     Args:
         facts: None before the first probe has returned.
-        findings: What the checks made of the facts.
+        findings: The checks' findings on these facts.
     """
     if facts is None:
         return Lead("Asking this machine …", Status.UNKNOWN)
     by_id = {finding.id: finding for finding in findings}
     if facts.torch is None and facts.torch_state == "probing":
-        return Lead(f"Asking this machine: {answered(findings)}.", Status.UNKNOWN)
+        return Lead(f"Asking this machine: {count_answered(findings)}.", Status.UNKNOWN)
     if facts.torch is None and facts.torch_state == "undecided":
         text = f"Not known what torch can do here: {_sentence(facts.torch_error)}"
         return Lead(text + _counts(findings), Status.UNKNOWN)
@@ -43,25 +43,25 @@ def lead(facts: DoctorFacts | None, findings: Sequence[Finding]) -> Lead:
     if fact is None:
         cause = _cause(findings) or by_id.get("accelerator")
         why = cause.summary.removeprefix("no accelerator: ") if cause else ""
-        told = ("accelerator", cause.id if cause else "")
-        return Lead(f"CPU only: {_sentence(why)}{_counts(findings, *told)}", Status.WARN)
+        mentioned_ids = ("accelerator", cause.id if cause else "")
+        return Lead(f"CPU only: {_sentence(why)}{_counts(findings, *mentioned_ids)}", Status.WARN)
     name = _name(fact)
-    others = (f"device:{fact.device}", "accelerator")
+    mentioned_ids = (f"device:{fact.device}", "accelerator")
     if fact.usable:
         return Lead(f"Ready: trains on {name}.{_counts(findings)}", _worst(findings))
     if fact.usable is False:
         text = f"CPU only: {name} cannot be used: {_sentence(fact.reason)}"
-        return Lead(text + _counts(findings, *others), Status.FAIL)
+        return Lead(text + _counts(findings, *mentioned_ids), Status.FAIL)
     if not facts.usable_probed:
-        return Lead(f"Trying {name}: {answered(findings)}.", Status.UNKNOWN)
+        return Lead(f"Trying {name}: {count_answered(findings)}.", Status.UNKNOWN)
     text = f"Not known whether {name} works: {_sentence(fact.reason or 'it was not tried')}"
-    return Lead(text + _counts(findings, *others), Status.UNKNOWN)
+    return Lead(text + _counts(findings, *mentioned_ids), Status.UNKNOWN)
 
 
-def answered(findings: Sequence[Finding]) -> str:
-    """How many findings have their answer: ``9 of 21 answered``."""
-    done = sum(not finding.pending for finding in findings)
-    return f"{done} of {len(findings)} answered"
+def count_answered(findings: Sequence[Finding]) -> str:
+    """Return how many findings have an answer: ``9 of 21 answered``."""
+    answered_count = sum(not finding.pending for finding in findings)
+    return f"{answered_count} of {len(findings)} answered"
 
 
 def _name(fact: DeviceFact) -> str:
@@ -69,13 +69,13 @@ def _name(fact: DeviceFact) -> str:
 
 
 def _cause(findings: Sequence[Finding]) -> Finding | None:
-    """The first failure that keeps torch from an accelerator, if one is there."""
+    """Return the first failure that keeps torch from an accelerator, if any."""
     failures = (finding for finding in findings if finding.status is Status.FAIL)
-    return next((each for each in failures if each.group in CAUSES), None)
+    return next((finding for finding in failures if finding.group in CAUSES), None)
 
 
 def _sentence(text: str) -> str:
-    """The first sentence of a reason, with its full stop."""
+    """Return the first sentence of a reason, with its full stop."""
     first = text.strip().splitlines()[0] if text.strip() else "the reason is not known"
     first = first.removeprefix("cuda: ").removeprefix("mps: ").partition(". ")[0].rstrip(".")
     if first.startswith(("This ", "Found ", "The ", "A ", "No ")):
@@ -83,11 +83,13 @@ def _sentence(text: str) -> str:
     return f"{first}."
 
 
-def _counts(findings: Sequence[Finding], *without: str) -> str:
-    """How many failures and warnings there are besides those that the verdict says itself."""
+def _counts(findings: Sequence[Finding], *mentioned_ids: str) -> str:
+    """Return the count of failures and warnings, without those that the verdict mentions."""
     parts = []
     for status, noun in ((Status.FAIL, "failure"), (Status.WARN, "warning")):
-        count = sum(each.status is status and each.id not in without for each in findings)
+        count = sum(
+            finding.status is status and finding.id not in mentioned_ids for finding in findings
+        )
         if count:
             parts.append(f"{count} {noun}{'s' * (count > 1)}")
     return f" {', '.join(parts)}." if parts else ""

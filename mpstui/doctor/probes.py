@@ -1,6 +1,6 @@
-"""What the doctor asks, and the order in which it gathers the answers.
+"""The doctor's probes, and the order in which it runs them.
 
-What the torch probe says is declared here and not there: no import leads from the UI to torch.
+The torch probe's messages are declared here and not there, so that the UI never imports torch.
 """
 
 from __future__ import annotations
@@ -22,84 +22,84 @@ NOT_BUILT = "not in this torch build"
 
 
 class DeviceTrial(msgspec.Struct, frozen=True, kw_only=True):
-    """How a small forward and backward went on one device."""
+    """The result of a small forward and backward pass on one device."""
 
     device: str
     usable: bool | None
-    """None when nothing was decided; ``reason`` says why."""
+    """None when the trial was not decided; ``reason`` says why."""
     milliseconds: float | None = None
     """Median of 5 after a warm-up, synchronised at both edges."""
     reason: str = ""
 
 
 class Probes(Protocol):
-    """What the doctor asks."""
+    """The probes that the doctor runs."""
 
     def machine(self) -> Machine:
-        """The machine, at once."""
+        """Return the machine; takes no noticeable time."""
 
     def surroundings(self) -> Conditions:
-        """What surrounds this process, in a fraction of a second."""
+        """Return this process's surroundings; takes a fraction of a second."""
 
     def torch_facts(self) -> TorchFacts:
-        """What torch says; takes seconds. Raises ProcessFailed, or Undecided."""
+        """Return torch's facts; takes seconds. Raises ProcessFailed or ProcessUndecided."""
 
     def use(self, device: str) -> DeviceTrial:
-        """How a forward and backward go on a device; takes seconds. Raises nothing of its own."""
+        """Try a forward and backward pass on a device; takes seconds. Raises no probe error."""
 
     def ops(
         self, device: str, only: frozenset[str], on_progress: Callable[[OpsRun], None]
     ) -> OpsRun:
         """Check a device's ops, or some rows of the catalogue; takes up to a minute.
 
-        Raises nothing of its own: a check that ends early says why in its ``error``.
+        Raises no probe error: a check that ends early says why in its ``error``.
         """
 
 
-Tell = Callable[[DoctorFacts], None]
+FactsCallback = Callable[[DoctorFacts], None]
 
 
 def gather(
     probes: Probes,
-    on_facts: Tell | None = None,
+    on_facts: FactsCallback | None = None,
     *,
     up_to: ProbeStage = ProbeStage.USE,
     only: frozenset[str] = frozenset(),
 ) -> DoctorFacts:
-    """Ask: the machine first, then what surrounds it, then torch, then each device in turn.
+    """Probe the machine first, then its surroundings, then torch, then each device in turn.
 
     Args:
-        probes: Whom to ask.
+        probes: The probes to run.
         on_facts: Called in this thread with each more complete state of the facts.
-        up_to: How far to go; trying a device takes seconds, checking its ops up to a minute.
+        up_to: The last stage; trying a device takes seconds, checking its ops up to a minute.
         only: The catalogue's rows to check; all of them, and the everyday cases, when empty.
 
     Returns:
         The last state. When torch gives no facts, ``torch_error`` says why.
     """
-    tell = on_facts or (lambda _: None)
+    report = on_facts or (lambda _: None)
     facts = DoctorFacts(machine=probes.machine())
-    tell(facts)
+    report(facts)
     if up_to >= ProbeStage.SURROUNDINGS:
         facts = replace(facts, surroundings=probes.surroundings())
-        tell(facts)
+        report(facts)
     if up_to >= ProbeStage.TORCH:
         facts = ask_torch(probes, facts)
-        tell(facts)
+        report(facts)
     if up_to >= ProbeStage.USE and facts.torch is not None:
         for fact in facts.torch.devices:
             if fact.available and fact.usable is None:
                 facts = try_device(probes, facts, fact.device)
-                tell(facts)
+                report(facts)
         facts = replace(facts, usable_probed=True)
-        tell(facts)
+        report(facts)
     if up_to >= ProbeStage.OPS:
-        facts = check_ops(probes, facts, tell, only)
+        facts = check_ops(probes, facts, report, only)
     return facts
 
 
 def ask_torch(probes: Probes, facts: DoctorFacts) -> DoctorFacts:
-    """The facts with torch's answer, or with why there is none."""
+    """Probe torch; return the facts with its answer, or with the reason for the failure."""
     try:
         torch = probes.torch_facts()
     except ProcessUndecided as error:
@@ -112,55 +112,57 @@ def ask_torch(probes: Probes, facts: DoctorFacts) -> DoctorFacts:
             torch_import=error.imported,
             torch_state="failed",
         )
-    named = tuple(_named(fact, facts.machine) for fact in torch.devices)
-    return replace(facts, torch=replace(torch, devices=named), torch_error="", torch_state="known")
+    devices = tuple(_with_cpu_details(fact, facts.machine) for fact in torch.devices)
+    return replace(
+        facts, torch=replace(torch, devices=devices), torch_error="", torch_state="known"
+    )
 
 
 def try_device(probes: Probes, facts: DoctorFacts, device: str) -> DoctorFacts:
-    """The facts with how a forward and backward went on a device."""
+    """Try a device; return the facts with the trial's result."""
     if facts.torch is None:
         return facts
     trial = probes.use(device)
-    devices = tuple(_tried(fact, trial) for fact in facts.torch.devices)
+    devices = tuple(_with_trial(fact, trial) for fact in facts.torch.devices)
     return replace(facts, torch=replace(facts.torch, devices=devices))
 
 
 def check_ops(
-    probes: Probes, facts: DoctorFacts, tell: Tell, only: frozenset[str] = frozenset()
+    probes: Probes, facts: DoctorFacts, on_facts: FactsCallback, only: frozenset[str] = frozenset()
 ) -> DoctorFacts:
-    """The facts with the op checks of every usable device, one after the other.
+    """Check the ops of every usable device in turn; return the facts with the results.
 
     Args:
-        probes: Whom to ask.
-        facts: What is known; devices that were not seen to work are left out.
-        tell: Called with each more complete state.
-        only: The catalogue's rows to check again, the other results staying; all when empty.
+        probes: The probes to run.
+        facts: The current facts; devices without a successful trial are skipped.
+        on_facts: Called with each more complete state.
+        only: The catalogue's rows to check again, keeping other results; all rows when empty.
     """
     for device in facts.usable():
         earlier = facts
 
-        def learn(run: OpsRun, earlier: DoctorFacts = earlier) -> None:
-            tell(_with_ops(earlier, run, only))
+        def report_progress(run: OpsRun, earlier: DoctorFacts = earlier) -> None:
+            on_facts(_with_ops(earlier, run, only))
 
-        facts = _with_ops(facts, probes.ops(device, only, learn), only)
-        tell(facts)
+        facts = _with_ops(facts, probes.ops(device, only, report_progress), only)
+        on_facts(facts)
     return facts
 
 
 def _with_ops(facts: DoctorFacts, run: OpsRun, only: frozenset[str]) -> DoctorFacts:
-    runs = {each.device: each for each in facts.ops}
+    runs = {op_run.device: op_run for op_run in facts.ops}
     before = runs.get(run.device)
     runs[run.device] = merge_rows(before, run) if before and only else run
     return replace(facts, ops=tuple(runs[name] for name in facts.usable() if name in runs))
 
 
-def _named(fact: DeviceFact, machine: Machine) -> DeviceFact:
+def _with_cpu_details(fact: DeviceFact, machine: Machine) -> DeviceFact:
     if fact.device != "cpu":
         return fact
     return replace(fact, name=machine.name, memory_bytes=machine.memory_bytes)
 
 
-def _tried(fact: DeviceFact, trial: DeviceTrial) -> DeviceFact:
+def _with_trial(fact: DeviceFact, trial: DeviceTrial) -> DeviceFact:
     if fact.device != trial.device:
         return fact
     return replace(fact, usable=trial.usable, milliseconds=trial.milliseconds, reason=trial.reason)

@@ -1,4 +1,4 @@
-"""Asking again for one finding: only what it rests on."""
+"""Probing again for one finding: only the facts that it depends on."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage
 
 from .checks import need_of
 from .checks.devices import DEVICE
-from .probes import Probes, Tell, ask_torch, check_ops, try_device
+from .probes import FactsCallback, Probes, ask_torch, check_ops, try_device
 
 
-def recheck(probes: Probes, facts: DoctorFacts, id: str, tell: Tell) -> DoctorFacts:
-    """The facts, with those that one finding rests on asked anew.
+def probe_again(
+    probes: Probes, facts: DoctorFacts, id: str, on_facts: FactsCallback
+) -> DoctorFacts:
+    """Probe again the facts that one finding depends on, and return all facts.
 
     Args:
-        probes: Whom to ask.
-        facts: What is known.
-        id: The finding's.
-        tell: Called in this thread with each more complete state of the facts.
+        probes: The probes to run.
+        facts: The current facts.
+        id: The finding's id.
+        on_facts: Called in this thread with each more complete state of the facts.
 
     Raises:
-        FieldError: When no finding has such an id.
+        FieldError: No finding has this id.
     """
     match need_of(id):
         case ProbeStage.MACHINE:
@@ -35,24 +37,24 @@ def recheck(probes: Probes, facts: DoctorFacts, id: str, tell: Tell) -> DoctorFa
             facts = try_device(probes, facts, id.removeprefix(DEVICE))
         case ProbeStage.OPS:
             only = frozenset({id}) if id in BY_ID else frozenset[str]()
-            facts = check_ops(probes, facts, tell, only)
-    tell(facts)
+            facts = check_ops(probes, facts, on_facts, only)
+    on_facts(facts)
     return facts
 
 
-def refreshed(before: DoctorFacts | None, now: DoctorFacts) -> DoctorFacts:
-    """Facts that are being asked anew, with those of before where the new ones are not in yet.
+def merge_facts(before: DoctorFacts | None, partial: DoctorFacts) -> DoctorFacts:
+    """Return the facts of a new probe, filled up with earlier ones that it has not replaced yet.
 
     Args:
-        before: What was known when the asking began; None when nothing was.
-        now: What has come in since.
+        before: The facts when the probe started; None when there were none.
+        partial: The facts that the new probe has gathered so far.
     """
     if before is None:
-        return now
-    merged = replace(now, ops=now.ops or before.ops)
-    if now.surroundings is None:
+        return partial
+    merged = replace(partial, ops=partial.ops or before.ops)
+    if partial.surroundings is None:
         merged = replace(merged, surroundings=before.surroundings)
-    if now.torch_state == "probing":
+    if partial.torch_state == "probing":
         return replace(
             merged,
             torch=before.torch,
@@ -60,24 +62,28 @@ def refreshed(before: DoctorFacts | None, now: DoctorFacts) -> DoctorFacts:
             torch_state=before.torch_state,
             usable_probed=before.usable_probed,
         )
-    if now.torch is None or now.usable_probed:
+    if partial.torch is None or partial.usable_probed:
         return merged
-    tried = {fact.device: fact for fact in before.torch.devices} if before.torch else {}
-    devices = tuple(_keep(fact, tried.get(fact.device)) for fact in now.torch.devices)
-    return replace(merged, torch=replace(now.torch, devices=devices))
+    earlier_by_device = {fact.device: fact for fact in before.torch.devices} if before.torch else {}
+    devices = tuple(
+        _keep_trial(fact, earlier_by_device.get(fact.device)) for fact in partial.torch.devices
+    )
+    return replace(merged, torch=replace(partial.torch, devices=devices))
 
 
 def _torch_again(probes: Probes, facts: DoctorFacts) -> DoctorFacts:
-    """Torch's answer anew; how devices were seen to work stays."""
-    before = {fact.device: fact for fact in facts.torch.devices} if facts.torch else {}
+    """Probe torch again; keep the results of earlier device trials."""
+    earlier_by_device = {fact.device: fact for fact in facts.torch.devices} if facts.torch else {}
     facts = ask_torch(probes, replace(facts, surroundings=probes.surroundings()))
     if facts.torch is None:
         return facts
-    devices = tuple(_keep(fact, before.get(fact.device)) for fact in facts.torch.devices)
+    devices = tuple(
+        _keep_trial(fact, earlier_by_device.get(fact.device)) for fact in facts.torch.devices
+    )
     return replace(facts, torch=replace(facts.torch, devices=devices))
 
 
-def _keep(fact: DeviceFact, before: DeviceFact | None) -> DeviceFact:
+def _keep_trial(fact: DeviceFact, before: DeviceFact | None) -> DeviceFact:
     if before is None or not fact.available or fact.usable is not None:
         return fact
     return replace(

@@ -1,4 +1,4 @@
-"""The probes that ask this machine."""
+"""The probes of this machine."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from .probes import TORCH_GONE, DeviceTrial
 T = TypeVar("T")
 
 _MOST_DEATHS = 12
-"""Cases that may end their process before a device's check is given up."""
+"""Cases that may end their process before mpstui stops checking a device."""
 
-_TOLD_EVERY = 0.2
-"""Seconds between two states of an op check that are passed on."""
+_REPORT_SECONDS = 0.2
+"""Least seconds between two progress reports of an op check."""
 
 
 class SystemProbes:
-    """Asks this machine.
+    """The probes of this machine.
 
     Args:
-        command: What starts the torch probe, for tests.
-        facts_timeout: Seconds that torch may do nothing while it is asked; see
+        command: The command that starts the torch probe; tests replace it.
+        facts_timeout: Seconds that the torch probe may be idle; see
             :class:`~mpstui.processes.patience.Patience`, also for the other two.
-        use_timeout: Seconds that a device's trial may do nothing.
-        ops_command: What starts the op check, for tests.
-        case_timeout: Seconds that an op case may do nothing.
-        simulate: A fault to be simulated in the op checks.
-        grace: Seconds that a process may take to end after its answer, before it is killed.
+        use_timeout: Seconds that a device's trial may be idle.
+        ops_command: The command that starts the op check; tests replace it.
+        case_timeout: Seconds that an op case may be idle.
+        simulate: A fault to simulate in the op checks.
+        grace: Seconds that a process may take to exit after its answer, before it is killed.
     """
 
     def __init__(
@@ -69,43 +69,43 @@ class SystemProbes:
         self._asker = ProcessClient(grace)
 
     def machine(self) -> Machine:
-        """The machine, at once."""
-        # Late, because psutil would take a third of the time that importing this module takes.
+        """Return the machine; takes no noticeable time."""
+        # Late, because psutil takes a third of this module's import time.
         from mpstui.telemetry.machine import read_machine
 
         return read_machine()
 
     def surroundings(self) -> Conditions:
-        """What surrounds this process."""
+        """Return this process's surroundings."""
         from mpstui.telemetry.conditions import LocalConditions, read_conditions
 
         return read_conditions(LocalConditions(runs_dir()))
 
     def torch_facts(self) -> TorchFacts:
-        """What torch says.
+        """Return torch's facts.
 
         Raises:
-            Undecided: The process did not answer in time, or was ended from outside.
-            ProcessFailed: torch is missing, its import raised, or the process died.
+            ProcessUndecided: The process did not answer in time, or was killed from outside.
+            ProcessFailed: torch is missing, its import raised, or the process crashed.
         """
         torch, imports, failure = None, dict[str, ImportFact](), None
         try:
             for line in self._asker.lines([*self._command, "facts"], self._facts_timeout):
-                if fact := _decoded(line, ImportFact):
+                if fact := _decode(line, ImportFact):
                     imports[fact.package] = fact
-                # A sitecustomize may print as well; what is no answer is none.
-                torch = _decoded(line, TorchFacts) or torch
+                # A sitecustomize may print as well; lines that do not decode are ignored.
+                torch = _decode(line, TorchFacts) or torch
         except ProcessFailed as error:
             failure = error
         if torch is not None:
-            ended = (_as_it_ended(fact, failure) for fact in imports.values())
-            return replace(torch, imports=tuple(ended))
-        raise _without_torch(imports.get("torch"), failure)
+            import_facts = (_with_failure(fact, failure) for fact in imports.values())
+            return replace(torch, imports=tuple(import_facts))
+        raise _torch_failure(imports.get("torch"), failure)
 
     def use(self, device: str) -> DeviceTrial:
-        """How a forward and backward go on a device; a process that dies is an answer."""
+        """Try a forward and backward pass on a device; a crash counts as a result."""
         try:
-            return self._ask(DeviceTrial, self._use_timeout, "use", device)
+            return self._run_probe(DeviceTrial, self._use_timeout, "use", device)
         except ProcessUndecided as error:
             return DeviceTrial(device=device, usable=None, reason=str(error))
         except ProcessFailed as error:
@@ -114,79 +114,81 @@ class SystemProbes:
     def ops(
         self, device: str, only: frozenset[str], on_progress: Callable[[OpsRun], None]
     ) -> OpsRun:
-        """Check a device's ops; a case that ends its process is faulty, and the rest goes on.
+        """Check a device's ops; a case that crashes its process is faulty, and the check continues.
 
-        One whose process was ended by our time limit or from outside is not decided.
+        A case whose process exceeded the time limit or was killed from outside is undecided.
         """
-        start = told = time.monotonic()
+        start = last_report = time.monotonic()
         run, deaths = OpsRun(device=device, simulated=self._simulate), 0
         last_case = ""
-        asked = [*self._ops_command, device, *(f"--only={row}" for row in sorted(only))]
+        command = [*self._ops_command, device, *(f"--only={row}" for row in sorted(only))]
         if self._simulate:
-            asked.append(f"--simulate={self._simulate}")
+            command.append(f"--simulate={self._simulate}")
         while True:
             after = [f"--after={last_case}"] if last_case else []
             running_case = ""
             try:
-                with closing(self._asker.lines([*asked, *after], self._case_timeout)) as lines:
+                with closing(self._asker.lines([*command, *after], self._case_timeout)) as lines:
                     for line in lines:
                         message = msgspec.json.decode(line, type=OpsMessage)
                         last_case = message.begun or last_case
-                        ended = message.result is not None
-                        running_case = message.begun or ("" if ended else running_case)
-                        run = _heard(run, message)
-                        if time.monotonic() - told > _TOLD_EVERY:
-                            told = time.monotonic()
+                        has_result = message.result is not None
+                        running_case = message.begun or ("" if has_result else running_case)
+                        run = _apply_message(run, message)
+                        if time.monotonic() - last_report > _REPORT_SECONDS:
+                            last_report = time.monotonic()
                             on_progress(run)
             except msgspec.DecodeError as error:
-                run = replace(run, error=f"its words cannot be read: {error}")
+                run = replace(run, error=f"its messages cannot be read: {error}")
             except ProcessFailed as error:
                 if running_case and deaths < _MOST_DEATHS and str(error) != "stopped":
                     deaths += 1
-                    run = _heard(run, OpsMessage(result=_ended(running_case, error)))
+                    run = _apply_message(
+                        run, OpsMessage(result=_result_of_failure(running_case, error))
+                    )
                     continue
-                # Every case has its result: how the process ends then is no case's fault.
+                # Every case has its result: no case caused the way the process ended.
                 if not 0 < run.planned <= run.done:
                     run = replace(run, error=str(error))
             return replace(run, seconds=time.monotonic() - start)
 
     def stop(self) -> None:
-        """End the question under way, from another thread, and ask no more: the app is closing."""
+        """Stop the running probe from another thread and start no more: the app is closing."""
         self._asker.stop()
 
-    def _ask(self, answer: type[T], timeout: float, *question: str) -> T:
+    def _run_probe(self, answer_type: type[T], timeout: float, *arguments: str) -> T:
         lines: list[str] = []
         failure = None
         try:
-            lines.extend(self._asker.lines([*self._command, *question], timeout))
+            lines.extend(self._asker.lines([*self._command, *arguments], timeout))
         except ProcessFailed as error:
             failure = error
         try:
-            # A sitecustomize may have printed before the probe could: the last line counts. A
-            # complete answer does, however its process ends.
-            return msgspec.json.decode(lines[-1] if lines else "", type=answer)
+            # A sitecustomize may have printed before the probe: the last line counts. A complete
+            # answer is valid however its process ends.
+            return msgspec.json.decode(lines[-1] if lines else "", type=answer_type)
         except msgspec.DecodeError as error:
             raise failure or ProcessUndecided(f"the answer cannot be read: {error}") from None
 
 
-def _decoded(line: str, answer: type[T]) -> T | None:
+def _decode(line: str, answer: type[T]) -> T | None:
     try:
         return msgspec.json.decode(line, type=answer)
     except msgspec.DecodeError:
         return None
 
 
-def _as_it_ended(fact: ImportFact, failure: ProcessFailed | None) -> ImportFact:
-    """A package whose import began, with how its process ended when that was the end of it."""
+def _with_failure(fact: ImportFact, failure: ProcessFailed | None) -> ImportFact:
+    """Return the import fact, with the process's failure if the import never finished."""
     if fact.imported is not None:
         return fact
     if failure is None or isinstance(failure, ProcessUndecided):
-        return replace(fact, error=str(failure or "the process ended without a word"))
+        return replace(fact, error=str(failure or "the process ended without a message"))
     return replace(fact, imported=False, error=str(failure))
 
 
-def _without_torch(torch: ImportFact | None, failure: ProcessFailed | None) -> ProcessFailed:
-    """Why torch gave no facts: by its own error, else by how the process ended."""
+def _torch_failure(torch: ImportFact | None, failure: ProcessFailed | None) -> ProcessFailed:
+    """Return why there are no torch facts: its import error, else how the process ended."""
     if torch is not None and torch.imported is False:
         if torch.path or "No module named 'torch'" not in torch.error:
             return ProcessFailed(torch.error, torch)
@@ -198,7 +200,7 @@ def _without_torch(torch: ImportFact | None, failure: ProcessFailed | None) -> P
     return failure
 
 
-def _heard(run: OpsRun, message: OpsMessage) -> OpsRun:
+def _apply_message(run: OpsRun, message: OpsMessage) -> OpsRun:
     if message.planned is not None:
         run = replace(run, planned=message.planned)
     if message.done is not None:
@@ -206,10 +208,10 @@ def _heard(run: OpsRun, message: OpsMessage) -> OpsRun:
     return run if message.result is None else with_results(run, (message.result,))
 
 
-def _ended(case: str, how: ProcessFailed) -> OpResult:
+def _result_of_failure(case: str, failure: ProcessFailed) -> OpResult:
     return OpResult(
         case=case,
         kind="known fault" if case in BY_ID else "everyday",
-        status=OpStatus.UNDECIDED if isinstance(how, ProcessUndecided) else OpStatus.FAULTY,
-        reason=str(how),
+        status=OpStatus.UNDECIDED if isinstance(failure, ProcessUndecided) else OpStatus.FAULTY,
+        reason=str(failure),
     )

@@ -1,7 +1,7 @@
-"""A client for short-lived processes: a driver can abort, crash or hang the process that calls it.
+"""Probes run in a child process, because a driver can abort, crash or hang its process.
 
-An abort or a crash is an answer too: it becomes a :class:`ProcessFailed` that describes it. What
-mpstui or somebody else did to the process says nothing about it: that becomes a
+Each of these outcomes is an answer and raises :class:`ProcessFailed` with a
+description. When mpstui or another program ended the process, nothing was learnt: that raises
 :class:`ProcessUndecided`.
 """
 
@@ -22,15 +22,46 @@ from .command import child_environment, ending, is_from_outside
 from .patience import Patience, cpu_seconds
 
 GRACE = 5.0
-"""Seconds that a process is waited for once its answer is complete, and again once it is killed:
-one that hangs in its driver may never go."""
+"""Seconds to wait for a process after its answer is complete, and again after killing it: a
+process that hangs in its driver may never exit."""
+
+
+TORCH_MISSING = "torch is not installed"
+
+
+class ProcessFailed(MpstuiError):
+    """A process returned no answer; the message says why.
+
+    Args:
+        why: The reason as text.
+        imported: How the import of torch went, if the process reported it.
+    """
+
+    title = "Probe failed"
+
+    def __init__(self, why: str, imported: ImportFact | None = None) -> None:
+        super().__init__(why)
+        self.imported = imported
+
+
+class ProcessUndecided(ProcessFailed):
+    """A process returned no answer, for a reason that says nothing about what it was asked.
+
+    Causes are mpstui's time limit, stop or error, and a kill from outside.
+    """
+
+    title = "Not decided"
+
+
+class ProcessTooSlow(ProcessUndecided):
+    """A process exceeded mpstui's time limit, which says nothing about what it was asked."""
 
 
 class ProcessClient:
-    """Runs one question at a time, and can be told to stop from another thread.
+    """A runner of one probe command at a time; another thread may stop it.
 
     Args:
-        grace: Seconds that a process is waited for after it has closed its stdout, or was killed.
+        grace: Seconds to wait for a process that has closed its stdout, or was killed.
     """
 
     def __init__(self, grace: float = GRACE) -> None:
@@ -39,41 +70,41 @@ class ProcessClient:
         self._stopped = False
 
     def stop(self) -> None:
-        """End the question under way, and ask no more: the app is closing."""
+        """Kill the running command and start no more: the app is closing."""
         self._stopped = True
         if self._process is not None:
             self._process.kill()
 
     def lines(self, command: Sequence[str], timeout: float) -> Generator[str, None, None]:
-        """The lines that a command prints, as they come.
+        """Yield the lines that a command prints, as they arrive.
 
         Args:
-            command: What to run.
-            timeout: Seconds without a line and without CPU time, after which the process is given
-                up; see :class:`~mpstui.processes.patience.Patience`.
+            command: The command line to run.
+            timeout: Seconds without a line and without CPU time, after which the process is
+                killed; see :class:`~mpstui.processes.patience.Patience`.
 
         Raises:
-            ProcessTooSlow: When the process was given up.
-            Undecided: When it was stopped, or killed from outside.
-            ProcessFailed: When it died. One that has printed everything and only takes long to end
-                has done none of these.
+            ProcessTooSlow: The process exceeded ``timeout``.
+            ProcessUndecided: It was stopped, or killed from outside.
+            ProcessFailed: It crashed or exited with an error. A process that has printed everything
+                and is only slow to exit raises nothing.
         """
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
-            with self._started(command, stderr) as process:
-                yield from _read(process, timeout)
+            with self._start(command, stderr) as process:
+                yield from _read_lines(process, timeout)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(self._grace)
-                # All that it has to say is there. If it does not end in time it is killed, and
-                # that signal is ours: it says nothing about the process.
-                ended_alone = process.poll() is not None
+                # The output is complete. If the process does not exit in time, mpstui kills it,
+                # and its exit status then says nothing about the probe.
+                exited_itself = process.poll() is not None
             if self._stopped:
                 raise ProcessUndecided("stopped")
-            if ended_alone and process.returncode != 0:
+            if exited_itself and process.returncode != 0:
                 stderr.seek(0)
-                raise _how_it_ended(process.returncode, stderr.read()[-20_000:])
+                raise _failure_from_exit(process.returncode, stderr.read()[-20_000:])
 
     @contextmanager
-    def _started(self, command: Sequence[str], stderr: IO[str]) -> Iterator[subprocess.Popen[str]]:
+    def _start(self, command: Sequence[str], stderr: IO[str]) -> Iterator[subprocess.Popen[str]]:
         if self._stopped:
             raise ProcessUndecided("stopped")
         process = subprocess.Popen(
@@ -96,71 +127,42 @@ class ProcessClient:
                     process.wait(self._grace)
 
 
-def _read(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
-    """Lines from a thread of their own, since a pipe cannot be waited for with a limit."""
+def _read_lines(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
+    """Read lines in a thread, because reading a pipe has no timeout."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-    def hear() -> None:
+    def read_lines() -> None:
         for line in process.stdout or ():
             lines.put(line)
         lines.put(None)
 
-    threading.Thread(target=hear, daemon=True).start()
+    threading.Thread(target=read_lines, daemon=True).start()
     patience = Patience(lambda: cpu_seconds(process.pid), timeout)
     while True:
         try:
-            line = lines.get(timeout=patience.look)
+            line = lines.get(timeout=patience.interval)
         except queue.Empty:
             if patience.is_over():
-                words = f"no answer within {timeout:g} s; mpstui ended the process"
-                raise ProcessTooSlow(words) from None
+                message = f"no answer within {timeout:g} s; mpstui ended the process"
+                raise ProcessTooSlow(message) from None
             continue
         if line is None:
             return
         yield line
-        patience.hear()
+        patience.reset()
 
 
-def _how_it_ended(code: int, stderr: str) -> ProcessFailed:
+def _failure_from_exit(code: int, stderr: str) -> ProcessFailed:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else ""
+    last_line = lines[-1][:300] if lines else ""
     if is_from_outside(code):
         return ProcessUndecided(f"the process was killed from outside ({ending(code)})")
     if code > 0:
-        if last == "ModuleNotFoundError: No module named 'torch'":
+        if last_line == "ModuleNotFoundError: No module named 'torch'":
             return ProcessFailed(TORCH_MISSING)
-        return ProcessFailed(last or f"the process ended with status {code} and without a word")
+        return ProcessFailed(
+            last_line or f"the process ended with status {code} and without a message"
+        )
     name = ending(code)
     verb = "aborted" if name == "SIGABRT" else "was killed"
-    return ProcessFailed(f"the process {verb} ({name})" + (f": {last}" if last else ""))
-
-
-TORCH_MISSING = "torch is not installed"
-
-
-class ProcessFailed(MpstuiError):
-    """A probe came back without an answer; the message says why.
-
-    Args:
-        why: The reason, in words.
-        imported: How torch was imported, where the probe came to say so.
-    """
-
-    title = "Probe failed"
-
-    def __init__(self, why: str, imported: ImportFact | None = None) -> None:
-        super().__init__(why)
-        self.imported = imported
-
-
-class ProcessUndecided(ProcessFailed):
-    """No answer, for a reason that says nothing about what was asked.
-
-    Our own time limit, our own stop, our own error, or a kill from outside.
-    """
-
-    title = "Not decided"
-
-
-class ProcessTooSlow(ProcessUndecided):
-    """A process exceeded a limit of ours: that says nothing about what it was asked."""
+    return ProcessFailed(f"the process {verb} ({name})" + (f": {last_line}" if last_line else ""))

@@ -1,8 +1,8 @@
-"""How long a silent process is waited for.
+"""How long mpstui waits for a silent process.
 
-A limit in seconds of the clock proves nothing: on a busy machine, or one that sleeps, a healthy
-process exceeds it. So looks are counted in place of seconds, and a process that uses CPU time is at
-work, however slowly.
+Wall-clock seconds prove nothing: on a busy machine, or one that sleeps, a healthy process exceeds
+any limit. So this module counts checks instead of seconds, and a process that uses CPU time counts
+as working, however slowly.
 """
 
 from __future__ import annotations
@@ -10,49 +10,52 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil
 
-LOOK = 1.0
-"""Seconds between two looks, at least; a busy or sleeping machine makes them rarer."""
+CHECK_SECONDS = 1.0
+"""Least seconds between two checks; a busy or sleeping machine makes them rarer."""
 
-AT_WORK = 10
-"""How many times the limit a process may stay silent while it uses CPU time."""
+WORKING_FACTOR = 10
+"""A process that uses CPU time may stay silent for this multiple of the limit."""
 
 
 class Patience:
-    """Counts the looks at a process that has not answered.
+    """A counter of checks on a process that has not answered.
 
     Args:
-        cpu_seconds: The process's CPU time so far, with that of its ended children.
-        limit: Seconds without a line and without CPU time, after which it is given up.
+        cpu_seconds: Returns the process's CPU time so far, with that of its finished children.
+        limit: Seconds without a line and without CPU time, after which waiting ends.
     """
 
     def __init__(self, cpu_seconds: Callable[[], float], limit: float) -> None:
-        self.look = min(LOOK, limit)
-        """Seconds to wait before the next look."""
+        self.interval = min(CHECK_SECONDS, limit)
+        """Seconds to wait before the next check."""
         self._cpu_seconds = cpu_seconds
-        self._looks = ceil(limit / self.look)
-        self._silent = self._idle = 0
-        self._used: float | None = None
+        self._max_checks = ceil(limit / self.interval)
+        self._silent_checks = self._idle_checks = 0
+        self._last_cpu_seconds: float | None = None
 
-    def hear(self) -> None:
-        """The process has said something: start anew."""
-        self._silent = self._idle = 0
-        self._used = None
+    def reset(self) -> None:
+        """Start counting again: the process has printed a line."""
+        self._silent_checks = self._idle_checks = 0
+        self._last_cpu_seconds = None
 
     def is_over(self) -> bool:
-        """Look once; True when the process is to be given up."""
+        """Count one check; return True when the wait is over."""
         used = self._cpu_seconds()
-        self._idle = self._idle + 1 if used == self._used else 0
-        self._silent, self._used = self._silent + 1, used
-        return self._idle >= self._looks or self._silent >= AT_WORK * self._looks
+        self._idle_checks = self._idle_checks + 1 if used == self._last_cpu_seconds else 0
+        self._silent_checks, self._last_cpu_seconds = self._silent_checks + 1, used
+        return (
+            self._idle_checks >= self._max_checks
+            or self._silent_checks >= WORKING_FACTOR * self._max_checks
+        )
 
 
 def cpu_seconds(pid: int) -> float:
-    """The CPU time of a process and its ended children in seconds; 0 when it cannot be read."""
-    import psutil  # a quick answer does without
+    """Return the CPU seconds of a process and its finished children; 0 when unreadable."""
+    import psutil  # late: a quick answer does not need it
 
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.Error:
         return 0.0
-    ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    return float(times.user + times.system + ended)
+    of_children = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return float(times.user + times.system + of_children)

@@ -1,6 +1,6 @@
-"""The app: four modes, one timer that follows the runs' logs, and nothing that trains.
+"""The app: four modes and one timer that follows the runs' logs; no training happens here.
 
-The app owns the state (facts, runs) and the screens show it. It never imports torch: facts come
+The app owns the state (facts, runs), and the screens show it. It never imports torch: facts come
 from probe processes, runs from their logs.
 """
 
@@ -41,7 +41,7 @@ from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 
 from .bell import Bell
-from .contrast import readable
+from .contrast import with_contrast
 from .keymap import ACTIONS, bindings
 from .model.governor import Governor
 from .probing import Probing
@@ -56,15 +56,15 @@ if TYPE_CHECKING:
     from .model.session import RunSession
 
 FOLLOW_SECONDS = 0.25
-CATCHING_UP = 1000
-"""So many events at once are the past of a run that a person asked for: reading goes on at once."""
+CATCH_UP_EVENTS = 1000
+"""A refresh with more events than this reads a run's past, so the next one is not delayed."""
 
 HEAT_SECONDS = 1.0
-"""How often the app looks whether it may warm workers for the next runs."""
+"""Seconds between checks whether workers for the next runs may be warmed."""
 
 MOST_WARM = 2
-"""Workers that wait at once. A comparison of two begins when both are ready: one would save it
-nothing. More would hold memory that few comparisons ever use."""
+"""Workers kept warm at a time. A comparison of two starts when both are ready, so one would save
+nothing; more would hold memory that few comparisons use."""
 
 
 def _doctor() -> Screen[None]:
@@ -110,7 +110,7 @@ class MpstuiApp(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
-    # Made when first shown: numpy, plotext and the charts stay out of the first frame.
+    # Created when first shown: the first frame does not import numpy, plotext and the charts.
     MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {
         "doctor": _doctor,
         "configure": _configure,
@@ -119,42 +119,42 @@ class MpstuiApp(App[None]):
     }
     DEFAULT_MODE = "doctor"
 
-    # Screens show these; to repaint all of the screen for each would cost more than all charts.
+    # Screens watch these; repainting the whole screen for each costs more than all charts.
     facts: reactive[DoctorFacts | None] = reactive(None, repaint=False)
-    """What the doctor knows so far; None until the first probe has returned."""
+    """The doctor's facts so far; None until the first probe has returned."""
     pending: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
-    """Ids of findings whose facts are being asked for."""
+    """Ids of findings whose facts are being probed."""
     answers: reactive[int] = reactive(0, repaint=False)
-    """Grows when facts have come in."""
+    """Increases when facts have arrived."""
     pulse: reactive[int] = reactive(0, repaint=False)
-    """Grows when a run has something new to show, or the runs are others."""
-    told: reactive[int] = reactive(0, repaint=False)
-    """Grows when an investigation has something new to show."""
+    """Increases when a run has something new to show, or the runs change."""
+    investigation_updates: reactive[int] = reactive(0, repaint=False)
+    """Increases when an investigation has something new to show."""
 
     def __init__(
         self,
         probes: Probes | None = None,
         runs_dir: Path | None = None,
-        now: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
-        spent: Callable[[], float] = time.process_time,
+        cpu_clock: Callable[[], float] = time.process_time,
         start: Callable[[Sequence[RunDir]], object] = launch,
         investigate: Callable[[InvestigationFolder], InvestigationProcess] = _investigator,
         cover: Callable[[str, str], CoverageProcess] = _coverer,
         warm: PrewarmedSupervisor | None = None,
     ) -> None:
-        """Make the app.
+        """Create the app.
 
         Args:
-            probes: Where facts come from; the machine itself unless a test has recorded ones.
-            runs_dir: Where runs are kept.
-            now: Wall clock, Unix seconds.
-            clock: Monotonic clock, seconds, for the budget of watching.
-            spent: This process's processor time so far, seconds, for the same.
-            start: Starts runs that were created.
-            investigate: Makes what investigates, from the folder that says what is asked.
-            cover: Makes what says whether a workload, with a version of torch, runs on MPS.
-            warm: What ``start`` takes workers from that have imported torch; None for nothing.
+            probes: The source of facts: this machine, or recorded facts in tests.
+            runs_dir: The folder of runs.
+            wall_clock: Unix seconds.
+            clock: Monotonic clock, seconds, for the refresh budget.
+            cpu_clock: This process's CPU time so far, seconds, for the refresh budget.
+            start: Starts created runs.
+            investigate: Creates an investigation from the folder of its request.
+            cover: Creates a check whether a workload runs on MPS with a version of torch.
+            warm: Workers that have imported torch, for ``start``; None for none.
         """
         super().__init__()
         self.probing = Probing(self, probes or SystemProbes())
@@ -163,55 +163,55 @@ class MpstuiApp(App[None]):
         self.cover = cover
         self._warm = warm
         self._investigations: Investigations | None = None
-        self.now = now
+        self.wall_clock = wall_clock
         self.clock = clock
-        self._spent = spent
+        self._cpu_clock = cpu_clock
         self.governor = Governor()
         self.alarm_bell = Bell(self)
         self.store = RunStore(runs_dir or default_runs_dir())
         self.session: RunSession | None = None
-        """The runs on screen; None until one was started or looked up."""
+        """The runs on screen; None until one is started or recalled."""
 
     def get_css_variables(self) -> dict[str, str]:
-        """The theme's variables, with text that can be read on its grounds."""
-        self.theme_variables = readable(super().get_css_variables())
+        """Return the theme's variables, with text adjusted to be readable on its backgrounds."""
+        self.theme_variables = with_contrast(super().get_css_variables())
         return self.theme_variables
 
     def on_mount(self) -> None:
-        """Probe, and begin to follow."""
+        """Start probing the machine and following the runs."""
         self._remember_theme()
         self.action_probe()
         self.set_interval(FOLLOW_SECONDS, self.follow)
         self.call_after_refresh(self._collect)
         if self._warm is not None:
             self.set_interval(HEAT_SECONDS, self.heat)
-        with suppress(MpstuiError):  # a damaged folder is told of when somebody looks at it
+        with suppress(MpstuiError):  # a damaged folder is reported when its screen opens
             if any(run.kept() for run in self.store.newest_group()):
-                self.recall()  # so that quitting asks about them, whichever screen is up
+                self.recall()  # so that quitting asks about them on any screen
                 self.notify("A run is under way. Press 3 to watch it.")
 
     def _collect(self) -> None:
-        """Collect garbage again after the first frame, but not in what is there for good."""
+        """Enable garbage collection after the first frame, without the objects created so far."""
         if not gc.isenabled():
             gc.freeze()
             gc.enable()
 
     def _remember_theme(self) -> None:
-        """Take the theme of last time, and keep the one that a person chooses."""
-        kept = home() / "theme"
+        """Restore the last theme, and save the one that the user selects."""
+        theme_path = home() / "theme"
         with suppress(OSError, UnicodeDecodeError):
-            name = kept.read_text(encoding="utf-8").strip()
+            name = theme_path.read_text(encoding="utf-8").strip()
             if name in self.available_themes:
                 self.theme = name
 
-        def keep(theme: Theme) -> None:
-            with suppress(OSError):  # a disk that is full costs the choice, not the app
-                write(kept, theme.name.encode())
+        def save_theme(theme: Theme) -> None:
+            with suppress(OSError):  # a full disk loses the selection only
+                write(theme_path, theme.name.encode())
 
-        self.theme_changed_signal.subscribe(self, keep)
+        self.theme_changed_signal.subscribe(self, save_theme)
 
     def findings(self) -> list[Finding]:
-        """What the doctor makes of the facts; those that wait for an answer say so."""
+        """Return the findings on the facts so far; those with facts under way are pending."""
         if self.facts is None:
             return []
         return [
@@ -219,11 +219,11 @@ class MpstuiApp(App[None]):
         ]
 
     def action_probe(self) -> None:
-        """Ask the machine; facts fill in as the probes return."""
+        """Probe the machine; facts fill in as the probes return."""
         self.probing.begin()
 
     def action_check_ops(self) -> None:
-        """Run known faults and everyday ops on every usable device."""
+        """Check known faults and everyday ops on every usable device."""
         if self.session is not None and self.session.live:
             self.notify("A run is under way; the check would disturb its clock.", severity="error")
             return
@@ -233,9 +233,9 @@ class MpstuiApp(App[None]):
         self.check_again("ops")
 
     def action_cover(self) -> None:
-        """Ask whether the workload of the last run would run on MPS."""
+        """Check whether the workload of the last run would run on MPS."""
         workload = "mnist"
-        with suppress(MpstuiError):  # a damaged file is told of on Configure
+        with suppress(MpstuiError):  # Configure reports a damaged file
             last = load_last()
             workload = last[0].workload if last else workload
         self.show_coverage(workload)
@@ -250,65 +250,67 @@ class MpstuiApp(App[None]):
         self.push_screen(CoverageScreen(workload))
 
     def check_again(self, id: str) -> None:
-        """Ask again for one finding: only what it rests on."""
-        self.probing.once_more(id)
+        """Probe again the facts that one finding depends on."""
+        self.probing.probe_finding(id)
 
     def action_report(self) -> None:
-        """Write the doctor's report as Markdown, and copy it."""
+        """Write the doctor's report as Markdown and copy it."""
         self.probing.report()
 
     def on_unmount(self) -> None:
-        """Let what is still under way not keep the program from ending."""
+        """Stop everything that would keep the process from exiting."""
         if self._investigations is not None:
             self._investigations.stop()
-        self.alarm_bell.seen()
+        self.alarm_bell.clear()
         self.probing.stop()
         if self._warm is not None:
             self._warm.close()
 
     async def on_event(self, event: Event) -> None:
-        """Note when a person asks for something: the answer is not held back."""
+        """Note user input, so that the response is not delayed."""
         if isinstance(event, (InputEvent, Resize)) and not isinstance(event, MouseMove):
-            self.governor.asked(self.clock())
+            self.governor.note_input(self.clock())
             if self.current_mode == "live" and isinstance(event, InputEvent):
-                self.alarm_bell.seen()
+                self.alarm_bell.clear()
         await super().on_event(event)
 
     def follow(self) -> None:
-        """Read the logs on, as often as the budget allows."""
+        """Read new events from the logs, as often as the budget allows."""
         session = self.session
         if session is None:
             return
-        now = self.clock()
-        if not self.governor.due(now, self._spent(), session.timing):
+        clock_seconds = self.clock()
+        if not self.governor.due(clock_seconds, self._cpu_clock(), session.timing):
             return
         try:
-            before = session.taken
+            before = session.event_count
             if session.refresh():
                 self.pulse += 1
             alarmed = session.new_alarms()
-            if session.taken - before > CATCHING_UP:
-                self.governor.asked(now)
+            if session.event_count - before > CATCH_UP_EVENTS:
+                self.governor.note_input(clock_seconds)
             elif alarmed:
                 self._alarm(alarmed)
-        except MpstuiError as error:  # told once: the runs are then no longer followed
+        except MpstuiError as error:  # reported once: the runs are then no longer followed
             self.session = None
             self.notify(str(error), title=error.title, severity="error", markup=False)
 
     def _alarm(self, views: Sequence[RunView]) -> None:
-        """Ring for runs that got their first alarm, and say so on whatever screen is up."""
-        from .model.session import alarm_words
+        """Ring for runs with a first alarm, and notify on the current screen."""
+        from .model.session import describe_alarm
 
         for view in views:
-            words = alarm_words(view)
-            self.alarm_bell.ring(words)
-            go = "a shows the step" if self.current_mode == "live" else "3, then a, shows the step"
-            self.notify(f"{words}. {go}.", title="Alarm", severity="error", markup=False)
+            message = describe_alarm(view)
+            self.alarm_bell.ring(message)
+            hint = (
+                "a shows the step" if self.current_mode == "live" else "3, then a, shows the step"
+            )
+            self.notify(f"{message}. {hint}.", title="Alarm", severity="error", markup=False)
 
     def heat(self) -> None:
-        """Let workers import torch for the next runs, while the machine has nothing better to do.
+        """Let workers import torch for the next runs, while the machine is idle.
 
-        Not while the doctor asks, something is investigated, or a run is timed, here or elsewhere.
+        That excludes probing, investigations and timed runs, in this process or another.
         """
         if self._warm is None or self._warm.waiting or self.facts is None:
             return
@@ -316,35 +318,35 @@ class MpstuiApp(App[None]):
             return
         if self.session is not None and self.session.live:
             return
-        with suppress(MpstuiError, OSError):  # damage is told where somebody looks at it
+        with suppress(MpstuiError, OSError):  # the screens report damage
             if not any(run.kept() for run in self.store.newest_group()):
                 last = load_last()
                 devices = len(last[1] if last else self.facts.default_devices())
                 self._warm.heat(min(devices, MOST_WARM))
 
     def start_runs(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
-        """Start a run, or a comparison, and watch it.
+        """Start a run or a comparison, and show it on Live.
 
         Raises:
-            FieldError: When the config does not go with a device.
+            FieldError: The config does not fit a device.
         """
         if self.facts is None:
-            raise MpstuiError("the machine is still being looked at; try again in a moment")
+            raise MpstuiError("the machine is still being probed; try again in a moment")
         if self.investigating:
             raise MpstuiError("an investigation is under way, which would disturb the run's clock")
-        created = datetime.fromtimestamp(self.now())
+        created = datetime.fromtimestamp(self.wall_clock())
         runs = self.store.create(config, specs, self.facts.machine, created)
         self._start(runs)
         self.watch_runs(runs)
 
     def recall(self) -> None:
-        """Put the newest runs on the screen, if none are there: they may still be under way."""
+        """Put the newest runs on screen, if there are none: they may still be under way."""
         if self.session is not None:
             return
         runs = self.store.newest_group()
         if runs:
             from .model.session import (
-                RunSession,  # with numpy, which the first frame does not wait for
+                RunSession,  # imports numpy, which the first frame does not need
             )
 
             try:
@@ -357,7 +359,7 @@ class MpstuiApp(App[None]):
             self.pulse += 1
 
     def watch_runs(self, runs: Sequence[RunDir]) -> None:
-        """Put runs on the screen."""
+        """Put runs on screen."""
         from .model.session import RunSession
 
         self.session = RunSession(runs)
@@ -367,7 +369,7 @@ class MpstuiApp(App[None]):
 
     @property
     def investigations(self) -> Investigations:
-        """What was and is being investigated."""
+        """The app's investigations."""
         if self._investigations is None:
             from .model.investigations import Investigations
 
@@ -376,14 +378,14 @@ class MpstuiApp(App[None]):
 
     @property
     def investigating(self) -> bool:
-        """Whether an investigation is under way."""
+        """True while an investigation is under way."""
         return self._investigations is not None and self._investigations.under_way is not None
 
     @work
     async def investigate(self, run: RunDir, again: bool = False) -> None:
-        """Show a run's investigation; begin it if there is none, or another is wanted.
+        """Show a run's investigation; start one if there is none, or if ``again`` is True.
 
-        While runs train it asks first: both would share the machine and disturb the clock.
+        While runs train it asks first: both would share the machine and disturb the timing.
         """
         from .screens.investigate import InvestigateScreen
         from .screens.questions import pause_first
@@ -396,12 +398,12 @@ class MpstuiApp(App[None]):
                 )
             inquiry = inquiry or (None if again else self.investigations.of(run))
             if inquiry is None:
-                training = self.investigations.training(run)
+                training = self.investigations.runs_in_training(run)
                 if training:
                     if await self.push_screen_wait(pause_first(len(training))) != "pause":
                         return
-                    for other in training:
-                        other.ask("pause")
+                    for training_run in training:
+                        training_run.ask("pause")
                 inquiry = self.investigations.begin(run)
         except MpstuiError as error:
             self.notify(str(error), title=error.title, severity="error", markup=False)
@@ -413,7 +415,7 @@ class MpstuiApp(App[None]):
 
     def show(self, mode: str) -> None:
         """Show a mode's screen."""
-        if self.screen.id == "investigate":  # it stands on a mode's screen, in front of it
+        if self.screen.id == "investigate":  # it is on top of a mode's screen
             self.pop_screen()
         if self.current_mode != mode:
             self.switch_mode(mode)
@@ -423,30 +425,30 @@ class MpstuiApp(App[None]):
         self.show(mode)
 
     def action_demo(self) -> None:
-        """Play the article's story: a run that diverges, and the op behind it."""
+        """Play the article's story: a run that diverges, and the op that causes it."""
         from .demo import Demo
 
         Demo(self).begin()
 
     def action_pause(self) -> None:
-        """Pause all runs, or let them go on when all are paused."""
-        if self._live("nothing to pause"):
+        """Pause all runs, or resume them when all are paused."""
+        if self._require_live("nothing to pause"):
             self.session.pause_or_resume()  # type: ignore[union-attr]
 
     def action_stop(self) -> None:
         """Stop all runs safely."""
-        if self._live("nothing to stop"):
-            self.session.ask("stop")  # type: ignore[union-attr]
+        if self._require_live("nothing to stop"):
+            self.session.send_wish("stop")  # type: ignore[union-attr]
             self.notify("Each run ends after its step, with a summary.", title="Stopping")
 
     @work
     async def action_kill(self) -> None:
-        """End the workers at once, after a question."""
+        """End the workers immediately, after a question."""
         from .screens.questions import KILL
 
         session = self.session
-        if self._live("nothing to kill") and await self.push_screen_wait(KILL()) == "kill":
-            session.ask("kill")  # type: ignore[union-attr]
+        if self._require_live("nothing to kill") and await self.push_screen_wait(KILL()) == "kill":
+            session.send_wish("kill")  # type: ignore[union-attr]
 
     @work
     async def action_leave(self) -> None:
@@ -459,13 +461,13 @@ class MpstuiApp(App[None]):
             return
         answer = await self.push_screen_wait(leave(session.under_way, session.paused))
         if answer == "stop":
-            session.ask("stop")
-        elif answer == "leave" and session.paused:  # nobody would be there to let it go on
-            session.ask("run")
+            session.send_wish("stop")
+        elif answer == "leave" and session.paused:  # nothing else would resume them
+            session.send_wish("run")
         if answer in ("stop", "leave"):
             paths = "\n".join(str(view.run.path) for view in session.views)
-            doing = "Stopping" if answer == "stop" else "Still training"
-            self.exit(message=f"{doing}; `mpstui watch` follows:\n{paths}")
+            state = "Stopping" if answer == "stop" else "Still training"
+            self.exit(message=f"{state}; `mpstui watch` follows:\n{paths}")
 
     def action_help(self) -> None:
         """Show every key."""
@@ -474,20 +476,20 @@ class MpstuiApp(App[None]):
         self.push_screen(HelpScreen(getattr(self.screen, "MODE", self.current_mode)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: Textual's own commands but the ones of the table by the same meaning."""
-        own = {"Quit", "Keys"}
+        """Yield the palette's commands: Textual's own, except those that the table replaces."""
+        replaced = {"Quit", "Keys"}
         for command in super().get_system_commands(screen):
-            if command.title not in own:
+            if command.title not in replaced:
                 yield command
-        here = getattr(screen, "MODE", self.current_mode)
+        mode = getattr(screen, "MODE", self.current_mode)
         for action in ACTIONS:
-            if action.where in ("app", here):
+            if action.where in ("app", mode):
                 yield SystemCommand(action.help, action.label, self._runner(action.action, screen))
 
     def _runner(self, action: str, screen: Screen[object]) -> Callable[[], object]:
         return lambda: self.call_later(self.run_action, action, screen)
 
-    def _live(self, otherwise: str) -> bool:
+    def _require_live(self, otherwise: str) -> bool:
         if self.session is not None and self.session.live:
             return True
         self.notify(f"No run is under way: {otherwise}.", severity="warning")
@@ -495,11 +497,11 @@ class MpstuiApp(App[None]):
 
 
 def run_app(runs_dir: Path | None, demo: bool = False) -> int:
-    """Run the app in this terminal; returns an exit code.
+    """Run the app in this terminal and return an exit code.
 
     Args:
-        runs_dir: Where runs are kept; None for the usual place.
-        demo: Begin with the demo.
+        runs_dir: The folder of runs; None for the default.
+        demo: Start with the demo.
     """
     warm = PrewarmedSupervisor()
     app = MpstuiApp(runs_dir=runs_dir, start=partial(launch, warm=warm), warm=warm)

@@ -1,4 +1,4 @@
-"""The terminal's bell and title, for an alarm that nobody may be looking at."""
+"""The terminal's bell and title, for alarms that the user may not see on screen."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from textual.app import App
 
 TITLE = "\x1b]2;{}\x07"
 REMEMBER, RECALL = "\x1b[22;2t", "\x1b[23;2t"
-"""Put the title on the terminal's stack, and take it from there; others ignore them (xterm)."""
+"""Push the title to the terminal's stack, and pop it (xterm); other terminals ignore these."""
 
 
 class Bell:
-    """Rings, and writes an alarm into the title of a real terminal until it was seen."""
+    """An alarm bell that also sets a real terminal's title until the user has seen the alarm."""
 
     def __init__(self, app: App[None]) -> None:
         self._app = app
         self._titled = False
 
-    def ring(self, words: str) -> None:
-        """Ring once, and show some words as the title."""
+    def ring(self, message: str) -> None:
+        """Ring once, and show a message as the title."""
         self._app.bell()
-        plain = "".join(char for char in words if char.isprintable())
+        plain = "".join(char for char in message if char.isprintable())
         self._write(("" if self._titled else REMEMBER) + TITLE.format(f"mpstui: {plain}"))
         self._titled = True
 
-    def seen(self) -> None:
-        """Give the terminal its own title back, if an alarm stands there."""
+    def clear(self) -> None:
+        """Restore the terminal's own title if an alarm is shown there."""
         if self._titled:
             self._titled = False
             self._write(TITLE.format("mpstui") + RECALL)

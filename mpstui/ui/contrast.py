@@ -1,4 +1,4 @@
-"""Colours that can be read: a theme's text, moved until it stands out from its grounds."""
+"""Readable colours: a theme's text colours, adjusted for contrast with its backgrounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from textual.color import Color
 
 LEAST = 4.5
-"""What text needs at its ordinary size (WCAG 2.2, success criterion 1.4.3)."""
+"""The least contrast of normal-sized text (WCAG 2.2, success criterion 1.4.3)."""
 
 TEXT = (
     "foreground-muted",
@@ -18,42 +18,42 @@ GROUNDS = ("background", "surface", "panel")
 STEPS = 20
 
 
-def contrast(one: Color, other: Color) -> float:
-    """The ratio of two opaque colours' relative luminances, the lighter above; 1 to 21.
+def contrast(first: Color, second: Color) -> float:
+    """Return the ratio of two opaque colours' relative luminances, lighter to darker; 1 to 21.
 
     Source: WCAG 2.2, "contrast ratio" and "relative luminance".
     """
-    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    light, dark = sorted((_luminance(first), _luminance(second)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
-def readable(variables: Mapping[str, str]) -> dict[str, str]:
-    """A theme's variables, with text that can be read on each of its grounds.
+def with_contrast(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return a theme's variables, with text adjusted to be readable on each background.
 
     A text colour goes towards black or white, as far as it has to, and so does the cursor's ground,
     away from its text. A theme of the terminal's own colours is left as it is.
 
     Args:
-        variables: As Textual has them: names to colours in text.
+        variables: Textual's theme variables: names to colours as text.
     """
     grounds = [Color.parse(variables[name]) for name in GROUNDS]
     if any(ground.a < 1 or ground.ansi is not None for ground in grounds):
         return dict(variables)
     edge = grounds[0].get_contrast_text(1.0)
-    moved = {
-        name: _moved(Color.parse(variables[name]), edge, lambda text: _least(text, grounds))
+    adjusted = {
+        name: _adjust(Color.parse(variables[name]), edge, lambda text: _least(text, grounds))
         for name in TEXT
     }
     cursor = Color.parse(variables["block-cursor-background"])
     text = cursor.get_contrast_text(0.87)  # as the theme's "auto 87%" is
-    moved["block-cursor-background"] = _moved(
+    adjusted["block-cursor-background"] = _adjust(
         cursor, text.inverse.with_alpha(1.0), lambda ground: _least(text, [ground])
     )
-    return {**variables, **{name: colour.hex for name, colour in moved.items()}}
+    return {**variables, **{name: colour.hex for name, colour in adjusted.items()}}
 
 
-def _moved(colour: Color, edge: Color, ratio: Callable[[Color], float]) -> Color:
-    """A colour, as little nearer to an edge as makes a ratio large enough."""
+def _adjust(colour: Color, edge: Color, ratio: Callable[[Color], float]) -> Color:
+    """Blend a colour towards an edge colour, just far enough to reach the least contrast."""
     for step in range(STEPS):
         share = step / STEPS
         nearer = colour.blend(edge, share, alpha=colour.a + (1 - colour.a) * share)

@@ -1,4 +1,4 @@
-"""The demo in the app: two runs on Live, then the investigation of the one that diverged."""
+"""The demo in the app: two runs on Live, then the investigation of the diverging one."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ if TYPE_CHECKING:
     from .app import MpstuiApp
     from .model.session import RunSession
 
-SHOWN_SECONDS = 12.0
-"""How long a caption stays."""
+CAPTION_SECONDS = 12.0
+"""Seconds that a caption is displayed."""
 
 
 class Demo:
-    """Goes from the runs to the investigation by itself, while the user stays on the screens."""
+    """The demo, which moves from the runs to the investigation while the user stays on Live."""
 
     def __init__(self, app: MpstuiApp) -> None:
         self._app = app
         self._session: RunSession | None = None
-        self._begun = self._investigating = self._over = False
+        self._started = self._investigating = self._over = False
 
     def begin(self) -> None:
-        """Start the runs, as soon as the machine is known."""
+        """Start the runs as soon as the doctor knows the machine."""
         app = self._app
         if app.session is not None and app.session.live:
             app.notify("A run is under way; the demo would disturb it.", severity="warning")
             return
         app.watch(app, "facts", self._start)
         app.watch(app, "pulse", self._follow, init=False)
-        app.watch(app, "told", self._conclude, init=False)
+        app.watch(app, "investigation_updates", self._conclude, init=False)
 
     def _start(self) -> None:
-        if self._begun or self._app.facts is None:
+        if self._started or self._app.facts is None:
             return
-        self._begun = True
+        self._started = True
         try:
             self._app.start_runs(story.demo_config(), story.demo_specs())
         except MpstuiError as error:
@@ -47,18 +47,18 @@ class Demo:
         self._caption(story.OPENING)
 
     def _follow(self) -> None:
-        """Investigate once both runs are over, unless the user has gone on to something else."""
+        """Start the investigation once both runs are over, unless the user has left Live."""
         session = self._session
         if self._over or self._investigating or session is None or session.live:
             return
-        strayed = next((view for view in session.views if view.history.alarms), None)
-        if strayed is None:
+        diverged = next((view for view in session.views if view.history.alarms), None)
+        if diverged is None:
             self._over = True
             self._caption("No alarm was raised, so there is nothing to investigate.")
         elif self._app.session is session and self._app.current_mode == "live":
             self._investigating = True
             self._caption(story.ALARM)
-            self._app.investigate(strayed.run)
+            self._app.investigate(diverged.run)
         else:
             self._over = True
 
@@ -69,4 +69,4 @@ class Demo:
         self._caption(f"{story.ENDING} 1 Doctor, then o checks ops; n sets up a run of your own.")
 
     def _caption(self, text: str) -> None:
-        self._app.notify(text, title="Demo", timeout=SHOWN_SECONDS, markup=False)
+        self._app.notify(text, title="Demo", timeout=CAPTION_SECONDS, markup=False)

@@ -8,26 +8,26 @@ from textual.binding import Binding
 
 
 class Action(NamedTuple):
-    """Something that a person can do."""
+    """An action that the user can take."""
 
     keys: str
-    """Textual's key names, separated by commas; the first one is shown."""
+    """Textual's key names, separated by commas; the footer shows the first one."""
     action: str
     label: str
-    """For the footer: a word or two."""
+    """One or two words for the footer."""
     help: str
-    """For the help screen and the palette: a sentence without a full stop."""
+    """A sentence without full stop for the help screen and the palette."""
     where: str = "app"
-    """``app`` for everywhere, else a screen's name."""
-    shown: bool = True
-    """Whether the footer shows it; the others are in help and palette."""
+    """A screen's name, or ``app`` for all screens."""
+    in_footer: bool = True
+    """True if the footer shows it; help and palette list every action."""
 
 
 ACTIONS = (
-    Action("1", "app.show_mode('doctor')", "Doctor", "What this machine can do", shown=False),
-    Action("2", "app.show_mode('configure')", "Configure", "Set up a run", shown=False),
-    Action("3", "app.show_mode('live')", "Live", "Watch the runs", shown=False),
-    Action("4", "app.show_mode('results')", "Results", "The table of results", shown=False),
+    Action("1", "app.show_mode('doctor')", "Doctor", "What this machine can do", in_footer=False),
+    Action("2", "app.show_mode('configure')", "Configure", "Set up a run", in_footer=False),
+    Action("3", "app.show_mode('live')", "Live", "Watch the runs", in_footer=False),
+    Action("4", "app.show_mode('results')", "Results", "The table of results", in_footer=False),
     Action("d", "app.demo", "demo", "See a run diverge, and the op behind it; simulated", "doctor"),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "doctor"),
     Action("o", "app.check_ops", "check ops", "Run known faults and everyday ops", "doctor"),
@@ -35,8 +35,8 @@ ACTIONS = (
     Action("slash", "narrow", "filter", "Show what needs attention only, or everything", "doctor"),
     Action("y", "copy_remedy", "copy remedy", "Copy the finding's commands", "doctor"),
     Action("e", "app.report", "report", "Write a Markdown report, and copy it", "doctor"),
-    Action("r", "app.probe", "again", "Ask the machine again", "doctor"),
-    Action("enter", "check_one", "this one", "Ask again for this finding alone", "doctor", False),
+    Action("r", "app.probe", "again", "Check the machine again", "doctor"),
+    Action("enter", "check_one", "this one", "Check this finding again", "doctor", False),
     Action("ctrl+r,f5", "start", "start", "Start the run as it is set up", "configure"),
     Action("ctrl+o", "cover", "mps?", "Will this workload run on MPS? Every op", "configure"),
     Action("ctrl+n", "defaults", "defaults", "Set the article's settings again", "configure"),
@@ -45,15 +45,15 @@ ACTIONS = (
     Action(
         "escape", "leave_field", "leave field", "Leave the field: keys 1 to 4 work", "configure"
     ),
-    Action("space", "app.pause", "pause/resume", "Pause all runs, or let them go on", "live"),
+    Action("space", "app.pause", "pause/resume", "Pause all runs, or resume them", "live"),
     Action("s", "app.stop", "stop", "Stop safely: each run ends with a summary", "live"),
-    Action("k", "app.kill", "kill", "End the workers at once, after a question", "live"),
+    Action("k", "app.kill", "kill", "End the workers immediately, after a question", "live"),
     Action("i", "investigate", "investigate", "Find the op that makes a run go wrong", "live"),
     Action("a", "alarm", "alarm", "Show the step of the next alarm in the charts", "live"),
     Action("o", "overlay", "overlay", "All runs in one chart, or a panel each", "live"),
     Action("x", "axis", "axis", "Over steps, samples or time", "live"),
     Action("y", "log_y", "log y", "Log y where it helps, always, never", "live"),
-    Action("m", "smooth", "smooth", "Moving average, raw values faint behind it", "live"),
+    Action("m", "smooth", "smooth", "Moving average over faint raw values", "live"),
     Action("t", "choose_charts", "charts", "Choose which charts are shown", "live"),
     Action("z", "enlarge", "enlarge", "One chart on the whole screen, or all again", "live"),
     Action("up", "next_enlarged(-1)", "up", "The chart above on the whole screen", "live", False),
@@ -76,7 +76,7 @@ ACTIONS = (
     Action("d", "demo", "demo", "See a run diverge, and the op behind it; simulated", "live"),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "live"),
     Action("enter", "compare", "compare", "Compare the selected runs, or this one", "results"),
-    Action("space", "select", "select", "Select the run, or no longer", "results"),
+    Action("space", "select", "select", "Select the run, or deselect it", "results"),
     Action("slash", "filter", "filter", "Filter by id, workload, device, status, note", "results"),
     Action("o", "next_order", "sort", "Sort by the next column with a number, or date", "results"),
     Action("b", "pin", "pin", "Measure the comparison against this run ⚑", "results"),
@@ -85,7 +85,7 @@ ACTIONS = (
     Action("e", "note", "note", "Edit the note of this run", "results"),
     Action("g", "demo", "demo", "See a run diverge, and the op behind it; simulated", "results"),
     Action("d", "delete", "delete", "Move the selected runs to the trash", "results"),
-    Action("u", "undelete", "undo", "Restore what was deleted last", "results", False),
+    Action("u", "undelete", "undo", "Restore the last deleted runs", "results", False),
     Action("x", "export", "export", "Write the comparison into a file", "results"),
     Action(
         "h", "export_page", "web page", "Write the comparison as a web page to share", "results"
@@ -93,12 +93,12 @@ ACTIONS = (
     Action("m", "copy_table", "copy", "Copy the table as Markdown", "results", False),
     Action("n", "app.show_mode('configure')", "new run", "Set up a run", "results", False),
     Action("escape", "step_back", "clear", "Clear the filter, or the selection", "results", False),
-    Action("escape", "back", "back", "Back; the investigation goes on", "investigate"),
+    Action("escape", "back", "back", "Back; the investigation continues", "investigate"),
     Action("y", "copy_report", "copy report", "Copy the report, as Markdown", "investigate"),
     Action("p", "repro", "repro.py", "Show repro.py, or the finding again", "investigate"),
     Action("x", "stop", "stop", "Stop the investigation", "investigate"),
     Action("r", "again", "again", "Investigate the run again", "investigate"),
-    Action("enter", "ask", "ask", "Ask about the workload and torch that are typed", "coverage"),
+    Action("enter", "ask", "ask", "Check the entered workload and torch", "coverage"),
     Action("v", "native", "native ops", "List native ops too, or fold them", "coverage"),
     Action("y", "copy", "copy", "Copy the answer, as Markdown", "coverage"),
     Action("escape", "close", "close", "Close it", "coverage"),
@@ -106,7 +106,7 @@ ACTIONS = (
     Action("right", "turn(1)", "next epoch", "The next epoch", "pictures"),
     Action("escape,v", "close", "close", "Close the pictures", "pictures"),
     Action("question_mark,f1", "app.help", "help", "Every key, and how to read the screens"),
-    Action("q,ctrl+q", "app.leave", "quit", "Quit; runs can go on without the app"),
+    Action("q,ctrl+q", "app.leave", "quit", "Quit; runs can continue without the app"),
 )
 
 SIGNS = {
@@ -120,21 +120,21 @@ SIGNS = {
     "up": "↑",
     "down": "↓",
 }
-"""Keys that are called otherwise than Textual calls them."""
+"""Keys whose displayed name differs from Textual's."""
 
 ALWAYS = ("app.help", "app.leave")
-"""Actions that every footer shows, whatever its width."""
+"""Actions that every footer shows at any width."""
 
 
 def bindings(where: str) -> list[Binding]:
-    """The bindings of the app, or of a screen."""
+    """Return the bindings of the app, or of a screen."""
     return [
         Binding(
             key,
             action.action,
             action.label,
-            show=action.shown and key == action.keys.split(",")[0],
-            key_display=key_name(action),
+            show=action.in_footer and key == action.keys.split(",")[0],
+            key_display=first_key_name(action),
             tooltip=action.help,
             system=action.where == "app",
         )
@@ -144,11 +144,11 @@ def bindings(where: str) -> list[Binding]:
     ]
 
 
-def key_name(action: Action) -> str:
-    """The first key as a person calls it."""
-    return called(action.keys.split(",")[0])
+def first_key_name(action: Action) -> str:
+    """Return the displayed name of an action's first key."""
+    return display_name(action.keys.split(",")[0])
 
 
-def called(key: str) -> str:
-    """Textual's name of a key as a person calls it."""
+def display_name(key: str) -> str:
+    """Return the displayed name of a key."""
     return SIGNS.get(key, key.replace("ctrl+", "^"))

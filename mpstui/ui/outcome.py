@@ -1,4 +1,4 @@
-"""How a comparison ended, in a line."""
+"""The one-line outcome of a comparison."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ from collections.abc import Sequence
 from mpstui.domain.summary import RunSummary, speed_up
 
 REACHED = ("finished", "stopped")
-"""States of runs that ended as somebody wanted."""
+"""States of runs that ended as intended."""
 
 
 def outcome(runs: Sequence[RunSummary]) -> str:
-    """What became of the runs after the first, against it: speed-ups, or why there are none.
+    """Return each further run's speed-up over the first, or why there is none.
 
     Args:
-        runs: Of one comparison, all of them over; the first is what others are measured against.
+        runs: The runs of one comparison, all of them over; the first is the reference.
     """
-    first, *others = runs
-    return " · ".join(_against(run, first) for run in others)
+    first, *further_runs = runs
+    return " · ".join(_compare(run, first) for run in further_runs)
 
 
-def _against(run: RunSummary, first: RunSummary) -> str:
+def _compare(run: RunSummary, first: RunSummary) -> str:
     faster = speed_up(run, first)
-    untimed = [each.device for each in (run, first) if each.epoch_seconds is None]
-    ended = [f"{each.device} {each.state}" for each in (run, first) if each.state not in REACHED]
+    untimed = [summary.device for summary in (run, first) if summary.epoch_seconds is None]
+    unfinished = [
+        f"{summary.device} {summary.state}"
+        for summary in (run, first)
+        if summary.state not in REACHED
+    ]
     if run.mode == "together":
-        words = f"{run.device} and {first.device} ran together, which times neither"
+        text = f"{run.device} and {first.device} ran together, which times neither"
     elif faster is not None:
-        words = f"{run.device} {faster:.2g}× {first.device}"
+        text = f"{run.device} {faster:.2g}× {first.device}"
     else:
-        who = " and ".join(untimed) + (" have" if len(untimed) > 1 else " has")
-        words = f"{run.device} against {first.device}: — ({who} no whole epoch)"
-    return ", ".join([words, *ended, *([f"but {run.alarm}"] if run.alarm else [])])
+        devices_text = " and ".join(untimed) + (" have" if len(untimed) > 1 else " has")
+        text = f"{run.device} against {first.device}: — ({devices_text} no whole epoch)"
+    return ", ".join([text, *unfinished, *([f"but {run.alarm}"] if run.alarm else [])])

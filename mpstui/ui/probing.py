@@ -1,4 +1,4 @@
-"""The doctor in the app: asks in threads, and says which findings still wait for their answer."""
+"""The doctor in the app: it probes in threads, and tracks which findings are pending."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mpstui.doctor.checks import findings
 from mpstui.doctor.probes import Probes, gather
-from mpstui.doctor.recheck import recheck, refreshed
+from mpstui.doctor.recheck import merge_facts, probe_again
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.facts import DoctorFacts
 from mpstui.runs.files import replace as write
@@ -18,45 +18,45 @@ from mpstui.runs.files import replace as write
 if TYPE_CHECKING:
     from .app import MpstuiApp
 
-NAMED = 3
-"""Faulty ops that a message names before it counts the rest."""
+MAX_NAMED = 3
+"""Faulty ops that a message names; the rest are counted."""
 
 
 class Probing:
-    """Feeds the app's ``facts`` and ``pending``. One question is asked at a time."""
+    """The source of the app's ``facts`` and ``pending``. It runs one probe at a time."""
 
     def __init__(self, app: MpstuiApp, probes: Probes) -> None:
         self._app = app
         self.probes = probes
-        self._asking = threading.Lock()
+        self._lock = threading.Lock()
         self._report_waits = False
         self.ops_began: float | None = None
-        """When the op check under way began, on the app's clock."""
+        """The start of the running op check, on the app's clock."""
 
     @property
     def under_way(self) -> bool:
-        """Whether something is being asked."""
-        return self._asking.locked()
+        """True while a probe is running."""
+        return self._lock.locked()
 
     def begin(self) -> None:
-        """Ask the machine for everything but the ops. Old answers stay until new ones come."""
-        self._app.run_worker(self._everything, thread=True, group="probe")
+        """Probe everything but the ops. Earlier facts stay until new ones arrive."""
+        self._app.run_worker(self._probe_all, thread=True, group="probe")
 
-    def once_more(self, id: str) -> None:
-        """Ask again for what one finding rests on."""
+    def probe_finding(self, id: str) -> None:
+        """Probe again the facts that one finding depends on."""
         if id == "ops":
             self.ops_began = self._app.clock()
-        self._app.run_worker(partial(self._one, id), thread=True, group="probe")
+        self._app.run_worker(partial(self._probe_one, id), thread=True, group="probe")
 
     def stop(self) -> None:
-        """Ask no more: the app is closing."""
+        """Stop probing: the app is closing."""
         if isinstance(self.probes, SystemProbes):
             self.probes.stop()
 
     def report(self) -> None:
-        """Write the report as Markdown and copy it, once the answers are in.
+        """Write the report as Markdown and copy it, once all answers are in.
 
-        Asked for again while it waits, it is written at once, and says that it is incomplete.
+        A second call while it waits writes it immediately, marked as incomplete.
         """
         app = self._app
         if app.facts is None or (app.pending and not self._report_waits):
@@ -66,28 +66,33 @@ class Probing:
             return
         self._write(app.facts)
 
-    def _everything(self) -> None:
-        with self._asking:
+    def _probe_all(self) -> None:
+        with self._lock:
             before = self._app.facts
-            gather(self.probes, partial(self._learn, before))
+            gather(self.probes, partial(self._take_partial, before))
 
-    def _one(self, id: str) -> None:
-        with self._asking:
+    def _probe_one(self, id: str) -> None:
+        with self._lock:
             facts = self._app.facts
             if facts is None:
                 return
             self._pass_on(facts, frozenset({id}))
-            facts = recheck(self.probes, facts, id, lambda now: self._pass_on(now, frozenset({id})))
+            facts = probe_again(
+                self.probes,
+                facts,
+                id,
+                lambda partial_facts: self._pass_on(partial_facts, frozenset({id})),
+            )
             self._pass_on(facts, frozenset())
             if id == "ops" and self._app.is_running:
                 self._app.call_from_thread(self._conclude_ops, facts)
 
-    def _learn(self, before: DoctorFacts | None, now: DoctorFacts) -> None:
-        pending = frozenset(finding.id for finding in findings(now) if finding.pending)
-        self._pass_on(refreshed(before, now), pending)
+    def _take_partial(self, before: DoctorFacts | None, facts: DoctorFacts) -> None:
+        pending = frozenset(finding.id for finding in findings(facts) if finding.pending)
+        self._pass_on(merge_facts(before, facts), pending)
 
     def _pass_on(self, facts: DoctorFacts, pending: frozenset[str]) -> None:
-        if self._app.is_running:  # it may be closing while the last probe returns
+        if self._app.is_running:  # the app may close before the last probe returns
             self._app.call_from_thread(self._take, facts, pending)
 
     def _take(self, facts: DoctorFacts, pending: frozenset[str]) -> None:
@@ -102,7 +107,7 @@ class Probing:
 
         app, self._report_waits = self._app, False
         text = as_markdown(facts, app.findings())
-        moment = f"{datetime.fromtimestamp(app.now()):%Y%m%d-%H%M%S}"
+        moment = f"{datetime.fromtimestamp(app.wall_clock()):%Y%m%d-%H%M%S}"
         path: Path = app.store.root.parent / f"doctor-{moment}.md"
         try:
             write(path, text.encode())
@@ -110,7 +115,7 @@ class Probing:
             app.notify(f"{path}: {error.strerror}", title="Not written", severity="error")
             return
         app.copy_to_clipboard(text)
-        app.notify(f"{path}\nIt is in the clipboard too.", title="Report written")
+        app.notify(f"{path}\nAlso copied to the clipboard.", title="Report written")
 
     def _conclude_ops(self, facts: DoctorFacts) -> None:
         self.ops_began = None
@@ -119,5 +124,5 @@ class Probing:
         if not faulty:
             self._app.notify("Nothing is faulty.", title="Ops checked")
             return
-        more = f"\nand {len(faulty) - NAMED} more" if len(faulty) > NAMED else ""
-        self._app.notify("\n".join(faulty[:NAMED]) + more, title="Faulty ops", severity="error")
+        more = f"\nand {len(faulty) - MAX_NAMED} more" if len(faulty) > MAX_NAMED else ""
+        self._app.notify("\n".join(faulty[:MAX_NAMED]) + more, title="Faulty ops", severity="error")

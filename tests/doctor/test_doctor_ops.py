@@ -8,7 +8,7 @@ import pytest
 
 from mpstui.doctor.checks import findings
 from mpstui.doctor.probes import check_ops, gather
-from mpstui.doctor.recheck import recheck
+from mpstui.doctor.recheck import probe_again
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.findings import Finding
@@ -170,7 +170,7 @@ def test_one_row_can_be_checked_again_and_the_others_stay() -> None:
     facts = check_ops(probes, gather(probes), lambda _: None)
     probes.results = (result("topk-16", OpStatus.SOUND, 1e-7),)
     told: list[DoctorFacts] = []
-    facts = recheck(probes, facts, "topk-16", told.append)
+    facts = probe_again(probes, facts, "topk-16", told.append)
     assert probes.asked[2:] == [("cpu", frozenset({"topk-16"})), ("mps", frozenset({"topk-16"}))]
     assert judged(facts)["topk-16"].status.value == "ok"
     assert judged(facts)["sum-5d"].status.value == "ok"
@@ -181,7 +181,7 @@ def test_a_device_can_be_tried_again_alone() -> None:
     probes = Scripted()
     facts = gather(probes)
     probes._trials = {"mps": "the process aborted (SIGABRT)"}
-    facts = recheck(probes, facts, "device:mps", lambda _: None)
+    facts = probe_again(probes, facts, "device:mps", lambda _: None)
     assert judged(facts)["device:mps"].status.value == "fail"
     assert judged(facts)["device:cpu"].status.value == "ok"
 
@@ -190,4 +190,4 @@ def test_a_device_can_be_tried_again_alone() -> None:
 def test_asking_again_for_one_finding_changes_nothing_when_nothing_changed(id: str) -> None:
     probes = Scripted()
     facts = gather(probes)
-    assert recheck(probes, facts, id, lambda _: None) == facts
+    assert probe_again(probes, facts, id, lambda _: None) == facts

@@ -71,7 +71,7 @@ def probes(script: str, timeout: float = 60.0) -> SystemProbes:
             "the process was killed (SIGSEGV)",
         ),
         ("raise RuntimeError('no such GPU')", "RuntimeError: no such GPU"),
-        ("raise SystemExit(3)", "the process ended with status 3 and without a word"),
+        ("raise SystemExit(3)", "the process ended with status 3 and without a message"),
     ],
 )
 def test_a_device_that_ends_its_process_is_not_usable(script: str, reason: str) -> None:

@@ -606,7 +606,7 @@ def test_the_interpreter_is_whole_in_lines_for_the_machine_and_hidden_in_what_is
     machine = msgspec.structs.replace(MACHINE, environment=environment)
     facts = msgspec.structs.replace(BROKEN, machine=machine, torch_error="torch is not installed")
     found = findings(facts)
-    shown = as_text(facts, found, whole=True)
+    shown = as_text(facts, found, with_names=True)
     assert f"3.12.4 in .venv: {executable}" in shown
     assert f"$ {executable} -m pip install torch torchvision" in shown
     for form in FORMS:

@@ -102,9 +102,10 @@ def test_a_device_that_computes_wrongly_is_not_usable() -> None:
 def test_what_others_print_does_not_reach_the_answer() -> None:
     script = (
         "import os, sys; from mpstui.doctor.torch_probe import __main__ as probe\n"
+        "from mpstui.doctor.probes import DeviceTrial\n"
         "def noisy(device):\n"
         "    print('hello'); os.write(1, b'from C\\n')\n"
-        "    return probe.Trial(device=device, usable=True)\n"
+        "    return DeviceTrial(device=device, usable=True)\n"
         "probe.usage.use = noisy\n"
         "sys.exit(probe.main(['use', 'cpu']))"
     )

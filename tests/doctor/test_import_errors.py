@@ -177,7 +177,7 @@ def test_an_import_error_has_its_own_cause_and_remedy(
 def test_a_text_that_nobody_knows_gets_no_cause() -> None:
     finding = judged(LINUX, "ImportError: something that was never seen")
     assert finding.summary == "cannot be imported"
-    assert "not known here" in finding.remedy
+    assert "not one that mpstui knows" in finding.remedy
 
 
 def test_only_a_mac_under_rosetta_is_sent_to_an_arm64_python() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import count
 
-from mpstui.processes.patience import AT_WORK, Patience, cpu_seconds
+from mpstui.processes.patience import WORKING_FACTOR, Patience, cpu_seconds
 
 
 def looks(patience: Patience) -> int:
@@ -19,20 +19,20 @@ def test_one_that_does_nothing_is_given_up_after_the_limit() -> None:
 
 def test_one_at_work_is_waited_for_longer_however_slow_it_is() -> None:
     used = count()
-    assert looks(Patience(lambda: next(used) * 1e-2, limit=60)) == AT_WORK * 60
+    assert looks(Patience(lambda: next(used) * 1e-2, limit=60)) == WORKING_FACTOR * 60
 
 
 def test_a_line_starts_it_anew() -> None:
     patience = Patience(lambda: 3.0, limit=3)
     assert [patience.is_over() for _ in range(3)] == [False] * 3
-    patience.hear()
+    patience.reset()
     assert looks(patience) == 4
 
 
 def test_work_now_and_then_is_work() -> None:
     used = count()
     patience = Patience(lambda: next(used) // 50, limit=60)
-    assert looks(patience) == AT_WORK * 60
+    assert looks(patience) == WORKING_FACTOR * 60
 
 
 def test_the_cpu_time_of_a_process_that_is_gone_reads_as_none() -> None:

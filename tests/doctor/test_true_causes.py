@@ -160,10 +160,10 @@ GPUS = [
     (
         "a GPU that nobody knows of",
         Answers(LINUX, CUDA_WHEEL, around(**on(None))),
-        ["which GPU there is, is not known", "get-started"],
+        ["GPUs are not known", "get-started"],
     ),
     # The Radeon of the list, where the PCI bus was not read
-    ("not read", Answers(LINUX, CUDA_WHEEL), ["which GPU there is, is not known"]),
+    ("not read", Answers(LINUX, CUDA_WHEEL), ["GPUs are not known"]),
 ]
 
 

@@ -276,9 +276,9 @@ def make_app(home: Path, started: list[Sequence[RunDir]]) -> Callable[..., Mpstu
         return MpstuiApp(
             probes=ConstructedProbes(machine, mps),
             runs_dir=runs_dir or home / "runs",
-            now=lambda: NOW,
+            wall_clock=lambda: NOW,
             clock=clock,
-            spent=spent,
+            cpu_clock=spent,
             start=started.append,
             investigate=investigate or ConstructedInvestigating(),
         )

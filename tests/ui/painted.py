@@ -22,7 +22,7 @@ def repainted(app: App[None]) -> list[Strip]:
         widget._layout_cache.clear()
         widget._set_dirty()
         if isinstance(widget, (Chart, Picture)):
-            widget._drawn = None
+            widget._render_key = None
         if isinstance(widget, DataTable):
             widget._clear_caches()
     return rows(app)

@@ -44,7 +44,7 @@ async def press(pilot: Any, *keys: str) -> None:
         screen = pilot.app.screen
         if not isinstance(screen, LiveScreen):
             return
-        if screen._drawn and screen._drawn[1] == screen._view:
+        if screen._drawing_key and screen._drawing_key[1] == screen._view:
             break
         await pilot.pause(0.01)
     await pilot.pause()
@@ -117,13 +117,13 @@ async def test_keys_and_wheel_zoom_and_0_shows_everything(
     async with app.run_test(size=(120, 40)) as pilot:
         await show(app, pilot)
         await press(pilot, "plus")
-        assert live(app)._view.shown((0.0, 1400.0)) == (700.0, 1400.0)
+        assert live(app)._view.visible_range((0.0, 1400.0)) == (700.0, 1400.0)
         chart = loss_charts(app)[0]
         chart.post_message(Chart.Zoomed(True, 0.0))
         await press(pilot)
-        assert live(app)._view.shown((0.0, 1400.0)) == (700.0, 1050.0)
+        assert live(app)._view.visible_range((0.0, 1400.0)) == (700.0, 1050.0)
         await press(pilot, "right")
-        assert live(app)._view.shown((0.0, 1400.0))[0] > 700.0
+        assert live(app)._view.visible_range((0.0, 1400.0))[0] > 700.0
         await press(pilot, "0")
         assert live(app)._view == ViewState()
 
@@ -147,9 +147,9 @@ async def test_following_goes_on_and_off(make_app: MakeApp, make_runs: MakeRuns)
     async with app.run_test(size=(120, 40)) as pilot:
         await show(app, pilot)
         await press(pilot, "plus", "f")
-        assert live(app)._view.shown((0.0, 2800.0)) == (700.0, 1400.0)
+        assert live(app)._view.visible_range((0.0, 2800.0)) == (700.0, 1400.0)
         await press(pilot, "f")
-        assert live(app)._view.shown((0.0, 2800.0)) == (2100.0, 2800.0)
+        assert live(app)._view.visible_range((0.0, 2800.0)) == (2100.0, 2800.0)
 
 
 async def test_charts_are_chosen_from_a_list(make_app: MakeApp, make_runs: MakeRuns) -> None:
@@ -276,8 +276,8 @@ async def test_a_goes_to_the_step_of_the_alarm(
         await press(pilot, "a")
         view = live(app)._view
         assert view.cursor is not None
-        low, high = view.shown(live(app)._whole)
-        assert low <= view.cursor <= high < live(app)._whole[1]
+        low, high = view.visible_range(live(app)._full_x)
+        assert low <= view.cursor <= high < live(app)._full_x[1]
         history = list(app.screen.query(RunPanel))[1].view.history
         subject = RunSeries(history, 64, "")
         assert Axis(subject, axis).step_at(view.cursor) == 420

@@ -121,7 +121,7 @@ async def test_the_filter_keeps_what_needs_attention_and_gives_the_rest_back(
         everything = listed_ids(app)
         await pilot.press("slash")
         assert listed_ids(app) == ["accelerator"]
-        assert app.screen.query_one(FindingList).chosen is not None
+        assert app.screen.query_one(FindingList).current_finding is not None
         await pilot.press("slash")
         assert listed_ids(app) == everything
 

@@ -19,7 +19,7 @@ from mpstui.domain.findings import Status
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.help import SIGNS
-from mpstui.ui.widgets.finding_details import finding_in_full
+from mpstui.ui.widgets.finding_details import finding_text
 from mpstui.ui.widgets.finding_list import AGAIN, FOLD, FindingList
 from mpstui.ui.widgets.lead_line import LeadLine
 from tests.machines import CONSTRUCTED
@@ -142,13 +142,13 @@ async def test_asking_again_keeps_the_old_verdicts_and_marks_them(
         await pilot.pause()
         assert {id: finding.status for id, finding in listed.findings.items()} == before
         assert AGAIN in str(listed.get_option("torch-mps").prompt)
-        assert AGAIN in str(finding_in_full(listed.findings["torch-mps"]))
+        assert AGAIN in str(finding_text(listed.findings["torch-mps"]))
         assert app.screen.query_one("#devices", DataTable).row_count == 4
-        assert listed.chosen is not None
-        assert listed.chosen.id == "memory"
+        assert listed.current_finding is not None
+        assert listed.current_finding.id == "memory"
         probes.go.set()
         await settled(app, pilot)
-        assert listed.chosen.id == "memory"
+        assert listed.current_finding.id == "memory"
         assert AGAIN not in str(listed.get_option("torch-mps").prompt)
 
 
@@ -169,8 +169,8 @@ async def test_the_cursor_stays_where_the_user_put_it_while_probes_return(
         row = listed.highlighted - listed.scroll_offset.y
         probes.go.set()
         await settled(app, pilot)
-        assert listed.chosen is not None
-        assert listed.chosen.id == "disk"
+        assert listed.current_finding is not None
+        assert listed.current_finding.id == "disk"
         assert listed.highlighted - listed.scroll_offset.y == row
 
 
@@ -209,17 +209,17 @@ async def test_an_op_check_shows_how_far_it_is_and_ends_on_the_first_faulty_op(
         await settled(app, pilot)
         await settled(app, pilot)
         listed = app.screen.query_one(FindingList)
-        assert listed.chosen is not None
-        assert listed.chosen.id == "topk-16"
+        assert listed.current_finding is not None
+        assert listed.current_finding.id == "topk-16"
         assert not app.screen.query_one(LeadLine).has_class("-checking")
 
 
 def test_with_little_room_the_remedy_comes_before_the_reasons() -> None:
     facts = gather(CONSTRUCTED["M1 under Rosetta"][0])
     finding = next(each for each in findings(facts) if each.commands and each.reason)
-    text = str(finding_in_full(finding, remedy_first=True))
+    text = str(finding_text(finding, remedy_first=True))
     assert text.index("Remedy") < text.index("Because")
-    text = str(finding_in_full(finding))
+    text = str(finding_text(finding))
     assert text.index("Because") < text.index("Remedy")
 
 

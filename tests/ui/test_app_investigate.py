@@ -19,7 +19,7 @@ from mpstui.ui.charts.curves import figure
 from mpstui.ui.model.inquiry import Inquiry, StageState, choose
 from mpstui.ui.screens.investigate import InvestigateScreen
 from mpstui.ui.screens.live import LiveScreen
-from mpstui.ui.widgets.investigation import in_full, pairs
+from mpstui.ui.widgets.investigation import full_text, pairs
 from mpstui.ui.widgets.run_panel import RunPanel
 from tests.ui.constructed import (
     CONSTRUCTED_NOTHING,
@@ -379,7 +379,7 @@ def test_unknown_numbers_are_dashes(tmp_path: Path) -> None:
     op = replace(CONSTRUCTED_VAE.op, error=None, cpu_error=None, values="", where="")
     step = replace(CONSTRUCTED_VAE.lockstep, loss=None, loss_gap=None, gradient_gap=None)
     finding = replace(CONSTRUCTED_VAE, op=op, lockstep=step, torch="")
-    said = in_full(finding, InvestigationFolder(tmp_path), 80).plain
+    said = full_text(finding, InvestigationFolder(tmp_path), 80).plain
     assert "—; the CPU's is —" in said
     assert "— against 549.9; gap —" in said
     assert "gap —, worst in fc22.weight" in said
@@ -389,7 +389,7 @@ def test_known_faults_come_with_their_threads(tmp_path: Path) -> None:
     from msgspec.structs import replace
 
     finding = replace(CONSTRUCTED_VAE, known=("addcmul-strided", "no-longer-there"))
-    said = in_full(finding, InvestigationFolder(tmp_path), 80).plain
+    said = full_text(finding, InvestigationFolder(tmp_path), 80).plain
     assert "pytorch/pytorch#118115" in said
     assert "no-longer-there" in said
 

@@ -318,7 +318,7 @@ async def test_old_alarms_and_terminals_that_are_none_stay_silent(
         assert app._driver is not None
         monkeypatch.setattr(app._driver, "write", lambda text: pytest.fail(text))
         app.alarm_bell.ring("words")
-        app.alarm_bell.seen()
+        app.alarm_bell.clear()
         assert len(rings) == 1
 
 

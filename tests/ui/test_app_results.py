@@ -473,11 +473,11 @@ async def test_runs_of_another_terminal_appear_when_the_screen_looks_again(
     async with app.run_test(size=WIDE) as pilot:
         screen = await results(app, pilot)
         (fresh,) = make_day(4, "mps", kind="running")
-        screen._look()
+        screen._poll_store()
         await settled(app, pilot)
         assert listed(screen) == ids([fresh, known])
         write_log(fresh, 1, "finished")  # the folder of all runs does not change by this
-        screen._look()
+        screen._poll_store()
         await settled(app, pilot)
         assert "finished" in line(screen, fresh)
 

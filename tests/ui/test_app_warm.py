@@ -59,7 +59,7 @@ async def test_workers_are_warmed_while_nothing_is_asked_or_timed(
         assert warm.heated == [2]
         for run in runs:
             (run.path / "keeper.json").unlink()
-        with app.probing._asking:
+        with app.probing._lock:
             app.heat()
         assert warm.heated == [2]
         save_last(default_config(), parse_devices("cpu"))

@@ -11,7 +11,7 @@ from textual.theme import BUILTIN_THEMES
 
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
-from mpstui.ui.contrast import LEAST, TEXT, contrast, readable
+from mpstui.ui.contrast import LEAST, TEXT, contrast, with_contrast
 
 from tests.ui.contrast import faint_text  # isort: skip
 from tests.ui.test_snapshots import settle, shown  # isort: skip
@@ -30,7 +30,7 @@ def test_the_ratio_is_that_of_the_standard() -> None:
 def test_text_of_every_theme_can_be_read_on_its_grounds(theme: str) -> None:
     app = App[None]()
     app.theme = theme
-    variables = readable(app.get_css_variables())
+    variables = with_contrast(app.get_css_variables())
     for ground in (Color.parse(variables[name]) for name in ("background", "surface", "panel")):
         for name in TEXT:
             assert contrast(ground + Color.parse(variables[name]), ground) >= LEAST, name
@@ -40,7 +40,7 @@ def test_colours_that_the_terminal_chooses_are_left_alone() -> None:
     app = App[None]()
     app.theme = "ansi-dark"
     variables = app.get_css_variables()
-    assert readable(variables) == variables
+    assert with_contrast(variables) == variables
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def test_non_finite_losses_are_marked_at_their_exact_step_at_every_zoom() -> Non
         marks = [mark.x for mark in shown(history, state).marks if mark.style == "mark"]
         assert marks == list(places)
         whole = whole_x([RunSeries(history, BATCH, "")], state)
-        state = state.zoomed(whole, True, around=500_001.0)
-        low, high = state.shown(whole)
+        state = state.zoom(whole, True, around=500_001.0)
+        low, high = state.visible_range(whole)
         assert low <= 500_001 <= high
     assert high - low < 1_000
 
@@ -137,7 +137,7 @@ def test_a_moving_average_does_not_depend_on_how_far_buckets_were_merged() -> No
 
 def test_zooming_in_shows_more_of_y() -> None:
     history = history_of(np.concatenate([np.full(500, 100.0), np.linspace(1, 2, 500)]))
-    state = ViewState().zoomed((0.0, 1000.0), True).zoomed((0.0, 1000.0), True)
+    state = ViewState().zoom((0.0, 1000.0), True).zoom((0.0, 1000.0), True)
     low, high = shown(history, state).y_limits or (0.0, 0.0)
     assert low == pytest.approx(1.5, abs=0.05)
     assert high == pytest.approx(2.0, abs=0.05)

@@ -58,7 +58,7 @@ def test_an_answer_is_at_once_and_shown_but_not_saved_up_for() -> None:
     governor = Governor()
     assert governor.due(0.0, 0.0, True)
     assert not governor.due(0.25, 0.1, True)
-    governor.asked(0.3)
+    governor.note_input(0.3)
     assert governor.due(0.5, 0.3, True)
     assert governor.due(1.25, 0.8, True)
     assert not governor.due(1.5, 0.82, True)  # nobody waits any more
@@ -84,12 +84,12 @@ async def test_logs_are_read_when_the_budget_allows_or_a_person_asks(
         await app.workers.wait_for_complete()
         app.follow()  # and its timer finds nothing new
         assert app.session is not None
-        read = app.session.taken
+        read = app.session.event_count
         with LogWriter(runs[0].events) as log:
             log.append(WarmupFinished(at=1.0, steps=1, seconds=0.1))
         clock[:] = [5.0, 1.0]
         app.follow()
-        assert app.session.taken == read
+        assert app.session.event_count == read
         await pilot.press("down")
         app.follow()
-        assert app.session.taken == read + 1
+        assert app.session.event_count == read + 1

@@ -50,26 +50,26 @@ def history(*rows: HistoryRow) -> History:
 
 
 def test_the_newest_run_comes_first_and_broken_ones_stand_in_their_place() -> None:
-    assert history().listed() == [BROKEN, LOST, SLOW, FAST]
+    assert history().matching_rows() == [BROKEN, LOST, SLOW, FAST]
 
 
 def test_runs_of_one_comparison_stay_in_the_order_of_their_devices() -> None:
     second = SLOW._replace(id="20261105-070000-mnist-abcd-2-mps")
     first = SLOW._replace(id="20261105-070000-mnist-abcd-1-cpu")
-    assert history(second, first, BROKEN).listed() == [first, second, BROKEN]
+    assert history(second, first, BROKEN).matching_rows() == [first, second, BROKEN]
 
 
 def test_a_renamed_folder_is_sorted_by_when_its_log_begins() -> None:
     at = datetime(2026, 11, 2, 12).timestamp()
     renamed = HistoryRow("the-good-one", replace(RUN, run_id="the-good-one", started_at=at))
-    assert history(SLOW, FAST, renamed, LOST).listed() == [LOST, renamed, SLOW, FAST]
+    assert history(SLOW, FAST, renamed, LOST).matching_rows() == [LOST, renamed, SLOW, FAST]
 
 
 def test_each_order_puts_the_best_first_and_what_has_no_value_last() -> None:
     listed = history()
     found = {}
     for _ in ORDERS:
-        found[listed.order] = [row.id for row in listed.listed()]
+        found[listed.order] = [row.id for row in listed.matching_rows()]
         listed.next_order()
     assert listed.order == "started"
     assert found["epoch"] == [FAST.id, SLOW.id, BROKEN.id, LOST.id]
@@ -90,7 +90,7 @@ def test_the_filter_wants_every_word_in_any_field_and_any_case() -> None:
         ("  ", [BROKEN, LOST, SLOW, FAST]),
     ):
         listed.query = query
-        assert listed.listed() == found, query
+        assert listed.matching_rows() == found, query
 
 
 def test_keys_act_on_the_selected_runs_in_the_order_of_selecting_or_on_the_cursor() -> None:
@@ -107,16 +107,16 @@ def test_keys_act_on_the_selected_runs_in_the_order_of_selecting_or_on_the_curso
 
 def test_the_baseline_goes_first_even_if_it_was_not_asked_for() -> None:
     listed = history()
-    assert [run.run_id for run in listed.compared([FAST.id, SLOW.id])] == [FAST.id, SLOW.id]
+    assert [run.run_id for run in listed.summaries_of([FAST.id, SLOW.id])] == [FAST.id, SLOW.id]
     listed.pin(SLOW.id)
-    assert [run.run_id for run in listed.compared([FAST.id, SLOW.id])] == [SLOW.id, FAST.id]
-    assert [run.run_id for run in listed.compared([FAST.id])] == [SLOW.id, FAST.id]
+    assert [run.run_id for run in listed.summaries_of([FAST.id, SLOW.id])] == [SLOW.id, FAST.id]
+    assert [run.run_id for run in listed.summaries_of([FAST.id])] == [SLOW.id, FAST.id]
     listed.pin(SLOW.id)
-    assert [run.run_id for run in listed.compared([FAST.id])] == [FAST.id]
+    assert [run.run_id for run in listed.summaries_of([FAST.id])] == [FAST.id]
 
 
 def test_a_comparison_leaves_out_what_cannot_be_read() -> None:
-    (run,) = history(FAST, BROKEN).compared([BROKEN.id, FAST.id])
+    (run,) = history(FAST, BROKEN).summaries_of([BROKEN.id, FAST.id])
     assert run.run_id == FAST.id
 
 
@@ -125,8 +125,8 @@ def test_what_is_gone_from_the_store_is_neither_selected_nor_baseline() -> None:
     listed.toggle(SLOW.id)
     listed.toggle(FAST.id)
     listed.pin(SLOW.id)
-    listed.keep([FAST.id, LOST.id])
-    assert listed.listed() == [LOST, FAST]
+    listed.retain([FAST.id, LOST.id])
+    assert listed.matching_rows() == [LOST, FAST]
     assert list(listed.selected) == [FAST.id]
     assert listed.baseline is None
 

@@ -10,7 +10,7 @@ from PIL import Image
 from textual.app import App, ComposeResult
 
 from mpstui.ui.widgets import picture as module
-from mpstui.ui.widgets.picture import UPPER, Blocks, Picture, half_blocks, whole_tiles
+from mpstui.ui.widgets.picture import UPPER, Blocks, Picture, crop_to_tiles, half_blocks
 
 BLACK, WHITE, RED, BLUE = (0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255)
 
@@ -179,4 +179,4 @@ def test_only_tiles_that_can_be_made_out_are_shown(
     width: int, height: int, shown: tuple[int, int]
 ) -> None:
     grid = Image.new("L", (240, 240))
-    assert whole_tiles(grid, 30, width, height).size == shown
+    assert crop_to_tiles(grid, 30, width, height).size == shown

@@ -77,7 +77,7 @@ async def settle(pilot: Any) -> None:
         if isinstance(screen, LiveScreen) and pilot.app.session is not None:
             await screen.sync()
             await pilot.pause()
-            if screen._drawn != screen._asked():
+            if screen._drawing_key != screen._drawing_inputs():
                 continue
         frame = screen._compositor.render_strips()
         if frame == before:
@@ -227,6 +227,6 @@ def test_investigate(
     rest = None if faulty else ()
     investigating = ConstructedInvestigating(finding, told, rest, waits=waits, files=faulty)
     app = make_app(investigate=investigating, runs_dir=Path("runs"))
-    app.now = datetime(2026, 11, 23, 8, 0, 0).timestamp  # names the folder, in local time
+    app.wall_clock = datetime(2026, 11, 23, 8, 0, 0).timestamp  # names the folder, in local time
     before = investigated(theme, investigating)
     assert snap_compare(app, terminal_size=size, run_before=before)

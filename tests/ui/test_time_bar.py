@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 
 from mpstui.domain.anatomy import PARTS, Anatomy
-from mpstui.ui.widgets.time_bar import EIGHTHS, NAMES, TimeBar, legend, stacked
+from mpstui.ui.widgets.time_bar import EIGHTHS, NAMES, TimeBar, legend, stack_blocks
 
 
 def made(**seconds: float) -> Anatomy:
@@ -79,7 +79,7 @@ def test_the_bar_fits_its_width_and_no_part_in_it_is_without_blocks(
     shares: list[float], width: int
 ) -> None:
     anatomy = made(**dict(zip(PARTS, shares, strict=True)))
-    bar = stacked(anatomy, width)
+    bar = stack_blocks(anatomy, width)
     assert sum(len(NAMES[part]) + 1 + len(blocks) for part, blocks in bar) <= width
     assert all(blocks for _, blocks in bar)
     if width >= 38:
@@ -87,15 +87,15 @@ def test_the_bar_fits_its_width_and_no_part_in_it_is_without_blocks(
 
 
 def test_blocks_are_as_long_as_the_shares() -> None:
-    bar = dict(stacked(made(forward=10, backward=20, waiting=30), 80))
+    bar = dict(stack_blocks(made(forward=10, backward=20, waiting=30), 80))
     assert cells(bar["backward"]) == pytest.approx(2 * cells(bar["forward"]), abs=1 / 8)
     assert cells(bar["waiting"]) == pytest.approx(3 * cells(bar["forward"]), abs=1 / 4)
 
 
 def test_small_parts_give_way_where_there_is_no_room() -> None:
-    assert [part for part, _ in stacked(TYPICAL, 18)] == ["forward", "backward", "waiting"]
-    assert stacked(TYPICAL, 3) == []
-    assert "data" not in dict(stacked(made(data=0.5, backward=99.5), 80))
+    assert [part for part, _ in stack_blocks(TYPICAL, 18)] == ["forward", "backward", "waiting"]
+    assert stack_blocks(TYPICAL, 3) == []
+    assert "data" not in dict(stack_blocks(made(data=0.5, backward=99.5), 80))
 
 
 def test_the_legend_has_every_part() -> None:

@@ -1,4 +1,4 @@
-"""Checks: facts to findings. Pure, so that a recorded machine is judged like this one."""
+"""Checks turn facts into findings. They are pure, so recorded machines are judged the same."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FIXED = (
 
 
 def findings(facts: DoctorFacts) -> list[Finding]:
-    """Judge what is known so far; what is still being probed is ``unknown``.
+    """Judge the facts so far; findings whose facts are still being probed are ``unknown``.
 
     Args:
         facts: From :func:`mpstui.doctor.probes.gather`, complete or not.
 
     Returns:
-        The findings in the order in which they are shown.
+        The findings in display order.
     """
     first = [check for check in FIXED if check.group in ("Prerequisites", "Torch")]
     rest = [check for check in FIXED if check not in first]
@@ -38,10 +38,10 @@ def findings(facts: DoctorFacts) -> list[Finding]:
 
 
 def need_of(id: str) -> ProbeStage:
-    """How far the probes have to come for one finding.
+    """Return the last probe stage that one finding needs.
 
     Raises:
-        FieldError: When no finding has such an id.
+        FieldError: No finding has this id.
     """
     for check in FIXED:
         if check.id == id:
@@ -50,7 +50,9 @@ def need_of(id: str) -> ProbeStage:
         return ProbeStage.OPS
     if id.startswith(DEVICE):
         return ProbeStage.USE
-    known = ", ".join(check.id for check in FIXED)
+    fixed_ids = ", ".join(check.id for check in FIXED)
     raise FieldError(
-        "only", f"no finding is called {id!r}", f"{known}, device:NAME, ops, or a known fault's id"
+        "only",
+        f"no finding is called {id!r}",
+        f"{fixed_ids}, device:NAME, ops, or a known fault's id",
     )

@@ -1,4 +1,4 @@
-"""The accelerator that torch would take, and its driver."""
+"""The accelerator that torch uses by default, and its driver."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _accelerator(facts: DoctorFacts) -> CheckVerdict:
         return CheckVerdict(
             Status.WARN,
             f"no accelerator: {advice.cause}",
-            _torchs_words(facts),
+            _torch_reasons(facts),
             advice.remedy,
             advice.commands,
             "how fast runs are: they go to the CPU",
@@ -49,28 +49,28 @@ def _accelerator(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _usable(facts: DoctorFacts, fact: DeviceFact) -> CheckVerdict:
-    """A working default accelerator; a warning when another of its kind does not work."""
-    took = "" if fact.milliseconds is None else f" in {fact.milliseconds:.1f} ms"
+    """Judge a working default accelerator; warn when another of its type does not work."""
+    time_text = "" if fact.milliseconds is None else f" in {fact.milliseconds:.1f} ms"
     devices = facts.torch.devices if facts.torch else ()
-    broken = [each for each in devices if each.type == fact.type and each.usable is False]
+    broken = [item for item in devices if item.type == fact.type and item.usable is False]
     if not broken:
-        agreed = f"A small forward and backward agreed with the CPU's{took}."
+        agreed = f"A small forward and backward agreed with the CPU's{time_text}."
         return ok(f"{label(fact)} is usable", agreed)
-    others = "; ".join(f"{each.device}: {each.reason}" for each in broken)
-    names = ", ".join(each.device for each in broken)
-    return CheckVerdict(Status.WARN, f"{label(fact)} is usable, {names} not", others)
+    reasons = "; ".join(f"{item.device}: {item.reason}" for item in broken)
+    names = ", ".join(item.device for item in broken)
+    return CheckVerdict(Status.WARN, f"{label(fact)} is usable, {names} not", reasons)
 
 
-def _torchs_words(facts: DoctorFacts) -> str:
-    """What torch says of the types that it was built for."""
+def _torch_reasons(facts: DoctorFacts) -> str:
+    """Return torch's reasons for the accelerator types that it was built for."""
     devices = facts.torch.devices if facts.torch else ()
     idle = [fact for fact in devices if fact.built and fact.type in ("cuda", "mps", "xpu")]
     return "; ".join(f"{fact.device}: {fact.reason}" for fact in idle if fact.reason)
 
 
 def _cuda_driver(facts: DoctorFacts) -> CheckVerdict:
-    torch, around = facts.torch, facts.surroundings
-    loaded = around.nvidia_driver if around else None
+    torch, surroundings = facts.torch, facts.surroundings
+    loaded = surroundings.nvidia_driver if surroundings else None
     if facts.machine.mac:
         return not_applicable(f"{facts.machine.platform}: no CUDA on a Mac")
     if torch is None:
@@ -88,7 +88,7 @@ def _cuda_driver(facts: DoctorFacts) -> CheckVerdict:
     return CheckVerdict(
         Status.FAIL,
         f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}",
-        "A driver runs what was built for its own CUDA major version or an older one.",
+        "A driver runs code built for its own CUDA major version or an older one.",
         remedy,
         commands,
         "every run on cuda",
@@ -96,25 +96,25 @@ def _cuda_driver(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _cuda_wheel(facts: DoctorFacts) -> tuple[str, tuple[str, ...]]:
-    """How to get a torch for the driver that is there; a driver that says nothing runs them all."""
+    """Return how to get a torch for the loaded driver; an unknown driver counts as the newest."""
     driver = facts.torch.cuda_driver if facts.torch else None
     newest = max(CUDA_INDEXES)
     major = int(driver.partition(".")[0]) if driver else newest
-    runs = [cuda for cuda in CUDA_INDEXES if cuda <= major]
+    supported = [cuda for cuda in CUDA_INDEXES if cuda <= major]
     update = f"Update the driver{_where(facts)} ({NVIDIA_DRIVER})"
-    if not runs:
+    if not supported:
         least = ".".join(map(str, TORCH_FROM))
         return f"{update}. No torch from {least} on is known for CUDA {major}.", ()
-    index = f"{WHEEL_INDEX}{CUDA_INDEXES[max(runs)]}"
-    words = ("torch", "torchvision", "--force-reinstall", "--index-url", index)
-    command = pip_install(facts.machine, *words)
-    if max(runs) < newest:
-        return f"{update}, or install a torch for CUDA {max(runs)}.", (command,)
+    index = f"{WHEEL_INDEX}{CUDA_INDEXES[max(supported)]}"
+    arguments = ("torch", "torchvision", "--force-reinstall", "--index-url", index)
+    command = pip_install(facts.machine, *arguments)
+    if max(supported) < newest:
+        return f"{update}, or install a torch for CUDA {max(supported)}.", (command,)
     return "Install a wheel for CUDA.", (command,)
 
 
 def _where(facts: DoctorFacts) -> str:
-    """Whose the driver is, where it is not this system's."""
+    """Return where the driver is installed, when it is not on this system."""
     session = facts.surroundings.session if facts.surroundings else None
     if session is not None and session.wsl:
         return " in Windows, never in WSL"

@@ -10,7 +10,7 @@ from .wheel_advice import WheelAdvice, WheelNeeds
 
 
 def lacks_kernels(facts: DoctorFacts, fact: DeviceFact) -> WheelAdvice | None:
-    """A wheel without kernels for a GPU's architecture; None when it has them, or nobody knows.
+    """Return advice on a wheel without kernels for a GPU; None when it has them, or is unknown.
 
     Binaries run on their own architecture and on later minor ones of the same major; PTX
     (``compute_``) is compiled for every later one. Source: CUDA C++ Programming Guide, Binary and
@@ -19,7 +19,7 @@ def lacks_kernels(facts: DoctorFacts, fact: DeviceFact) -> WheelAdvice | None:
     arches = facts.torch.arches if facts.torch else ()
     if not arches or fact.capability is None or runs_on(fact.capability, arches):
         return None
-    seen = WheelNeeds(facts)
+    evidence = WheelNeeds(facts)
     cause = f"this torch has no kernels for its architecture, {fact.capability}"
     if fact.capability.startswith("gfx"):
         return WheelAdvice(
@@ -28,18 +28,18 @@ def lacks_kernels(facts: DoctorFacts, fact: DeviceFact) -> WheelAdvice | None:
     number = _number(fact.capability)
     oldest = min(map(_number, arches))
     if number < oldest:
-        holding = [cuda for cuda, least in OLDEST_KERNELS.items() if number >= least]
-        if not holding:
+        cuda_versions = [cuda for cuda, least in OLDEST_KERNELS.items() if number >= least]
+        if not cuda_versions:
             return WheelAdvice(cause, "No torch that mpstui runs with has any: train on the CPU.")
-        cuda = max(holding)
-        words = f"Install a wheel for CUDA {cuda}, which has kernels for older GPUs."
-        return WheelAdvice(cause, words, (seen.wheel(CUDA_INDEXES[cuda]),))
+        cuda = max(cuda_versions)
+        remedy = f"Install a wheel for CUDA {cuda}, which has kernels for older GPUs."
+        return WheelAdvice(cause, remedy, (evidence.wheel(CUDA_INDEXES[cuda]),))
     newest = CUDA_INDEXES[max(CUDA_INDEXES)]
-    return WheelAdvice(cause, "Install a newer wheel, which has them.", (seen.wheel(newest),))
+    return WheelAdvice(cause, "Install a newer wheel, which has them.", (evidence.wheel(newest),))
 
 
 def runs_on(capability: str, arches: tuple[str, ...]) -> bool:
-    """Whether any of a wheel's architectures runs on a GPU's."""
+    """Return whether code for any of a wheel's architectures runs on a GPU."""
     if capability.startswith("gfx"):
         return capability in {arch.partition(":")[0] for arch in arches}
     number = _number(capability)
@@ -51,7 +51,7 @@ def runs_on(capability: str, arches: tuple[str, ...]) -> bool:
 
 
 def _number(arch: str) -> int:
-    """``sm_120`` and ``sm_90a`` as 120 and 90."""
+    """Return ``sm_120`` and ``sm_90a`` as 120 and 90."""
     return int("".join(char for char in arch.partition("_")[2] if char.isdecimal()) or 0)
 
 

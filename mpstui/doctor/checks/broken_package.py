@@ -1,4 +1,4 @@
-"""A package that cannot be imported: why, as far as its error and its place tell."""
+"""Packages that cannot be imported: the cause, by the error and the package's location."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from mpstui.domain.shell import pip_install, shell_of
 
 from .check import CheckVerdict
 from .import_errors import cause_of, meaning_of
-from .import_remedies import BrokenPackage, afresh, whose
+from .import_remedies import BrokenPackage, owner_of, reinstall
 from .upstream import no_wheel
 
 PATH = "PYTHONPATH"
 
 
 def broken_package(facts: DoctorFacts, fact: ImportFact, affects: str) -> CheckVerdict:
-    """Why a package cannot be imported, as far as its error and its place tell."""
+    """Return why a package cannot be imported, by its error and its location."""
     error = " ".join(fact.error.split())
     broken = BrokenPackage(facts, fact.package, error)
     if "No module named" in error and not fact.path:
@@ -28,7 +28,7 @@ def broken_package(facts: DoctorFacts, fact: ImportFact, affects: str) -> CheckV
             Status.FAIL,
             f"its files are gone; its metadata, {fact.version}, is still there",
             "Half an uninstall leaves this. Pip then calls the requirement satisfied already.",
-            *afresh(broken),
+            *reinstall(broken),
             affects=affects,
         )
     if fact.shadows:
@@ -36,12 +36,12 @@ def broken_package(facts: DoctorFacts, fact: ImportFact, affects: str) -> CheckV
             Status.FAIL,
             f"cannot be imported: another {fact.package} comes first, {fact.path}",
             error,
-            *out_of_the_way(facts, fact),
+            *unshadow_remedy(facts, fact),
             affects=affects,
         )
     row = meaning_of(error)
     if row is not None:
-        cause = cause_of(row, broken._replace(package=whose(broken)))
+        cause = cause_of(row, broken._replace(package=owner_of(broken)))
         return CheckVerdict(
             Status.FAIL,
             f"cannot be imported: {cause}",
@@ -52,28 +52,28 @@ def broken_package(facts: DoctorFacts, fact: ImportFact, affects: str) -> CheckV
     if "has no __version__" in error or "partially initialized" in error:
         return CheckVerdict(
             Status.FAIL,
-            f"cannot be imported: what is at {fact.path or 'its place'} is not all of it",
+            f"cannot be imported: the package at {fact.path or 'its location'} is incomplete",
             error,
-            *afresh(broken),
+            *reinstall(broken),
             affects=affects,
         )
     remedy, commands = install_torch(
         facts,
-        "What it means is not known here. If the installation is damaged, install it afresh.",
+        "The error is not one that mpstui knows. If the installation is damaged, reinstall it.",
         *("--force-reinstall",),
     )
     reason = " ".join(filter(None, (error[:1500], no_wheel(facts.machine))))
     return CheckVerdict(Status.FAIL, "cannot be imported", reason, remedy, commands, affects)
 
 
-def out_of_the_way(facts: DoctorFacts, fact: ImportFact) -> tuple[str, tuple[str, ...]]:
-    """How to let the installed package come first."""
-    words = f"Rename {fact.path}, or take its folder out of {PATH}."
-    return words, (shell_of(facts.machine).unset_variable(PATH),)
+def unshadow_remedy(facts: DoctorFacts, fact: ImportFact) -> tuple[str, tuple[str, ...]]:
+    """Return how to make Python import the installed package instead of the other one."""
+    remedy = f"Rename {fact.path}, or take its folder out of {PATH}."
+    return remedy, (shell_of(facts.machine).unset_variable(PATH),)
 
 
 def install_torch(facts: DoctorFacts, remedy: str, *options: str) -> tuple[str, tuple[str, ...]]:
-    """A remedy that installs torch, where the package index has one for the machine."""
+    """Return a remedy that installs torch if the package index has a wheel for the machine."""
     machine = facts.machine
     if not no_wheel(machine):
         return remedy, (pip_install(machine, "torch", "torchvision", *options),)

@@ -1,4 +1,4 @@
-"""What a check is: it judges facts, and says what it has to know before it can."""
+"""The base of every check: it judges facts, and declares which facts it needs first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THREAD = "https://github.com/pytorch/pytorch/issues/"
 
 
 class CheckVerdict(NamedTuple):
-    """What a check says; the check's own id, group and title make it a finding."""
+    """A check's result; with the check's id, group and title it becomes a finding."""
 
     status: Status
     summary: str
@@ -27,7 +27,7 @@ class CheckVerdict(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One judgement that always has a finding."""
+    """A check that always yields one finding."""
 
     id: str
     group: str
@@ -36,79 +36,79 @@ class Check(NamedTuple):
     judge: Callable[[DoctorFacts], CheckVerdict]
 
     def finding(self, facts: DoctorFacts) -> Finding:
-        """The finding, ``unknown`` as long as what it needs is not there."""
+        """Return the finding, ``unknown`` while facts that it needs are missing."""
         if self.need >= ProbeStage.SURROUNDINGS and facts.surroundings is None:
-            return self.say(pending())
+            return self.finding_from(pending())
         if self.need is ProbeStage.TORCH and facts.torch is None and facts.torch_state == "probing":
-            return self.say(pending())
-        return self.say(self.judge(facts))
+            return self.finding_from(pending())
+        return self.finding_from(self.judge(facts))
 
-    def say(self, verdict: CheckVerdict) -> Finding:
-        """A verdict under this check's name."""
+    def finding_from(self, verdict: CheckVerdict) -> Finding:
+        """Return a verdict as a finding of this check."""
         return Finding(id=self.id, group=self.group, title=self.title, **verdict._asdict())
 
 
 def ok(summary: str, reason: str = "") -> CheckVerdict:
-    """All is well."""
+    """Return a verdict without problems."""
     return CheckVerdict(Status.OK, summary, reason)
 
 
 def not_applicable(summary: str) -> CheckVerdict:
-    """The question does not arise on this machine."""
+    """Return the verdict of a check that does not apply to this machine."""
     return CheckVerdict(Status.NOT_APPLICABLE, summary)
 
 
 def unknown(summary: str, reason: str = "") -> CheckVerdict:
-    """It cannot be told."""
+    """Return the verdict of a check that cannot decide."""
     return CheckVerdict(Status.UNKNOWN, summary, reason)
 
 
 def pending(summary: str = "") -> CheckVerdict:
-    """It is still being asked."""
+    """Return the verdict of a check whose facts are still being probed."""
     return CheckVerdict(Status.UNKNOWN, f"{summary} {PROBING}".strip(), pending=True)
 
 
-def undecided(facts: DoctorFacts, what: str, why: str, id: str) -> CheckVerdict:
-    """It was asked, and nothing that came of it says anything about it.
+def undecided(facts: DoctorFacts, subject: str, why: str, id: str) -> CheckVerdict:
+    """Return the verdict of a check whose probe returned no conclusive answer.
 
     Args:
-        facts: What is known; the machine's system decides what can be looked at.
-        what: What was asked about: ``NVIDIA L4``.
-        why: Why there is no answer, as an :class:`~mpstui.doctor.probes.Undecided` has it.
-        id: The finding's, to ask for it again.
+        facts: The facts; the operating system decides which remedies apply.
+        subject: The probed device or package: ``NVIDIA L4``.
+        why: The message of the :class:`~mpstui.doctor.probes.Undecided`.
+        id: The finding's id, for the command that probes it again.
     """
-    summary = f"{what}: not decided: {why}"
+    summary = f"{subject}: not decided: {why}"
     if "outside" not in why:
-        remedy = "Nothing speaks against it. Ask again when the machine is less busy."
+        remedy = "Nothing speaks against it. Check again when the machine is less busy."
         return CheckVerdict(Status.UNKNOWN, summary, "", remedy, (f"mpstui doctor --only {id}",))
-    remedy, commands = memory_first(facts.machine)
+    remedy, commands = out_of_memory_remedy(facts.machine)
     return CheckVerdict(Status.UNKNOWN, summary, "Nothing speaks against it.", remedy, commands)
 
 
-def memory_first(machine: Machine) -> tuple[str, tuple[str, ...]]:
-    """What to look at after a process was killed from outside."""
-    first = "The first suspect is memory: a system that runs out of it kills processes."
-    close = "Close what you do not need, and ask again."
+def out_of_memory_remedy(machine: Machine) -> tuple[str, tuple[str, ...]]:
+    """Return a remedy and commands for a process that was killed from outside."""
+    suspect = "The first suspect is memory: a system that runs out of it kills processes."
+    advice = "Close programs that you do not need, and check again."
     if machine.mac:
-        return f"{first} In Console, see whether Crash Reports lists a JetsamEvent. {close}", ()
+        return f"{suspect} In Console, see whether Crash Reports lists a JetsamEvent. {advice}", ()
     if machine.windows:
-        return f"{first} In Task Manager, see how much is in use. {close}", ()
+        return f"{suspect} In Task Manager, see how much is in use. {advice}", ()
     return (
-        f"{first} The kernel's log says so; a container has a limit of its own. {close}",
+        f"{suspect} The kernel's log reports it; a container may have its own limit. {advice}",
         ("journalctl -k --grep 'out of memory|oom-kill'", "sudo dmesg | grep -i 'out of memory'"),
     )
 
 
 def not_a_mac(machine: Machine) -> CheckVerdict:
-    """For what concerns Macs only."""
+    """Return the verdict of a Mac-only check on another machine."""
     return not_applicable(f"{machine.platform}: not a Mac")
 
 
 def no_torch(facts: DoctorFacts) -> CheckVerdict:
-    """For what torch would have to tell."""
+    """Return the verdict of a check that needs torch's facts when there are none."""
     return unknown("torch could not be asked", facts.torch_error)
 
 
 def label(fact: DeviceFact) -> str:
-    """A device as people call it."""
+    """Return a device's name for display, with its torch name."""
     return f"{fact.name} ({fact.device})" if fact.name else fact.device

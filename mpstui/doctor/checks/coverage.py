@@ -1,4 +1,4 @@
-"""Whether this torch has the MPS kernels that the table of its version says."""
+"""A check that this torch has the MPS kernels that its version's table lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mpstui.kernel_tables.tables import kernel_table
 from .check import Check, CheckVerdict, no_torch, not_a_mac, not_applicable, ok, unknown
 
 FIRST = 5
-"""Ops of a difference that are named; the rest are counted."""
+"""Ops of a difference that a finding names; the rest are counted."""
 
 GENERATE = "python -m mpstui.kernel_tables.generate"
 
@@ -26,31 +26,31 @@ def _kernels(facts: DoctorFacts) -> CheckVerdict:
     try:
         table = kernel_table(facts.torch.version)
     except FieldError as error:
-        reason = f"Tables are there for {error.allowed}. `{GENERATE}` writes this torch's."
+        reason = f"There are tables for {error.allowed}. `{GENERATE}` writes this torch's."
         return unknown(error.problem, reason)
-    absent, more = table.mps - registered, registered - table.mps
-    if not absent and not more:
+    absent, extra = table.mps - registered, registered - table.mps
+    if not absent and not extra:
         return ok(f"{len(registered)} ops, as in the table of torch {table.torch}")
     parts = [
-        f"{len(ops)} {words}: {_names(ops)}."
-        for ops, words in ((absent, "in the table alone"), (more, "in this torch alone"))
+        f"{len(ops)} {label}: {_names(ops)}."
+        for ops, label in ((absent, "in the table alone"), (extra, "in this torch alone"))
         if ops
     ]
     return CheckVerdict(
         Status.WARN,
-        f"{len(absent) + len(more)} ops are not as in the table of torch {table.torch}",
+        f"{len(absent) + len(extra)} ops are not as in the table of torch {table.torch}",
         " ".join(parts),
         "This torch was built from other sources, or the table is wrong: please report it. "
-        "Answers of `mpstui doctor --for mps` about these ops do not hold here.",
+        "Answers of `mpstui doctor --for mps` about these ops are not valid here.",
         (GENERATE,),
         "mpstui doctor --for mps",
     )
 
 
 def _names(ops: frozenset[str]) -> str:
-    first = sorted(ops)[:FIRST]
+    names = sorted(ops)[:FIRST]
     more = f" and {len(ops) - FIRST} more" if len(ops) > FIRST else ""
-    return ", ".join(first) + more
+    return ", ".join(names) + more
 
 
 CHECKS = (Check("mps-kernels", "Torch", "MPS kernels", ProbeStage.TORCH, _kernels),)

@@ -1,4 +1,4 @@
-"""A finding for each device that can be tried, and for each row of the op check."""
+"""Findings for each device that can be tried, and for each row of the op check."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .architectures import lacks_kernels
 from .check import PROBING, Check, CheckVerdict, ok, pending, undecided, unknown
 
 DEVICE = "device:"
-"""What the ids of devices' findings begin with."""
+"""The prefix of the ids of devices' findings."""
 
-_SHOWN = 8
-"""Everyday cases that a finding names before it counts the rest."""
+_NAMED_CASES = 8
+"""Everyday cases that a finding names; the rest are counted."""
 
 
 def device_checks(facts: DoctorFacts) -> list[Check]:
-    """A check for each device that is available, or could not say whether it is."""
+    """Return a check for each device that is available, or whose availability is unknown."""
     devices = facts.torch.devices if facts.torch else ()
-    # Meta holds no data: that it cannot train is no finding.
-    shown = [fact for fact in devices if fact.available is not False and fact.type != "meta"]
+    # Meta holds no data, so that it cannot train is no finding.
+    trainable = [fact for fact in devices if fact.available is not False and fact.type != "meta"]
     return [
         Check(
             f"{DEVICE}{fact.device}",
@@ -30,22 +30,22 @@ def device_checks(facts: DoctorFacts) -> list[Check]:
             ProbeStage.USE,
             lambda facts, device=fact.device: _device(facts, device),  # type: ignore[misc]
         )
-        for fact in shown
+        for fact in trainable
     ]
 
 
 def _device(facts: DoctorFacts, device: str) -> CheckVerdict:
     fact = facts.device(device)
     if fact is None or fact.available is None:
-        return unknown("whether it is there cannot be told", fact.reason if fact else "")
+        return unknown("whether it is available is not known", fact.reason if fact else "")
     if fact.usable is None and fact.reason:
         return undecided(facts, fact.name or device, fact.reason, f"{DEVICE}{device}")
     if fact.usable is None:
         return unknown("was not tried") if facts.usable_probed else pending()
     if fact.usable:
-        took = f", in {fact.milliseconds:.1f} ms" if fact.milliseconds is not None else ""
+        time_text = f", in {fact.milliseconds:.1f} ms" if fact.milliseconds is not None else ""
         trained = "A small forward and backward ran there, synchronised, and agreed with the CPU's."
-        return ok(f"{fact.name or fact.device}: usable{took}", trained)
+        return ok(f"{fact.name or fact.device}: usable{time_text}", trained)
     return _unusable(facts, fact)
 
 
@@ -63,16 +63,16 @@ def _unusable(facts: DoctorFacts, fact: DeviceFact) -> CheckVerdict:
     return CheckVerdict(
         Status.FAIL,
         f"{fact.name or fact.device}: {fact.reason or 'cannot be used'}",
-        "A small forward and backward was tried there, in a process of its own.",
+        "A small forward and backward was tried there, in a separate process.",
         "Train on the CPU, or on another device; o checks single ops."
         if fact.device != "cpu"
-        else "Install torch afresh; a CPU that is too old for this torch cannot be helped.",
+        else "Reinstall torch; there is no remedy for a CPU that is too old for this torch.",
         affects=f"every run on {fact.device}",
     )
 
 
 def op_checks(facts: DoctorFacts) -> list[Check]:
-    """One check that stands for all until the ops were run; then one for each row as well."""
+    """Return one summary check, and one for each row of the catalogue once the ops were run."""
     summary = Check("ops", "Ops", "op check", ProbeStage.OPS, _ops)
     if not any(run.known for run in facts.ops):
         return [summary]
@@ -101,39 +101,42 @@ def _ops(facts: DoctorFacts) -> CheckVerdict:
     faulty = [result for run in facts.ops for result in run.faulty]
     worst_first = sorted(facts.ops, key=lambda run: -len(run.faulty))
     summary = "; ".join(_counts(run) for run in worst_first)
-    ended = " ".join(f"{run.device}: {run.error}." for run in facts.ops if run.error)
-    odd = " ".join(_odd(run) for run in facts.ops if run.everyday_odd)
+    errors = " ".join(f"{run.device}: {run.error}." for run in facts.ops if run.error)
+    failures = " ".join(_everyday_failures(run) for run in facts.ops if run.everyday_odd)
     if faulty:
-        remedy = "See the faulty rows; do not trust training there that meets them."
-        return CheckVerdict(Status.FAIL, summary, f"{odd} {ended}".strip(), remedy)
+        remedy = "See the faulty rows; do not trust training that uses these ops there."
+        return CheckVerdict(Status.FAIL, summary, f"{failures} {errors}".strip(), remedy)
     if any(run.seconds is None for run in facts.ops):
-        return CheckVerdict(Status.UNKNOWN, summary, f"{PROBING} {odd}".strip(), pending=True)
-    incomplete = ended or any(run.undecided for run in facts.ops)
-    return CheckVerdict(Status.WARN if incomplete else Status.OK, summary, f"{odd} {ended}".strip())
+        return CheckVerdict(Status.UNKNOWN, summary, f"{PROBING} {failures}".strip(), pending=True)
+    incomplete = errors or any(run.undecided for run in facts.ops)
+    return CheckVerdict(
+        Status.WARN if incomplete else Status.OK, summary, f"{failures} {errors}".strip()
+    )
 
 
 def _counts(run: OpsRun) -> str:
     bad = ((len(run.faulty), "faulty"), (len(run.undecided), "not decided"))
-    first = "".join(f"{count} {word}; " for count, word in bad if count)
-    on = f"{run.device}, simulated {run.simulated}" if run.simulated else run.device
+    problems = "".join(f"{count} {word}; " for count, word in bad if count)
+    label = f"{run.device}, simulated {run.simulated}" if run.simulated else run.device
     if run.seconds is None:
-        return f"{on}: {run.done:,} of {run.planned or '…'} cases, {len(run.faulty)} faulty"
+        return f"{label}: {run.done:,} of {run.planned or '…'} cases, {len(run.faulty)} faulty"
     rows = f"{run.count(OpStatus.SOUND)} of {len(run.known)} known faults sound"
     everyday = (
         f", {run.everyday_sound:,} of {run.everyday:,} everyday cases" if run.everyday else ""
     )
-    return f"{on}: {first}{rows}{everyday}, {run.seconds:.0f} s"
+    return f"{label}: {problems}{rows}{everyday}, {run.seconds:.0f} s"
 
 
-def _odd(run: OpsRun) -> str:
+def _everyday_failures(run: OpsRun) -> str:
     lines = [
-        f"{result.case.removeprefix('everyday/')} {_said(result)}" for result in run.everyday_odd
+        f"{result.case.removeprefix('everyday/')} {_describe_result(result)}"
+        for result in run.everyday_odd
     ]
-    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return f"{run.device}: {'; '.join(lines[:_SHOWN])}{more}."
+    more = f"; and {len(lines) - _NAMED_CASES} more" if len(lines) > _NAMED_CASES else ""
+    return f"{run.device}: {'; '.join(lines[:_NAMED_CASES])}{more}."
 
 
-def _said(result: OpResult) -> str:
+def _describe_result(result: OpResult) -> str:
     if result.status is OpStatus.SOUND:
         return "sound"
     if result.status is OpStatus.NOT_RUN:
@@ -146,30 +149,34 @@ def _said(result: OpResult) -> str:
 
 
 def _row(facts: DoctorFacts, fault: KnownFault) -> CheckVerdict:
-    found = [(run, result) for run in facts.ops for result in run.known if result.case == fault.id]
-    words = "; ".join(f"{_on(run)} {_said(result)}" for run, result in found)
-    about = f"{fault.mechanics}. Affected: {fault.affected}."
-    about = about[0].upper() + about[1:]
-    statuses = {result.status for _, result in found}
+    results = [
+        (run, result) for run in facts.ops for result in run.known if result.case == fault.id
+    ]
+    summary = "; ".join(
+        f"{_device_label(run)} {_describe_result(result)}" for run, result in results
+    )
+    reason = f"{fault.mechanics}. Affected: {fault.affected}."
+    reason = reason[0].upper() + reason[1:]
+    statuses = {result.status for _, result in results}
     if OpStatus.FAULTY in statuses:
         return CheckVerdict(
             Status.FAIL,
-            words,
-            about,
+            summary,
+            reason,
             _workaround(fault),
             affects=f"models that use {fault.op}",
             links=fault.links,
         )
-    if not found:
-        return CheckVerdict(Status.UNKNOWN, "not run yet", about, links=fault.links)
+    if not results:
+        return CheckVerdict(Status.UNKNOWN, "not run yet", reason, links=fault.links)
     if OpStatus.UNDECIDED in statuses:
-        return CheckVerdict(Status.UNKNOWN, words, about, links=fault.links)
+        return CheckVerdict(Status.UNKNOWN, summary, reason, links=fault.links)
     if statuses == {OpStatus.NOT_RUN}:
-        return CheckVerdict(Status.NOT_APPLICABLE, words, about, links=fault.links)
-    return CheckVerdict(Status.OK, words, about, links=fault.links)
+        return CheckVerdict(Status.NOT_APPLICABLE, summary, reason, links=fault.links)
+    return CheckVerdict(Status.OK, summary, reason, links=fault.links)
 
 
-def _on(run: OpsRun) -> str:
+def _device_label(run: OpsRun) -> str:
     return f"{run.device} (simulated)" if run.simulated else run.device
 
 

@@ -1,7 +1,7 @@
-"""What an import error means: a table from its text to a cause and a remedy.
+"""A table from an import error's text to its cause and a remedy.
 
-The texts are those that people met, as the thread of each row quotes them. The first row that fits
-counts. A text that is in no row has no known cause, and none is made up for it.
+The texts are errors that users reported, as each row's thread quotes them. The first row that
+matches counts. A text that no row matches has no known cause, and none is guessed.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from .import_remedies import BrokenPackage, Remedy
 
 
 class Meaning(NamedTuple):
-    """What a text says."""
+    """A row of the table: a pattern of error texts, with their cause and remedy."""
 
     pattern: str
-    """Searched for in the whole text, in any case."""
+    """A regular expression, searched for in the whole text, ignoring case."""
     cause: str
-    """In one line; ``{0}``, ``{1}`` are the pattern's groups, ``{package}`` the package."""
+    """One line; ``{0}``, ``{1}`` are the pattern's groups, ``{package}`` is the package."""
     remedy: Callable[[BrokenPackage], Remedy]
     source: str
 
 
 def meaning_of(error: str) -> Meaning | None:
-    """The row that an error's text fits; None when there is none."""
+    """Return the first row that matches an error's text; None when no row does."""
     return next((row for row in MEANINGS if re.search(row.pattern, error, re.I | re.S)), None)
 
 
 def cause_of(row: Meaning, broken: BrokenPackage) -> str:
-    """A row's cause, with what the text and the package are called filled in."""
-    found = re.search(row.pattern, broken.error, re.I | re.S)
-    groups = [group or "" for group in found.groups()] if found else []
+    """Return a row's cause, with the pattern's groups and the package filled in."""
+    match = re.search(row.pattern, broken.error, re.I | re.S)
+    groups = [group or "" for group in match.groups()] if match else []
     return row.cause.format(*groups, package=broken.package)
 
 
@@ -66,7 +66,7 @@ MEANINGS = (
     Meaning(
         r"WinError 193|not a valid Win32|invalid ELF header|file too short|wrong ELF class",
         "a binary of {package} is damaged, or made for another machine",
-        remedies.owner_afresh,
+        remedies.reinstall_owner,
         "dlopen(3); Windows' ERROR_BAD_EXE_FORMAT",
     ),
     Meaning(
@@ -116,13 +116,13 @@ MEANINGS = (
     Meaning(
         r"\bPIL\b.*_imaging|_imaging|numpy C-extensions failed|_multiarray_umath",
         "a binary of {package} is missing or does not fit this Python",
-        remedies.owner_afresh,
+        remedies.reinstall_owner,
         "piwheels/packages#252; numpy/numpy#16057",
     ),
     Meaning(
         r"(lib(?:cu|nv|nccl)\w*\.so[.\d]*): cannot open shared object",
         "{0} is missing: a package that torch requires is not installed whole",
-        remedies.with_its_needs,
+        remedies.reinstall_with_dependencies,
         f"{THREAD}51080",
     ),
     Meaning(
@@ -134,7 +134,7 @@ MEANINGS = (
     Meaning(
         r"Library not loaded: (\S+)|undefined symbol: (\S+)|Symbol not found: (\S+)",
         "libraries of {package} do not fit each other ({0}{1}{2}), as after half an update",
-        remedies.afresh,
+        remedies.reinstall,
         f"{THREAD}36941",
     ),
     Meaning(
@@ -144,4 +144,4 @@ MEANINGS = (
         "signal(7)",
     ),
 )
-"""Ordered: a row stands before those whose patterns also fit its texts."""
+"""In order: a row comes before those whose patterns also match its texts."""

@@ -1,4 +1,4 @@
-"""What can be done about a package that cannot be imported."""
+"""Remedies for packages that cannot be imported."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.shell import pip_install, shell_of
 
-from .check import memory_first
+from .check import out_of_memory_remedy
 from .upstream import WHEEL_INDEX, older_torch
 
 Remedy = tuple[str, tuple[str, ...]]
-"""Words, and commands to copy."""
+"""A sentence, and commands to copy."""
 
 
 class BrokenPackage(NamedTuple):
@@ -20,19 +20,19 @@ class BrokenPackage(NamedTuple):
 
     facts: DoctorFacts
     package: str
-    """As it is installed: ``torch``, ``pillow``."""
+    """The name of its distribution: ``torch``, ``pillow``."""
     error: str
 
 
-def afresh(broken: BrokenPackage) -> Remedy:
-    """Install the one package afresh, without a wheel from pip's cache and without its needs."""
-    words = ("--force-reinstall", "--no-deps", "--no-cache-dir", _requirement(broken))
-    command = pip_install(broken.facts.machine, *words, *_index(broken))
-    return f"Install {broken.package} afresh with this Python.", (command,)
+def reinstall(broken: BrokenPackage) -> Remedy:
+    """Reinstall one package, without pip's cache and without its dependencies."""
+    arguments = ("--force-reinstall", "--no-deps", "--no-cache-dir", _requirement(broken))
+    command = pip_install(broken.facts.machine, *arguments, *_index(broken))
+    return f"Reinstall {broken.package} with this Python.", (command,)
 
 
-def whose(broken: BrokenPackage) -> str:
-    """The package that the text itself names: importing torchvision imports Pillow, too."""
+def owner_of(broken: BrokenPackage) -> str:
+    """Return the package that the error names: importing torchvision imports Pillow, too."""
     for package, names in {"pillow": r"\bPIL\b|_imaging", "numpy": r"_multiarray_umath"}.items():
         if re.search(names, broken.error):
             return package
@@ -47,14 +47,14 @@ def _requirement(broken: BrokenPackage) -> str:
 
 
 def _index(broken: BrokenPackage) -> tuple[str, ...]:
-    """Where a wheel with a local version, such as 2.14.1+cu126, came from."""
+    """Return the index options of a wheel with a local version, such as 2.14.1+cu126."""
     local = re.search(r"\+((?:cu|cpu|rocm|xpu)[\d.]*)", _requirement(broken))
     return ("--index-url", f"{WHEEL_INDEX}{local[1]}") if local else ()
 
 
-def owner_afresh(broken: BrokenPackage) -> Remedy:
-    """Install the package that the text itself names afresh."""
-    return afresh(broken._replace(package=whose(broken)))
+def reinstall_owner(broken: BrokenPackage) -> Remedy:
+    """Reinstall the package that the error names."""
+    return reinstall(broken._replace(package=owner_of(broken)))
 
 
 def pair(broken: BrokenPackage) -> Remedy:
@@ -63,10 +63,10 @@ def pair(broken: BrokenPackage) -> Remedy:
     return "Install torch and torchvision together, so that they fit.", (command,)
 
 
-def with_its_needs(broken: BrokenPackage) -> Remedy:
-    """Install a package and what it requires afresh."""
+def reinstall_with_dependencies(broken: BrokenPackage) -> Remedy:
+    """Reinstall a package and its dependencies."""
     command = pip_install(broken.facts.machine, "--force-reinstall", _requirement(broken))
-    return f"Install {broken.package} afresh, with the packages that it requires.", (command,)
+    return f"Reinstall {broken.package} and the packages that it requires.", (command,)
 
 
 def clean_environment(broken: BrokenPackage) -> Remedy:
@@ -95,7 +95,7 @@ def library_path(broken: BrokenPackage) -> Remedy:
 
 
 def visual_c(_: BrokenPackage) -> Remedy:
-    """Install what every program made with Microsoft's compiler needs."""
+    """Install the runtime of programs built with Microsoft's compiler."""
     return (
         "Install the Microsoft Visual C++ Redistributable, for x64: "
         "https://aka.ms/vs/17/release/vc_redist.x64.exe. Then open a new terminal.",
@@ -104,14 +104,14 @@ def visual_c(_: BrokenPackage) -> Remedy:
 
 
 def memory(broken: BrokenPackage) -> Remedy:
-    """Look whether there was memory."""
-    return memory_first(broken.facts.machine)
+    """Check whether memory ran out."""
+    return out_of_memory_remedy(broken.facts.machine)
 
 
 def numpy(broken: BrokenPackage) -> Remedy:
-    """Bring NumPy and what was compiled for it together."""
+    """Install matching versions of NumPy and the packages compiled for it."""
     command = pip_install(broken.facts.machine, "--upgrade", "numpy", "torch", "torchvision")
-    return "Bring NumPy and what was compiled for it to versions of one time.", (command,)
+    return "Update NumPy and the packages compiled for it together.", (command,)
 
 
 def architecture(broken: BrokenPackage) -> Remedy:
@@ -119,15 +119,15 @@ def architecture(broken: BrokenPackage) -> Remedy:
     machine = broken.facts.machine
     if machine.translated or (machine.apple_silicon and machine.python_arch != "arm64"):
         return "Use an arm64 Python, in a new environment; see arm64 Python.", ()
-    return owner_afresh(broken)
+    return reinstall_owner(broken)
 
 
 def newer_macos(broken: BrokenPackage) -> Remedy:
     """Use a newer macOS, or an older package."""
     older = older_torch(broken.facts.machine, None) if broken.package.startswith("torch") else ""
-    words = "Update macOS, or install a release that was built for this one."
+    remedy = "Update macOS, or install a release that was built for this one."
     command = pip_install(broken.facts.machine, older, "torchvision") if older else ""
-    return words, (command,) if command else ()
+    return remedy, (command,) if command else ()
 
 
 def newer_glibc(_: BrokenPackage) -> Remedy:
@@ -164,7 +164,7 @@ def system_library(_: BrokenPackage) -> Remedy:
 
 
 def other_cpu(_: BrokenPackage) -> Remedy:
-    """Say that no installation helps."""
+    """State that reinstalling does not help."""
     return (
         "Use another machine, or build torch from source; installing it again changes nothing.",
         (),

@@ -1,4 +1,4 @@
-"""The machine at this moment: memory, disk, power, heat, terminal, gauges."""
+"""Checks of the machine's current state: memory, disk, power, heat, terminal, gauges."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ SCANT_MEMORY, NO_MEMORY = 2 * GIB, GIB // 2
 SCANT_DISK, NO_DISK = 2 * GIB, GIB // 5
 
 
-def _around(facts: DoctorFacts) -> Conditions:
+def _surroundings(facts: DoctorFacts) -> Conditions:
     return facts.surroundings or Conditions()
 
 
 def _memory(facts: DoctorFacts) -> CheckVerdict:
-    around = _around(facts)
-    if around.memory_available is None:
+    surroundings = _surroundings(facts)
+    if surroundings.memory_available is None:
         return unknown("the system does not say how much is available")
-    swap = around.swap_used or 0
-    summary = f"{size(around.memory_available)} of {size(facts.machine.memory_bytes)} available"
+    swap = surroundings.swap_used or 0
+    summary = (
+        f"{size(surroundings.memory_available)} of {size(facts.machine.memory_bytes)} available"
+    )
     swapped = f"Swap in use: {size(swap)}."
-    if around.memory_available < SCANT_MEMORY:
+    if surroundings.memory_available < SCANT_MEMORY:
         return CheckVerdict(
-            Status.FAIL if around.memory_available < NO_MEMORY else Status.WARN,
+            Status.FAIL if surroundings.memory_available < NO_MEMORY else Status.WARN,
             summary,
             f"{swapped} A run of the article's MNIST takes about 1 GiB, a comparison twice that.",
             "Close what you do not need, or train with a smaller test batch size.",
@@ -50,7 +52,7 @@ def _memory(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _disk(facts: DoctorFacts) -> CheckVerdict:
-    disk = _around(facts).disk
+    disk = _surroundings(facts).disk
     if disk.free is None:
         return unknown("free space is not known", disk.reason)
     summary = f"{size(disk.free)} free where runs are kept"
@@ -66,7 +68,7 @@ def _disk(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _power(facts: DoctorFacts) -> CheckVerdict:
-    power = _around(facts).power
+    power = _surroundings(facts).power
     charge = "" if power.percent is None else f", {power.percent:.0f} %"
     if power.saving:
         return CheckVerdict(
@@ -90,7 +92,7 @@ def _power(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _thermal(facts: DoctorFacts) -> CheckVerdict:
-    thermal = _around(facts).thermal
+    thermal = _surroundings(facts).thermal
     if thermal.throttled is None:
         return unknown("thermal state is not known", thermal.reason)
     if thermal.throttled:
@@ -105,7 +107,7 @@ def _thermal(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _terminal(facts: DoctorFacts) -> CheckVerdict:
-    terminal = _around(facts).terminal
+    terminal = _surroundings(facts).terminal
     if terminal is None:
         return not_applicable("stdout is not a terminal")
     colours = "24-bit colour" if terminal.colours > 256 else f"{terminal.colours} colours"
@@ -125,10 +127,10 @@ def _terminal(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _telemetry(facts: DoctorFacts) -> CheckVerdict:
-    gauges = _around(facts).gauges
-    there = [f"{gauge.what} ({gauge.by})" for gauge in gauges if gauge.available]
+    gauges = _surroundings(facts).gauges
+    readable = [f"{gauge.what} ({gauge.by})" for gauge in gauges if gauge.available]
     missing = [gauge for gauge in gauges if not gauge.available]
-    summary = "; ".join(there) or "nothing can be read"
+    summary = "; ".join(readable) or "nothing can be read"
     reason = " ".join(f"No {gauge.what}: {gauge.reason}." for gauge in missing)
     packages = [gauge.package for gauge in missing if gauge.package]
     commands = tuple(command for gauge in missing for command in gauge.commands)

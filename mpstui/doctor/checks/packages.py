@@ -1,4 +1,4 @@
-"""What is installed, in which Python, and whether it can be imported."""
+"""Checks of the installed packages: their Python, and whether they can be imported."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from mpstui.domain.machine import Machine
 from mpstui.domain.shell import pip_install, shell_of
 from mpstui.processes.client import TORCH_MISSING
 
-from .broken_package import broken_package, install_torch, out_of_the_way
+from .broken_package import broken_package, install_torch, unshadow_remedy
 from .check import Check, CheckVerdict, ok, pending, undecided, unknown
-from .import_remedies import BrokenPackage, afresh, whose
+from .import_remedies import BrokenPackage, owner_of, reinstall
 from .upstream import TORCH_FROM, no_wheel, torch_release
 from .wheels import mismatch, release, wheel_origin
 
@@ -18,7 +18,7 @@ GROUP = "Torch"
 
 
 def _python(facts: DoctorFacts) -> CheckVerdict:
-    """Which Python was judged: a notebook or another terminal may run another one."""
+    """Name the checked Python: a notebook or another terminal may run a different one."""
     machine, environment = facts.machine, facts.machine.environment
     if environment is None:
         return ok(machine.python, "Its environment was not read.")
@@ -38,7 +38,7 @@ def _python(facts: DoctorFacts) -> CheckVerdict:
             (shell_of(machine).words(environment.executable, "-m", "venv", ".venv"),),
             "every remedy that installs something",
         )
-    reason = "All of this holds for this Python, and for no other."
+    reason = "All of this is true for this Python only."
     if environment.kind == "conda":
         reason += " Packages of conda and of pip can bring two OpenMP runtimes: use one of them."
     return ok(summary, reason)
@@ -51,8 +51,8 @@ def _torch(facts: DoctorFacts) -> CheckVerdict:
     if facts.torch_state == "probing":
         return pending(machine.torch or "no package metadata")
     if facts.torch_state == "undecided":
-        named = f"torch {machine.torch}" if machine.torch else "torch"
-        return undecided(facts, named, facts.torch_error, "torch-installed")
+        package = f"torch {machine.torch}" if machine.torch else "torch"
+        return undecided(facts, package, facts.torch_error, "torch-installed")
     if facts.torch_error == TORCH_MISSING and machine.torch is None:
         remedy, commands = install_torch(facts, "Install it.")
         return CheckVerdict(
@@ -79,7 +79,7 @@ def _imported_torch(facts: DoctorFacts, torch: TorchFacts) -> CheckVerdict:
             Status.WARN,
             f"{version} comes before the installed {machine.torch}: {fact.path}",
             "Python takes the first torch on its path.",
-            *out_of_the_way(facts, fact),
+            *unshadow_remedy(facts, fact),
             affects="every run",
         )
     origin = wheel_origin(version, torch.cuda)
@@ -92,7 +92,7 @@ def _imported_torch(facts: DoctorFacts, torch: TorchFacts) -> CheckVerdict:
 
 
 def _too_old(facts: DoctorFacts, version: str) -> CheckVerdict:
-    """A torch that our own metadata refuses; pip installs none such beside mpstui."""
+    """Judge a torch that mpstui's metadata excludes; pip does not install one with mpstui."""
     least = ".".join(map(str, TORCH_FROM))
     remedy, commands = install_torch(facts, "Install a newer one.", "--upgrade")
     return CheckVerdict(
@@ -112,7 +112,7 @@ def _torchvision(facts: DoctorFacts) -> CheckVerdict:
         return CheckVerdict(
             Status.WARN,
             "not installed",
-            "The reference pipeline, the article's script as it stands, needs it.",
+            "The reference pipeline, which is the article's unchanged script, needs it.",
             "Install it.",
             (pip_install(facts.machine, "torchvision"),),
         )
@@ -123,7 +123,7 @@ def _torchvision(facts: DoctorFacts) -> CheckVerdict:
             misfit,
             "By torchvision's own metadata."
             if facts.machine.torchvision_requires
-            else "Torchvision's metadata does not say which torch it needs; its wheels' does.",
+            else "Torchvision's metadata does not name the torch it needs; its wheels' does.",
             "Install the pair together.",
             (pip_install(facts.machine, "torch", "torchvision", "--upgrade"),),
             "the reference pipeline",
@@ -133,29 +133,33 @@ def _torchvision(facts: DoctorFacts) -> CheckVerdict:
             Status.FAIL,
             "cannot be imported, since Pillow cannot",
             "See Pillow.",
-            *afresh(BrokenPackage(facts, "pillow", fact.error)),
+            *reinstall(BrokenPackage(facts, "pillow", fact.error)),
             affects="the reference pipeline",
         )
-    return _judged(facts, "torchvision", vision, "the reference pipeline, and MNIST's download")
+    return _imported_package(
+        facts, "torchvision", vision, "the reference pipeline, and MNIST's download"
+    )
 
 
 def _is_for_pillow(facts: DoctorFacts, fact: ImportFact) -> bool:
     pillow = facts.imported("pillow")
     if fact.imported is not False or pillow is None or pillow.imported:
         return False
-    return whose(BrokenPackage(facts, "torchvision", fact.error)) == "pillow"
+    return owner_of(BrokenPackage(facts, "torchvision", fact.error)) == "pillow"
 
 
 def _numpy(facts: DoctorFacts) -> CheckVerdict:
-    return _judged(facts, "numpy", None, "every run")
+    return _imported_package(facts, "numpy", None, "every run")
 
 
 def _pillow(facts: DoctorFacts) -> CheckVerdict:
-    return _judged(facts, "pillow", None, "every run: samples are written as pictures")
+    return _imported_package(facts, "pillow", None, "every run: samples are written as pictures")
 
 
-def _judged(facts: DoctorFacts, package: str, version: str | None, affects: str) -> CheckVerdict:
-    """A package by what importing it showed."""
+def _imported_package(
+    facts: DoctorFacts, package: str, version: str | None, affects: str
+) -> CheckVerdict:
+    """Judge a package by the result of importing it."""
     fact = facts.imported(package)
     if fact is None and facts.torch is None:
         if facts.torch_state == "probing":
@@ -181,4 +185,4 @@ CHECKS = (
 )
 
 IMPORTED = tuple(check.id for check in CHECKS if check.id.endswith("-installed"))
-"""Checks that say what they can at once, and the rest once torch has answered."""
+"""Checks that report part of their result before torch has answered, and the rest after."""

@@ -1,4 +1,4 @@
-"""The article's three prerequisites, and what came to be a fourth and fifth: macOS and Metal."""
+"""Checks of the article's three prerequisites, and of two later ones: macOS and Metal."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def _cores(machine: Machine) -> str:
 
 
 def _family(facts: DoctorFacts) -> str:
-    """The GPU's family by Metal's own answer, else by the chip's name; empty when not known."""
+    """Return the GPU's family as Metal reports it, else by the chip's name; empty if unknown."""
     devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
     if devices:
         return devices[0].apple_family
-    # A virtual machine's chip is called "Apple M1 (Virtual)", and its GPU is another one.
+    # A virtual machine's chip is called "Apple M1 (Virtual)", and its GPU is a different one.
     chip = re.fullmatch(r"Apple (M\d+)(?: Pro| Max| Ultra)?", facts.machine.name)
     return CHIP_FAMILIES.get(chip[1], "") if chip else ""
 
@@ -85,7 +85,7 @@ def _arm64_python(facts: DoctorFacts) -> CheckVerdict:
         Status.FAIL,
         f"Python {machine.python} is {machine.python_arch} and runs under Rosetta",
         f"The machine is arm64 ({machine.name}); sysctl.proc_translated says that this process is "
-        "translated. MPS needs an arm64 Python, and version checks lie under Rosetta.",
+        "translated. MPS needs an arm64 Python, and version checks are unreliable under Rosetta.",
         "Make an environment with an arm64 Python: with uv, as below, or with Miniforge for "
         "arm64 from https://github.com/conda-forge/miniforge.",
         (
@@ -131,23 +131,23 @@ def _macos_version(facts: DoctorFacts) -> CheckVerdict:
     row, tag = macos_row(version), tag_macos(machine)
     if version is None or machine.macos is None or (row is None and tag is None):
         return ok(machine.system, "What the installed torch needs is not known.")
-    by = f"By the wheel's tag, {machine.torch_tag or 'unknown'}"
+    source = f"By the wheel's tag, {machine.torch_tag or 'unknown'}"
     if row is None:
         end = ".".join(map(str, TORCH_KNOWN))
-        by += f". Which macOS its MPS needs is not known: what is known here ends at torch {end}."
+        source += f". Which macOS its MPS needs is not known: mpstui's table ends at torch {end}."
     elif row.refuses or (tag or (0, 0)) >= row.macos:
-        by += ", and torch's own error."
+        source += ", and torch's own error."
     else:
-        by += "."
+        source += "."
     needed = max(filter(None, (tag, row.macos if row and row.refuses else None)), default=(0, 0))
     if machine.macos < needed:
-        return _too_old(facts, f"torch {version} needs macOS {needed[0]}.{needed[1]}", by)
+        return _too_old(facts, f"torch {version} needs macOS {needed[0]}.{needed[1]}", source)
     if row is not None and machine.macos < row.macos:
         return _unsupported(facts, f"{machine.system}: {_supports(version, row)}")
-    words = f"torch {version} needs macOS {needed[0]}.{needed[1]}"
+    requirement = f"torch {version} needs macOS {needed[0]}.{needed[1]}"
     if row is not None and row.macos > needed:
-        words = _supports(version, row)
-    return ok(f"{machine.system}; {words}", "" if row else by)
+        requirement = _supports(version, row)
+    return ok(f"{machine.system}; {requirement}", "" if row else source)
 
 
 def _supports(version: str, row: MacosRow) -> str:
@@ -155,31 +155,31 @@ def _supports(version: str, row: MacosRow) -> str:
     return f"torch {version} says that it supports MPS on {macos} and later"
 
 
-def _too_old(facts: DoctorFacts, words: str, by: str) -> CheckVerdict:
+def _too_old(facts: DoctorFacts, requirement: str, source: str) -> CheckVerdict:
     machine, mps = facts.machine, facts.device("mps")
     if mps is not None and mps.available:
         return CheckVerdict(
             Status.WARN,
-            f"{machine.system}: {words}, yet MPS is available here",
-            by,
+            f"{machine.system}: {requirement}, yet MPS is available here",
+            source,
             "Update macOS.",
         )
     remedy, commands = _newer_macos(facts)
-    summary = f"{machine.system} is too old: {words}"
-    return CheckVerdict(Status.FAIL, summary, by, remedy, commands, "every run on mps")
+    summary = f"{machine.system} is too old: {requirement}"
+    return CheckVerdict(Status.FAIL, summary, source, remedy, commands, "every run on mps")
 
 
 def _unsupported(facts: DoctorFacts, summary: str) -> CheckVerdict:
-    """A macOS that torch does not look for, but calls unsupported."""
+    """Judge a macOS that torch does not check, but calls unsupported."""
     mps = facts.device("mps")
-    seen = "Torch takes a device here all the same. " if mps is not None and mps.available else ""
+    note = "Torch still uses a device here. " if mps is not None and mps.available else ""
     remedy, commands = _newer_macos(facts)
-    reason = f"{seen}What it does on an older macOS is not known."
+    reason = f"{note}What it does on an older macOS is not known."
     return CheckVerdict(Status.WARN, summary, reason, remedy, commands, "runs on mps")
 
 
 def _newer_macos(facts: DoctorFacts) -> tuple[str, tuple[str, ...]]:
-    """What can be done about a macOS that is too old, with a torch that we can run with."""
+    """Return a remedy for a macOS that is too old, with a torch that mpstui supports."""
     devices = facts.torch.mps.metal_devices if facts.torch and facts.torch.mps else None
     if older := older_torch(facts.machine, devices):
         command = pip_install(facts.machine, older, "torchvision")
@@ -203,7 +203,7 @@ def _mps_available(facts: DoctorFacts) -> CheckVerdict:
         return CheckVerdict(
             Status.WARN,
             f"{mps.name or machine.name} (mps), under Rosetta",
-            "MPS of an x86_64 torch is not what runs on Apple silicon; results can be false, as "
+            "An x86_64 torch's MPS is not made for Apple silicon; results can be incorrect, as "
             "argmax's are in the thread.",
             "Use an arm64 Python; see arm64 Python.",
             (),

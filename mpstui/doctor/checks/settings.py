@@ -1,4 +1,4 @@
-"""Settings that change what training does: variables, MPS memory, threads."""
+"""Checks of settings that affect training: variables, MPS memory, threads."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _fallback(facts: DoctorFacts) -> CheckVerdict:
         return not_a_mac(facts.machine)
     if value is None or not MPS_FALLBACK.acts(value):
         return ok(f"{FALLBACK} is not set" if value is None else f"{FALLBACK}={value} is off")
-    empty = "" if value else " Torch takes every value but 0 for on, an empty one too."
+    empty = "" if value else " Torch reads every value except 0 as on, even an empty one."
     return CheckVerdict(
         Status.WARN,
         f"{FALLBACK}={value} hides CPU fallback",
-        "Ops that MPS lacks then run on the CPU without a word, and time and results mix." + empty,
+        "Ops that MPS lacks then run on the CPU silently; timings and results mix." + empty,
         "Unset it for measurements.",
         (shell_of(facts.machine).unset_variable(FALLBACK),),
         "timings and comparisons on mps",
@@ -51,30 +51,30 @@ def _mps_memory(facts: DoctorFacts) -> CheckVerdict:
     mps = facts.torch.mps
     if mps is None or mps.recommended_bytes is None:
         return not_applicable("MPS is not available")
-    held = [
-        f"{what} {size(count)}"
-        for what, count in (("driver", mps.driver_bytes), ("tensors", mps.current_bytes))
+    parts = [
+        f"{owner} {size(count)}"
+        for owner, count in (("driver", mps.driver_bytes), ("tensors", mps.current_bytes))
         if count is not None
     ]
     recommended = f"at most {size(mps.recommended_bytes)} recommended"
     total = size(facts.machine.memory_bytes)
-    reason = f"Of {total} that CPU and GPU share. In the probe's process: {', '.join(held)}."
+    reason = f"Of {total} that CPU and GPU share. In the probe's process: {', '.join(parts)}."
     return ok(recommended, reason)
 
 
 def _watermark(facts: DoctorFacts) -> CheckVerdict:
-    set_ = _variables(facts)
+    variables = _variables(facts)
     if not facts.machine.mac:
         return not_a_mac(facts.machine)
-    if HIGH not in set_ and LOW not in set_:
+    if HIGH not in variables and LOW not in variables:
         return ok("torch's defaults: high 1.7, low 1.4 of the recommended maximum")
-    names = [name for name in (HIGH, LOW) if name in set_]
+    names = [name for name in (HIGH, LOW) if name in variables]
     unset = tuple(map(shell_of(facts.machine).unset_variable, names))
-    high, low = c_number(set_.get(HIGH, "1.7")), c_number(set_.get(LOW, "1.4"))
-    odd = [
-        f"{name}={set_[name]!r} is read as {c_number(set_[name]):g}"
+    high, low = c_number(variables.get(HIGH, "1.7")), c_number(variables.get(LOW, "1.4"))
+    misread = [
+        f"{name}={variables[name]!r} is read as {c_number(variables[name]):g}"
         for name in names
-        if _is_rubbish(set_[name])
+        if _is_misread(variables[name])
     ]
     if not (0 <= high <= 2 and 0 <= low <= (high or 2)):
         return CheckVerdict(
@@ -88,63 +88,67 @@ def _watermark(facts: DoctorFacts) -> CheckVerdict:
     if high == 0:
         return CheckVerdict(
             Status.WARN,
-            "; ".join(odd) or f"{HIGH}=0: no limit",
+            "; ".join(misread) or f"{HIGH}=0: no limit",
             "Without a limit a run may take all memory; the system may stall or kill processes.",
             "Unset it, and use a smaller batch where memory is short.",
             unset,
             "the whole machine",
         )
-    if odd:
-        reason = "Torch reads as much of a value as is a number, else 0, which is no watermark."
+    if misread:
+        reason = "Torch reads the numeric start of a value, else 0, which is no watermark."
         return CheckVerdict(
-            Status.WARN, "; ".join(odd), reason, "Unset it.", unset, "memory on mps"
+            Status.WARN, "; ".join(misread), reason, "Unset it.", unset, "memory on mps"
         )
     return ok(f"high {high:g}, low {low:g} of the recommended maximum")
 
 
-def _is_rubbish(value: str) -> bool:
+def _is_misread(value: str) -> bool:
     try:
         return float(value) != c_number(value)
     except ValueError:
         return True
 
 
-def _others(facts: DoctorFacts) -> CheckVerdict:
-    set_ = _variables(facts)
-    present = [variable for variable in EFFECTS if variable.name in set_]
+def _other_variables(facts: DoctorFacts) -> CheckVerdict:
+    variables = _variables(facts)
+    present = [variable for variable in EFFECTS if variable.name in variables]
     if not present:
         return ok("none is set that changes how torch trains")
-    effects = "; ".join(_effect(variable, set_[variable.name]) for variable in present) + "."
-    matter = [
-        variable for variable in present if variable.alters and variable.acts(set_[variable.name])
+    effects = "; ".join(_effect(variable, variables[variable.name]) for variable in present) + "."
+    harmful = [
+        variable
+        for variable in present
+        if variable.alters and variable.acts(variables[variable.name])
     ]
-    if not matter:
+    if not harmful:
         return ok(", ".join(variable.name for variable in present), effects)
     return CheckVerdict(
         Status.WARN,
-        ", ".join(f"{variable.name}={set_[variable.name]}" for variable in matter),
+        ", ".join(f"{variable.name}={variables[variable.name]}" for variable in harmful),
         effects,
-        "Unset what you did not mean.",
-        tuple(shell_of(facts.machine).unset_variable(variable.name) for variable in matter),
+        "Unset the variables that you did not set on purpose.",
+        tuple(shell_of(facts.machine).unset_variable(variable.name) for variable in harmful),
         "timings and results",
     )
 
 
 def _effect(variable: Variable, value: str) -> str:
-    """What a variable does at a value, as the library that reads it takes it."""
+    """Return a variable's effect at a value, as the library that reads it interprets it."""
     return f"{variable.name}={value}: {variable.effect if variable.acts(value) else 'no effect'}"
 
 
 def _threads(facts: DoctorFacts) -> CheckVerdict:
     if facts.torch is None:
         return no_torch(facts)
-    threads, machine, set_ = facts.torch.threads, facts.machine, _variables(facts)
+    threads, machine, variables = facts.torch.threads, facts.machine, _variables(facts)
     shell = shell_of(machine)
     limited = facts.surroundings.cores_usable if facts.surroundings else None
     usable = limited or machine.cores_logical
-    named = [f"{name}={set_[name]}" for name in sorted(set_) if name.endswith("_NUM_THREADS")]
+    settings = [
+        f"{name}={variables[name]}" for name in sorted(variables) if name.endswith("_NUM_THREADS")
+    ]
     openmp = {True: "OpenMP", False: "no OpenMP", None: "OpenMP unknown"}[facts.torch.openmp]
-    reason = f"{', '.join(named) or 'No *_NUM_THREADS variable is set'}; {openmp}; "
+    reason = f"{', '.join(settings) or 'No *_NUM_THREADS variable is set'}; {openmp}; "
     reason += f"{facts.torch.interop_threads or 'unknown'} threads between ops."
     summary = f"{threads} on {usable or 'an unknown number of'} cores"
     physical = min(machine.cores_physical or threads, usable or threads)
@@ -157,13 +161,13 @@ def _threads(facts: DoctorFacts) -> CheckVerdict:
             (shell.set_variable("OMP_NUM_THREADS", str(usable)),),
             "runs on the CPU",
         )
-    if named and threads * 2 <= physical:
+    if settings and threads * 2 <= physical:
         return CheckVerdict(
             Status.WARN,
             f"{summary}: most cores stay idle",
             reason,
             "Unset the variable; for one run, write cpu@threads=N.",
-            tuple(shell.unset_variable(name.partition("=")[0]) for name in named),
+            tuple(shell.unset_variable(name.partition("=")[0]) for name in settings),
             "runs on the CPU",
         )
     return ok(summary, reason)
@@ -173,6 +177,6 @@ CHECKS = (
     Check("mps-memory", GROUP, "MPS memory", ProbeStage.TORCH, _mps_memory),
     Check("mps-watermark", GROUP, "MPS watermarks", ProbeStage.SURROUNDINGS, _watermark),
     Check("mps-fallback", GROUP, "MPS fallback", ProbeStage.SURROUNDINGS, _fallback),
-    Check("variables", GROUP, "variables", ProbeStage.SURROUNDINGS, _others),
+    Check("variables", GROUP, "variables", ProbeStage.SURROUNDINGS, _other_variables),
     Check("threads", GROUP, "threads", ProbeStage.TORCH, _threads),
 )

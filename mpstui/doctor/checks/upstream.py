@@ -1,4 +1,4 @@
-"""What other projects' releases need: each row with its source, each table with its end.
+"""Requirements of other projects' releases: rows with sources, tables with known ends.
 
 Nothing here was measured on the user's machine. Beyond the last version that a table knows, and
 below its first, the answer is None: not known.
@@ -13,21 +13,21 @@ from mpstui.domain.facts import MetalDevice
 from mpstui.domain.machine import Machine
 
 TORCH_FROM = (2, 9)
-"""The oldest torch that our own metadata allows; no remedy may suggest an older one."""
+"""The oldest torch that mpstui's metadata allows; no remedy may suggest an older one."""
 
 TORCH_KNOWN = (2, 15)
 """The newest torch whose wheels were read for the tables below: 2.15.0."""
 
 
 class MacosRow(NamedTuple):
-    """The macOS that a torch supports MPS on."""
+    """The macOS that a torch needs for MPS."""
 
     since: tuple[int, int]
-    """The first torch that it holds for."""
+    """The first torch that the row applies to."""
     macos: tuple[int, int]
     refuses: bool
-    """Whether torch itself looks for that macOS before it takes a device. Otherwise it only says
-    in an error that an older one is not supported."""
+    """True if torch checks for that macOS before it uses a device. Otherwise torch only reports in
+    an error that an older one is not supported."""
     source: str
 
 
@@ -66,14 +66,14 @@ MACOS = (
 
 
 class DeviceRule(NamedTuple):
-    """The Metal device that a torch takes: the first one that passes."""
+    """The rule for the Metal device that a torch uses: the first one that passes."""
 
     since: tuple[int, int]
     family: int
     """An MTLGPUFamily, as MTLDevice.h numbers them."""
     family_name: str
     low_power: bool
-    """Whether it takes a device that calls itself low-power."""
+    """True if torch uses a device that reports itself as low-power."""
     source: str
 
 
@@ -96,8 +96,8 @@ DEVICE_RULES = (
 )
 
 CHIP_FAMILIES = {"M1": "Apple7", "M2": "Apple8", "M3": "Apple9", "M4": "Apple9", "M5": "Apple10"}
-"""GPU family by chip, for where Metal was not asked. Source: AppleGPUFamily in
-``ATen/mps/MPSDevice.h`` of torch 2.14.1 and 2.15.0; a chip that is not there is not known."""
+"""GPU family by chip, for when Metal was not queried. Source: AppleGPUFamily in
+``ATen/mps/MPSDevice.h`` of torch 2.14.1 and 2.15.0; other chips are not known."""
 
 PAIRS = {
     "0.24": "==2.9.*",
@@ -107,15 +107,15 @@ PAIRS = {
     "0.28": "==2.13.*",
     "0.29": ">=2.14",
 }
-"""The torch that a torchvision goes with, for where its own metadata does not say. Source: METADATA
+"""The torch that matches a torchvision, for when its metadata has no requirement. Source: METADATA
 of the macOS wheels of torchvision 0.24.1 to 0.29.2."""
 
 WHEELS = frozenset({"macOS arm64", "Linux x86_64", "Linux arm64", "Windows x86_64"})
-"""Platforms that the package index has wheels of torch 2.9 to 2.15 for, by the file names there."""
+"""Platforms with wheels of torch 2.9 to 2.15 in the package index, by their file names."""
 
 CUDA_INDEXES = {13: "cu130", 12: "cu126"}
-"""PyTorch's index of wheels for a CUDA major version. Both hold torch 2.9 to 2.13 (data.pyg.org
-lists them; later ones were not looked at). CUDA 11's, cu118, ends with torch 2.7, which is older
+"""PyTorch's index of wheels for a CUDA major version. Both have torch 2.9 to 2.13 (data.pyg.org
+lists them; later ones were not checked). CUDA 11's, cu118, ends with torch 2.7, which is older
 than :data:`TORCH_FROM`."""
 
 WHEEL_INDEX = "https://download.pytorch.org/whl/"
@@ -134,38 +134,38 @@ has no wheels for CUDA 12 any more, and older ones stay on the index."""
 
 
 def torch_release(version: str | None) -> tuple[int, int] | None:
-    """The first two numbers of a torch's version."""
+    """Return the first two numbers of a torch's version."""
     numbers = re.match(r"(\d+)\.(\d+)", version or "")
     return (int(numbers[1]), int(numbers[2])) if numbers else None
 
 
-def _known(version: str | None) -> tuple[int, int] | None:
+def _known_release(version: str | None) -> tuple[int, int] | None:
     release = torch_release(version)
     return release if release is not None and release <= TORCH_KNOWN else None
 
 
 def macos_row(version: str | None) -> MacosRow | None:
-    """The macOS that a torch supports MPS on; None when it is not known."""
-    release = _known(version)
+    """Return the macOS that a torch needs for MPS; None when it is not known."""
+    release = _known_release(version)
     rows = [row for row in MACOS if release is not None and release >= row.since]
     return rows[-1] if rows else None
 
 
 def tag_macos(machine: Machine) -> tuple[int, int] | None:
-    """The macOS that the installed wheel's tag asks for."""
+    """Return the macOS that the installed wheel's tag requires."""
     tag = re.match(r"macosx_(\d+)_(\d+)_", machine.torch_tag or "")
     return (int(tag[1]), int(tag[2])) if tag else None
 
 
 def device_rule(version: str | None) -> DeviceRule | None:
-    """Which Metal device a torch takes; None when it is not known."""
-    release = _known(version)
+    """Return which Metal devices a torch uses; None when it is not known."""
+    release = _known_release(version)
     rules = [rule for rule in DEVICE_RULES if release is not None and release >= rule.since]
     return rules[-1] if rules else None
 
 
 def skips(rule: DeviceRule, device: MetalDevice) -> str:
-    """Why a torch leaves a Metal device out; empty when it would take it."""
+    """Return why a torch skips a Metal device; empty when it would use it."""
     if device.low_power and not rule.low_power:
         return "is a low-power device"
     if rule.family not in device.families:
@@ -174,7 +174,7 @@ def skips(rule: DeviceRule, device: MetalDevice) -> str:
 
 
 def older_torch(machine: Machine, devices: tuple[MetalDevice, ...] | None) -> str:
-    """A torch that our metadata allows and that supports MPS here, as a requirement.
+    """Return a requirement for a torch that mpstui's metadata allows and that supports MPS here.
 
     Args:
         machine: The machine.
@@ -191,19 +191,19 @@ def older_torch(machine: Machine, devices: tuple[MetalDevice, ...] | None) -> st
         after = MACOS[index + 1].since if index + 1 < len(MACOS) else None
         if after is None or after > installed or row.since < TORCH_FROM or rule is None:
             continue
-        takes = devices is None or any(not skips(rule, device) for device in devices)
-        if machine.macos >= row.macos and takes:
+        usable = devices is None or any(not skips(rule, device) for device in devices)
+        if machine.macos >= row.macos and usable:
             first, limit = (".".join(map(str, release)) for release in (row.since, after))
             return f"torch>={first},<{limit}"
     return ""
 
 
 def no_wheel(machine: Machine) -> str:
-    """Why the package index has no torch for a machine; empty when it has, or may have."""
+    """Return why the package index has no torch for a machine; empty when it has, or may have."""
     kind = f"{machine.platform.partition(' ')[0]} {machine.python_arch}"
     if kind in WHEELS:
         return ""
     newest = ".".join(map(str, TORCH_KNOWN))
     first = ".".join(map(str, TORCH_FROM))
-    what = {"macOS x86_64": "an x86_64 Python on macOS", "Windows arm64": "Windows on ARM"}
-    return f"The package index has no torch from {first} to {newest} for {what.get(kind, kind)}."
+    names = {"macOS x86_64": "an x86_64 Python on macOS", "Windows arm64": "Windows on ARM"}
+    return f"The package index has no torch from {first} to {newest} for {names.get(kind, kind)}."

@@ -1,4 +1,4 @@
-"""What advice on GPUs rests on."""
+"""The facts behind advice on GPUs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .upstream import WHEEL_INDEX
 
 
 class WheelAdvice(NamedTuple):
-    """Why there is none, and what can be done about it."""
+    """A cause of the missing accelerator, with a remedy."""
 
     cause: str
     remedy: str = ""
@@ -20,31 +20,37 @@ class WheelAdvice(NamedTuple):
 
 
 class WheelNeeds:
-    """What the advice rests on.
+    """The facts that advice on GPUs uses.
 
     Args:
-        facts: With torch's.
+        facts: The doctor's facts, including torch's.
     """
 
     def __init__(self, facts: DoctorFacts) -> None:
         self.facts, self.machine = facts, facts.machine
-        around = facts.surroundings
-        self.session = around.session if around else HostSession()
-        self.gpus = around.gpus if around else Gpus()
-        self.variables = around.variables if around else {}
-        self.driver = around.nvidia_driver if around else None
-        named = set(self.gpus.vendors or ())
-        self.vendors = named | {"NVIDIA"} if self.driver else named
+        surroundings = facts.surroundings
+        self.session = surroundings.session if surroundings else HostSession()
+        self.gpus = surroundings.gpus if surroundings else Gpus()
+        self.variables = surroundings.variables if surroundings else {}
+        self.driver = surroundings.nvidia_driver if surroundings else None
+        vendors = set(self.gpus.vendors or ())
+        self.vendors = vendors | {"NVIDIA"} if self.driver else vendors
         self.build = build_of(facts)
 
     def wheel(self, index: str) -> str:
-        """The command that replaces torch by another build."""
-        words = ("--force-reinstall", "torch", "torchvision", "--index-url", WHEEL_INDEX + index)
-        return pip_install(self.machine, *words)
+        """Return the command that replaces torch with another build."""
+        arguments = (
+            "--force-reinstall",
+            "torch",
+            "torchvision",
+            "--index-url",
+            WHEEL_INDEX + index,
+        )
+        return pip_install(self.machine, *arguments)
 
 
 def build_of(facts: DoctorFacts) -> str:
-    """What torch was built for: ``cuda``, ``rocm``, ``xpu``, ``mps`` or ``cpu``."""
+    """Return the build of torch: ``cuda``, ``rocm``, ``xpu``, ``mps`` or ``cpu``."""
     torch = facts.torch
     if torch is None:
         return "cpu"
@@ -52,5 +58,5 @@ def build_of(facts: DoctorFacts) -> str:
         return "rocm"
     if torch.cuda:
         return "cuda"
-    built = {fact.type for fact in torch.devices if fact.built}
-    return next((kind for kind in ("cuda", "xpu", "mps") if kind in built), "cpu")
+    built_types = {fact.type for fact in torch.devices if fact.built}
+    return next((kind for kind in ("cuda", "xpu", "mps") if kind in built_types), "cpu")

@@ -1,4 +1,4 @@
-"""What a wheel's version and metadata tell."""
+"""Facts from a wheel's version and metadata."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .upstream import PAIRS
 
 
 def wheel_origin(version: str, cuda: str | None) -> str:
-    """What a torch was built for, by its version's local part and the CUDA version that it names.
+    """Return torch's build, by its version's local part and ``torch.version.cuda``.
 
     Args:
         version: Such as ``2.14.1+cu130``.
@@ -17,10 +17,10 @@ def wheel_origin(version: str, cuda: str | None) -> str:
     local = version.partition("+")[2]
     if local == "cpu":
         return "CPU-only wheel"
-    if found := re.fullmatch(r"cu(\d+)(\d)", local):
-        return f"wheel for CUDA {found[1]}.{found[2]}"
-    if found := re.match(r"rocm([\d.]+)", local):
-        return f"wheel for ROCm {found[1].rstrip('.')}"
+    if match := re.fullmatch(r"cu(\d+)(\d)", local):
+        return f"wheel for CUDA {match[1]}.{match[2]}"
+    if match := re.match(r"rocm([\d.]+)", local):
+        return f"wheel for ROCm {match[1].rstrip('.')}"
     if local == "xpu":
         return "wheel for Intel GPUs (XPU)"
     if local.startswith("git"):
@@ -29,16 +29,16 @@ def wheel_origin(version: str, cuda: str | None) -> str:
 
 
 def release(version: str) -> str:
-    """``stable``, ``nightly of 2026-11-20`` or ``release candidate``."""
-    if found := re.search(r"\.dev(\d{4})(\d\d)(\d\d)", version):
-        return f"nightly of {found[1]}-{found[2]}-{found[3]}"
+    """Return ``stable``, ``nightly of 2026-11-20`` or ``release candidate``."""
+    if match := re.search(r"\.dev(\d{4})(\d\d)(\d\d)", version):
+        return f"nightly of {match[1]}-{match[2]}-{match[3]}"
     if re.search(r"\d+\.\d+\.\d+rc\d", version):
         return "release candidate"
     return "pre-release" if re.search(r"\.\d+a\d", version) else "stable"
 
 
 def mismatch(torch: str, vision: str, requires: str | None) -> str:
-    """Why the two do not go together; empty when they do, or when it is not known.
+    """Return why torch and torchvision do not match; empty when they do, or when unknown.
 
     Torchvision's own metadata says which torch it goes with: one version up to 0.28, and
     ``torch>=2.14.0`` from 0.29 on. Where there is none, as in a build from source, the wheels of
@@ -47,11 +47,11 @@ def mismatch(torch: str, vision: str, requires: str | None) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.version import InvalidVersion, Version
 
-    release = re.match(r"0\.\d+(?=\.)", vision)
-    pair = PAIRS.get(release[0]) if release else None
-    needs = requires or (f"torch{pair}" if pair else "torch")
+    minor_version = re.match(r"0\.\d+(?=\.)", vision)
+    pair = PAIRS.get(minor_version[0]) if minor_version else None
+    requirement = requires or (f"torch{pair}" if pair else "torch")
     try:
-        fits = Requirement(needs).specifier.contains(Version(torch), prereleases=True)
+        fits = Requirement(requirement).specifier.contains(Version(torch), prereleases=True)
     except (InvalidRequirement, InvalidVersion):
         return ""
-    return "" if fits else f"{vision} needs {needs}, but torch is {torch}"
+    return "" if fits else f"{vision} needs {requirement}, but torch is {torch}"

@@ -1,7 +1,7 @@
-"""The doctor's answer off the screen: lines for a person, JSON for a script, Markdown for an issue.
+"""The doctor's reports: lines for the terminal, JSON for scripts, Markdown for issues.
 
-All can be pasted somewhere without a folder, a user's or a host's name; the lines keep them for
-whoever sits at the machine.
+All can be posted without revealing folders, user names or host names; the terminal lines can keep
+them for the local user.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ __all__ = ["as_json", "as_markdown", "as_text", "exit_code", "without_names"]
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """1 when anything failed, otherwise 0."""
+    """Return 1 when anything failed, otherwise 0."""
     return int(any(finding.status is Status.FAIL for finding in findings))

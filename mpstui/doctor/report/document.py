@@ -13,7 +13,7 @@ from .privacy import anonymous
 
 
 def as_json(facts: DoctorFacts, findings: Sequence[Finding]) -> str:
-    """One JSON document: machine, surroundings, torch, devices, findings, ops.
+    """Return one JSON document: machine, surroundings, torch, devices, findings, ops.
 
     ``torch`` always has a ``state`` (``probing``, ``known`` or ``failed``) and an ``error``; the
     rest of it is there once it is known. ``ops`` has an entry for each device that was checked:

@@ -1,4 +1,4 @@
-"""The report as Markdown, to be pasted into an issue."""
+"""The report as Markdown, for pasting into an issue."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _MARKS = {
 
 
 def as_markdown(facts: DoctorFacts, findings: Sequence[Finding]) -> str:
-    """What needs attention with its reasons first, then every finding and every device as tables.
+    """Return findings that need attention with reasons, then tables of all findings and devices.
 
     Args:
-        facts: What the probes found.
-        findings: What the checks made of it, in order of their groups.
+        facts: The probes' facts.
+        findings: The checks' findings, in order of their groups.
     """
     facts, findings = anonymous(facts, findings)
     lines = ["### mpstui doctor", "", machine_line(facts.machine), ""]
@@ -44,8 +44,8 @@ def as_markdown(facts: DoctorFacts, findings: Sequence[Finding]) -> str:
     for group, members in groupby(findings, key=lambda finding: finding.group):
         lines.append(f"| | **{group}** | |")
         lines += [
-            f"| {_MARKS[each.status]} | {_cell(each.title)} | {_cell(each.summary)} |"
-            for each in members
+            f"| {_MARKS[finding.status]} | {_cell(finding.title)} | {_cell(finding.summary)} |"
+            for finding in members
         ]
     lines += ["", "</details>", ""]
     lines += ["<details><summary>Devices that torch names</summary>", ""]

@@ -1,4 +1,4 @@
-"""Facts and findings without anybody's folders and names."""
+"""Facts and findings without folders and personal names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpstui.runs.privacy import cleaned
 
 
 def anonymous(facts: DoctorFacts, findings: Sequence[Finding]) -> tuple[DoctorFacts, list[Finding]]:
-    """Facts and findings without anybody's folders and names."""
+    """Return facts and findings without folders and personal names."""
     clean_facts = msgspec.convert(cleaned(msgspec.to_builtins(facts)), DoctorFacts)
     clean_findings = msgspec.convert(cleaned(msgspec.to_builtins(findings)), list[Finding])
     return clean_facts, clean_findings

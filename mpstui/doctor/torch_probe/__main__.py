@@ -1,4 +1,4 @@
-"""Answers one question on stdout."""
+"""The torch probe's command line."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 from mpstui.processes.stdio import json_writer, take_stdout
 
 from . import types, usage
-from .imports import import_others, import_package
+from .imports import import_package, import_remaining
 
 
 def main(arguments: list[str]) -> int:
-    """Run one question and print its answers on the real stdout.
+    """Run one probe and print its answers on the real stdout.
 
     Returns:
-        The exit status: 0, or 2 for a question that is not understood.
+        The exit status: 0, or 2 for unknown arguments.
     """
     with take_stdout() as out:
         send = json_writer(out)
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
             case ["facts"]:
                 if import_package("torch", send):
                     send(types.facts())
-                    import_others(send)
+                    import_remaining(send)
             case ["use", device]:
                 send(usage.use(device))
             case _:

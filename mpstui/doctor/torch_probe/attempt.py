@@ -1,4 +1,4 @@
-"""Asking torch without falling over what it raises."""
+"""Calls into torch that return its errors instead of raising them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ TORCH_ERRORS = (
     *(RuntimeError, AssertionError, AttributeError, ImportError),
     *(OSError, TypeError, ValueError),
 )
-"""What torch raises for a device that it cannot use, in one place or another."""
+"""Errors that various parts of torch raise for a device that it cannot use."""
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of an error's first line, without its full stop; cut at 200 characters."""
+    """Return the first sentence of a text, at most 200 characters, without its full stop."""
     line = " ".join(next(iter(text.strip().splitlines()), "").split())
     return re.split(r"(?<=[\w)\]'\"+])[.!](?:\s|$)", line, maxsplit=1)[0].rstrip(". ")[:200]
 
 
-def said(error: BaseException) -> str:
-    """An error in one line."""
+def error_line(error: BaseException) -> str:
+    """Return an error as one line."""
     return first_sentence(str(error)) or type(error).__name__
 
 
-def ask(question: Callable[[], T]) -> tuple[T | None, str]:
-    """The answer, or None and why there is none."""
+def attempt(call: Callable[[], T]) -> tuple[T | None, str]:
+    """Return a call's result and an empty string, or None and the error."""
     try:
-        return question(), ""
+        return call(), ""
     except TORCH_ERRORS as error:
-        return None, said(error)
+        return None, error_line(error)

@@ -1,4 +1,4 @@
-"""Imports what a worker imports, and says what came of each package before the next begins."""
+"""Imports of a worker's packages; each result is reported before the next import starts."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from msgspec.structs import replace
 
 from mpstui.domain.facts import PACKAGES, ImportFact
 
-Say = Callable[[ImportFact], None]
+Report = Callable[[ImportFact], None]
 
 _MODULES = {"pillow": "PIL.Image"}
-"""What is imported of a package: PIL alone would not load Pillow's binary."""
+"""The module to import for a package: PIL alone would not load Pillow's binary."""
 
 
-def import_package(package: str, say: Say) -> bool:
-    """Import one package, and say where it lies first: importing may end the process.
+def import_package(package: str, report: Report) -> bool:
+    """Import one package, and report its location first: importing may end the process.
 
     Args:
         package: One of :data:`~mpstui.domain.facts.PACKAGES`.
-        say: Called when the import begins, and with what came of it.
+        report: Called when the import starts, and with its result.
 
     Returns:
-        Whether it was imported.
+        True if the import succeeded.
     """
-    fact = _located(package)
-    say(fact)
+    fact = _locate(package)
+    report(fact)
     try:
         module = importlib.import_module(_MODULES.get(package, package))
-        _try(package, module)
-    except Exception as error:  # noqa: BLE001 - importing runs anybody's code
-        say(replace(fact, imported=False, error=f"{type(error).__name__}: {error}"))
+        _use_briefly(package, module)
+    except Exception as error:  # noqa: BLE001 - importing runs third-party code
+        report(replace(fact, imported=False, error=f"{type(error).__name__}: {error}"))
         return False
     version = str(getattr(module, "__version__", fact.version or ""))
-    say(replace(fact, imported=True, version=version))
+    report(replace(fact, imported=True, version=version))
     return True
 
 
-def _try(package: str, module: object) -> None:
-    """Use a package a little, where importing it does not tell."""
+def _use_briefly(package: str, module: object) -> None:
+    """Use a package briefly, where its import alone does not show whether it works."""
     if package != "torchvision" and not hasattr(module, "__version__"):
         raise ImportError("the module that was imported has no __version__")
     if package == "numpy":
         import numpy
         import torch
 
-        # A torch that was compiled for another NumPy prints a warning, and fails here.
+        # A torch that was compiled for another NumPy warns on import and fails here.
         torch.from_numpy(numpy.zeros(1))
 
 
-def _located(package: str) -> ImportFact:
+def _locate(package: str) -> ImportFact:
     name = _MODULES.get(package, package).partition(".")[0]
     installed, version, path = "", None, ""
     with suppress(importlib.metadata.PackageNotFoundError):
@@ -78,8 +78,8 @@ def _is_below(path: str, folder: str) -> bool:
     return Path(path).resolve().is_relative_to(Path(folder).resolve())
 
 
-def import_others(say: Say) -> None:
-    """Import what a worker imports beside torch."""
+def import_remaining(report: Report) -> None:
+    """Import a worker's packages other than torch."""
     for package in PACKAGES:
         if package != "torch":
-            import_package(package, say)
+            import_package(package, report)

@@ -1,19 +1,19 @@
-"""The ops that this torch has kernels for on MPS, as its dispatcher knows them."""
+"""The ops that this torch has MPS kernels for, as registered with its dispatcher."""
 
 from __future__ import annotations
 
-from .attempt import ask
+from .attempt import attempt
 
 
 def mps_kernels() -> tuple[str, ...]:
-    """Ops of ``aten`` that are registered for the dispatch key MPS, without ``aten::``.
+    """Return the ``aten`` ops that are registered for the dispatch key MPS, without ``aten::``.
 
-    Empty where torch was built without MPS, or does not tell.
+    Empty when torch was built without MPS, or the query fails.
     """
     import torch
 
-    registered = torch._C._dispatch_get_registrations_for_dispatch_key
-    names, _ = ask(lambda: [str(name) for name in registered("MPS")])
+    list_registrations = torch._C._dispatch_get_registrations_for_dispatch_key
+    names, _ = attempt(lambda: [str(name) for name in list_registrations("MPS")])
     return tuple(
         sorted(name.partition("::")[2] for name in names or () if name.startswith("aten::"))
     )

@@ -1,8 +1,8 @@
-"""What only a Mac can tell: the Metal devices that this process sees, and what MPS has.
+"""Facts that only a Mac has: the Metal devices that this process sees, and MPS's properties.
 
-``torch.backends.mps.is_available()`` answers no without a reason, and up to 2.14 torch's error
-names the macOS version whatever the reason is (pytorch#177819). Asking Metal itself tells the cases
-apart.
+``torch.backends.mps.is_available()`` returns False without a reason, and up to 2.14 torch's error
+names the macOS version whatever the reason is (pytorch#177819). Metal's own answer distinguishes
+the cases.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from msgspec.structs import replace
 
 from mpstui.domain.facts import DeviceFact, MpsFacts
 
-from .attempt import ask
+from .attempt import attempt
 from .metal import metal_devices
 
 
 def mps_facts() -> MpsFacts | None:
-    """Metal's devices, GPU cores and memory; None off macOS."""
+    """Return Metal's devices, GPU cores and memory; None on other systems than macOS."""
     if sys.platform != "darwin":
         return None
     import torch
 
-    devices, why = ask(metal_devices)
+    devices, why = attempt(metal_devices)
     first = devices[0].name if devices else None
-    seen = MpsFacts(metal_device=first, metal_reason=why, metal_devices=devices)
+    mps = MpsFacts(metal_device=first, metal_reason=why, metal_devices=devices)
     if not torch.backends.mps.is_available():
-        return seen
-    cores, _ = ask(lambda: int(torch.backends.mps.get_core_count()))
-    recommended, _ = ask(lambda: int(torch.mps.recommended_max_memory()))
-    driver, _ = ask(lambda: int(torch.mps.driver_allocated_memory()))
-    current, _ = ask(lambda: int(torch.mps.current_allocated_memory()))
+        return mps
+    cores, _ = attempt(lambda: int(torch.backends.mps.get_core_count()))
+    recommended, _ = attempt(lambda: int(torch.mps.recommended_max_memory()))
+    driver, _ = attempt(lambda: int(torch.mps.driver_allocated_memory()))
+    current, _ = attempt(lambda: int(torch.mps.current_allocated_memory()))
     return replace(
-        seen,
+        mps,
         gpu_cores=cores,
         recommended_bytes=recommended,
         driver_bytes=driver,
@@ -42,11 +42,11 @@ def mps_facts() -> MpsFacts | None:
 
 
 def mps_device(facts: MpsFacts | None) -> DeviceFact:
-    """MPS as a device; why it is not available is judged from the facts, not by torch's words."""
+    """Return MPS as a device, with a reason from the facts, not from torch's error."""
     import torch
 
     if torch.backends.mps.is_available():
-        name, _ = ask(lambda: torch.backends.mps.get_name())
+        name, _ = attempt(lambda: torch.backends.mps.get_name())
         memory = facts.recommended_bytes if facts else None
         return DeviceFact(
             device="mps", built=True, available=True, usable=None, name=name, memory_bytes=memory

@@ -1,7 +1,7 @@
-"""Metal's devices, asked of Metal itself.
+"""Metal's devices, as Metal reports them.
 
-Torch takes the first device of ``MTLCopyAllDevices`` that supports a family (``MPSDevice.mm``), and
-says nothing of the others but a warning. So all are asked, for every family.
+Torch uses the first device of ``MTLCopyAllDevices`` that supports a family (``MPSDevice.mm``), and
+only warns about the others. So this module reads all of them, with every family.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from mpstui.domain.facts import MetalDevice
 _FRAMEWORKS = "/System/Library/Frameworks"
 
 FAMILIES = (*range(1001, 1016), 2001, 2002, 3001, 3002, 3003, 5001, 5002)
-"""MTLGPUFamily of MTLDevice.h: Apple1 and on, Mac1 and Mac2, Common1 to 3, Metal3 and Metal4. A
-number that this macOS does not know is answered with no."""
+"""MTLGPUFamily of MTLDevice.h: from Apple1, Mac1 and Mac2, Common1 to 3, Metal3 and Metal4. A
+number that this macOS does not know counts as unsupported."""
 
 Send = Callable[..., Any]
-"""Sends a message: the type of the answer, the receiver, the selector, its integer arguments."""
+"""Sends a message: the result's type, the receiver, the selector, its integer arguments."""
 
 
 def metal_devices() -> tuple[MetalDevice, ...]:
-    """Every Metal device that this process sees, in Metal's order.
+    """Return every Metal device that this process sees, in Metal's order.
 
     Raises:
-        OSError: When the frameworks cannot be loaded.
-        AttributeError: When one lacks the function.
+        OSError: The frameworks cannot be loaded.
+        AttributeError: A framework lacks the function.
     """
-    # Apple's documentation of MTLCreateSystemDefaultDevice asks command-line programs for it.
+    # Apple's documentation of MTLCreateSystemDefaultDevice requires it for command-line programs.
     ctypes.CDLL(f"{_FRAMEWORKS}/CoreGraphics.framework/CoreGraphics")
     metal = ctypes.CDLL(f"{_FRAMEWORKS}/Metal.framework/Metal")
     copy_all = metal.MTLCopyAllDevices
@@ -38,7 +38,7 @@ def metal_devices() -> tuple[MetalDevice, ...]:
 
 
 def read_devices(devices: int | None, send: Send) -> tuple[MetalDevice, ...]:
-    """What the devices of an NSArray say of themselves.
+    """Return the properties of an NSArray's devices.
 
     Args:
         devices: The array; None or 0 is Objective-C's nil.
@@ -48,10 +48,10 @@ def read_devices(devices: int | None, send: Send) -> tuple[MetalDevice, ...]:
         return ()
     count = send(ctypes.c_ulong, devices, b"count")
     pointers = (send(ctypes.c_void_p, devices, b"objectAtIndex:", index) for index in range(count))
-    return tuple(_read(device, send) for device in pointers)
+    return tuple(_read_device(device, send) for device in pointers)
 
 
-def _read(device: int, send: Send) -> MetalDevice:
+def _read_device(device: int, send: Send) -> MetalDevice:
     name = send(ctypes.c_void_p, device, b"name")
     text = send(ctypes.c_char_p, name, b"UTF8String") if name else None
     return MetalDevice(
@@ -70,7 +70,7 @@ def _messenger() -> Send:
     address = ctypes.cast(objc.objc_msgSend, ctypes.c_void_p).value or 0
 
     def send(answer: Any, receiver: int, selector: bytes, *arguments: int) -> Any:
-        # One function with a signature for each message: arm64 passes no types along.
+        # Each message needs its own signature: arm64 calls carry no argument types.
         kinds = [ctypes.c_long] * len(arguments)
         call = ctypes.CFUNCTYPE(answer, ctypes.c_void_p, ctypes.c_void_p, *kinds)(address)
         return call(receiver, select(selector), *arguments)

@@ -1,4 +1,4 @@
-"""Every device type that torch names: built, available, and why not."""
+"""Every device type that torch names: whether it is built and available, or why not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 from mpstui.doctor.probes import NOT_BUILT
 from mpstui.domain.facts import DeviceFact, MpsFacts, TorchFacts
 
-from .attempt import TORCH_ERRORS, ask, said
+from .attempt import TORCH_ERRORS, attempt, error_line
 from .kernels import mps_kernels
 from .mac import mps_device, mps_facts
 
@@ -20,7 +20,7 @@ KNOWN_TYPES = (
     *("cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga"),
     *("maia", "xla", "lazy", "vulkan", "mps", "meta", "hpu", "mtia", "privateuseone"),
 )
-"""Those that torch 2.14.1 names, for a torch whose message has another form."""
+"""The types of torch 2.14.1, for a torch whose message has another form."""
 
 _KEYS = {
     **{"cpu": "CPU", "cuda": "CUDA", "hip": "HIP", "mps": "MPS", "xpu": "XPU", "ipu": "IPU"},
@@ -32,7 +32,7 @@ _KEYS = {
 
 
 class _Runtime(Protocol):
-    """What ``torch.cuda`` and its like have in common."""
+    """The common interface of ``torch.cuda`` and similar modules."""
 
     def init(self) -> None: ...
     def is_available(self) -> bool: ...
@@ -46,17 +46,17 @@ class _Properties(Protocol):
 
 
 def device_types(message: str) -> tuple[str, ...]:
-    """The device types that torch lists when it is asked for one that does not exist.
+    """Return the device types that torch lists in its error about an unknown one.
 
     Args:
         message: The error's text, ``Expected one of cpu, cuda, … device type at start of …``.
     """
-    found = re.search(r"one of ((?:\w+, )*\w+) device type", message)
-    return tuple(dict.fromkeys(found[1].split(", "))) if found else KNOWN_TYPES
+    match = re.search(r"one of ((?:\w+, )*\w+) device type", message)
+    return tuple(dict.fromkeys(match[1].split(", "))) if match else KNOWN_TYPES
 
 
 def facts() -> TorchFacts:
-    """Import torch and ask it about every device type that it names."""
+    """Import torch and query every device type that it names."""
     start = time.perf_counter()
     import torch
 
@@ -66,7 +66,7 @@ def facts() -> TorchFacts:
     except RuntimeError as error:
         kinds = device_types(str(error))
     mps = mps_facts()
-    default, _ = ask(lambda: torch.accelerator.current_accelerator(check_available=True))
+    default, _ = attempt(lambda: torch.accelerator.current_accelerator(check_available=True))
     return TorchFacts(
         version=str(torch.__version__),
         cuda=torch.version.cuda,
@@ -86,24 +86,26 @@ def facts() -> TorchFacts:
 
 
 def arches() -> tuple[str, ...]:
-    """The architectures that this torch has kernels for, without asking a GPU."""
+    """Return the architectures that this torch has kernels for, without querying a GPU."""
     import torch
 
-    # get_arch_list() answers with nothing where CUDA is not available.
-    flags, _ = ask(lambda: torch._C._cuda_getArchFlags())
+    # get_arch_list() returns nothing where CUDA is not available.
+    flags, _ = attempt(lambda: torch._C._cuda_getArchFlags())
     return tuple(str(flags).split()) if flags else ()
 
 
 def _type_facts(kind: str, mps: MpsFacts | None) -> list[DeviceFact]:
     try:
-        return _ask_type(kind, mps)
+        return _query_type(kind, mps)
     except TORCH_ERRORS as error:
         return [
-            DeviceFact(device=kind, built=None, available=None, usable=None, reason=said(error))
+            DeviceFact(
+                device=kind, built=None, available=None, usable=None, reason=error_line(error)
+            )
         ]
 
 
-def _ask_type(kind: str, mps: MpsFacts | None) -> list[DeviceFact]:
+def _query_type(kind: str, mps: MpsFacts | None) -> list[DeviceFact]:
     import torch
 
     built = torch.backends.mps.is_built() if kind == "mps" else _has_kernels(kind)
@@ -118,13 +120,13 @@ def _ask_type(kind: str, mps: MpsFacts | None) -> list[DeviceFact]:
         return [_absent(kind, "deprecated as a device type: oneDNN's kernels serve the cpu")]
     if kind == "mps":
         return [mps_device(mps)]
-    module, why = ask(lambda: _runtime(kind))
+    module, why = attempt(lambda: _runtime(kind))
     if module is None:
         return [DeviceFact(device=kind, built=True, available=None, usable=None, reason=why)]
     if not module.is_available():
         return [_absent(kind, _why_unavailable(kind, module))]
     if kind in ("cuda", "xpu"):
-        return [_numbered(kind, index, module) for index in range(module.device_count())]
+        return [_indexed_device(kind, index, module) for index in range(module.device_count())]
     return [DeviceFact(device=kind, built=True, available=True, usable=None)]
 
 
@@ -138,14 +140,14 @@ def _runtime(kind: str) -> _Runtime:
 def _has_kernels(kind: str) -> bool:
     import torch
 
-    # opengl, opencl and ideep are Caffe2's leftovers: names without a dispatch key. A key that this
-    # torch cannot parse has no kernels in it either.
+    # opengl, opencl and ideep are leftovers of Caffe2: names without a dispatch key. A key that
+    # this torch cannot parse has no kernels either.
     key = _KEYS.get(kind)
     if key is None:
         return False
-    has = torch._C._dispatch_has_kernel_for_dispatch_key
-    found, _ = ask(lambda: has("aten::empty.memory_format", key))
-    return bool(found)
+    has_kernel_for_key = torch._C._dispatch_has_kernel_for_dispatch_key
+    has_kernel, _ = attempt(lambda: has_kernel_for_key("aten::empty.memory_format", key))
+    return bool(has_kernel)
 
 
 def _absent(kind: str, reason: str, *, built: bool = True) -> DeviceFact:
@@ -153,17 +155,17 @@ def _absent(kind: str, reason: str, *, built: bool = True) -> DeviceFact:
 
 
 def _why_unavailable(kind: str, module: _Runtime) -> str:
-    """What initialising says, since ``is_available`` answers no without a word."""
-    _, why = ask(lambda: module.init())
+    """Return the error of initialising, since ``is_available`` returns False without a reason."""
+    _, why = attempt(lambda: module.init())
     reason = why or "torch finds no such device"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if kind == "cuda" else None
     return reason if visible is None else f"{reason} (CUDA_VISIBLE_DEVICES is {visible!r})"
 
 
-def _numbered(kind: str, index: int, module: _Runtime) -> DeviceFact:
+def _indexed_device(kind: str, index: int, module: _Runtime) -> DeviceFact:
     device = f"{kind}:{index}"
-    name, why = ask(lambda: str(module.get_device_name(index)))
-    memory, _ = ask(lambda: int(module.get_device_properties(index).total_memory))
+    name, why = attempt(lambda: str(module.get_device_name(index)))
+    memory, _ = attempt(lambda: int(module.get_device_properties(index).total_memory))
     return DeviceFact(
         device=device,
         built=True,
@@ -180,16 +182,16 @@ def _capability(index: int) -> str | None:
     import torch
 
     if torch.version.hip:
-        name, _ = ask(lambda: str(torch.cuda.get_device_properties(index).gcnArchName))
+        name, _ = attempt(lambda: str(torch.cuda.get_device_properties(index).gcnArchName))
         return name.partition(":")[0] if name else None
-    numbers, _ = ask(lambda: torch.cuda.get_device_capability(index))
+    numbers, _ = attempt(lambda: torch.cuda.get_device_capability(index))
     return f"sm_{numbers[0]}{numbers[1]}" if numbers else None
 
 
 def cuda_driver() -> str | None:
-    """The CUDA version that the driver supports; None without a driver.
+    """Return the CUDA version that the driver supports; None without a driver.
 
-    ``cuDriverGetVersion`` needs no initialised driver, so it answers where torch only says that
+    ``cuDriverGetVersion`` needs no initialised driver, so it works where torch only reports that
     something is too old.
     """
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

@@ -19,7 +19,7 @@ import msgspec
 
 from mpstui.ops.call import Call
 from mpstui.processes.command import child_environment, ending, is_from_outside, module_command
-from mpstui.processes.patience import LOOK, Patience, cpu_seconds
+from mpstui.processes.patience import CHECK_SECONDS, Patience, cpu_seconds
 
 from .attempt import CallContext
 from .replay import Answer, ReferenceDone, ReplayOutcome, ReplayReady, ReplayRequest
@@ -154,7 +154,7 @@ class _ReplayProcess:
         patience = Patience(lambda: cpu_seconds(self._process.pid), limit)
         while True:
             try:
-                answer = self._next(patience.look)
+                answer = self._next(patience.interval)
             except queue.Empty:
                 if patience.is_over():
                     raise ReplayUndecided(f"{doing} took too long") from None
@@ -167,9 +167,9 @@ class _ReplayProcess:
 
         Looks are counted in place of seconds: a machine that sleeps takes none.
         """
-        for _ in range(max(round(limit / LOOK), 1)):
+        for _ in range(max(round(limit / CHECK_SECONDS), 1)):
             try:
-                return self._next(LOOK)
+                return self._next(CHECK_SECONDS)
             except queue.Empty:
                 continue
         return None

@@ -1,4 +1,4 @@
-"""A column of charts: those that a person chose, of one run or of several in one."""
+"""A column of the selected charts, of one run or of several in one chart."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EMPTY = {
     "test loss": "no epoch is done yet",
     "accuracy": "no epoch is done yet, or the workload has none",
     "gradient norm": "not measured in this run",
-    "device memory": "the device's allocator does not say",
+    "device memory": "the device's allocator does not report it",
     "gpu": "no GPU that can be read",
     "watts": "no power that can be read",
 }
 
 
 class ChartColumn(Vertical):
-    """Charts above each other, on axes that are given."""
+    """Stacked charts with shared axes."""
 
     DEFAULT_CSS = """
     Charts {
@@ -36,14 +36,14 @@ class ChartColumn(Vertical):
     """
 
     def __init__(self, loss_unit: str, id: str | None = None) -> None:
-        """Make the column.
+        """Create the column.
 
         Args:
-            loss_unit: Of the workload's loss.
+            loss_unit: The unit of the workload's loss.
             id: The widget's id.
         """
         super().__init__(id=id)
-        self._chosen: tuple[str, ...] = ()
+        self._chart_names: tuple[str, ...] = ()
         self._charts: dict[str, Chart] = {}
         for name in CHARTS:
             unit = loss_unit if "loss" in name else UNITS.get(name, "")
@@ -51,32 +51,34 @@ class ChartColumn(Vertical):
             self._charts[name] = Chart(name, unit, empty, id=name.replace(" ", "-"))
 
     def compose(self) -> ComposeResult:
-        """Every chart there can be; most are not displayed."""
+        """Yield every possible chart; most are not displayed."""
         yield from self._charts.values()
 
     def of(self, name: str) -> Chart:
-        """A chart by its name."""
+        """Return a chart by its name."""
         return self._charts[name]
 
     def draw(
         self,
         subjects: Sequence[RunSeries],
         state: ViewState,
-        whole: Limits,
+        full_x: Limits,
         ys: Mapping[str, Limits | None],
     ) -> None:
-        """Show the chosen charts.
+        """Show the selected charts.
 
         Args:
             subjects: The runs.
-            state: How they are looked at.
-            whole: Everything there is to see of x.
-            ys: Limits of y by chart, shared by all panels.
+            state: The view's settings.
+            full_x: The full range of x.
+            ys: The limits of y by chart, shared by all panels.
         """
-        if state.charts != self._chosen:
-            self._chosen = state.charts
+        if state.charts != self._chart_names:
+            self._chart_names = state.charts
             for name, chart in self._charts.items():
                 chart.display = name in state.charts
         for name in state.charts:
-            shown = figure(subjects, name, state, (whole, ys[name]), max(self.size.width, 8))
-            self._charts[name].show(shown, readout(subjects, name, state))
+            chart_figure = figure(
+                subjects, name, state, (full_x, ys[name]), max(self.size.width, 8)
+            )
+            self._charts[name].show(chart_figure, readout(subjects, name, state))

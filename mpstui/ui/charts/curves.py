@@ -1,4 +1,4 @@
-"""The losses of the steps that an investigation ran again, on the device and on the CPU."""
+"""The losses of the steps that an investigation repeated, on the device and the CPU."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .plotting import Figure, Line, Mark
 from .widget import Chart
 
 COLOURS = ("$text-primary", "$text-warning")
-"""Of the first two series of a chart."""
+"""The colours of a chart's first two series."""
 
 
 class Curves(Vertical):
-    """Both curves in one chart, with a legend; as good as absent while there are none."""
+    """Both curves in one chart, with a legend; hidden while there are none."""
 
     DEFAULT_CSS = """
     Curves {
@@ -33,15 +33,15 @@ class Curves(Vertical):
     """
 
     def compose(self) -> ComposeResult:
-        """The legend over the chart."""
+        """Yield the legend above the chart."""
         self.add_class("-none")
         yield Static(classes="legend")
-        yield Chart("step")  # the title stands in the x axis
+        yield Chart("step")  # the title is in the x axis
 
-    def show(self, curves: Sequence[LossCurve], drawn: Figure | None) -> None:
+    def show(self, curves: Sequence[LossCurve], figure: Figure | None) -> None:
         """Show the curves of a finding, and their figure."""
-        self.set_class(drawn is None, "-none")
-        self.border_title = "Loss over the steps that were run again"
+        self.set_class(figure is None, "-none")
+        self.border_title = "Loss over the repeated steps"
         legend = [
             Content.assemble(("━ ", colour), curve.device)
             for curve, colour in zip(curves, COLOURS, strict=False)
@@ -49,11 +49,11 @@ class Curves(Vertical):
         if any(loss is None for curve in curves for loss in curve.losses):
             legend.append(Content.assemble(("✗ ", "bold $text-error"), "not finite"))
         self.query_one(".legend", Static).update(Content("  ").join(legend))
-        self.query_one(Chart).show(drawn)
+        self.query_one(Chart).show(figure)
 
 
 def figure(curves: Sequence[LossCurve]) -> Figure | None:
-    """The curves' chart; None when there are no two, or none of more than a point."""
+    """Return the curves' figure; None for fewer than two curves, or than two points."""
     if len(curves) < 2 or max(len(curve.losses) for curve in curves) < 2:
         return None
     lines: list[Line] = []
@@ -62,8 +62,8 @@ def figure(curves: Sequence[LossCurve]) -> Figure | None:
         steps = tuple(float(curve.first_step + place) for place in range(len(curve.losses)))
         losses = tuple(math.nan if loss is None else loss for loss in curve.losses)
         lines.append(Line(steps, losses, f"series-{series}"))
-        gone = [x for x, loss in zip(steps, curve.losses, strict=True) if loss is None]
-        marks += [Mark(x, "mark") for x in gone[:1]]
+        non_finite = [x for x, loss in zip(steps, curve.losses, strict=True) if loss is None]
+        marks += [Mark(x, "mark") for x in non_finite[:1]]
     finite = [y for line in lines for y in line.y if math.isfinite(y)]
     steep = bool(finite) and is_steep((min(finite), max(finite)))
     return Figure(tuple(lines), tuple(marks), log_y=steep)

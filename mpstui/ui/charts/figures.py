@@ -1,4 +1,4 @@
-"""From histories to figures: which curves, over which x, smoothed, with marks and readouts."""
+"""Figures of histories: their curves, x axis, smoothing, marks and readouts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .plotting import Figure, Line, Mark, Run
 from .view_state import Limits, ViewState
 
 LOG_ABOVE = 1000.0
-"""A loss that passes this and spans as many times its least is drawn on a log axis."""
+"""A loss above this, and above this multiple of its minimum, gets a log axis."""
 
 MOST_MARKS = 40
-"""Stretches of non-finite losses that are marked one by one in a chart."""
+"""Stretches of non-finite losses that a chart marks individually."""
 
 _ROUNDING = 1e-6
-"""Of a step: what floats may lose on the way to the axis's unit and back."""
+"""The share of a step that floats may lose when converted to the axis's unit and back."""
 
 UNITS = {
     "throughput": "samples/s",
@@ -35,29 +35,29 @@ UNITS = {
 }
 SCALES = {"accuracy": 100.0, "device memory": 2.0**-20}
 FROM_ZERO = ("throughput", "device memory", "cpu", "gpu", "watts")
-"""Charts whose axis begins at zero: their size matters, not only their change."""
+"""Charts whose y axis starts at zero, because absolute values matter."""
 
 
 class RunSeries(NamedTuple):
-    """A run that is drawn."""
+    """A run as charts draw it."""
 
     history: RunHistory
     batch_size: int
     style: str
-    """Its colour's name."""
+    """The name of its colour."""
     name: str = ""
-    """What it is called where it stands beside others."""
+    """Its name next to other runs."""
 
 
 def series_of(history: RunHistory, chart: str) -> Series:
-    """The series behind a chart."""
+    """Return the series that a chart shows."""
     if chart == "loss":
         return history.losses
     return history.rates if chart == "throughput" else history.metrics[chart]
 
 
 class Axis:
-    """One run's x: steps to the axis's unit and back."""
+    """One run's x axis, which converts steps to the axis's unit and back."""
 
     def __init__(self, subject: RunSeries, axis: str) -> None:
         self._axis = axis
@@ -67,28 +67,28 @@ class Axis:
             self._steps, self._seconds = subject.history.metrics["elapsed"].ends()
 
     def of(self, steps: Floats) -> Floats:
-        """Steps in the axis's unit: samples, or seconds since the first step."""
+        """Convert steps to the axis's unit: samples, or seconds since the first step."""
         if self._axis == "samples":
             return steps * self._batch
         if self._axis == "time":
-            return _interpolated(steps, self._steps, self._seconds)
+            return _interpolate(steps, self._steps, self._seconds)
         return steps
 
     def steps(self, values: Floats) -> Floats:
-        """The steps at some places of the axis."""
+        """Convert values of the axis to steps."""
         if self._axis == "samples":
             return values / self._batch
         if self._axis == "time":
-            return _interpolated(values, self._seconds, self._steps)
+            return _interpolate(values, self._seconds, self._steps)
         return values
 
     def step_at(self, x: float) -> int | None:
-        """The run's newest step at a place of the axis; None before its first and after its last.
+        """Return the run's newest step at x; None before its first and after its last.
 
-        Over time, a step between two of which the log says the time is interpolated.
+        On the time axis, steps between two logged times are interpolated.
         """
         if self._axis == "step":
-            x = round(x)  # as the readout says it
+            x = round(x)  # as the readout shows it
         elif self._axis == "samples":
             x /= self._batch
         elif len(self._seconds) and self._seconds[0] <= x <= self._seconds[-1]:
@@ -98,12 +98,12 @@ class Axis:
         return int(x + _ROUNDING) if 1 - _ROUNDING <= x <= self._last + _ROUNDING else None
 
 
-def _interpolated(x: Floats, known: Floats, values: Floats) -> Floats:
-    return np.interp(x, known, values) if len(known) else np.zeros_like(x)
+def _interpolate(x: Floats, xs: Floats, values: Floats) -> Floats:
+    return np.interp(x, xs, values) if len(xs) else np.zeros_like(x)
 
 
 def whole_x(subjects: Sequence[RunSeries], state: ViewState) -> Limits:
-    """Everything there is to see, over all runs, so that panels share their axes."""
+    """Return the full x range over all runs, so that panels share their axes."""
     ends = [
         float(Axis(subject, state.axis).of(np.array([float(subject.history.step)]))[0])
         for subject in subjects
@@ -113,15 +113,15 @@ def whole_x(subjects: Sequence[RunSeries], state: ViewState) -> Limits:
 
 
 def y_limits(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> Limits | None:
-    """Least and greatest value of a chart over all runs, in the chart's unit.
+    """Return a chart's minimum and maximum over all runs, in the chart's unit.
 
-    Of a window, only what stands in it counts, so that zooming in shows more.
+    With a window, only values inside it count, so that zooming in shows more detail.
     """
-    known = [span for subject in subjects if (span := _span(subject, chart, state))]
-    if not known:
+    spans = [span for subject in subjects if (span := _span(subject, chart, state))]
+    if not spans:
         return None
     scale = SCALES.get(chart, 1.0)
-    low, high = min(low for low, _ in known) * scale, max(high for _, high in known) * scale
+    low, high = min(low for low, _ in spans) * scale, max(high for _, high in spans) * scale
     return (0.0, high * 1.05 or 1.0) if chart in FROM_ZERO else (low, high)
 
 
@@ -129,13 +129,15 @@ def _span(subject: RunSeries, chart: str, state: ViewState) -> Limits | None:
     series = series_of(subject.history, chart)
     if state.window is None:
         return series.span()
-    start, end = Axis(subject, state.axis).steps(np.array(state.shown(whole_x([subject], state))))
+    start, end = Axis(subject, state.axis).steps(
+        np.array(state.visible_range(whole_x([subject], state)))
+    )
     _, y = series.points(10**6, start, end)
     return (float(y.min()), float(y.max())) if len(y) else None
 
 
 def is_steep(limits: Limits) -> bool:
-    """Whether values need a log axis to be told apart."""
+    """Return whether values need a log axis to be distinguishable."""
     low, high = limits
     return high > LOG_ABOVE and low > 0 and high / low > LOG_ABOVE
 
@@ -147,21 +149,21 @@ def figure(
     limits: tuple[Limits, Limits | None],
     columns: int,
 ) -> Figure | None:
-    """A chart of some runs; None while there is nothing to draw.
+    """Return a chart of some runs; None while there is nothing to draw.
 
     Args:
-        subjects: The runs; one in a panel of its own, several in an overlay.
+        subjects: The runs: one in a panel, several in an overlay.
         chart: Its name.
-        state: How it is looked at.
-        limits: Of x (everything there is) and of y, shared by all panels.
+        state: The view's settings.
+        limits: The full range of x, and the limits of y, shared by all panels.
         columns: Cells across.
     """
     if not any(series_of(subject.history, chart).count for subject in subjects):
         return None
-    whole, y = limits
-    start, end = state.shown(whole)
+    x_limits, y = limits
+    start, end = state.visible_range(x_limits)
     lines: list[Line] = []
-    # The crosshair first: where it stands on an alarm, the alarm's sign lies above it.
+    # The crosshair first: an alarm's sign at the same step is drawn over it.
     marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
     for subject in subjects:
         lines += _lines(subject, chart, state, (start, end), columns)
@@ -171,7 +173,7 @@ def figure(
         state.log_y == "auto" and chart == "loss" and y is not None and is_steep(y)
     )
     return Figure(
-        # Faint curves first, so that what is smoothed lies above them.
+        # Faint curves first, so that smoothed ones are drawn over them.
         lines=tuple(sorted(lines, key=lambda line: line.style != "faint")),
         marks=tuple(marks),
         x_limits=(start, end),
@@ -182,23 +184,23 @@ def figure(
 
 
 def _lines(
-    subject: RunSeries, chart: str, state: ViewState, shown: Limits, columns: int
+    subject: RunSeries, chart: str, state: ViewState, x_range: Limits, columns: int
 ) -> list[Line]:
     series, axis = series_of(subject.history, chart), Axis(subject, state.axis)
     scale = SCALES.get(chart, 1.0)
-    start, end = axis.steps(np.array(shown))
+    start, end = axis.steps(np.array(x_range))
     x, y = series.points(columns, start - 1, end + 1)
     style = subject.style
     raw = Line(tuple(axis.of(x).tolist()), tuple((y * scale).tolist()), style)
     if not state.smoothing or chart not in ("loss", "throughput", "gradient norm"):
         return [raw]
-    x, y = _thinned(*series.smoothed(state.smoothing, start - 1, end + 1), columns)
+    x, y = _thin(*series.smoothed(state.smoothing, start - 1, end + 1), columns)
     smooth = Line(tuple(axis.of(x).tolist()), tuple((y * scale).tolist()), style)
     return [Line(raw.x, raw.y, "faint"), smooth]
 
 
-def _thinned(x: Floats, y: Floats, columns: int) -> tuple[Floats, Floats]:
-    """The last point of each half column, which is as fine as braille is."""
+def _thin(x: Floats, y: Floats, columns: int) -> tuple[Floats, Floats]:
+    """Return the last point of each half column, which is braille's resolution."""
     if len(x) <= 2 * columns:
         return x, y
     half = (x - x[0]) * (2 * columns / (x[-1] - x[0]))
@@ -208,7 +210,7 @@ def _thinned(x: Floats, y: Floats, columns: int) -> tuple[Floats, Floats]:
 
 
 def _marks(subject: RunSeries, state: ViewState) -> list[Mark]:
-    """Where losses stop being finite, by the exact step; and where an alarm was raised."""
+    """Return marks at the exact steps where losses stop being finite, and at the alarm."""
     axis, history = Axis(subject, state.axis), subject.history
     checks = [check.step for check in (history.failed_step, history.failed_test) if check]
     first = [*checks, *(stretch.first for stretch in history.losses.non_finite[:MOST_MARKS])]
@@ -219,9 +221,9 @@ def _marks(subject: RunSeries, state: ViewState) -> list[Mark]:
 
 
 def readout(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> tuple[Run, ...]:
-    """The values under the crosshair, run by run, in their runs' colours; empty without one.
+    """Return each run's value at the crosshair, in its colour; empty without a crosshair.
 
-    A run that is not at that place has a dash, and so has one that has no value so far.
+    Runs that have not reached that x, or have no value yet, show a dash.
     """
     if state.cursor is None:
         return ()
@@ -230,26 +232,26 @@ def readout(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> tupl
         step = Axis(subject, state.axis).step_at(state.cursor)
         value = None if step is None else series_of(subject.history, chart).at(step)
         name = f"{subject.name} " if len(subjects) > 1 else ""
-        runs += [(" · ", "label"), (name + worded(chart, value), subject.style)]
-    return (*runs[1:], (f" at {place(state, state.cursor)}", "label"))
+        runs += [(" · ", "label"), (name + format_value(chart, value), subject.style)]
+    return (*runs[1:], (f" at {format_position(state, state.cursor)}", "label"))
 
 
-def place(state: ViewState, x: float) -> str:
-    """A place on the axis in words."""
+def format_position(state: ViewState, x: float) -> str:
+    """Return a position on the axis as text."""
     if state.axis == "time":
         return duration(x)
     return f"step {x:,.0f}" if state.axis == "step" else f"{x:,.0f} samples"
 
 
-def worded(chart: str, value: Value | None) -> str:
-    """A chart's value with its unit, or its bounds."""
+def format_value(chart: str, value: Value | None) -> str:
+    """Return a chart's value with its unit, or its bounds."""
     if value is None:
         return DASH
-    low, high = _worded(chart, value.low), _worded(chart, value.high)
+    low, high = _format_bound(chart, value.low), _format_bound(chart, value.high)
     return low if low == high else f"{low} to {high}"
 
 
-def _worded(chart: str, value: float) -> str:
+def _format_bound(chart: str, value: float) -> str:
     if not math.isfinite(value):
         return number(value)
     if chart == "device memory":

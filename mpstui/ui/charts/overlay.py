@@ -1,4 +1,4 @@
-"""All runs in one set of charts, told apart by colour; and how far they are from each other."""
+"""All runs in one set of charts, distinguished by colour; and the gaps between them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .widget import Chart
 
 
 class Overlay(Vertical):
-    """One column of charts for several runs, with a legend."""
+    """A column of charts for several runs, with a legend."""
 
     DEFAULT_CSS = """
     Overlay {
@@ -40,7 +40,7 @@ class Overlay(Vertical):
         """The column of charts."""
 
     def compose(self) -> ComposeResult:
-        """The legend over the charts."""
+        """Yield the legend above the charts."""
         yield Static(id="legend")
         yield self.charts
 
@@ -50,10 +50,10 @@ class Overlay(Vertical):
         self._name_colours()
 
     def notify_style_update(self) -> None:
-        """Colours may be others now."""
+        """Redraw the legend with the new colours."""
         super().notify_style_update()
         if self.is_mounted:
-            self.call_later(self._name_colours)  # the named styles are new only after this
+            self.call_later(self._name_colours)  # the styles are only updated after this
 
     def _name_colours(self) -> None:
         loss = self.charts.of("loss")
@@ -65,7 +65,7 @@ class Overlay(Vertical):
 
 
 class GapStrip(Chart):
-    """How far each further run's loss is from the first's, over the same steps."""
+    """The gap of each further run's loss to the first's, over the same steps."""
 
     DEFAULT_CSS = """
     GapStrip { height: 6; margin: 0 1; display: none; }
@@ -77,13 +77,13 @@ class GapStrip(Chart):
         )
 
     def draw_gaps(
-        self, session: RunSession, subjects: Sequence[RunSeries], state: ViewState, whole: Limits
+        self, session: RunSession, subjects: Sequence[RunSeries], state: ViewState, full_x: Limits
     ) -> None:
-        """Show the gaps, on a log axis, with the bound that raises the alarm."""
+        """Show the gaps on a log axis, with the bound that raises the alarm."""
         lines: list[Line] = []
         marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
         readout: list[Run] = []
-        start, end = state.shown(whole)
+        start, end = state.visible_range(full_x)
         compared = zip(subjects[1:], session.gaps, session.courses, strict=True)
         for subject, gaps, course in compared:
             name = f"{subject.name} " if len(subjects) > 2 else ""
@@ -94,15 +94,15 @@ class GapStrip(Chart):
             if parted is not None:
                 at = axis.of(np.array([float(parted.step)]))
                 marks.append(Mark(float(at[0]), "mark", "▲"))
-                words = f"▲ {name}diverged at step {parted.step:,}, gap {number(parted.gap)}"
-                readout += [("  ", ""), (words, "mark")]
+                message = f"▲ {name}diverged at step {parted.step:,}, gap {number(parted.gap)}"
+                readout += [("  ", ""), (message, "mark")]
             elif newest is not None:
                 readout += [("  ", ""), (f"{name}{number(newest)}, within bounds", subject.style)]
         if not any(line.x for line in lines):
             self.show(None)
             return
         bound = Line((start, end), (OFF_COURSE, OFF_COURSE), "faint")
-        drawn = Figure(
+        figure = Figure(
             lines=(bound, *lines),
             marks=tuple(marks),
             x_limits=(start, end),
@@ -110,4 +110,4 @@ class GapStrip(Chart):
             log_y=True,
             whole_x=state.axis != "time",
         )
-        self.show(drawn, tuple(readout[1:]))
+        self.show(figure, tuple(readout[1:]))

@@ -1,10 +1,10 @@
 """Charts as rows of styled text: the only file that imports plotext.
 
-plotext draws the curves, in braille, and nothing else. Axes, ticks and limits are ours, so that
-labels are short, whole where steps are counted, and stand still while a run grows. Points reach
-plotext as dots of its canvas, small whole numbers: huge, tiny and broken values never get there,
-and dots that a straight line covers anyway need not be paid for. Each curve gets a palette number,
-turned back into the name of its style on reading: colours belong to the theme.
+plotext draws only the curves, in braille. This module draws axes and ticks and sets the limits, so
+that labels are short, integers where steps are counted, and stable while a run grows. plotext gets
+points as dots of its canvas, which are small integers: huge, tiny and non-finite values never
+reach it, and dots that a straight line covers are dropped. Each curve gets a palette number, which
+is mapped back to the name of its style: the theme sets the colours.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import plotext
 from mpstui.domain.ticks import log_ticks, ticks
 
 LABEL_WIDTH = 5
-"""Least cells of a y label: ``1.8e8``, ``0.125``. Charts above each other stay in line."""
+"""Least cells of a y label: ``1.8e8``, ``0.125``. It keeps stacked charts aligned."""
 
 FIRST_CODE = 20
-"""Palette numbers from here on stand for curves; lower ones have other escapes."""
+"""The first palette number of a curve; lower ones have other escapes."""
 
 HUGE, TINY = 1e300, 1e-300
-"""Bounds of what an axis shows, so that no difference or quotient leaves the floats."""
+"""Bounds of an axis's values, so that differences and quotients stay finite."""
 
 _ESCAPE = re.compile(r"\x1b\[(?:0|38;5;(\d+))m")
 
 Run = tuple[str, str]
-"""Text and the name of its style; the empty name is blank space."""
+"""A text and the name of its style; the empty name is blank space."""
 
 Limits = tuple[float, float]
 Dot = tuple[int, int]
@@ -39,11 +39,11 @@ Dot = tuple[int, int]
 
 @dataclass(frozen=True)
 class Line:
-    """A curve. Points that are not finite are gaps; hand over at most two points a column."""
+    """A curve. Points that are not finite are gaps; pass at most two points per column."""
 
     x: Sequence[float]
     y: Sequence[float]
-    """As many as ``x``. Tuples for both, so that figures compare."""
+    """As long as ``x``. Both are tuples, so that figures can be compared."""
     style: str
 
 
@@ -58,30 +58,30 @@ class Mark:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a chart shows. Limits that are None come from the curves."""
+    """The content of a chart. Limits that are None come from the curves."""
 
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...] = ()
     x_limits: Limits | None = None
     y_limits: Limits | None = None
     log_y: bool = False
-    """Values that are not positive are gaps then."""
+    """If True, values that are not positive are gaps."""
     whole_x: bool = True
-    """x counts something, such as steps: no ticks between whole numbers."""
+    """x is a count, such as steps: no ticks between integers."""
     caption: tuple[Run, ...] = ()
-    """Written into the x axis, at its right end, where it costs no row."""
+    """A text at the right end of the x axis, where it takes no extra row."""
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """Values to dots: ``low`` is dot 0, ``high`` is the last of ``dots``."""
+    """A map of values to dots: ``low`` is dot 0, ``high`` is the last of ``dots``."""
 
     low: float
     high: float
     dots: int
 
     def dot(self, value: float) -> int:
-        # What is outside leaves the picture, but not so far that drawing towards it costs.
+        # Values outside are clamped, so that drawing towards them stays cheap.
         part = (value - self.low) / (self.high - self.low)
         return round(min(max(part, -1.0), 2.0) * (self.dots - 1))
 
@@ -94,24 +94,26 @@ def draw(figure: Figure, width: int, height: int) -> list[list[Run]]:
         and marks, ``axis`` and ``label``.
     """
     curves = [_curve(line, figure.log_y) for line in figure.lines]
-    asked = figure.y_limits
-    if asked is not None and figure.log_y:
-        asked = (_log(asked[0]), _log(asked[1]))
-    reach = [x for curve in curves for x, _ in curve] + [mark.x for mark in figure.marks]
-    x_range = _range(figure.x_limits, reach, 0.0)
-    y_range = _range(asked, [y for curve in curves for _, y in curve], 0.5)
+    y_limits = figure.y_limits
+    if y_limits is not None and figure.log_y:
+        y_limits = (_log(y_limits[0]), _log(y_limits[1]))
+    xs = [x for curve in curves for x, _ in curve] + [mark.x for mark in figure.marks]
+    x_range = _range(figure.x_limits, xs, 0.0)
+    y_range = _range(y_limits, [y for curve in curves for _, y in curve], 0.5)
 
-    below = min(max(height - 2, 0), 2)  # the x axis, then its labels
-    rows = height - below
+    axis_rows = min(max(height - 2, 0), 2)  # the x axis, then its labels
+    rows = height - axis_rows
     y_ticks: list[tuple[float, str]] = []
     if y_range:
-        most = max(min((rows + 2) // 3, 7), 2)  # closer ones look ragged: rows are coarse
-        y_ticks = log_ticks(*y_range, most) if figure.log_y else ticks(*y_range, most)
+        max_ticks = max(
+            min((rows + 2) // 3, 7), 2
+        )  # closer ticks look uneven, since rows are coarse
+        y_ticks = log_ticks(*y_range, max_ticks) if figure.log_y else ticks(*y_range, max_ticks)
     gutter = max([LABEL_WIDTH, *(len(label) for _, label in y_ticks)])
     if 3 * gutter >= width:
         gutter, y_ticks = 0, []
-    left = gutter + 1 if width > 3 else 0
-    columns = width - left
+    margin = gutter + 1 if width > 3 else 0
+    columns = width - margin
     if columns < 1 or rows < 1:
         return [[(" " * width, "")] if width > 0 else [] for _ in range(height)]
 
@@ -127,20 +129,20 @@ def draw(figure: Figure, width: int, height: int) -> list[list[Run]]:
         if math.isfinite(mark.x) and 0 <= x_axis.dot(mark.x) < x_axis.dots:
             _stamp(cells, mark, x_axis.dot(mark.x) // 2)
 
-    if left:
+    if margin:
         labels = {rows - 1 - y_axis.dot(value) // 4: label for value, label in y_ticks}
         for row, line_cells in enumerate(cells):
             label = labels.get(row, "")
             edge = [*_text(label.rjust(gutter), "label"), ("┤" if label else "│", "axis")]
             line_cells[:0] = edge
     x_ticks = ticks(*x_range, max(columns // 9, 2), whole=figure.whole_x) if x_range else []
-    placed = [(left + x_axis.dot(value) // 2, label) for value, label in x_ticks]
-    cells += _x_rows(placed, figure.caption, left, width)[:below]
+    x_labels = [(margin + x_axis.dot(value) // 2, label) for value, label in x_ticks]
+    cells += _x_rows(x_labels, figure.caption, margin, width)[:axis_rows]
     return [_runs(row) for row in cells]
 
 
 def _curve(line: Line, log_y: bool) -> list[tuple[float, float]]:
-    """Points with y on the drawn scale; NaN where there is nothing to draw."""
+    """Return points with y on the axis's scale; NaN where there is nothing to draw."""
     if log_y:
         return [(x, _log(y)) for x, y in zip(line.x, line.y, strict=True)]
     return list(zip(line.x, line.y, strict=True))
@@ -150,12 +152,12 @@ def _log(value: float) -> float:
     return math.log10(value) if 0 < value < math.inf else math.nan
 
 
-def _range(asked: Limits | None, values: Iterable[float], centre: float) -> Limits | None:
-    """Limits with room between them: those asked for, else those of the values, else None.
+def _range(limits: Limits | None, values: Iterable[float], centre: float) -> Limits | None:
+    """Return limits that are not equal: the requested ones, else those of the values, else None.
 
-    ``centre`` is where a lone value stands in the range made for it: 0 is at its low end.
+    ``centre`` is the position of a single value in the range made for it: 0 is its low end.
     """
-    finite = [value for value in asked or () if math.isfinite(value)]
+    finite = [value for value in limits or () if math.isfinite(value)]
     if len(finite) < 2:
         finite = [value for value in values if math.isfinite(value)]
     if not finite:
@@ -173,22 +175,22 @@ def _stretches(curve: list[tuple[float, float]]) -> list[list[tuple[float, float
 
 
 def _thin(dots: list[Dot]) -> list[Dot]:
-    """The dots without those that the line between their neighbours passes anyway."""
-    kept = dots[:1]
+    """Drop dots that the line between their neighbours covers."""
+    result = dots[:1]
     for x, y in dots[1:]:
-        dx, dy = x - kept[-1][0], y - kept[-1][1]
+        dx, dy = x - result[-1][0], y - result[-1][1]
         if not dx and not dy:
             continue
-        if len(kept) > 1:
-            before_x, before_y = kept[-1][0] - kept[-2][0], kept[-1][1] - kept[-2][1]
+        if len(result) > 1:
+            before_x, before_y = result[-1][0] - result[-2][0], result[-1][1] - result[-2][1]
             if before_x * dy == before_y * dx and before_x * dx + before_y * dy > 0:
-                kept.pop()
-        kept.append((x, y))
-    return kept
+                result.pop()
+        result.append((x, y))
+    return result
 
 
 def _prepare() -> None:
-    """Settle once what all drawings share; plotext has one figure for the whole process."""
+    """Set up once what all drawings share; plotext has one figure per process."""
     plotext.terminal.limit(False, False)  # the size is the widget's, not the terminal's
     plotext.figure.clear()
     plotext.figure.canvas("default")
@@ -200,7 +202,7 @@ _prepare()
 
 
 def _canvas(strokes: list[tuple[str, list[Dot]]], columns: int, rows: int) -> list[list[Run]]:
-    """Cells with the strokes in braille, two by four dots a cell."""
+    """Return cells with the strokes in braille, two by four dots per cell."""
     if not strokes:
         return [[(" ", "")] * columns for _ in range(rows)]
     figure = plotext.figure
@@ -214,15 +216,15 @@ def _canvas(strokes: list[tuple[str, list[Dot]]], columns: int, rows: int) -> li
         thin = _thin(dots)
         xs, ys = [x + 0.5 for x, _ in thin], [y + 0.5 for _, y in thin]
         signal = figure.signal(xs, ys, marker=marker).lines()
-        # plotext would look through every point for colours that are no longer free, which costs
-        # more than all the rest. Every curve has its colour already.
+        # plotext would search every point for colours that are in use, which costs
+        # more than everything else. Every curve already has its colour.
         signal._get_unique_pixels = list
         figure.draw(signal)
     return [_cells(row, styles) for row in figure.build().string().split("\n")[:rows]]
 
 
 def _cells(row: str, styles: list[str]) -> list[Run]:
-    """A row of plotext's text as single cells with style names."""
+    """Split a row of plotext's text into single cells with style names."""
     parts = _ESCAPE.split(row)  # text, code or None, text, code or None, …, text
     codes = [None, *parts[1::2]]
     return [
@@ -240,23 +242,23 @@ def _stamp(cells: list[list[Run]], mark: Mark, column: int) -> None:
 
 
 def _x_rows(
-    placed: list[tuple[int, str]], caption: Sequence[Run], left: int, width: int
+    x_labels: list[tuple[int, str]], caption: Sequence[Run], margin: int, width: int
 ) -> tuple[list[Run], list[Run]]:
-    """The x axis and the row of its labels, each centred under its tick where that fits."""
-    edge = [*_text(" " * (left - 1), ""), ("└", "axis")] if left else []
-    axis = edge + _text("─" * (width - left), "axis")
+    """Return the x axis and its label row; labels are centred under their ticks if they fit."""
+    edge = [*_text(" " * (margin - 1), ""), ("└", "axis")] if margin else []
+    axis = edge + _text("─" * (width - margin), "axis")
     labels: list[Run] = [(" ", "")] * width
     free = 0
-    for column, label in placed:
+    for column, label in x_labels:
         start = min(max(column - len(label) // 2, 0), width - len(label))
         if start < free:
             continue
         axis[column] = ("┬", "axis")
         labels[start : start + len(label)] = _text(label, "label")
         free = start + len(label) + 2
-    words = [cell for text, style in caption for cell in _text(text, style)]
-    if words and len(words) + 2 < width - left:
-        axis[width - len(words) - 2 :] = [(" ", ""), *words, (" ", "")]
+    caption_cells = [cell for text, style in caption for cell in _text(text, style)]
+    if caption_cells and len(caption_cells) + 2 < width - margin:
+        axis[width - len(caption_cells) - 2 :] = [(" ", ""), *caption_cells, (" ", "")]
     return axis, labels
 
 

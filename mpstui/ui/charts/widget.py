@@ -1,4 +1,4 @@
-"""A chart: a figure drawn when it changes, kept as strips until then."""
+"""A chart: a figure that is drawn when it changes, and cached as strips."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from textual.widget import Widget
 from .plotting import LABEL_WIDTH, Figure, Run, draw
 
 GUTTER = LABEL_WIDTH + 1
-"""Cells left of the plot: labels and axis."""
+"""Cells to the left of the plot: labels and axis."""
 
 TITLE_FROM = 9
-"""From so many rows on, the title has a row of its own; below, it stands in the x axis."""
+"""Least rows for a separate title row; with fewer, the title is in the x axis."""
 
 
 class Chart(Widget):
-    """Shows a figure in the theme's colours.
+    """A widget that shows a figure in the theme's colours.
 
-    The first series are told apart by hue and lightness, blue against orange; red and green are
-    never alone. The accent is left out: in Textual's own themes it is the warning's orange.
+    The first series differ in hue and lightness, blue against orange; red and green are
+    never alone. The accent is not used: in Textual's own themes it is the warning's orange.
     """
 
     STYLES: ClassVar[tuple[str, ...]] = (
@@ -38,7 +38,7 @@ class Chart(Widget):
         "label",
         "mark",
     )
-    """Names that lines and marks of a figure may use."""
+    """Style names that a figure's lines and marks may use."""
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"chart--{style}" for style in STYLES}
     DEFAULT_CSS = """
     Chart {
@@ -72,12 +72,12 @@ class Chart(Widget):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """Make a chart.
+        """Create a chart.
 
         Args:
-            title: What is drawn. It stands in the top border, or without one in the x axis.
-            unit: Of the y axis, beside the title.
-            empty: Shown while there is no figure.
+            title: The plotted quantity, in the top border, or without one in the x axis.
+            unit: The y axis's unit, beside the title.
+            empty: The text shown while there is no figure.
             id: The widget's id.
             classes: The widget's classes.
         """
@@ -86,32 +86,32 @@ class Chart(Widget):
         self._caption = f"{title}, {unit}" if unit else title
         self._empty = empty
         self._figure: Figure | None = None
-        self._drawn: tuple[object, ...] | None = None
+        self._render_key: tuple[object, ...] | None = None
         self._strips: list[Strip] = []
         self._styles: dict[str, Style] = {}
-        """Of the theme, by name; empty when they have to be looked up again."""
+        """The theme's styles by name; empty when they have to be read again."""
         self._readout: tuple[Run, ...] = ()
         self.border_title = Content(self._caption)
 
     class Pointed(Message):
-        """A person clicked into a chart."""
+        """The user clicked in a chart."""
 
         def __init__(self, share: float) -> None:
             super().__init__()
             self.share = share
-            """Where, as a share of the x axis, 0 to 1."""
+            """The position as a share of the x axis, 0 to 1."""
 
     class Zoomed(Message):
-        """A person turned the wheel over a chart."""
+        """The user turned the wheel over a chart."""
 
         def __init__(self, inwards: bool, share: float) -> None:
             super().__init__()
             self.inwards = inwards
             self.share = share
-            """Where, as a share of the x axis, 0 to 1."""
+            """The position as a share of the x axis, 0 to 1."""
 
     class Enlarged(Message):
-        """A person clicked twice into a chart."""
+        """The user double-clicked in a chart."""
 
         def __init__(self, chart: str) -> None:
             super().__init__()
@@ -119,13 +119,13 @@ class Chart(Widget):
             """Its title."""
 
     def show(self, figure: Figure | None, readout: tuple[Run, ...] = ()) -> None:
-        """Show a figure, or with None that there is nothing yet.
+        """Show a figure, or the empty text for None.
 
-        What was on screen is drawn at once, to learn which rows are others now; the rest when it
-        comes on screen.
+        A visible chart is drawn immediately, to find the rows that changed; others are drawn when
+        they become visible.
 
         Args:
-            figure: What to show.
+            figure: The figure; None while there is no data.
             readout: The values under the crosshair, beside the title; styles as in a figure.
         """
         if readout != self._readout:
@@ -134,33 +134,37 @@ class Chart(Widget):
         elif figure == self._figure:
             return
         self._figure = figure
-        before = self._strips
-        if before:
+        old_strips = self._strips
+        if old_strips:
             self._renew()
-        if not before or len(before) != len(self._strips):
+        if not old_strips or len(old_strips) != len(self._strips):
             self.refresh()
             return
-        rows = enumerate(zip(before, self._strips, strict=True))
-        # Regions count from the content's first row: Textual adds the title's itself.
-        others = [Region(0, y, self.size.width, 1) for y, (old, new) in rows if old != new]
-        if others:
-            self.refresh(*others)
+        rows = enumerate(zip(old_strips, self._strips, strict=True))
+        # Regions count from the content's first row: Textual adds the title row itself.
+        changed_rows = [
+            Region(0, y, self.size.width, 1)
+            for y, (old_strip, new_strip) in rows
+            if old_strip != new_strip
+        ]
+        if changed_rows:
+            self.refresh(*changed_rows)
 
     @property
     def readout(self) -> str:
-        """The values beside the title, without their colours."""
+        """The values beside the title, as plain text."""
         return "".join(text for text, _ in self._readout)
 
     def colour(self, style: str) -> VisualStyle:
-        """How a style of a figure looks in the theme; the empty name is ordinary text."""
+        """Return the theme's style for a figure's style name; the empty name is normal text."""
         return self.get_visual_style(*([f"chart--{style}"] if style else []))
 
     def _entitle(self) -> None:
-        words = [(text, self.colour(style)) for text, style in self._readout]
-        self.border_title = Content.assemble(self._caption, "  " if words else "", *words)
+        values = [(text, self.colour(style)) for text, style in self._readout]
+        self.border_title = Content.assemble(self._caption, "  " if values else "", *values)
 
     def on_click(self, event: Click) -> None:
-        """Tell where; a second click asks for the whole screen."""
+        """Post the position; a double click enlarges the chart."""
         if event.chain == 2:
             self.post_message(self.Enlarged(self._title))
             return
@@ -181,27 +185,27 @@ class Chart(Widget):
         return min(max((x - GUTTER) / columns, 0.0), 1.0)
 
     def on_resize(self, event: Resize) -> None:
-        """Give up the title's row where rows are few."""
+        """Drop the title row where rows are few."""
         self.set_class(self.outer_size.height < TITLE_FROM, "-low")
 
     def render_line(self, y: int) -> Strip:
-        """One row; draws first if anything changed since the last time."""
+        """Return one row; draw first if anything changed since the last time."""
         self._renew()
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
 
     def _renew(self) -> None:
         key = (self._figure, self._readout, self.size, self.app.theme, self._has_title_row)
-        if key != self._drawn:
+        if key != self._render_key:
             self._strips = self._draw()
-            self._drawn = key
+            self._render_key = key
 
     def notify_style_update(self) -> None:
-        """Colours may be others now."""
-        self._drawn = None
+        """Redraw with the new colours."""
+        self._render_key = None
         self._styles = {}
         super().notify_style_update()
         if self._readout:
-            self.call_later(self._entitle)  # the named styles are new only after this
+            self.call_later(self._entitle)  # the styles are only updated after this
 
     @property
     def _has_title_row(self) -> bool:
@@ -215,28 +219,28 @@ class Chart(Widget):
         }
         base = styles[""]
         if self._figure is None:
-            named = self._title and not self._has_title_row
-            text = f"{self._title}: {self._empty}" if named else self._empty
+            needs_title = self._title and not self._has_title_row
+            text = f"{self._title}: {self._empty}" if needs_title else self._empty
             strips = [Strip.blank(width, base)] * height
             if height:
-                words = Segment(text[:width].center(width), styles["label"])
-                strips[height // 2] = Strip([words], width)
+                segment = Segment(text[:width].center(width), styles["label"])
+                strips[height // 2] = Strip([segment], width)
             return strips
         figure = self._figure
         if not self._has_title_row:
-            figure = replace(figure, caption=self._words_in(width - GUTTER - 3))
+            figure = replace(figure, caption=self._caption_within(width - GUTTER - 3))
         return [
             Strip([Segment(text, styles[style]) for text, style in row], width)
             for row in draw(figure, width, height)
         ]
 
-    def _words_in(self, width: int) -> tuple[Run, ...]:
-        """Title and readout, or of both what fits into so many cells: the readout comes first."""
+    def _caption_within(self, width: int) -> tuple[Run, ...]:
+        """Return title and readout, or what fits into the width; the readout has priority."""
         title = (self._title, "label")
         choices: list[tuple[Run, ...]] = [((self._caption, "label"),), (title,)]
         if self._readout:
-            values = self._readout[:-1]  # without the place, which other charts say too
+            values = self._readout[:-1]  # without the position, which other charts show too
             space = (" ", "")
             choices = [(title, space, *self._readout), (title, space, *values), values, (title,)]
-        fitting = (words for words in choices if sum(len(text) for text, _ in words) <= width)
+        fitting = (runs for runs in choices if sum(len(text) for text, _ in runs) <= width)
         return next(fitting, ())

@@ -1,1 +1,1 @@
-"""What the Configure screen knows without drawing: checks, devices, estimate, command, help."""
+"""The logic of the Configure screen without widgets: checks, devices, estimate, command, help."""

@@ -1,4 +1,4 @@
-"""What a form's entries come to, or what is wrong with each of them."""
+"""The check of a form's entries: a config, or the problem of each entry."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from mpstui.runs.class_check import check_class
 from mpstui.runs.class_source import FAULT, WORKLOAD
 from mpstui.runs.dataset import check_data
 
-from .device_ticks import asking
+from .device_ticks import is_probing
 
 DEVICES = "devices"
-"""The entry that is no field of a config: a list of specs."""
+"""The entry that is not a config field: a list of specs."""
 
 OWN = "own"
-"""The choice of a workload that opens an entry of its own, and that entry."""
+"""The workload choice that opens an extra entry, and the name of that entry."""
 
 LABELS = {DEVICES: "Devices", OWN: "Own class"}
 
 Entries = Mapping[str, Any]
-"""What each control shows, by name: a text, or a yes or no."""
+"""Each control's value by name: text, or a bool."""
 
 
 class FormResult(NamedTuple):
-    """What a form's entries come to."""
+    """The result of checking a form."""
 
     config: RunConfig | None
-    """None while something is wrong."""
+    """None while there are problems."""
     specs: tuple[DeviceSpec, ...]
     problems: dict[str, FieldError]
-    """What is wrong, by the entry's name, in the order of the form."""
+    """The problems by entry name, in the order of the form."""
 
 
 def check(entries: Entries, facts: DoctorFacts | None) -> FormResult:
-    """Look at every entry.
+    """Check every entry.
 
     Args:
-        entries: What the form shows.
-        facts: What is known of the machine so far; a device is refused for what is known only.
+        entries: The form's values.
+        facts: The facts so far; only known facts can refuse a device.
     """
     problems: dict[str, FieldError] = {}
     values: dict[str, Any] = {}
@@ -72,31 +72,31 @@ def check(entries: Entries, facts: DoctorFacts | None) -> FormResult:
 
 
 def sentence(problem: FieldError) -> str:
-    """What is wrong with an entry, and what is allowed, to stand beside it."""
+    """Return an entry's problem and what is allowed, as the note beside it."""
     return f"{problem.problem}; allowed: {problem.allowed}"
 
 
 def label_of(name: str) -> str:
-    """What an entry is called."""
+    """Return an entry's label."""
     return BY_NAME[name].label if name in BY_NAME else LABELS[name]
 
 
 def changed(entries: Entries, defaults: RunConfig) -> list[str]:
-    """The names of the fields whose entries do not stand for the defaults."""
+    """Return the names of the fields that differ from the defaults."""
     return [name for name in BY_NAME if _differs(name, entries[name], getattr(defaults, name))]
 
 
 def defaults_of(workload: str) -> RunConfig:
-    """The defaults of a workload; all own classes have the same, also before one is typed."""
+    """Return a workload's defaults; all own classes share theirs, even before one is typed."""
     valid = workload in WORKLOADS or class_path(workload) is not None
     return default_config(workload if valid else FORM)
 
 
 def value_of(field: Field, entry: Any) -> Any:
-    """The value that an entry stands for.
+    """Parse an entry's value.
 
     Raises:
-        FieldError: When it stands for none.
+        FieldError: The entry is not valid.
     """
     if field.name == "workload" and not str(entry).strip():
         raise FieldError("workload", "a file and a class are needed", FORM)
@@ -104,7 +104,7 @@ def value_of(field: Field, entry: Any) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """A value as it is typed; None is the empty text."""
+    """Return a value as typed text; None is the empty text."""
     return "" if value is None else str(value)
 
 
@@ -116,15 +116,17 @@ def _differs(name: str, entry: Any, default: Any) -> bool:
 
 
 def _check_data(values: Mapping[str, Any]) -> None:
-    named = {name: values[name] for name in ("workload", "dataset", "data_dir") if name in values}
-    check_data(msgspec.structs.replace(default_config(), **named))
+    data_values = {
+        name: values[name] for name in ("workload", "dataset", "data_dir") if name in values
+    }
+    check_data(msgspec.structs.replace(default_config(), **data_values))
 
 
 def _check_devices(entries: Entries, facts: DoctorFacts | None) -> tuple[DeviceSpec, ...]:
     config = msgspec.structs.replace(default_config(), precision=entries["precision"])
     specs = parse_devices(entries[DEVICES])
     for spec in specs:
-        if facts is not None and spec.type != "cpu" and not asking(facts):
+        if facts is not None and spec.type != "cpu" and not is_probing(facts):
             reason = refuse_reason(facts, spec.type, spec.index)
             if reason is not None:
                 raise FieldError(DEVICES, reason, ", ".join(facts.trainable()))

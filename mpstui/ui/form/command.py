@@ -1,4 +1,4 @@
-"""The command that asks for the same as the form."""
+"""The command line that is equivalent to the form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .check import text_of
 
 
 def command_line(config: RunConfig, specs: Sequence[DeviceSpec]) -> str:
-    """The command that asks for the same as the form; defaults are left out."""
+    """Return the command line that is equivalent to the form; defaults are omitted."""
     quote = local_shell().quote
     devices = quote(",".join(str(spec) for spec in specs))
     command = f"mpstui compare --devices {devices}"
@@ -31,5 +31,5 @@ def command_line(config: RunConfig, specs: Sequence[DeviceSpec]) -> str:
 
 
 def flag_of(name: str) -> str:
-    """The flag of a field on the command line."""
+    """Return a field's command-line flag."""
     return f"--{name.replace('_', '-')}"

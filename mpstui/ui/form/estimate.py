@@ -1,4 +1,4 @@
-"""How long a run will train, from the pace of earlier runs like it. Nothing is guessed."""
+"""Estimates of training time, from the pace of earlier similar runs only."""
 
 from __future__ import annotations
 
@@ -11,73 +11,73 @@ from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.workloads import EPOCH_SAMPLES
 
-READING = "— looking through the runs made here …"
-UNKNOWN = "no run like it here yet; the first steps tell"
-TOGETHER = "runs that train together slow each other down; the first steps tell"
+READING = "— reading earlier runs on this machine …"
+UNKNOWN = "no run like it here yet; the first steps show"
+TOGETHER = "runs that train together slow each other down; the first steps show"
 
 
 class PastRun(NamedTuple):
-    """A run that was timed."""
+    """An earlier run with timings."""
 
     id: str
     config: RunConfig
     machine: str
-    """The machine's name: runs may have been copied from elsewhere."""
+    """The machine's name: runs may have been copied from another machine."""
     epoch_seconds: float
-    """Of training alone, for 60,000 samples."""
+    """Training time alone, for 60,000 samples."""
     at: float
-    """When it ended, Unix time in seconds."""
+    """Unix time of its end, in seconds."""
     besides: float | None = None
-    """Seconds that it took besides training, for start-up and evaluation; None where other runs
-    trained in between, or it did not come to its end."""
+    """Seconds besides training, for start-up and evaluation; None if other runs trained in
+    between, or the run did not finish."""
 
 
 class Pace(NamedTuple):
-    """What one device of a plan will take."""
+    """The estimate for one device of a plan."""
 
     spec: DeviceSpec
     seconds: float | None
-    """Of training alone; None without a run to go by."""
+    """Training time alone; None without a similar run."""
     run: PastRun | None
 
 
 class Estimate(NamedTuple):
-    """What a plan will take, device by device."""
+    """The estimate for a plan, device by device."""
 
     paces: tuple[Pace, ...]
     together: bool
-    """Several runs at once, for which no single run's pace is a measure."""
+    """True for simultaneous runs, which a single run's pace cannot predict."""
 
     @property
     def seconds(self) -> float | None:
-        """Of all devices, one after the other; None unless all are known."""
+        """The total for all devices in sequence; None unless all are known."""
         measured = [pace.seconds for pace in self.paces if pace.seconds is not None]
         return sum(measured) if len(measured) == len(self.paces) else None
 
     @property
     def line(self) -> str:
-        """The estimate in a line: ``about 4 min: 3 min on cpu, 40 s on mps``."""
+        """The estimate as one line: ``about 4 min: 3 min on cpu, 40 s on mps``."""
         if self.together:
             return f"— {TOGETHER}"
         measured = [pace for pace in self.paces if pace.seconds is not None]
         if not measured:
             return f"— {UNKNOWN}"
-        parts = ", ".join(f"{span(pace.seconds or 0.0)} on {pace.spec}" for pace in measured)
+        parts = ", ".join(f"{format_span(pace.seconds or 0.0)} on {pace.spec}" for pace in measured)
         if len(self.paces) == 1 or self.seconds is None:
             unknown = ", ".join(str(pace.spec) for pace in self.paces if pace.seconds is None)
             return f"about {parts}" + (f"; {unknown}: {UNKNOWN}" if unknown else "")
-        return f"about {span(self.seconds)}: {parts}"
+        return f"about {format_span(self.seconds)}: {parts}"
 
     @property
     def verdict(self) -> str:
-        """The estimate with what it is of."""
+        """The estimate as a sentence that says what it covers."""
         if not self.basis:
             return self.line
         return f"trains {self.line} (last run's pace); start-up and evaluation are extra"
 
     @property
     def basis(self) -> tuple[str, ...]:
-        """The run that each device's part rests on."""
+        """The earlier run that each device's estimate is based on."""
         if self.together:
             return ()
         return tuple(
@@ -90,7 +90,7 @@ class Estimate(NamedTuple):
 
 
 def past_run(config: RunConfig, summary: RunSummary) -> PastRun | None:
-    """A run to go by; None for one that was not timed, or shared the machine with others."""
+    """Return a run for estimates; None if it has no timings, or shared the machine with others."""
     at = summary.ended_at or summary.started_at
     if summary.mode == "together" or at is None:
         return None
@@ -110,26 +110,28 @@ def past_run(config: RunConfig, summary: RunSummary) -> PastRun | None:
 def estimate(
     config: RunConfig, specs: Sequence[DeviceSpec], machine: str, past: Sequence[PastRun]
 ) -> Estimate:
-    """What a plan will take on this machine.
+    """Estimate a plan's time on this machine.
 
     Args:
-        config: The plan, but for its devices.
+        config: The plan, without its devices.
         specs: Its devices.
         machine: This machine's name.
-        past: Earlier runs, the newest first.
+        past: Earlier runs, newest first.
     """
     paces = []
     for spec in specs:
         planned = config.on(spec)
-        run = next((run for run in past if run.machine == machine and alike(run, planned)), None)
+        run = next(
+            (run for run in past if run.machine == machine and is_similar(run, planned)), None
+        )
         samples = config.total_steps * config.batch_size
         seconds = None if run is None else run.epoch_seconds * samples / EPOCH_SAMPLES
         paces.append(Pace(spec, seconds, run))
     return Estimate(tuple(paces), together=len(specs) > 1 and config.mode == "together")
 
 
-def alike(run: PastRun, planned: RunConfig) -> bool:
-    """Whether a run does the same work a step as a planned one, in the same way."""
+def is_similar(run: PastRun, planned: RunConfig) -> bool:
+    """Return whether a run does the same work per step as a planned one, in the same way."""
     return _work(run.config) == _work(planned)
 
 
@@ -144,11 +146,11 @@ def _work(config: RunConfig) -> tuple[object, ...]:
 
 
 def _besides(run: PastRun) -> str:
-    return "" if run.besides is None else f", which took {span(run.besides)} more"
+    return "" if run.besides is None else f", which took {format_span(run.besides)} more"
 
 
-def span(seconds: float) -> str:
-    """A time as one says it: ``under 1 s``, ``40 s``, ``3 min``, ``2 h 10 min``."""
+def format_span(seconds: float) -> str:
+    """Return a duration as text: ``under 1 s``, ``40 s``, ``3 min``, ``2 h 10 min``."""
     if seconds < 1:
         return "under 1 s"
     if seconds < 99.5:

@@ -1,4 +1,4 @@
-"""The help of a field: what it does, what is allowed, its default and its flag."""
+"""The help of a field: its effect, allowed values, default and flag."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from mpstui.domain.fields import Choice, Flag
 
 from .check import DEVICES, OWN, defaults_of, label_of, text_of
 from .command import flag_of
-from .device_ticks import ASKING, asking, offered, why_not
+from .device_ticks import ASKING, is_probing, selectable_devices, unavailable_devices
 
 
 class HelpText(NamedTuple):
-    """What stands in the help pane."""
+    """The content of the help pane."""
 
     title: str
     about: str
     rows: tuple[tuple[str, str], ...]
-    """Short facts, each with its heading."""
+    """Short facts, each with a heading."""
 
 
 ALLOWED = "Allowed"
-"""The heading of what a problem's message says as well."""
+"""The heading of the fact that a problem's message repeats."""
 
 NO_FIELD = HelpText(
     "Help",
-    "tab goes from field to field; what a field does and takes stands here. Nothing has to be "
-    "changed: ^r starts with what is set.",
+    "tab moves from field to field; this pane describes the field. No change is required: ^r "
+    "starts the run with the current settings.",
     (),
 )
 
@@ -41,17 +41,17 @@ ABOUT_DEVICES = (
 
 ABOUT_OWN = (
     "A Python file of yours and a class in it that has the methods model and objective. The file "
-    "is copied into the run. It is looked at while you type, and first run when training starts."
+    "is copied into the run. It is checked while you type, and first run when training starts."
 )
 
 
 def help_of(name: str, workload: str, facts: DoctorFacts | None) -> HelpText:
-    """The help of an entry.
+    """Return the help of an entry.
 
     Args:
-        name: The entry's.
-        workload: The one that is chosen, whose defaults count.
-        facts: What is known of the machine so far.
+        name: The entry's name.
+        workload: The selected workload, whose defaults apply.
+        facts: The facts about the machine so far.
     """
     if name == DEVICES:
         return HelpText(label_of(name), ABOUT_DEVICES, _device_rows(facts))
@@ -74,8 +74,10 @@ def help_of(name: str, workload: str, facts: DoctorFacts | None) -> HelpText:
 
 
 def _device_rows(facts: DoctorFacts | None) -> tuple[tuple[str, str], ...]:
-    if asking(facts):
+    if is_probing(facts):
         return (("Here", ASKING),)
-    absent = tuple(("Not here", f"{devices}: {reason}") for devices, reason in why_not(facts))
+    absent = tuple(
+        ("Not here", f"{devices}: {reason}") for devices, reason in unavailable_devices(facts)
+    )
     flag = "--device, or --devices to compare"
-    return (("Here", ", ".join(offered(facts))), *absent, ("Flag", flag))
+    return (("Here", ", ".join(selectable_devices(facts))), *absent, ("Flag", flag))

@@ -1,7 +1,7 @@
-"""Keeps what watching costs within its budget, by looking less often.
+"""Keeps the app's CPU use within a budget by refreshing less often.
 
-Its measure is the processor time of the whole program: reading the logs, figures, charts, tables,
-laying out, writing to the terminal, and whatever else there is.
+It measures the CPU time of the whole process, which includes reading logs, drawing charts and
+tables, layout, and writing to the terminal.
 """
 
 from __future__ import annotations
@@ -9,63 +9,63 @@ from __future__ import annotations
 from collections import deque
 
 TIMING_BUDGET = 0.02
-"""Share of one core that the program may take while a run's clock is on."""
+"""Share of one core that the app may use while a run is being timed."""
 
 IDLE_BUDGET = 0.10
 
 LONGEST = 10.0
-"""Seconds after which a look comes in any case. Only where one costs more than 0.2 s does that
-break the budget; the share then says so."""
+"""Seconds after which the app refreshes in any case. That breaks the budget only if a refresh
+costs more than 0.2 s; the share then shows it."""
 
 ANSWERING = 1.0
-"""Seconds after a key or a click that are not held back: a person waits for an answer."""
+"""Seconds after a key or click in which refreshes are not delayed: the user is waiting."""
 
 SPAN = 20.0
 """Seconds over which the share is measured."""
 
 
 class Governor:
-    """Decides when to look at the runs again, from what everything since the last look cost."""
+    """A limiter that decides when to refresh, by the CPU time used since the last refresh."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, float]] = deque()
-        self._began: tuple[float, float] | None = None
-        self._answered = 0.0  # of what was spent since the last look, on a person's behalf
-        self._seen = 0.0
-        self._asked = float("-inf")
+        self._refreshes: deque[tuple[float, float]] = deque()
+        self._last_refresh: tuple[float, float] | None = None
+        self._input_cpu_seconds = 0.0  # CPU time since the last refresh that answered the user
+        self._last_cpu_seconds = 0.0
+        self._last_input = float("-inf")
 
-    def asked(self, now: float) -> None:
-        """A person asked for something: what it costs is shown, but not saved up for."""
-        self._asked = now
+    def note_input(self, clock_seconds: float) -> None:
+        """Note user input: its cost shows in the share, but does not delay refreshes."""
+        self._last_input = clock_seconds
 
-    def due(self, now: float, spent: float, timing: bool) -> bool:
-        """Whether to look at the runs now; asked often, and cheap.
+    def due(self, clock_seconds: float, cpu_seconds: float, timing: bool) -> bool:
+        """Return whether to refresh now; cheap enough to call often.
 
         Args:
-            now: Monotonic clock, seconds.
-            spent: Processor time of this process in all, seconds.
-            timing: Whether a run's clock is on.
+            clock_seconds: Monotonic clock, seconds.
+            cpu_seconds: Total CPU time of this process, seconds.
+            timing: True while a run is being timed.
         """
-        answering = now - self._asked < ANSWERING
+        answering = clock_seconds - self._last_input < ANSWERING
         if answering:
-            self._answered += spent - self._seen
-        self._seen = spent
-        if self._began is not None and not answering:
-            at, before = self._began
-            cost = spent - before - self._answered
+            self._input_cpu_seconds += cpu_seconds - self._last_cpu_seconds
+        self._last_cpu_seconds = cpu_seconds
+        if self._last_refresh is not None and not answering:
+            at, previous_cpu = self._last_refresh
+            cost = cpu_seconds - previous_cpu - self._input_cpu_seconds
             budget = TIMING_BUDGET if timing else IDLE_BUDGET
-            if cost > budget * (now - at) and now - at < LONGEST:
+            if cost > budget * (clock_seconds - at) and clock_seconds - at < LONGEST:
                 return False
-        self._began, self._answered = (now, spent), 0.0
-        self._looks.append(self._began)
-        while now - self._looks[0][0] > SPAN and len(self._looks) > 2:
-            self._looks.popleft()
+        self._last_refresh, self._input_cpu_seconds = (clock_seconds, cpu_seconds), 0.0
+        self._refreshes.append(self._last_refresh)
+        while clock_seconds - self._refreshes[0][0] > SPAN and len(self._refreshes) > 2:
+            self._refreshes.popleft()
         return True
 
     @property
     def share(self) -> float | None:
-        """Measured share of one core over the last seconds, answers included; None at first."""
-        if len(self._looks) < 2:
+        """The measured share of one core over the last seconds, input included; None at first."""
+        if len(self._refreshes) < 2:
             return None
-        (start, before), (end, after) = self._looks[0], self._looks[-1]
+        (start, before), (end, after) = self._refreshes[0], self._refreshes[-1]
         return (after - before) / (end - start) if end > start else None

@@ -1,4 +1,4 @@
-"""The history: every run of the store in a row, filtered, sorted, selected. No textual in here."""
+"""The history model: a row for every run in the store, filtered, sorted, selected; no Textual."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 
 ORDERS = ("started", "epoch", "test loss", "accuracy", "device")
-"""What the list can be sorted by, in the order of the key that changes it."""
+"""The sort orders, in the sequence that the key cycles through."""
 
 FILES = (
     *("", "config.toml", "machine.json", "summary.json", "exit.json", "keeper.json"),
     *("events.jsonl", "note.md"),
 )
-"""What a row is read from; the empty name is the folder itself."""
+"""The files that a row is read from; the empty name is the folder itself."""
 
 UNDER_WAY = frozenset(state.value for state in RunState if not state.over)
 
 ALARM = b'"event":"AlarmRaised"'
-"""How the log writes it."""
+"""The event's text in the log."""
 
 Stamp = tuple[int, ...]
 
 
 class HistoryRow(NamedTuple):
-    """A run in the list: its numbers and its note, or why one of them cannot be read."""
+    """A run in the list: its summary and note, or why one of them cannot be read."""
 
     id: str
     summary: RunSummary | None = None
@@ -46,22 +46,22 @@ class HistoryRow(NamedTuple):
 
     @property
     def started(self) -> datetime | None:
-        """When it was asked for."""
+        """When the run was created."""
         return moment(self.id, self.summary.started_at if self.summary else None)
 
     @property
     def state(self) -> str:
-        """Where it stands."""
+        """The run's state, or ``unreadable``."""
         return "unreadable" if self.summary is None else self.summary.state
 
     @property
     def alarm(self) -> str:
-        """What is wrong with its course, in words; empty when nothing is."""
+        """The run's alarm as text; empty without one."""
         return "" if self.summary is None else self.summary.alarm
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """True if the run will not change any more."""
         return self.summary is None or self.summary.state not in UNDER_WAY
 
     @property
@@ -70,7 +70,7 @@ class HistoryRow(NamedTuple):
         return self.note.strip().partition("\n")[0].rstrip()
 
     def matches(self, query: str) -> bool:
-        """Whether every word of a query is somewhere in the row."""
+        """Return whether the row contains every word of a query."""
         if not query:
             return True
         run = self.summary
@@ -79,82 +79,82 @@ class HistoryRow(NamedTuple):
         return all(word in text for word in query.casefold().split())
 
 
-@lru_cache(maxsize=10_000)  # reading a date is the dearest part of sorting
+@lru_cache(maxsize=10_000)  # parsing dates is the most expensive part of sorting
 def moment(run_id: str, started_at: float | None) -> datetime | None:
-    """When a run was asked for, local: from its id, which broken runs have too."""
+    """Return when a run was created, in local time: from its id, which broken runs have too."""
     try:
         return datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S")
-    except ValueError:  # a folder that a person has renamed
+    except ValueError:  # a folder that the user has renamed
         return None if started_at is None else datetime.fromtimestamp(started_at)
 
 
 class History:
-    """The list's state: which rows there are, and what a person made of them."""
+    """The list's state: its rows, filter, order, selection and baseline."""
 
     def __init__(self) -> None:
         self.rows: dict[str, HistoryRow] = {}
         self.query = ""
         self.order = ORDERS[0]
         self.selected: dict[str, None] = {}
-        """Ids, in the order in which they were selected: a comparison shows them so."""
+        """Ids in the order of selection, which a comparison keeps."""
         self.baseline: str | None = None
 
     def take(self, rows: Iterable[HistoryRow]) -> None:
-        """Take rows in, or in place of those of the same id."""
+        """Add rows, replacing those with the same id."""
         self.rows.update({row.id: row for row in rows})
 
-    def keep(self, ids: Iterable[str]) -> None:
-        """Forget the runs that are not among these: they are gone from the store."""
-        there = set(ids)
-        self.rows = {id: row for id, row in self.rows.items() if id in there}
-        self.selected = {id: None for id in self.selected if id in there}
-        if self.baseline not in there:
+    def retain(self, ids: Iterable[str]) -> None:
+        """Remove all runs except these: the others are no longer in the store."""
+        id_set = set(ids)
+        self.rows = {id: row for id, row in self.rows.items() if id in id_set}
+        self.selected = {id: None for id in self.selected if id in id_set}
+        if self.baseline not in id_set:
             self.baseline = None
 
-    def listed(self) -> list[HistoryRow]:
-        """The rows that match the filter, in order; what has no value to sort by comes last."""
-        found = [row for row in self.rows.values() if row.matches(self.query)]
-        found.sort(key=_newest_first)
+    def matching_rows(self) -> list[HistoryRow]:
+        """Return the rows that match the filter, in order; rows without a sort value come last."""
+        rows = [row for row in self.rows.values() if row.matches(self.query)]
+        rows.sort(key=_newest_first)
         if self.order != "started":
-            found.sort(key=_KEYS[self.order])
-        return found
+            rows.sort(key=_KEYS[self.order])
+        return rows
 
     def next_order(self) -> None:
-        """Sort by the next thing."""
+        """Sort by the next order."""
         self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
 
     def toggle(self, id: str) -> None:
-        """Select a run, or no longer."""
+        """Select a run, or deselect it."""
         if id in self.selected:
             del self.selected[id]
         elif id in self.rows:
             self.selected[id] = None
 
     def pin(self, id: str) -> None:
-        """Make a run the baseline, or no longer."""
+        """Make a run the baseline, or clear it."""
         self.baseline = None if id == self.baseline else id
 
     def targets(self, under_cursor: str | None) -> list[str]:
-        """What a key acts on: the selected runs, else the one under the cursor."""
+        """Return the runs that a key acts on: the selected ones, else the one under the cursor."""
         if self.selected:
             return list(self.selected)
         return [under_cursor] if under_cursor in self.rows else []
 
-    def compared(self, ids: Sequence[str]) -> list[RunSummary]:
-        """The numbers of some runs, the baseline in front of them."""
-        wanted = dict.fromkeys([self.baseline, *ids] if self.baseline else ids)
-        rows = [self.rows[id] for id in wanted if id in self.rows]
+    def summaries_of(self, ids: Sequence[str]) -> list[RunSummary]:
+        """Return the summaries of some runs, the baseline first."""
+        ordered_ids = dict.fromkeys([self.baseline, *ids] if self.baseline else ids)
+        rows = [self.rows[id] for id in ordered_ids if id in self.rows]
         return [row.summary for row in rows if row.summary]
 
 
 def _newest_first(row: HistoryRow) -> tuple[float, str]:
-    # Runs of one comparison share the moment: there the order of the ids is that of the devices.
+    # Runs of one comparison have the same time, and their ids sort in the order of the devices.
     return (-row.started.timestamp() if row.started else math.inf), row.id
 
 
 def _least_first(value: float | None) -> tuple[bool, float]:
-    known = value is not None and not math.isnan(value)
-    return not known, value if known and value is not None else 0.0
+    is_number = value is not None and not math.isnan(value)
+    return not is_number, value if is_number and value is not None else 0.0
 
 
 def _epoch(row: HistoryRow) -> tuple[bool, float]:
@@ -176,36 +176,36 @@ _KEYS: dict[str, Callable[[HistoryRow], tuple[bool, float] | tuple[bool, str]]] 
 
 
 class HistoryReader:
-    """Reads the store's runs; those that are over and untouched since are not read again."""
+    """A reader of the store's runs; it does not reread unchanged runs that are over."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
-        self._known: dict[str, tuple[Stamp, HistoryRow]] = {}
+        self._cached: dict[str, tuple[Stamp, HistoryRow]] = {}
         self._views: dict[str, RunView] = {}
-        """Of runs under way, so that their logs are read on and not anew."""
+        """Views of runs under way, so that their logs are read incrementally."""
 
     def runs(self) -> list[RunDir]:
-        """Every run, the newest first."""
+        """Return every run, the newest first."""
         return self._store.all()
 
     def read(
         self, runs: Sequence[RunDir], followed: Mapping[str, HistoryRow]
     ) -> Iterator[HistoryRow]:
-        """A row for each run.
+        """Yield a row for each run.
 
         Args:
-            runs: What is asked for.
-            followed: Rows of runs that the app follows anyway, without their notes; their logs
-                are left alone.
+            runs: The runs to read.
+            followed: Rows of runs that the app already follows, without their notes; their logs
+                are not read here.
         """
         for run in runs:
             stamp = _stamp(run)
-            known = self._known.get(run.id)
-            if known is not None and known[0] == stamp and known[1].over:
-                yield known[1]
+            cached = self._cached.get(run.id)
+            if cached is not None and cached[0] == stamp and cached[1].over:
+                yield cached[1]
                 continue
             row = self._row(run, followed.get(run.id))
-            self._known[run.id] = (stamp, row)
+            self._cached[run.id] = (stamp, row)
             yield row
 
     def _row(self, run: RunDir, followed: HistoryRow | None) -> HistoryRow:
@@ -225,7 +225,7 @@ class HistoryReader:
         written = run.summary()
         if written is not None:
             self._views.pop(run.id, None)
-            run.config()  # a run that cannot be opened is not to look as if it could
+            run.config()  # raises for a run that cannot be opened
             return HistoryRow(run.id, _with_late_alarm(run, written))
         view = self._views.pop(run.id, None) or RunView(run)
         view.catch_up()
@@ -235,23 +235,23 @@ class HistoryReader:
 
 
 def row_of(view: RunView) -> HistoryRow:
-    """The row of a run that is followed, as far as its log was read; without its note.
+    """Return the row of a followed run, as far as its log was read; without its note.
 
     Raises:
-        LogError: When its summary cannot be read.
+        LogError: Its summary cannot be read.
     """
     return HistoryRow(view.run.id, view.summary())
 
 
 def _reason(run: RunDir, error: Exception) -> str:
-    # The id is in the row; its path would push the reason out of sight.
+    # The row already has the id; the path would leave no space for the reason.
     return str(error).replace(f"{run.path}{os.sep}", "")
 
 
 def _with_late_alarm(run: RunDir, summary: RunSummary) -> RunSummary:
-    """A summary with an alarm that was logged after it was written, or by an earlier version.
+    """Return a summary with an alarm that was logged after it, or by an earlier version.
 
-    The alarm is looked for in the log's bytes, which is quicker than reading its events.
+    The search goes over the log's bytes, which is faster than decoding its events.
     """
     if summary.parted_at is not None:
         return summary
@@ -268,16 +268,16 @@ def _with_late_alarm(run: RunDir, summary: RunSummary) -> RunSummary:
 def _event(line: bytes) -> AnyEvent | None:
     try:
         return decode(line)
-    except msgspec.DecodeError:  # torn, or another version's
+    except msgspec.DecodeError:  # incomplete, or of another version
         return None
 
 
 def _stamp(run: RunDir) -> Stamp:
-    """When the files that a row is read from were last written."""
-    found = []
+    """Return when each of a row's files was last written."""
+    stamps = []
     for name in FILES:
         try:
-            found.append((run.path / name).stat().st_mtime_ns)
+            stamps.append((run.path / name).stat().st_mtime_ns)
         except OSError:
-            found.append(0)
-    return tuple(found)
+            stamps.append(0)
+    return tuple(stamps)

@@ -1,4 +1,4 @@
-"""An investigation as the app knows it: what is asked, what was told so far, what was found."""
+"""An investigation in the app: its request, its progress so far, and its finding."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ ABOUT = {
     Stage.OPS: "every op of that step again on the CPU, on the same values",
     Stage.REPEAT: "the op alone: again, contiguous, in a fresh process",
     Stage.SHRINK: "the smallest call that still fails, as repro.py",
-    Stage.REPORT: "all of it as Markdown, for a person or an issue",
+    Stage.REPORT: "the whole report as Markdown, to read or to post",
 }
-"""What each stage does, in words."""
+"""A description of each stage."""
 
 
 class StageState(Enum):
-    """Where a stage stands; the value is its mark."""
+    """A stage's state; the value is its mark."""
 
     WAITING = "·"
     UNDER_WAY = "▸"
     DONE = "✓"
     CUT = "✗"
-    """The investigation ended in it."""
+    """The investigation ended in this stage."""
     LEFT_OUT = "–"
-    """The investigation ended without it."""
+    """The investigation ended without this stage."""
 
 
 class StageLine(NamedTuple):
-    """A stage, as it is shown."""
+    """A stage as the screen shows it."""
 
     stage: Stage
     state: StageState
@@ -46,38 +46,38 @@ class StageLine(NamedTuple):
 
 
 class Inquiry:
-    """One investigation of one run. ``take`` and ``end`` are the only ways in."""
+    """One investigation of one run. Only ``take`` and ``end`` change it."""
 
     def __init__(
         self, run: RunDir, folder: InvestigationFolder, began: float | None = None
     ) -> None:
-        """Make one.
+        """Create an inquiry.
 
         Args:
-            run: The run that is looked into.
-            folder: Where request, finding, report and repro lie.
-            began: When it was begun on the app's monotonic clock; None of one that is read again.
+            run: The investigated run.
+            folder: The folder of request, finding, report and repro.
+            began: The start on the app's monotonic clock; None for one loaded from its folder.
 
         Raises:
-            LogError: When the folder's request cannot be read.
+            LogError: The folder's request cannot be read.
         """
         request = folder.request()
         self.run = run
         self.folder = folder
         self.began = began
         self.config = request.config if request else run.config()
-        self.told: dict[Stage, ProgressMessage] = {}
+        self.progress: dict[Stage, ProgressMessage] = {}
         self.finding: Investigation | None = None
         self.stopping = False
         self._current: Stage | None = None
         self._spans: dict[Stage, tuple[float, float | None]] = {}
 
     @classmethod
-    def kept(cls, run: RunDir) -> Inquiry | None:
-        """The newest one that a run's folder holds a finding of, made by whoever.
+    def load_newest(cls, run: RunDir) -> Inquiry | None:
+        """Load the newest inquiry with a finding from a run's folder, whichever program made it.
 
         Raises:
-            LogError: When its files cannot be read.
+            LogError: Its files cannot be read.
         """
         for path in sorted((run.path / "investigations").glob("*"), reverse=True):
             finding = InvestigationFolder(path).finding()
@@ -89,12 +89,12 @@ class Inquiry:
 
     @property
     def under_way(self) -> bool:
-        """Whether it has been begun and not ended."""
+        """True until the finding is in."""
         return self.finding is None
 
     @property
     def simulated(self) -> bool:
-        """Whether the fault was asked for."""
+        """True if the run simulates a fault."""
         return self.config.spec.option("fault") is not None
 
     @property
@@ -102,65 +102,65 @@ class Inquiry:
         """``vae on mps``."""
         return f"{short_name(self.config.workload)} on {self.config.device}"
 
-    def take(self, told: ProgressMessage, now: float) -> None:
-        """Take what its worker says. A stage may be told of again: a second worker begins anew."""
-        if self._current is not told.stage:
-            self._close(now)
-        began, _ = self._spans.get(told.stage, (now, None))
-        self._current = told.stage
-        self._spans[told.stage] = (began, now if told.done else None)
-        self.told[told.stage] = told
+    def take(self, update: ProgressMessage, clock_seconds: float) -> None:
+        """Take a worker's progress. A stage may repeat, since a second worker starts over."""
+        if self._current is not update.stage:
+            self._close(clock_seconds)
+        began, _ = self._spans.get(update.stage, (clock_seconds, None))
+        self._current = update.stage
+        self._spans[update.stage] = (began, clock_seconds if update.done else None)
+        self.progress[update.stage] = update
 
-    def end(self, finding: Investigation, now: float) -> None:
-        """Take the finding: nothing more will come."""
+    def end(self, finding: Investigation, clock_seconds: float) -> None:
+        """Take the finding, which is the last update."""
         self.finding = finding
-        self._close(now)
+        self._close(clock_seconds)
 
-    def _close(self, now: float) -> None:
+    def _close(self, clock_seconds: float) -> None:
         if self._current is not None:
-            began, ended = self._spans[self._current]
-            self._spans[self._current] = (began, now if ended is None else ended)
+            began, end = self._spans[self._current]
+            self._spans[self._current] = (began, clock_seconds if end is None else end)
 
-    def lines(self, now: float) -> list[StageLine]:
-        """The six stages; ``now`` is on the app's monotonic clock."""
-        return [self._line(stage, now) for stage in Stage]
+    def lines(self, clock_seconds: float) -> list[StageLine]:
+        """Return the six stages; the argument is the app's monotonic clock, in seconds."""
+        return [self._line(stage, clock_seconds) for stage in Stage]
 
-    def _line(self, stage: Stage, now: float) -> StageLine:
-        told, state = self.told.get(stage), self._state(stage)
+    def _line(self, stage: Stage, clock_seconds: float) -> StageLine:
+        update, state = self.progress.get(stage), self._state(stage)
         seconds = None
         if self.finding is not None and stage.value in self.finding.seconds:
             seconds = self.finding.seconds[stage.value]
         elif stage in self._spans and state is not StageState.WAITING:
-            began, ended = self._spans[stage]
-            seconds = (now if ended is None else ended) - began
+            began, end = self._spans[stage]
+            seconds = (clock_seconds if end is None else end) - began
         if state is StageState.LEFT_OUT:
             early = self.finding is not None and self.finding.error
             return StageLine(stage, state, "not reached" if early else "not needed")
-        if told is None or state is StageState.WAITING:
+        if update is None or state is StageState.WAITING:
             return StageLine(stage, state, ABOUT[stage], seconds=seconds)
-        fraction = told.fraction if state is StageState.UNDER_WAY else None
-        return StageLine(stage, state, told.text, fraction, seconds)
+        fraction = update.fraction if state is StageState.UNDER_WAY else None
+        return StageLine(stage, state, update.text, fraction, seconds)
 
     def _state(self, stage: Stage) -> StageState:
-        told, order = self.told.get(stage), list(Stage)
+        update, order = self.progress.get(stage), list(Stage)
         if self.finding is None:
-            if stage is self._current and told is not None and not told.done:
+            if stage is self._current and update is not None and not update.done:
                 return StageState.UNDER_WAY
             later = self._current is None or order.index(stage) > order.index(self._current)
-            return StageState.WAITING if told is None or later else StageState.DONE
-        if told is None:
+            return StageState.WAITING if update is None or later else StageState.DONE
+        if update is None:
             return StageState.DONE if stage.value in self.finding.seconds else StageState.LEFT_OUT
-        cut = bool(self.finding.error) and stage is self._current and not told.done
+        cut = bool(self.finding.error) and stage is self._current and not update.done
         return StageState.CUT if cut else StageState.DONE
 
 
 def choose(views: Sequence[RunView]) -> RunView | None:
-    """The run to look into when nobody points at one.
+    """Return the run to investigate when the user selected none.
 
-    The first that went wrong; else the last that is not on the plain ``cpu``; else the last.
+    The first with an alarm; else the last that is not on the plain ``cpu``; else the last.
     """
     for view in views:
         if view.history.alarms:
             return view
-    others = [view for view in views if view.config.device != "cpu"] or list(views)
-    return others[-1] if others else None
+    candidates = [view for view in views if view.config.device != "cpu"] or list(views)
+    return candidates[-1] if candidates else None

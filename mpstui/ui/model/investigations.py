@@ -1,4 +1,4 @@
-"""The app's investigations: one of each run, one under way at a time, each in a thread."""
+"""The app's investigations: one per run, one at a time, each in a thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Investigations:
-    """What was asked in this app; others are read again from the runs' folders."""
+    """The investigations started in this app; others are loaded from the runs' folders."""
 
     def __init__(
         self, app: MpstuiApp, investigate: Callable[[InvestigationFolder], InvestigationProcess]
@@ -33,40 +33,40 @@ class Investigations:
 
     @property
     def under_way(self) -> Inquiry | None:
-        """The one that is under way."""
-        return next((one for one in self._inquiries.values() if one.under_way), None)
+        """The investigation under way, if any."""
+        return next((inquiry for inquiry in self._inquiries.values() if inquiry.under_way), None)
 
     def of(self, run: RunDir) -> Inquiry | None:
-        """A run's: this app's, else the newest in its folder.
+        """Return a run's investigation: this app's, else the newest in its folder.
 
         Raises:
-            LogError: When what is kept there cannot be read.
+            LogError: The files in its folder cannot be read.
         """
-        return self._inquiries.get(run.id) or Inquiry.kept(run)
+        return self._inquiries.get(run.id) or Inquiry.load_newest(run)
 
-    def training(self, run: RunDir) -> list[RunDir]:
-        """Runs that train now: on screen, or of this run's comparison. They share the machine.
+    def runs_in_training(self, run: RunDir) -> list[RunDir]:
+        """Return the runs that are training, on screen or in this run's comparison.
 
         Raises:
-            LogError: When one of them cannot be read.
+            LogError: A run cannot be read.
         """
         session = self._app.session
         views = {view.run.id: view for view in session.views} if session else {}
-        for other in self._app.store.group(run):
-            if other.id not in views and other.kept():
-                views[other.id] = RunView(other)
-                views[other.id].catch_up()
+        for member in self._app.store.group(run):
+            if member.id not in views and member.kept():
+                views[member.id] = RunView(member)
+                views[member.id].catch_up()
         runs = [view.run for view in views.values() if not view.history.state.over]
         return [run for run in runs if run.wish() != "pause"]
 
     def begin(self, run: RunDir) -> Inquiry:
-        """Begin to investigate a run.
+        """Start the investigation of a run.
 
         Raises:
-            MpstuiError: When the run cannot be read, or its folder not be written.
+            MpstuiError: The run cannot be read, or its folder cannot be written.
         """
         try:
-            folder = new_folder(of_run(run), datetime.fromtimestamp(self._app.now()))
+            folder = new_folder(of_run(run), datetime.fromtimestamp(self._app.wall_clock()))
         except OSError as error:
             raise MpstuiError(f"{run.path}: {error.strerror}") from error
         inquiry = Inquiry(run, folder, self._app.clock())
@@ -77,38 +77,38 @@ class Investigations:
         return inquiry
 
     def stop(self) -> None:
-        """End the one under way; its thread then brings what there is."""
+        """Stop the investigation under way; its thread then delivers a partial finding."""
         inquiry = self.under_way
         if inquiry is not None and self._investigating is not None:
             inquiry.stopping = True
             self._investigating.stop()
 
     def _follow(self, inquiry: Inquiry, investigating: InvestigationProcess) -> None:
-        """Investigate, in a thread of its own. The app may be closing meanwhile."""
+        """Investigate, in a separate thread. The app may close in the meantime."""
         app = self._app
 
-        def tell(told: ProgressMessage) -> None:
+        def report_progress(update: ProgressMessage) -> None:
             if app.is_running:
-                app.call_from_thread(self._take, inquiry, told)
+                app.call_from_thread(self._take, inquiry, update)
 
         try:
-            finding = investigating.run(tell)
+            finding = investigating.run(report_progress)
         except (MpstuiError, OSError) as error:
             finding = _failed(inquiry, str(error))
         if app.is_running:
             app.call_from_thread(self._end, inquiry, finding)
 
-    def _take(self, inquiry: Inquiry, told: ProgressMessage) -> None:
-        inquiry.take(told, self._app.clock())
-        self._app.told += 1
+    def _take(self, inquiry: Inquiry, update: ProgressMessage) -> None:
+        inquiry.take(update, self._app.clock())
+        self._app.investigation_updates += 1
 
     def _end(self, inquiry: Inquiry, finding: Investigation) -> None:
         inquiry.end(finding, self._app.clock())
-        self._app.told += 1
+        self._app.investigation_updates += 1
         if getattr(self._app.screen, "inquiry", None) is not inquiry:
-            said = f"{finding.summary}\nPress i on the run, in Live or Results, to see it."
+            message = f"{finding.summary}\nPress i on the run, in Live or Results, to see it."
             title = f"Investigated: {inquiry.name}"
-            self._app.notify(said, title=title, markup=False, timeout=20)
+            self._app.notify(message, title=title, markup=False, timeout=20)
 
 
 def _failed(inquiry: Inquiry, error: str) -> Investigation:

@@ -1,4 +1,4 @@
-"""The runs that are on screen: followed together, asked together."""
+"""The runs on screen, which the app follows and controls together."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mpstui.runs.control import Wish
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
 
-KEPT_LINES = 5000
-"""Lines of the log that are kept for the screen; the whole log is on disk."""
+MAX_LINES = 5000
+"""Log lines that the screen keeps; the full log is on disk."""
 
 
 RECENT = 1000
-"""Newest events of a long log whose steps are put into lines: older lines would not be kept."""
+"""The newest events of a long log whose steps become lines; older lines would be dropped."""
 
 
-def alarm_words(view: RunView) -> str:
-    """A run's first alarm in words, its device in front."""
+def describe_alarm(view: RunView) -> str:
+    """Return a run's first alarm as text, after its device."""
     return f"{view.config.device} {view.history.alarms[0].text}"
 
 
@@ -36,46 +36,46 @@ class RunSession:
         """Open the runs.
 
         Raises:
-            LogError: When one of them cannot be read.
+            LogError: A run cannot be read.
         """
         self.views = [RunView(run) for run in runs]
         self.lines: list[str] = []
-        """The newest lines in the article's format, with the device in front of each if several."""
+        """The newest lines in the article's format, after the device if there are several."""
         self.lines_written = 0
-        """How many lines there have been in all."""
+        """The total number of lines so far."""
         self._logs = [ArticleLog(view.config) for view in self.views]
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._alarmed: set[str] | None = None
-        """Runs that had an alarm when last asked; None before the first look."""
+        """Runs that had an alarm at the last call; None before the first one."""
         self.courses = [LossGapMonitor() for _ in self.views[1:]]
         self.gaps = [Series() for _ in self.views[1:]]
-        """How far each further run is from the first, over steps, as a share of the loss."""
+        """Each further run's gap to the first, over steps, as a share of the loss."""
 
     @property
     def live(self) -> bool:
-        """Whether a run is still under way."""
+        """True while a run is under way."""
         return any(not view.history.state.over for view in self.views)
 
     @property
     def under_way(self) -> int:
-        """How many runs are not over."""
+        """The number of runs that are not over."""
         return sum(not view.history.state.over for view in self.views)
 
     @property
     def paused(self) -> int:
-        """How many of them are asked to wait."""
+        """The number of runs that have a wish to pause."""
         return sum(
             not view.history.state.over and view.run.wish() == "pause" for view in self.views
         )
 
     @property
     def timing(self) -> bool:
-        """Whether a run's clock may be on."""
+        """True while a run may be timed."""
         return any(view.history.state is RunState.TRAINING for view in self.views)
 
     @property
-    def taken(self) -> int:
-        """Events that were taken in so far."""
+    def event_count(self) -> int:
+        """The number of events processed so far."""
         return sum(view.history.revision for view in self.views)
 
     @property
@@ -85,62 +85,62 @@ class RunSession:
         return max(readings, key=lambda reading: reading.at, default=None)
 
     def new_alarms(self) -> list[RunView]:
-        """Runs that got their first alarm since the last call, or since the first look."""
+        """Return runs with a first alarm since the last call, or since the first one."""
         views = [view for view in self.views if view.history.alarms]
         before, self._alarmed = self._alarmed, {view.run.id for view in views}
         return [view for view in views if before is not None and view.run.id not in before]
 
     def refresh(self) -> bool:
-        """Read on; returns whether anything changed."""
+        """Read new events; return whether anything changed."""
         before = [view.history.revision for view in self.views]
         width = max(len(view.config.device) for view in self.views)
-        for place, (view, log) in enumerate(zip(self.views, self._logs, strict=True)):
+        for position, (view, log) in enumerate(zip(self.views, self._logs, strict=True)):
             prefix = f"{view.config.device:<{width}}  " if len(self.views) > 1 else ""
             events = view.refresh()
-            old = len(events) - RECENT
+            old_count = len(events) - RECENT
             for number, event in enumerate(events):
                 steps = isinstance(event, StepsCompleted)
-                if number >= old or not steps:
+                if number >= old_count or not steps:
                     self._write(prefix + line for line in log.lines(event))
                 if self.courses and isinstance(event, StepsCompleted):
-                    self._compare(place, np.frombuffer(event.losses, "<f4").tolist())
+                    self._compare(position, np.frombuffer(event.losses, "<f4").tolist())
             state = view.history.state
-            if state in (RunState.CRASHED, RunState.KILLED) and view.run.id not in self._told:
-                self._told.add(view.run.id)  # no event of its own tells it
+            if state in (RunState.CRASHED, RunState.KILLED) and view.run.id not in self._reported:
+                self._reported.add(view.run.id)  # no event reports it
                 self._write(prefix + line for line in view.history.message.splitlines())
         if self._alarmed is None:
             self.new_alarms()
         return before != [view.history.revision for view in self.views]
 
-    def _compare(self, place: int, losses: list[float]) -> None:
-        """Take a run's new losses into the gaps; the first run's count for every other."""
-        for other, (course, gaps) in enumerate(zip(self.courses, self.gaps, strict=True), 1):
-            if place == 0:
+    def _compare(self, position: int, losses: list[float]) -> None:
+        """Add a run's new losses to the gaps; the first run's losses count for all others."""
+        for index, (course, gaps) in enumerate(zip(self.courses, self.gaps, strict=True), 1):
+            if position == 0:
                 blocks = course.take(others=losses)
-            elif place == other:
+            elif position == index:
                 blocks = course.take(mine=losses)
             else:
                 continue
             if blocks:
                 gaps.append([block.step for block in blocks], [block.gap for block in blocks])
 
-    def ask(self, wish: Wish) -> None:
-        """Ask something of every run that is under way."""
+    def send_wish(self, wish: Wish) -> None:
+        """Send a wish to every run that is under way."""
         for view in self.views:
             if not view.history.state.over:
                 view.run.ask(wish)
 
     def pause_or_resume(self) -> None:
-        """Pause whatever trains; if all that is under way is paused, let it go on."""
+        """Pause the runs under way; if all of them are paused, resume them."""
         under_way = [view for view in self.views if not view.history.state.over]
         paused = all(view.run.wish() == "pause" for view in under_way)
-        self.ask("run" if paused else "pause")
+        self.send_wish("run" if paused else "pause")
 
     def summaries(self) -> list[RunSummary]:
-        """The runs' rows for the results, as far as they have come."""
+        """Return the runs' summaries so far, for the results."""
         return [view.summary() for view in self.views]
 
     def _write(self, lines: Iterable[str]) -> None:
-        new = list(lines)
-        self.lines_written += len(new)
-        self.lines = (self.lines + new)[-KEPT_LINES:]
+        new_lines = list(lines)
+        self.lines_written += len(new_lines)
+        self.lines = (self.lines + new_lines)[-MAX_LINES:]

@@ -1,1 +1,1 @@
-"""The four screens and the questions that stand before them."""
+"""The four screens and the dialogs over them."""

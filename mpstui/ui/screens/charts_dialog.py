@@ -1,4 +1,4 @@
-"""Which charts are shown: a list to tick."""
+"""The dialog that selects which charts are shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mpstui.ui.charts.view_state import CHARTS
 
 
 class ChartsDialog(ModalScreen["tuple[str, ...] | None"]):
-    """Ends with the chosen charts, in their order; None when nothing was changed."""
+    """A dialog that returns the selected charts, in their order; None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "dismiss(None)", "leave it"),
@@ -32,28 +32,28 @@ class ChartsDialog(ModalScreen["tuple[str, ...] | None"]):
     ChartsDialog Static { color: $foreground-muted; }
     """
 
-    def __init__(self, chosen: tuple[str, ...]) -> None:
+    def __init__(self, charts: tuple[str, ...]) -> None:
         super().__init__()
-        self._chosen = chosen
+        self._charts = charts
 
     def compose(self) -> ComposeResult:
-        """The list."""
+        """Yield the list."""
         with Vertical() as box:
             box.border_title = "Charts"
-            yield SelectionList[str](*((name, name, name in self._chosen) for name in CHARTS))
-            yield Static("space ticks   enter takes   esc leaves it")
+            yield SelectionList[str](*((name, name, name in self._charts) for name in CHARTS))
+            yield Static("space ticks   enter accepts   esc cancels")
 
     def on_key(self, event: object) -> None:
-        """Enter takes what is ticked, though the list would tick with it too."""
+        """Accept with enter, which the list would otherwise use to tick."""
         if getattr(event, "key", "") == "enter":
             event.stop()  # type: ignore[attr-defined]
             event.prevent_default()  # type: ignore[attr-defined]
             self.action_take()
 
     def action_take(self) -> None:
-        """End with what is ticked; one chart has to stay."""
+        """Return the ticked charts; at least one is required."""
         ticked = set(self.query_one(SelectionList).selected)
         if not ticked:
-            self.notify("One chart has to stay.", severity="warning")
+            self.notify("At least one chart is required.", severity="warning")
             return
         self.dismiss(tuple(name for name in CHARTS if name in ticked))

@@ -1,4 +1,4 @@
-"""Configure: the settings of a run, each checked as it is typed, and what they come to."""
+"""Configure: the settings of a run, checked as they are typed, and the resulting plan."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .main_screen import MainScreen
 
 
 class ConfigureScreen(MainScreen):
-    """The form, the help of the field that has the focus, and what the form comes to."""
+    """The form, the help of the focused field, and the resulting command and estimate."""
 
     MODE = "configure"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("configure")]
@@ -67,7 +67,7 @@ class ConfigureScreen(MainScreen):
         self._past: tuple[PastRun, ...] | None = None
 
     def body(self) -> ComposeResult:
-        """Form and plan, the help beside or below them, and the button."""
+        """Yield form and plan, the help beside or below them, and the button."""
         with Vertical(id="split"):
             with Vertical(id="left"):
                 with VerticalScroll(id="form-pane", classes="pane", can_focus=False) as pane:
@@ -82,7 +82,7 @@ class ConfigureScreen(MainScreen):
                 yield Static(id="command")
 
     def on_mount(self) -> None:
-        """Bring the last config back, and follow the facts."""
+        """Restore the last config, and follow the facts."""
         super().on_mount()
         self._past_runs = PastRuns(self.state.store)
         form = self.query_one(ConfigForm)
@@ -96,22 +96,22 @@ class ConfigureScreen(MainScreen):
         self.watch(self.app, "facts", form.know)
 
     def on_screen_resume(self) -> None:
-        """Runs may have ended since the screen was last looked at."""
+        """Read past runs again: some may have ended since the screen was last shown."""
         self._read_past()
 
     @work(thread=True, exclusive=True, group="past runs")
     def _read_past(self) -> None:
         if self._past_runs is not None:
             past = self._past_runs.read()
-            if self.is_running:  # the app may be closing meanwhile
+            if self.is_running:  # the app may be closing
                 self.app.call_from_thread(self._take_past, past)
 
     def _take_past(self, past: tuple[PastRun, ...]) -> None:
         self._past = past
-        self.query_one(ConfigForm).look()
+        self.query_one(ConfigForm).recheck()
 
     def on_config_form_checked(self) -> None:
-        """Say what the form comes to, or what is wrong with it."""
+        """Show the estimate and command, or what is wrong with the form."""
         config, specs, problems = self.query_one(ConfigForm).outcome
         self.query_one("#start", Button).disabled = config is None
         self._explain()
@@ -134,17 +134,17 @@ class ConfigureScreen(MainScreen):
         return estimate(config, specs, self.state.facts.machine.name, self._past)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """Explain the field."""
+        """Show the focused field's help."""
         self._explain()
 
     def on_descendant_blur(self, event: DescendantBlur) -> None:
-        """Explain no field, unless another one gets the focus."""
+        """Clear the help, unless another field gets the focus."""
         self.call_later(self._explain)
 
     def _explain(self) -> None:
         form, pane = self.query_one(ConfigForm), self.query_one(FieldHelp)
-        over = self.focused.ancestors_with_self if self.focused is not None else ()
-        row = next((widget for widget in over if isinstance(widget, FieldRow)), None)
+        ancestors = self.focused.ancestors_with_self if self.focused is not None else ()
+        row = next((widget for widget in ancestors if isinstance(widget, FieldRow)), None)
         if row is None:
             pane.show(NO_FIELD, None)
             return
@@ -153,13 +153,13 @@ class ConfigureScreen(MainScreen):
         pane.show(help, sentence(problem) if problem else None)
 
     def on_button_pressed(self) -> None:
-        """The button."""
+        """Start the run."""
         self.action_start()
 
     def action_start(self) -> None:
-        """Start the run, and remember its config."""
+        """Start the run, and save its config."""
         form = self.query_one(ConfigForm)
-        form.look()  # a file may have changed since
+        form.recheck()  # a file may have changed since
         config, specs, problems = form.outcome
         try:
             if config is None:
@@ -171,11 +171,11 @@ class ConfigureScreen(MainScreen):
         save_last(config, specs)
 
     def action_defaults(self) -> None:
-        """Set the defaults again."""
+        """Reset the form to the defaults."""
         self.query_one(ConfigForm).set_defaults()
 
     def action_fold(self) -> None:
-        """Open or fold the fields that a first run does not need."""
+        """Show or hide the fields that a first run does not need."""
         self.query_one(ConfigForm).toggle_fold()
 
     def action_next_field(self) -> None:
@@ -183,7 +183,7 @@ class ConfigureScreen(MainScreen):
         self.focus_next()
 
     def action_cover(self) -> None:
-        """Ask whether the workload of the form runs on MPS."""
+        """Check whether the form's workload runs on MPS."""
         config, _, problems = self.query_one(ConfigForm).outcome
         if config is None:
             error = next(iter(problems.values()))
@@ -192,5 +192,5 @@ class ConfigureScreen(MainScreen):
         self.state.show_coverage(config.workload)
 
     def action_leave_field(self) -> None:
-        """Leave the field, so that single keys are the app's again."""
+        """Leave the field, so that single keys reach the app again."""
         self.set_focus(None)

@@ -1,4 +1,4 @@
-"""Whether a workload runs on MPS: what is asked, how far the answer is, the verdict and the ops."""
+"""The dialog that checks whether a workload runs on MPS: input, progress, verdict and ops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mpstui.domain.class_path import FORM
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
 from mpstui.ui.keymap import bindings
-from mpstui.ui.widgets import coverage_text as words
+from mpstui.ui.widgets import coverage_text as coverage_text
 from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class CoverageScreen(ModalScreen[None]):
-    """Asks about a workload at once; another one, or another torch, can be typed."""
+    """A check of a workload, which starts immediately; the user can enter another one or torch."""
 
     MODE = "coverage"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("coverage")]
@@ -59,7 +59,7 @@ class CoverageScreen(ModalScreen[None]):
         self._native = False
 
     def compose(self) -> ComposeResult:
-        """The question over the answer."""
+        """Yield the input fields above the answer."""
         with Vertical(id="box") as box:
             box.border_title = "Will it run on MPS?"
             with Horizontal(id="question"):
@@ -73,12 +73,12 @@ class CoverageScreen(ModalScreen[None]):
             yield KeyFooter(show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Ask."""
+        """Start the check."""
         self.query_one("#ops-pane").focus()
         self.action_ask()
 
     def on_unmount(self) -> None:
-        """Let nothing go on that is no longer waited for."""
+        """Stop a check that nothing waits for any more."""
         self._stop()
 
     def _stop(self) -> None:
@@ -88,7 +88,7 @@ class CoverageScreen(ModalScreen[None]):
 
     @on(Input.Submitted)
     def action_ask(self) -> None:
-        """Ask about the workload that is typed, with the torch that is typed."""
+        """Check the entered workload with the entered torch."""
         self._stop()
         self._coverage = None
         self.query_one("#ops", Static).update("")
@@ -105,15 +105,15 @@ class CoverageScreen(ModalScreen[None]):
         self.app.run_worker(partial(self._follow, covering), thread=True, group="coverage")
 
     def _follow(self, covering: CoverageProcess) -> None:
-        """Ask, in a thread of its own. The screen may be closed meanwhile."""
+        """Run the check in a separate thread. The user may close the screen in the meantime."""
         app = self.app
 
-        def tell(text: str) -> None:
+        def report_progress(text: str) -> None:
             if app.is_running:
                 app.call_from_thread(self._progress, covering, text)
 
         try:
-            answer: Coverage | str = covering.run(tell)
+            answer: Coverage | str = covering.run(report_progress)
         except (MpstuiError, OSError) as error:
             answer = str(error)
         if app.is_running:
@@ -127,13 +127,13 @@ class CoverageScreen(ModalScreen[None]):
 
     def _end(self, covering: CoverageProcess, answer: Coverage | str) -> None:
         if covering is not self._covering:
-            return  # another question was put since, or the screen was closed
+            return  # another check started since, or the screen was closed
         self._covering = None
         if isinstance(answer, str):
             self._fail(answer)
             return
         self._coverage = answer
-        self.query_one("#verdict", Static).update(words.verdict(answer))
+        self.query_one("#verdict", Static).update(coverage_text.verdict(answer))
         self._show()
 
     def _fail(self, problem: str) -> None:
@@ -142,7 +142,7 @@ class CoverageScreen(ModalScreen[None]):
 
     def _show(self) -> None:
         if self._coverage is not None:
-            self.query_one("#ops", Static).update(words.ops(self._coverage, self._native))
+            self.query_one("#ops", Static).update(coverage_text.ops(self._coverage, self._native))
 
     def action_native(self) -> None:
         """List native ops too, or fold them to a count again."""
@@ -158,6 +158,6 @@ class CoverageScreen(ModalScreen[None]):
         self.notify("The answer, as Markdown", title="Copied")
 
     def action_close(self) -> None:
-        """Close it; an answer that is not there yet is no longer waited for."""
+        """Close the screen, and stop a check under way."""
         self._stop()
         self.dismiss()

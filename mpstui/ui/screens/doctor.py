@@ -11,11 +11,11 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, OptionList, Static
 
-from mpstui.doctor.lead import answered, lead
+from mpstui.doctor.lead import count_answered, lead
 from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets import device_table
 from mpstui.ui.widgets.device_table import DeviceTable
-from mpstui.ui.widgets.finding_details import device_in_full, finding_in_full
+from mpstui.ui.widgets.finding_details import device_text, finding_text
 from mpstui.ui.widgets.finding_list import FOLD, FindingList
 from mpstui.ui.widgets.lead_line import LeadLine
 
@@ -23,7 +23,7 @@ from .main_screen import MainScreen
 
 
 class DoctorScreen(MainScreen):
-    """The verdict on top; findings at the left, the one under the cursor at the right; devices."""
+    """The verdict on top; findings on the left, the current one on the right; devices below."""
 
     MODE = "doctor"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("doctor")]
@@ -49,10 +49,10 @@ class DoctorScreen(MainScreen):
         self._settled = False
         self._checking = False
         self._checked_at: str | None = None
-        """Where the cursor stood when an op check began."""
+        """The finding under the cursor when an op check started."""
 
     def body(self) -> ComposeResult:
-        """The verdict; left: findings over devices; right: the finding."""
+        """Yield the verdict; left: findings over devices; right: the finding."""
         yield LeadLine()
         with Horizontal(id="split"):
             with Vertical(id="left"):
@@ -70,7 +70,7 @@ class DoctorScreen(MainScreen):
         self.query_one(FindingList).focus()
 
     def on_resize(self) -> None:
-        """Give titles the room there is, and the remedy its place."""
+        """Fit the titles and the remedy to the new size."""
         self.call_after_refresh(self._show)
 
     def _tick(self) -> None:
@@ -84,22 +84,28 @@ class DoctorScreen(MainScreen):
         self.query_one(LeadLine).show(lead(facts, self.state.findings()), facts, seconds)
 
     def _show(self) -> None:
-        listed, facts, pending = self.query_one(FindingList), self.state.facts, self.state.pending
-        listed.show(self.state.findings())
+        finding_list, facts, pending = (
+            self.query_one(FindingList),
+            self.state.facts,
+            self.state.pending,
+        )
+        finding_list.show(self.state.findings())
         self._lead()
         if facts is None:
             return
         self.query_one(DeviceTable).show(facts)
         if not self._settled and not pending:
             self._settled = True
-            if listed.highlighted is None:  # else the user has been there
-                listed.to_worst()
+            if finding_list.highlighted is None:  # else the user has moved the cursor
+                finding_list.to_worst()
         checking = self.state.probing.ops_began is not None
-        at = listed.highlighted_option.id if listed.highlighted_option else None
+        current_id = finding_list.highlighted_option.id if finding_list.highlighted_option else None
         if checking and not self._checking:
-            self._checked_at = at
-        elif self._checking and not checking and at == self._checked_at:  # else the user moved on
-            listed.to_faulty()
+            self._checked_at = current_id
+        elif (
+            self._checking and not checking and current_id == self._checked_at
+        ):  # else the user has moved the cursor
+            finding_list.to_faulty()
         self._checking = checking
         self._details()
 
@@ -107,12 +113,12 @@ class DoctorScreen(MainScreen):
     def _details(self) -> None:
         if self.query_one(DeviceTable).has_focus:
             return
-        listed, details = self.query_one(FindingList), self.query_one("#details", Static)
-        finding = listed.chosen
+        finding_list, details = self.query_one(FindingList), self.query_one("#details", Static)
+        finding = finding_list.current_finding
         if finding is not None:
-            details.update(finding_in_full(finding, remedy_first=self.has_class("-low")))
+            details.update(finding_text(finding, remedy_first=self.has_class("-low")))
         elif self.state.pending:
-            waiting = f"Asking this machine: {answered(self.state.findings())}."
+            waiting = f"Asking this machine: {count_answered(self.state.findings())}."
             details.update(Content.styled(waiting, "$foreground-muted"))
 
     @on(DataTable.RowHighlighted, "#devices")
@@ -120,7 +126,7 @@ class DoctorScreen(MainScreen):
         table = self.query_one(DeviceTable)
         fact = table.devices.get(event.row_key.value or "") if event.row_key else None
         if fact is not None and table.has_focus:
-            self.query_one("#details", Static).update(device_in_full(fact))
+            self.query_one("#details", Static).update(device_text(fact))
 
     @on(DataTable.RowSelected, "#devices")
     def _unfold_devices(self, event: DataTable.RowSelected) -> None:
@@ -128,29 +134,29 @@ class DoctorScreen(MainScreen):
             self.query_one(DeviceTable).fold()
 
     @on(OptionList.OptionSelected, "#findings")
-    def _chosen(self) -> None:
+    def _check_selected(self) -> None:
         self.action_check_one()
 
     def action_check_one(self) -> None:
-        """Ask again for the finding under the cursor; on the last line, unfold it."""
-        listed = self.query_one(FindingList)
-        option = listed.highlighted_option
+        """Check the finding under the cursor again; unfold the last line."""
+        finding_list = self.query_one(FindingList)
+        option = finding_list.highlighted_option
         if option is not None and option.id == FOLD:
-            listed.fold()
-        elif (finding := listed.chosen) is not None:
+            finding_list.fold()
+        elif (finding := finding_list.current_finding) is not None:
             self.state.check_again(finding.id)
 
     def action_narrow(self) -> None:
-        """Show what needs attention only, or everything again."""
-        listed = self.query_one(FindingList)
-        listed.narrowed = not listed.narrowed
-        listed.show(list(listed.findings.values()))
-        if listed.chosen is None and self._settled:
-            listed.to_worst()
+        """Show only findings that need attention, or all."""
+        finding_list = self.query_one(FindingList)
+        finding_list.narrowed = not finding_list.narrowed
+        finding_list.show(list(finding_list.findings.values()))
+        if finding_list.current_finding is None and self._settled:
+            finding_list.to_worst()
 
     def action_copy_remedy(self) -> None:
         """Copy the commands of the finding under the cursor."""
-        finding = self.query_one(FindingList).chosen
+        finding = self.query_one(FindingList).current_finding
         if finding is None or not finding.commands:
             self.notify("This finding has no command to copy.", severity="warning")
             return

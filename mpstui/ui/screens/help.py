@@ -1,4 +1,4 @@
-"""Every key, from the one table, and how to read the screens."""
+"""The help screen: every key, and how to read the screens."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from mpstui.ui.keymap import ACTIONS, key_name
+from mpstui.ui.keymap import ACTIONS, first_key_name
 
 READING = """\
 Clocks leave out warm-up, evaluation and other runs' turns; the device is synchronised at both \
-edges. An epoch is 60,000 samples, whatever the data. A median stands with its spread. \
-— is not known, or not reached yet.
+edges. An epoch is 60,000 samples for any data set. A median is shown with its spread. \
+— means not known, or not reached yet.
 In turns, the runs of a comparison train one at a time, two seconds each; together, they disturb \
-each other, and the times are not for comparing."""
+each other, and the times are not comparable."""
 
 SIGNS = (
     ("✓", "ok; done; yes"),
     ("!", "a warning"),
     ("✗", "failed; no; not finite; differs from the CPU"),
-    ("·", "does not apply here; a stage that waits for its turn"),
+    ("·", "does not apply here; a stage that has not started"),
     ("?", "not known, with the reason"),
     ("—", "no value: not known, or not reached yet"),
-    ("…", "under way; more than fits"),
-    ("↻", "an answer of before, while it is asked again"),
+    ("…", "under way; cut off"),
+    ("↻", "an earlier answer, while it is checked again"),
     ("▲", "an alarm: the run diverged from the first run"),
     ("┃", "the crosshair"),
-    ("⚑", "the run that the others are measured against"),
+    ("⚑", "the baseline of the comparison"),
     ("●", "a selected run"),
     ("○", "nothing was found, which proves nothing"),
-    ("▸ ▾", "under way; something folded, and unfolded"),
+    ("▸ ▾", "under way; folded, unfolded"),
     ("–", "a stage that was not needed, or not reached"),
-    ("[x] [ ]", "chosen, and not"),
+    ("[x] [ ]", "selected, not selected"),
 )
-"""Every sign that the screens use, and what it means."""
+"""Every sign that the screens use, with its meaning."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -62,17 +62,17 @@ class HelpScreen(ModalScreen[None]):
     """
 
     def __init__(self, where: str) -> None:
-        """Make the help.
+        """Create the help screen.
 
         Args:
-            where: The screen that asks for it: its keys stand first.
+            where: The current screen, whose keys come first.
         """
         super().__init__()
         self._where = where
 
     def compose(self) -> ComposeResult:
-        """The screen's keys, those of everywhere, the signs, then the other screens' keys."""
-        others = dict.fromkeys(action.where for action in ACTIONS)
+        """Yield the screen's keys, the global keys, the signs, then the other screens' keys."""
+        screens = dict.fromkeys(action.where for action in ACTIONS)
         with VerticalScroll() as box:
             box.border_title = "Help"
             box.border_subtitle = "esc closes"
@@ -80,7 +80,7 @@ class HelpScreen(ModalScreen[None]):
                 yield Static(_group(where))
             yield Static(_signs())
             yield Static(READING + "\n", classes="muted")
-            for where in others:
+            for where in screens:
                 if where not in (self._where, "app"):
                     yield Static(_group(where))
 
@@ -98,6 +98,6 @@ def _group(where: str) -> Content:
     for action in ACTIONS:
         if action.where == where:
             text += Content.assemble(
-                "\n  ", (f"{key_name(action):<8}", "bold $primary"), action.help
+                "\n  ", (f"{first_key_name(action):<8}", "bold $primary"), action.help
             )
     return text + "\n"

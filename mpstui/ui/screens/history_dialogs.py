@@ -1,4 +1,4 @@
-"""What the results ask for in a box: a note, and what to export the comparison as."""
+"""The dialogs of Results: a note, and the export format of the comparison."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mpstui.runs.view import RunView
 from .questions import Answer, Question
 
 SUFFIXES = {"html": ".html", "markdown": ".md", "csv": ".csv", "json": ".json", "svg": ".svg"}
-"""File name's ending of each format."""
+"""The file suffix of each format."""
 
 
 class NoteDialog(ModalScreen[str | None]):
-    """Edits a note's first line; further lines, written elsewhere, stay. None is cancelled."""
+    """An editor of a note's first line that keeps further lines; returns None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "cancel")]
     DEFAULT_CSS = """
@@ -49,17 +49,17 @@ class NoteDialog(ModalScreen[str | None]):
     def __init__(self, run_id: str, note: str) -> None:
         super().__init__()
         self._run_id = run_id
-        # Blank lines in front would be a first line that a person cannot see.
+        # Leading blank lines would make the first line invisible.
         self._line, self._break, self._rest = note.lstrip("\n").partition("\n")
 
     def compose(self) -> ComposeResult:
-        """One line to write in."""
+        """Yield the input line."""
         with Vertical() as box:
             box.border_title = "Note"
-            box.border_subtitle = "enter keeps it · esc cancels"
+            box.border_subtitle = "enter saves · esc cancels"
             yield Static(self._run_id, markup=False)
             yield Input(
-                self._line, placeholder="what to remember of this run", compact=True, id="note"
+                self._line, placeholder="what to remember about this run", compact=True, id="note"
             )
             if self._rest.strip():
                 more = len(self._rest.splitlines())
@@ -71,18 +71,18 @@ class NoteDialog(ModalScreen[str | None]):
 
 
 class ExportQuestion(Question):
-    """Asks what to export the comparison as; the answer is a key of ``SUFFIXES``."""
+    """A question about the export format; the answer is a key of ``SUFFIXES``."""
 
     DEFAULT_CSS = """
     ExportQuestion Button { min-width: 8; }
     """
 
     def __init__(self, runs: int) -> None:
-        what = "the run" if runs == 1 else f"the {runs} runs"
+        subject = "the run" if runs == 1 else f"the {runs} runs"
         super().__init__(
             "Export the comparison",
-            f"Web page: one file with the table, curves, alarms and investigations of {what}, to "
-            "share. Markdown: table, notes and settings. CSV and JSON: every step's loss too. "
+            f"Web page: one file with the table, curves, alarms and investigations of {subject}, "
+            "to share. Markdown: table, notes and settings. CSV and JSON: every step's loss too. "
             "Picture: this screen, as SVG.",
             [
                 Answer("html", " Web page "),
@@ -96,10 +96,10 @@ class ExportQuestion(Question):
 
 
 def write_export(runs: Sequence[RunDir], format: str, path: Path) -> list[Path]:
-    """Write some runs into a file; reads their whole logs.
+    """Write some runs to a file; this reads their full logs.
 
     Raises:
-        MpstuiError: When a run cannot be read, or the file not be written.
+        MpstuiError: A run cannot be read, or the file cannot be written.
     """
     from mpstui.runs.export import export
 

@@ -1,4 +1,4 @@
-"""Investigate: how far the search for the op at fault has come, and what it found."""
+"""Investigate: the progress of the search for the faulty op, and its finding."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mpstui.domain.units import duration
 from mpstui.ui.charts.curves import Curves, figure
 from mpstui.ui.keymap import bindings
 from mpstui.ui.model.inquiry import Inquiry, StageState
-from mpstui.ui.widgets.investigation import headline, in_full, look, pairs, script
+from mpstui.ui.widgets.investigation import full_text, headline, pairs, script, verdict_style
 from mpstui.ui.widgets.stages import StageList
 
 from .main_screen import MainScreen
 
 
 class InvestigateScreen(MainScreen):
-    """One inquiry. It stands on the screen that asked for it; leaving it ends nothing."""
+    """The screen of one inquiry, on top of the screen that opened it; leaving stops nothing."""
 
     MODE = "investigate"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("investigate")]
@@ -53,16 +53,16 @@ class InvestigateScreen(MainScreen):
     def __init__(self, inquiry: Inquiry) -> None:
         super().__init__(id="investigate")
         self.inquiry = inquiry
-        self._shown: tuple[Investigation | None, int] = (None, 0)
-        """The finding, and the width for which its lines were broken."""
+        self._rendered: tuple[Investigation | None, int] = (None, 0)
+        """The finding, and the width that its lines are wrapped to."""
 
     @property
     def tab(self) -> str:
-        """The screen below, where escape leads."""
+        """The mode of the screen below, which escape returns to."""
         return self.state.current_mode
 
     def body(self) -> ComposeResult:
-        """The verdict over stages and curves at the left, everything known at the right."""
+        """Yield the verdict over stages and curves on the left, all details on the right."""
         with Vertical(id="head", classes="pane"):
             yield Static(id="verdict")
             yield Static(id="summary")
@@ -78,54 +78,60 @@ class InvestigateScreen(MainScreen):
     def on_mount(self) -> None:
         """Follow the inquiry."""
         super().on_mount()
-        self.watch(self.app, "told", self._sync, init=False)
-        self.set_interval(1.0, self._sync)  # seconds go by while nothing is told
+        self.watch(self.app, "investigation_updates", self._sync, init=False)
+        self.set_interval(1.0, self._sync)  # updates the seconds between progress messages
         self.query_one("#pane").focus()
         self.take(self.inquiry)
 
     def take(self, inquiry: Inquiry) -> None:
-        """Show an inquiry from its beginning."""
+        """Show an inquiry from its start."""
         self.inquiry = inquiry
-        self._shown = (None, 0)
+        self._rendered = (None, 0)
         self.remove_class("-script")
         self.query_one("#pane").scroll_home(animate=False)
         self._sync()
 
     def on_resize(self) -> None:
-        """Break lines anew."""
+        """Wrap lines again."""
         self.call_after_refresh(self._sync)
 
     def _sync(self) -> None:
-        """Show where it stands."""
+        """Show the inquiry's current state."""
         inquiry, finding = self.inquiry, self.inquiry.finding
         if len(self.query("StageRow Static")) < 3 * len(Stage):  # not composed yet
             return
         low, narrow = self.has_class("-low"), self.has_class("-narrow")
-        drawn = figure(finding.curves) if finding else None
-        self.set_class(drawn is not None and not narrow, "-beside")
-        self.set_class(drawn is None or narrow, "-stacked")
+        curves_figure = figure(finding.curves) if finding else None
+        self.set_class(curves_figure is not None and not narrow, "-beside")
+        self.set_class(curves_figure is None or narrow, "-stacked")
         stages = self.query_one(StageList)
         stages.show(inquiry.lines(self.state.clock()), low)
         stages.set_class(low and narrow and finding is not None, "-one-line")
         width = max(self.query_one("#pane").scrollable_content_region.width, 20)
         if finding is None:
             self.query_one("#verdict", Static).update(self._under_way())
-        if self._shown == (finding, width):
+        if self._rendered == (finding, width):
             return
-        self._shown = (finding, width)
+        self._rendered = (finding, width)
         self.refresh_bindings()
         self._title()
-        self.query_one("#head").set_classes(f"pane {look(finding)[2]}" if finding else "pane")
+        self.query_one("#head").set_classes(
+            f"pane {verdict_style(finding)[2]}" if finding else "pane"
+        )
         summary = self.query_one("#summary", Static)
         summary.display = finding is not None
         if finding is not None:
             self.query_one("#verdict", Static).update(headline(finding))
             summary.update(Content(finding.summary))
         for curves in self.query(Curves):
-            curves.show(finding.curves if finding else (), drawn)
-        said = self._asked(width) if finding is None else in_full(finding, inquiry.folder, width)
-        self.query_one("#said", Static).update(said)
-        self.call_after_refresh(self._sync)  # the pane may have got another width
+            curves.show(finding.curves if finding else (), curves_figure)
+        text = (
+            self._run_settings(width)
+            if finding is None
+            else full_text(finding, inquiry.folder, width)
+        )
+        self.query_one("#said", Static).update(text)
+        self.call_after_refresh(self._sync)  # the pane may have another width now
 
     def _title(self) -> None:
         inquiry = self.inquiry
@@ -140,16 +146,16 @@ class InvestigateScreen(MainScreen):
     def _under_way(self) -> Content:
         inquiry = self.inquiry
         lines = inquiry.lines(self.state.clock())
-        done = sum(line.state is StageState.DONE for line in lines)
-        since = None if inquiry.began is None else self.state.clock() - inquiry.began
+        stages_done = sum(line.state is StageState.DONE for line in lines)
+        seconds = None if inquiry.began is None else self.state.clock() - inquiry.began
         word = "stopping" if inquiry.stopping else "under way"
         return Content.assemble(
             (f"▸ {word}", "bold $text-primary"),
-            f"  {done} of {len(lines)} stages done, {duration(since)}",
+            f"  {stages_done} of {len(lines)} stages done, {duration(seconds)}",
         )
 
-    def _asked(self, width: int) -> Content:
-        """What is looked into, while it is."""
+    def _run_settings(self, width: int) -> Content:
+        """Return the settings of the run under investigation."""
         config = self.inquiry.config
         rows = [
             ("workload", config.info.title),
@@ -158,17 +164,17 @@ class InvestigateScreen(MainScreen):
             ("arithmetic", f"{config.precision}, {config.pipeline} pipeline"),
             ("files", str(self.inquiry.folder.path)),
         ]
-        leaving = "esc goes back; the investigation goes on, and i shows it again."
+        leaving = "esc goes back; the investigation continues, and i shows it again."
         return pairs(rows, width) + Content.styled(f"\n\n{leaving}", "$foreground-muted")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what makes sense: to stop what is under way, and the rest of what is over."""
+        """Enable stop while the inquiry is under way, and the other actions after it."""
         if action in ("stop", "copy_report", "repro", "again"):
             return self.inquiry.under_way is (action == "stop")
         return super().check_action(action, parameters)
 
     def action_back(self) -> None:
-        """Back to the screen below; the investigation goes on."""
+        """Return to the screen below; the investigation continues."""
         self.app.pop_screen()
 
     def action_copy_report(self) -> None:
@@ -185,20 +191,20 @@ class InvestigateScreen(MainScreen):
             self.notify(str(path), title="Copied", markup=False)
 
     def action_repro(self) -> None:
-        """Show repro.py in place of the finding, or the finding again."""
-        shown = None if self.has_class("-script") else script(self.inquiry.folder.repro)
-        if shown is not None:
-            self.query_one("#script", Static).update(shown)
+        """Show repro.py instead of the finding, or the finding again."""
+        script_text = None if self.has_class("-script") else script(self.inquiry.folder.repro)
+        if script_text is not None:
+            self.query_one("#script", Static).update(script_text)
         elif not self.has_class("-script"):
             finding = self.inquiry.finding
             why = f": {finding.repro_note}" if finding and finding.repro_note else " yet."
             self.notify(f"There is no repro.py{why}", severity="warning", markup=False)
-        self.set_class(shown is not None, "-script")
+        self.set_class(script_text is not None, "-script")
         self.query_one("#pane").scroll_home(animate=False)
         self._title()
 
     def action_stop(self) -> None:
-        """Stop it; what there is is kept."""
+        """Stop the investigation; partial results are kept."""
         self.state.investigations.stop()
         self._sync()
 

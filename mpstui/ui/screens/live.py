@@ -27,11 +27,11 @@ EMPTY = "No run yet.  Press  d  for the demo,  n  to set a run up, or start one 
 OFFER = " · enter: results"
 
 FIT_SECONDS = 0.25
-"""How often it is looked whether charts still have the size that they were drawn for."""
+"""Seconds between checks that charts still have the size that they were drawn for."""
 
 
 class LiveScreen(LiveCharts):
-    """Follows the app's session."""
+    """The screen that follows the app's session."""
 
     MODE = "live"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("live")]
@@ -81,14 +81,14 @@ class LiveScreen(LiveCharts):
     def __init__(self) -> None:
         super().__init__()
         self._lines = 0
-        # Kept, and not looked for each time: a query costs as much as a chart.
+        # Stored as attributes, since a query costs as much as a chart.
         self._strip, self._log = SystemStrip(), Log(max_lines=2000, classes="pane")
         self._outcome = Static(id="outcome")
         self._offered = (False, False)
-        """Whether alarms and a comparison's results were offered when last drawn."""
+        """Whether the last drawing offered alarms, and a comparison's results."""
 
     def body(self) -> ComposeResult:
-        """Panels, strip, log; or a word on how to begin."""
+        """Yield panels, strip and log, and a hint on how to start."""
         with Center(id="empty"):
             yield Static(EMPTY)
         yield Horizontal(id="panels")
@@ -101,15 +101,15 @@ class LiveScreen(LiveCharts):
     def on_mount(self) -> None:
         """Follow the runs."""
         super().on_mount()
-        self._log.anchor()  # it stays at its end when it gets another height, too
+        self._log.anchor()  # stay at the end when the height changes
         self._arrange()
         self.state.recall()
         self.watch(self.app, "pulse", self.sync)
         self.set_interval(FIT_SECONDS, self._fit)
 
     def on_screen_resume(self) -> None:
-        """Show at once what happened while another screen was up."""
-        self._drawn = ()
+        """Show what happened while another screen was active."""
+        self._drawing_key = ()
         self.call_after_refresh(self.sync)
 
     async def sync(self) -> None:
@@ -120,24 +120,28 @@ class LiveScreen(LiveCharts):
             return
         if session is not self._session:
             await self._take(session)
-        now = self.state.now()
+        unix_seconds = self.state.wall_clock()
         for panel in self._panels:
-            panel.sync(now)
+            panel.sync(unix_seconds)
         self._draw(session)
         self._offer(session)
         self._strip.show(session.system, session.views, self.state.governor.share)
-        fresh = session.lines_written - self._lines
-        if fresh:
+        new_lines = session.lines_written - self._lines
+        if new_lines:
             self._lines = session.lines_written
-            self._log.write_lines(session.lines[-min(fresh, len(session.lines)) :])
+            self._log.write_lines(session.lines[-min(new_lines, len(session.lines)) :])
 
     async def _fit(self) -> None:
-        """Draw what is laid out only now, or in another size."""
-        if self._session is not None and self.is_active and self._drawn[1:] != self._asked()[1:]:
+        """Draw charts that were laid out late, or have another size."""
+        if (
+            self._session is not None
+            and self.is_active
+            and self._drawing_key[1:] != self._drawing_inputs()[1:]
+        ):
             await self.sync()
 
     async def _take(self, session: RunSession) -> None:
-        self._session, self._lines, self._drawn = session, 0, ()
+        self._session, self._lines, self._drawing_key = session, 0, ()
         self._offered = (False, False)
         self._outcome.update(OFFER.strip(" ·"))
         self._log.clear()
@@ -149,27 +153,27 @@ class LiveScreen(LiveCharts):
         await together.remove_children()
         self._overlay, self._gap = Overlay(session), GapStrip(session.views[0].config.device)
         await together.mount_all([self._overlay, self._gap])
-        self.call_after_refresh(self.sync)  # laid out by then
+        self.call_after_refresh(self.sync)  # after the layout
         self.set_class(len(session.views) > 1, "-compared")
 
     def _offer(self, session: RunSession) -> None:
-        """Offer the alarm's step and the op behind it, and at the end the results."""
-        astray = any(view.history.alarms for view in session.views)
+        """Enable the keys for the alarm and its investigation, and at the end for the results."""
+        has_alarm = any(view.history.alarms for view in session.views)
         over = len(session.views) > 1 and not session.live
-        if (astray, over) != self._offered:
-            self._offered = (astray, over)
+        if (has_alarm, over) != self._offered:
+            self._offered = (has_alarm, over)
             if over:
-                with suppress(MpstuiError):  # a damaged summary is told of on Results
+                with suppress(MpstuiError):  # Results reports a damaged summary
                     self._outcome.update(Content(outcome(session.summaries()) + OFFER))
             self.set_class(over, "-over")
             self.refresh_bindings()
-        self.query_one(KeyFooter).call("investigate" if astray else "")
+        self.query_one(KeyFooter).call("investigate" if has_alarm else "")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys for what there is none of are not offered."""
-        astray, over = self._offered
+        """Disable keys that have nothing to act on."""
+        has_alarm, over = self._offered
         empty = self.state.session is None
-        return {"alarm": astray, "results": over, "demo": empty}.get(action, True)
+        return {"alarm": has_alarm, "results": over, "demo": empty}.get(action, True)
 
     def action_results(self) -> None:
         """Show the results."""
@@ -180,20 +184,20 @@ class LiveScreen(LiveCharts):
         self.state.action_demo()
 
     def action_investigate(self) -> None:
-        """Look into the run that has the focus, or else that went wrong."""
+        """Investigate the focused run, or else the one that went wrong."""
         from mpstui.ui.model.inquiry import choose
 
-        around = self.focused.ancestors_with_self if self.focused else []
-        focused = next((each for each in around if isinstance(each, RunPanel)), None)
+        ancestors = self.focused.ancestors_with_self if self.focused else []
+        focused = next((widget for widget in ancestors if isinstance(widget, RunPanel)), None)
         views = self.state.session.views if self.state.session else []
         view = focused.view if focused else choose(views)
         if view is None:
-            self.notify("There is no run to look into yet.", severity="warning")
+            self.notify("There is no run to investigate yet.", severity="warning")
         else:
             self.state.investigate(view.run)
 
     def action_pictures(self) -> None:
-        """Look at the runs' pictures, epoch by epoch."""
+        """Show the runs' pictures, epoch by epoch."""
         from .pictures import PicturesScreen
 
         views = self.state.session.views if self.state.session else []

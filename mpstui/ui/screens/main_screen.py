@@ -1,4 +1,4 @@
-"""What the four screens share: the bar on top with the modes, the footer, and the app's type."""
+"""The base of the four screens: the top bar with the modes, the footer, and the typed app."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODES = ("doctor", "configure", "live", "results")
 
 
 class Tab(Static):
-    """A mode's name; a click shows it."""
+    """A mode's name; a click switches to the mode."""
 
     DEFAULT_CSS = """
     Tab {
@@ -50,7 +50,7 @@ class Tab(Static):
 
 
 class TopBar(Horizontal):
-    """The program's name, the modes to click or press, and the machine at the right."""
+    """The program's name, the modes to click or press, and the machine on the right."""
 
     DEFAULT_CSS = """
     TopBar {
@@ -69,14 +69,14 @@ class TopBar(Horizontal):
         self._mode = mode
 
     def compose(self) -> ComposeResult:
-        """One line."""
+        """Yield the parts of the line."""
         yield Static("mpstui", id="name")
         for key, mode in enumerate(MODES, 1):
             yield Tab(key, mode, active=mode == self._mode)
         yield Static(id="machine")
 
     def know(self, facts: DoctorFacts | None) -> None:
-        """Take the machine's name from the facts."""
+        """Show the machine from the facts."""
         if facts is not None:
             machine = facts.machine
             torch = f"torch {machine.torch}" if machine.torch else "no torch"
@@ -85,7 +85,7 @@ class TopBar(Horizontal):
 
 
 class MainScreen(Screen[None]):
-    """A mode's screen. Subclasses give their body."""
+    """A mode's screen; subclasses provide the body."""
 
     MODE: str
 
@@ -96,19 +96,19 @@ class MainScreen(Screen[None]):
 
     @property
     def tab(self) -> str:
-        """The mode whose tab is marked."""
+        """The mode of the active tab."""
         return self.MODE
 
     def compose(self) -> ComposeResult:
-        """The bar, the body, the footer."""
+        """Yield the bar, the body, the footer."""
         yield TopBar(self.tab)
         yield from self.body()
         yield KeyFooter()
 
     def body(self) -> ComposeResult:
-        """What stands between bar and footer."""
+        """Yield the widgets between bar and footer."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        """Keep the bar up to date."""
+        """Keep the top bar up to date."""
         self.watch(self.app, "facts", self.query_one(TopBar).know)

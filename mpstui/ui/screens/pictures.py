@@ -23,7 +23,7 @@ KINDS = ("reconstruction", "sample")
 
 
 class PicturesScreen(ModalScreen[None]):
-    """Reconstructions over samples, a column for each run, all of one epoch."""
+    """One epoch's reconstructions over samples, a column for each run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("pictures"), ("q", "close")]
     DEFAULT_CSS = """
@@ -52,10 +52,10 @@ class PicturesScreen(ModalScreen[None]):
         super().__init__()
         self._views = views
         self._epoch: int | None = None
-        """The epoch that is shown; None for the newest."""
+        """The displayed epoch; None for the newest."""
 
     def compose(self) -> ComposeResult:
-        """A column for each run over the slider."""
+        """Yield a column for each run above the slider."""
         with Vertical(id="box"):
             with Horizontal(id="columns"):
                 for series, view in enumerate(self._views, 1):
@@ -67,11 +67,11 @@ class PicturesScreen(ModalScreen[None]):
             yield KeyFooter(show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Show what there is, and what comes."""
+        """Show the pictures, and follow new ones."""
         self.watch(self.app, "pulse", self._show)
 
     def on_resize(self) -> None:
-        """Draw the slider as long as there is room."""
+        """Fit the slider to the new width."""
         self._show()
 
     @property
@@ -80,7 +80,7 @@ class PicturesScreen(ModalScreen[None]):
         return sorted({picture.epoch for view in self._views for picture in view.history.pictures})
 
     def action_turn(self, by: int) -> None:
-        """Show the epoch before or after."""
+        """Show the previous or next epoch."""
         epochs = self._epochs
         if epochs:
             place = len(epochs) - 1 if self._epoch is None else epochs.index(self._epoch)
@@ -96,22 +96,28 @@ class PicturesScreen(ModalScreen[None]):
         epochs = self._epochs
         epoch = self._epoch or (epochs[-1] if epochs else None)
         for view, column in zip(self._views, self.query(".run"), strict=True):
-            saved = {each.kind: each.path for each in view.history.pictures if each.epoch == epoch}
+            paths_by_kind = {
+                picture.kind: picture.path
+                for picture in view.history.pictures
+                if picture.epoch == epoch
+            }
             why = no_picture(view.history, epoch)
             for kind in KINDS:
-                path = view.run.path / saved[kind] if kind in saved else None
-                once = bool(saved) or kind == KINDS[0]  # one reason is enough
-                column.query_one(f".{kind}", Picture).show(path, why if once and not path else "")
+                path = view.run.path / paths_by_kind[kind] if kind in paths_by_kind else None
+                needs_reason = bool(paths_by_kind) or kind == KINDS[0]  # one reason is enough
+                column.query_one(f".{kind}", Picture).show(
+                    path, why if needs_reason and not path else ""
+                )
         self.query_one("#slider", Static).update(slider(epochs, epoch, self.size.width // 2))
 
 
 def slider(epochs: Sequence[int], epoch: int | None, width: int) -> Content:
-    """Where an epoch is among all that have pictures.
+    """Return a slider that shows an epoch's position among those with pictures.
 
     Args:
-        epochs: In their order.
+        epochs: The epochs with pictures, in order.
         epoch: One of them; None while there are none.
-        width: Cells of the line at most.
+        width: The slider's maximum width in cells.
     """
     if epoch is None:
         return Content.styled("no epoch has pictures yet", "$foreground-muted")

@@ -1,4 +1,4 @@
-"""Questions that stand before something cannot be undone."""
+"""Questions before actions that cannot be undone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.widgets import Button, Static
 
 
 class Answer(NamedTuple):
-    """A button."""
+    """An answer's button."""
 
     id: str
     label: str
@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 
 class Question(ModalScreen[str]):
-    """Asks, and returns the id of the answer; escape is ``cancel``."""
+    """A question that returns the id of the answer; escape returns ``cancel``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "dismiss('cancel')", "cancel"),
@@ -58,7 +58,7 @@ class Question(ModalScreen[str]):
         self._answers = answers
 
     def compose(self) -> ComposeResult:
-        """The text and its buttons, the first of which has the focus."""
+        """Yield the text and its buttons; the first one has the focus."""
         with Vertical() as box:
             box.border_title = self._title
             yield Static(self._text)
@@ -67,7 +67,7 @@ class Question(ModalScreen[str]):
                     yield Button(answer.label, id=answer.id, variant=answer.variant, compact=True)  # type: ignore[arg-type]
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer."""
+        """Return the pressed button's answer."""
         self.dismiss(event.button.id or "cancel")
 
 
@@ -77,33 +77,33 @@ def _question(title: str, text: str, *answers: Answer) -> Callable[[], Question]
 
 KILL = _question(
     "Kill the runs?",
-    "The workers end at once, in the middle of a step: no summary is written and no model saved. "
-    "What was logged stays. `s` stops safely instead.",
-    Answer("cancel", " Go on "),
+    "The workers end immediately, in the middle of a step: no summary or model is saved. "
+    "The logs stay. `s` stops safely instead.",
+    Answer("cancel", " Continue "),
     Answer("kill", " Kill ", "error"),
 )
 
 
 def leave(runs: int, paused: int) -> Question:
-    """Asks what becomes of the runs when the app quits.
+    """Return the question what to do with the runs when the app quits.
 
     Args:
         runs: Runs under way.
-        paused: How many of them are paused: left so, they would wait for ever.
+        paused: The number of paused runs, which would otherwise wait for ever.
     """
     title = "A run is under way" if runs == 1 else f"{runs} runs are under way"
     they, them = ("It", "it") if runs == 1 else ("They", "them")
     text = f"{they} can train on without the app; `mpstui watch` follows {them} from any terminal."
-    go_on = " Leave running "
+    leave_label = " Leave running "
     if paused:
         state = "is paused" if runs == 1 else f"{paused} of {runs} are paused"
         title = f"A run {state}" if runs == 1 else state
-        go_on = " Resume and leave "
+        leave_label = " Resume and leave "
     return Question(
         title,
         text,
         [
-            Answer("leave", go_on),
+            Answer("leave", leave_label),
             Answer("stop", " Stop and quit ", "warning"),
             Answer("cancel", " Stay "),
         ],
@@ -111,11 +111,11 @@ def leave(runs: int, paused: int) -> Question:
 
 
 def pause_first(runs: int) -> Question:
-    """Asks whether to pause what trains, before the device is wanted for something else."""
+    """Return the question whether to pause runs in training before an investigation."""
     subject, they = ("A run is", "it") if runs == 1 else (f"{runs} runs are", "them")
     return Question(
         "Pause and investigate?",
-        f"{subject} training. The investigation would share the device and disturb the clock. "
-        f"`space` on the Live screen lets {they} go on afterwards.",
+        f"{subject} training. The investigation would share the device and disturb the timing. "
+        f"`space` on the Live screen resumes {they} afterwards.",
         [Answer("pause", " Pause and investigate "), Answer("cancel", " Cancel ")],
     )

@@ -1,4 +1,4 @@
-"""Results: a comparison on top, and under it the history that runs are picked from."""
+"""Results: a comparison on top, and below it the history to select runs from."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ EMPTY = "No results yet.  Press  g  for the demo, or  n  to set a run up."
 NOTHING = "Nothing to compare yet.  space  selects runs below,  enter  compares them."
 
 FIRST_ROWS = 32
-"""So many rows are shown as soon as they are read; then twice as many, and so on."""
+"""The size of the first batch of rows to show while reading; each next one doubles."""
 
 LOOK_SECONDS = 2.0
-"""How often to look for runs that another terminal has started, and on which it trains."""
+"""Seconds between checks for runs of other terminals."""
 
 
 class ResultsScreen(MainScreen):
@@ -52,15 +52,15 @@ class ResultsScreen(MainScreen):
         self._reading = threading.Lock()
         self._loading = True
         self._session: RunSession | None = None
-        self._chosen: list[str] = []
-        """The runs that were picked for the comparison; none: those of the session."""
+        self._compared_ids: list[str] = []
+        """Ids of the compared runs; empty for those of the session."""
         self._deleted: list[list[str]] = []
-        """What was deleted, the newest deletion last."""
+        """The ids of each deletion, the newest last."""
         self._changed = 0
-        """When the store's folder had changed last, when it was read."""
+        """The modification time of the store's folder at the last reading, in ns."""
 
     def body(self) -> ComposeResult:
-        """Comparison over history."""
+        """Yield the comparison above the history."""
         yield ComparisonPane()
         yield HistoryPane()
 
@@ -69,16 +69,16 @@ class ResultsScreen(MainScreen):
         super().on_mount()
         self.state.recall()
         self.watch(self.app, "pulse", self._pulse, init=False)
-        self.set_interval(LOOK_SECONDS, self._look)
+        self.set_interval(LOOK_SECONDS, self._poll_store)
         self.query_one(HistoryTable).focus()
 
     def on_screen_resume(self) -> None:
-        """Show what happened while another screen was up."""
+        """Show what happened while another screen was active."""
         self._pulse()
         self._scan()
 
     def on_resize(self) -> None:
-        """Put the columns in the order that the width asks for."""
+        """Reorder the columns for the new width."""
         self._show()
 
     # Reading
@@ -88,7 +88,7 @@ class ResultsScreen(MainScreen):
             self._follow()
             self._show()
 
-    def _look(self) -> None:
+    def _poll_store(self) -> None:
         followed = {view.run.id for view in self._session.views} if self._session else set()
         under_way = any(
             not row.over and id not in followed for id, row in self.history.rows.items()
@@ -97,28 +97,28 @@ class ResultsScreen(MainScreen):
             self._scan()
 
     def _follow(self) -> dict[str, HistoryRow]:
-        """Take the numbers of the session's runs, which the app has read."""
+        """Take the rows of the session's runs, which the app already follows."""
         session = self.state.session
         if session is not self._session:
-            self._session, self._chosen = session, []
+            self._session, self._compared_ids = session, []
         rows: dict[str, HistoryRow] = {}
         for view in session.views if session else ():
-            known = self.history.rows.get(view.run.id)
+            row = self.history.rows.get(view.run.id)
             try:
                 if view.run.path.is_dir():  # else it was deleted
-                    rows[view.run.id] = row_of(view)._replace(note=known.note if known else "")
+                    rows[view.run.id] = row_of(view)._replace(note=row.note if row else "")
             except MpstuiError:
-                continue  # the reader tells what is wrong with it
+                continue  # the reader reports the problem
         self.history.take(rows.values())
         return rows
 
     def _scan(self) -> None:
         self._changed = _changed(self.state.store.root)
         self._reader = self._reader or HistoryReader(self.state.store)
-        self._read(self._reader, self._follow())
+        self._read_rows(self._reader, self._follow())
 
     @work(thread=True, exclusive=True, group="history")
-    def _read(self, reader: HistoryReader, followed: Mapping[str, HistoryRow]) -> None:
+    def _read_rows(self, reader: HistoryReader, followed: Mapping[str, HistoryRow]) -> None:
         worker, app = get_current_worker(), self.state
         with self._reading:
             runs = reader.runs()
@@ -134,13 +134,13 @@ class ResultsScreen(MainScreen):
             if not worker.is_cancelled and app.is_running:
                 app.call_from_thread(self._take, batch, [run.id for run in runs])
 
-    def _take(self, rows: Sequence[HistoryRow], every: Sequence[str] | None) -> None:
-        """Take what was read; ``every`` comes with the last of it."""
+    def _take(self, rows: Sequence[HistoryRow], all_ids: Sequence[str] | None) -> None:
+        """Take a batch of rows; the last one comes with the ids of all runs."""
         self.history.take(rows)
-        if every is not None:
-            self.history.keep(every)
+        if all_ids is not None:
+            self.history.retain(all_ids)
             self._loading = False
-        self._follow()  # meanwhile the session's runs may have come further
+        self._follow()  # the session's runs may have advanced in the meantime
         self._show()
 
     # Showing
@@ -152,23 +152,23 @@ class ResultsScreen(MainScreen):
         if runs:
             pane.show(runs, self.history.baseline)
         else:
-            pane.say(NOTHING if self.history.rows else EMPTY)
+            pane.show_text(NOTHING if self.history.rows else EMPTY)
         self.query_one(HistoryPane).show(self.history, self._loading)
 
     def _compared(self) -> list[RunSummary]:
         session = [view.run.id for view in self._session.views] if self._session else []
-        return self.history.compared(self._chosen or session)
+        return self.history.summaries_of(self._compared_ids or session)
 
     @property
     def _under_cursor(self) -> HistoryRow | None:
         return self.history.rows.get(self.query_one(HistoryTable).under_cursor or "")
 
     def _targets(self) -> list[str]:
-        """What a key acts on; tells if that is nothing."""
-        found = self.history.targets(self.query_one(HistoryTable).under_cursor)
-        if not found:
+        """Return the runs that a key acts on; notify if there are none."""
+        ids = self.history.targets(self.query_one(HistoryTable).under_cursor)
+        if not ids:
             self.notify("There is no run under the cursor.", severity="warning")
-        return found
+        return ids
 
     def _run(self, id: str) -> RunDir:
         return RunDir(self.state.store.root / id)
@@ -176,7 +176,7 @@ class ResultsScreen(MainScreen):
     def _refuse(self, error: MpstuiError) -> None:
         self.notify(str(error), title=error.title, severity="error", markup=False)
 
-    # Finding
+    # Searching
 
     @on(Input.Changed, "#query")
     def _query(self, event: Input.Changed) -> None:
@@ -190,31 +190,31 @@ class ResultsScreen(MainScreen):
             self._to_top()
 
     def action_next_order(self) -> None:
-        """Sort by the next thing."""
+        """Sort by the next order."""
         self.history.next_order()
         self._to_top()
 
     def _to_top(self) -> None:
-        """What a person sorts or filters for is at the top, not where the cursor was."""
+        """Show the rows from the top, where sorting and filtering put the matches."""
         self._show()
         self.query_one(HistoryTable).move_cursor(row=0)
 
     def action_filter(self) -> None:
-        """Filter as one types."""
-        self.query_one(HistoryPane).ask()
+        """Open the filter."""
+        self.query_one(HistoryPane).open_filter()
 
     def action_step_back(self) -> None:
-        """Clear the filter; or else the selection; or else show the session's runs again."""
+        """Clear the filter; else the selection; else show the session's runs again."""
         pane = self.query_one(HistoryPane)
         if pane.has_class("-filtered"):
             pane.clear()
         elif self.history.selected:
             self.history.selected.clear()
         else:
-            self._chosen = []
+            self._compared_ids = []
         self._show()
 
-    # Picking
+    # Selecting
 
     @on(HistoryTable.Toggled)
     def _toggle(self, event: HistoryTable.Toggled) -> None:
@@ -222,7 +222,7 @@ class ResultsScreen(MainScreen):
         self._show()
 
     def action_select(self) -> None:
-        """Select the run under the cursor, or no longer, and go on to the next."""
+        """Select or deselect the run under the cursor, and move to the next."""
         row = self._under_cursor
         if row is not None:
             self.history.toggle(row.id)
@@ -230,7 +230,7 @@ class ResultsScreen(MainScreen):
             self.query_one(HistoryTable).action_cursor_down()
 
     def action_compare(self) -> None:
-        """Show the selected runs above."""
+        """Compare the selected runs."""
         ids = self._targets()
         if not ids:
             return
@@ -238,7 +238,7 @@ class ResultsScreen(MainScreen):
         if not readable:
             self.notify("It cannot be read: nothing to compare.", severity="warning")
             return
-        self._chosen = readable
+        self._compared_ids = readable
         self._show()
         self.query_one(ComparisonPane).scroll_home(animate=False)
 
@@ -246,7 +246,7 @@ class ResultsScreen(MainScreen):
         """Put the selected runs on the Live screen."""
         runs = [self._run(id) for id in self._targets()]
         try:
-            for run in runs:  # what following them would stumble over, each time anew
+            for run in runs:  # raise now what following them would raise repeatedly
                 run.exit()
                 run.kept()
             if runs:
@@ -255,23 +255,23 @@ class ResultsScreen(MainScreen):
             self._refuse(error)
 
     def action_investigate(self) -> None:
-        """Look into the run under the cursor."""
+        """Investigate the run under the cursor."""
         row = self._under_cursor
         if row is None or row.summary is None:
-            self.notify("There is no run to look into here.", severity="warning")
+            self.notify("There is no run to investigate here.", severity="warning")
             return
         self.state.investigate(self._run(row.id))
 
     def action_pin(self) -> None:
-        """Make the run under the cursor the baseline, or no longer."""
+        """Make the run under the cursor the baseline, or clear it."""
         row = self._under_cursor
         if row is None or row.summary is None:
-            self.notify("There is no run to measure against here.", severity="warning")
+            self.notify("There is no run to use as a baseline here.", severity="warning")
             return
         self.history.pin(row.id)
         self._show()
 
-    # Keeping
+    # Notes and deletion
 
     def action_note(self) -> None:
         """Edit the note of the run under the cursor."""
@@ -279,7 +279,7 @@ class ResultsScreen(MainScreen):
         if row is None:
             self._targets()
             return
-        if row.summary is not None and row.problem:  # a note that would be lost by writing
+        if row.summary is not None and row.problem:  # writing would lose the note
             self.notify(row.problem, title="Unreadable note", severity="error", markup=False)
             return
         self.app.push_screen(
@@ -308,15 +308,15 @@ class ResultsScreen(MainScreen):
         if not ids:
             return
         try:
-            moved = delete(self.state.store, ids)
+            deleted_ids = delete(self.state.store, ids)
         except MpstuiError as error:
             self._refuse(error)
             return
-        self._deleted.append(moved)
-        self.history.keep(id for id in list(self.history.rows) if id not in moved)
+        self._deleted.append(deleted_ids)
+        self.history.retain(id for id in list(self.history.rows) if id not in deleted_ids)
         self._show()
         self._scan()
-        self.notify(f"{_count(moved)} moved to the trash.  u  undoes it.", title="Deleted")
+        self.notify(f"{_count(deleted_ids)} moved to the trash.  u  undoes it.", title="Deleted")
 
     def action_undelete(self) -> None:
         """Move the last deleted runs back."""
@@ -326,15 +326,15 @@ class ResultsScreen(MainScreen):
             self.notify("Nothing was deleted since the app started.", severity="warning")
             return
         try:
-            back = restore(self.state.store, self._deleted[-1])
+            restored = restore(self.state.store, self._deleted[-1])
         except MpstuiError as error:
             self._refuse(error)
             return
         self._deleted.pop()
         self._scan()
-        self.notify(f"{_count(back)} back from the trash.", title="Restored")
+        self.notify(f"{_count(restored)} back from the trash.", title="Restored")
 
-    # Handing on
+    # Exporting
 
     def action_copy_table(self) -> None:
         """Copy the table as Markdown."""
@@ -346,7 +346,7 @@ class ResultsScreen(MainScreen):
         self.notify("The table, as Markdown.", title="Copied")
 
     def action_export(self) -> None:
-        """Write the comparison into a file, after asking as what."""
+        """Write the comparison to a file, after asking for the format."""
         ids = [run.run_id for run in self._compared()]
         if not ids:
             self.notify("There is nothing to export yet.", severity="warning")
@@ -356,7 +356,7 @@ class ResultsScreen(MainScreen):
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the demo where there is no run yet."""
+        """Enable the demo while there is no run."""
         if action == "demo":
             return not self.history.rows
         return super().check_action(action, parameters)
@@ -366,7 +366,7 @@ class ResultsScreen(MainScreen):
         self.state.action_demo()
 
     def action_export_page(self) -> None:
-        """Write the comparison as a web page, without a question."""
+        """Write the comparison as a web page, without asking."""
         ids = [run.run_id for run in self._compared()]
         if not ids:
             self.notify("There is nothing to export yet.", severity="warning")
@@ -376,7 +376,7 @@ class ResultsScreen(MainScreen):
     def _export(self, format: str, ids: Sequence[str]) -> None:
         if format not in SUFFIXES:
             return
-        moment = f"{datetime.fromtimestamp(self.state.now()):%Y%m%d-%H%M%S}"
+        moment = f"{datetime.fromtimestamp(self.state.wall_clock()):%Y%m%d-%H%M%S}"
         path = home() / "exports" / f"comparison-{moment}{SUFFIXES[format]}"
         if format == "svg":
             self._picture(path)  # the box is closed by now
@@ -387,30 +387,30 @@ class ResultsScreen(MainScreen):
         try:
             replace(path, self.app.export_screenshot().encode())
         except OSError as error:
-            self._exported(f"{path}: {error.strerror}", "error")
+            self._notify_export(f"{path}: {error.strerror}", "error")
         else:
-            self._exported(str(path))
+            self._notify_export(str(path))
 
     @work(thread=True, group="export")
     def _write_export(self, runs: Sequence[RunDir], format: str, path: Path) -> None:
         try:
             written = write_export(runs, format, path)
         except (MpstuiError, OSError) as error:
-            told, severity = str(error), "error"
+            message, severity = str(error), "error"
         else:
-            told, severity = "\n".join(map(str, written)), "information"
+            message, severity = "\n".join(map(str, written)), "information"
         if self.state.is_running:
-            self.state.call_from_thread(self._exported, told, severity)
+            self.state.call_from_thread(self._notify_export, message, severity)
 
-    def _exported(self, told: str, severity: str = "information") -> None:
+    def _notify_export(self, message: str, severity: str = "information") -> None:
         if severity == "error":
-            self.notify(told, title="Not written", severity="error", markup=False)
+            self.notify(message, title="Not written", severity="error", markup=False)
         else:
-            self.notify(told, title="Exported", markup=False)
+            self.notify(message, title="Exported", markup=False)
 
 
 def _changed(folder: Path) -> int:
-    """When runs were last added or taken away; 0 while there is no folder."""
+    """Return when runs were last added or removed, in ns; 0 without a folder."""
     try:
         return folder.stat().st_mtime_ns
     except OSError:

@@ -1,1 +1,1 @@
-"""Widgets: each shows one thing and knows nothing of the app."""
+"""Widgets: each shows one thing and does not depend on the app."""

@@ -1,4 +1,4 @@
-"""A coverage in words and colours: the verdict, and the ops with the user's lines below them."""
+"""A coverage as coloured text: the verdict, and the ops with the user's lines below them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COLOURS = {
 }
 
 NAME = 44
-"""Columns that ops' names are aligned to, at most."""
+"""The widest column of ops' names."""
 
 _VERDICTS = {True: ("✓", "$text-success"), False: ("✗", "$text-error"), None: ("?", "$text-accent")}
 
 
 def verdict(coverage: Coverage) -> Content:
-    """The one line that says whether it runs."""
+    """Return the line that says whether the workload runs."""
     mark, colour = _VERDICTS[coverage.runs]
     if coverage.runs and coverage.of(Support.FALLBACK):
         mark, colour = "!", COLOURS[Support.FALLBACK]
@@ -30,15 +30,15 @@ def verdict(coverage: Coverage) -> Content:
 
 
 def ops(coverage: Coverage, native: bool) -> Content:
-    """The ops, worst first, and what else there is to know.
+    """Return the ops, worst first, and a summary.
 
     Args:
-        coverage: What was recorded.
+        coverage: The recorded coverage.
         native: List native ops too.
     """
-    listed = [*coverage.problems, *(coverage.of(Support.NATIVE) if native else ())]
-    width = min(max((len(op.op) for op in listed), default=0), NAME)
-    blocks = [_op(op, width) for op in listed]
+    listed_ops = [*coverage.problems, *(coverage.of(Support.NATIVE) if native else ())]
+    width = min(max((len(op.op) for op in listed_ops), default=0), NAME)
+    blocks = [_op(op, width) for op in listed_ops]
     rest = "\n".join(summary(coverage))
     return Content("\n").join([*blocks, Content.styled(rest, "$foreground-muted")])
 
@@ -59,9 +59,9 @@ def _op(op: OpUse, width: int) -> Content:
     lines = [f"  {_place(use)}" for use in places[:LINES]]
     if len(places) > LINES:
         lines.append(f"  and {len(places) - LINES} more lines")
-    words = "\n".join(lines)
+    places_text = "\n".join(lines)
     reason = f"\n  {op.reason}" if op.reason else ""
-    return Content.assemble(head, f"\n{words}", (f"{reason}\n", "$foreground-muted"))
+    return Content.assemble(head, f"\n{places_text}", (f"{reason}\n", "$foreground-muted"))
 
 
 def _place(use: CallSite) -> str:

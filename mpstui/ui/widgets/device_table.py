@@ -1,4 +1,4 @@
-"""The device types that torch names: those of this build, and the others in one line."""
+"""The device types that torch names: those in this build, and the others in one line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .finding_details import yes_no
 ABOUT = "about"
 
 FOLD = "fold"
-"""Key of the row that stands for device types that are not in this build."""
+"""The key of the row for device types that are not in this build."""
 
 
 class DeviceTable(DataTable[Content | str]):
-    """What can train comes first. Enter on the last row unfolds the others."""
+    """The device table. Trainable devices come first; enter on the last row unfolds the others."""
 
     DEFAULT_CSS = """
     DeviceTable { background: $background; overflow-x: hidden; }
@@ -34,11 +34,11 @@ class DeviceTable(DataTable[Content | str]):
         """Name the columns."""
         self.border_title = "Devices"
         self.add_columns("device", "built", "available", "usable", "fwd+bwd")
-        # A table cannot measure styled content, and would cut it at its plainest cell.
+        # A table cannot measure styled content, and would cut it off.
         self.add_column("name, or why not", key=ABOUT, width=16)
 
     def fold(self) -> None:
-        """Show the types that are not in this build, or no longer."""
+        """Show or hide the types that are not in this build."""
         self.unfolded = not self.unfolded
         if self._facts is not None:
             self.show(self._facts)
@@ -49,20 +49,20 @@ class DeviceTable(DataTable[Content | str]):
         cursor = self.cursor_row
         self.clear()
         if facts.torch is None:
-            waiting = facts.torch_error or "importing torch in a process of its own …"
+            waiting = facts.torch_error or "importing torch in a separate process …"
             self.add_row("—", "", "", "", "", waiting)
             self._widen([waiting])
             return
         self.devices = {fact.device: fact for fact in facts.torch.devices}
         ordered = sorted(facts.torch.devices, key=lambda fact: _rank(fact.type))
-        others = [fact for fact in ordered if fact.built is False and fact.type not in TYPES]
-        listed = [fact for fact in ordered if self.unfolded or fact not in others]
-        texts = [_about(fact) for fact in listed]
-        for fact in listed:
+        not_built = [fact for fact in ordered if fact.built is False and fact.type not in TYPES]
+        visible = [fact for fact in ordered if self.unfolded or fact not in not_built]
+        texts = [_about(fact) for fact in visible]
+        for fact in visible:
             self.add_row(*_cells(fact, facts.usable_probed), key=fact.device)
-        if others:
+        if not_built:
             mark = "▾" if self.unfolded else "▸"
-            text = f"{len(others)} more, not in this build"
+            text = f"{len(not_built)} more, not in this build"
             muted = [Content.styled(cell, "$foreground-muted") for cell in (mark, text)]
             self.add_row(muted[0], "", "", "", "", muted[1], key=FOLD)
             texts.append(text)
@@ -79,20 +79,20 @@ def _cells(fact: DeviceFact, probed: bool) -> list[Content | str]:
     usable: Content | str = yes_no(fact.usable)
     if fact.usable is None:
         usable = "—" if probed or not fact.available else "…"
-    took = "—" if fact.milliseconds is None else f"{fact.milliseconds:.1f} ms"
+    time_text = "—" if fact.milliseconds is None else f"{fact.milliseconds:.1f} ms"
     return [
         fact.device,
         yes_no(fact.built),
         yes_no(fact.available),
         usable,
-        took,
+        time_text,
         Content.styled(_about(fact), "" if fact.available else "$foreground-muted"),
     ]
 
 
 def _about(fact: DeviceFact) -> str:
-    named = fact.available and fact.usable is not False and fact.name
-    return (fact.name if named else fact.reason) or ""
+    is_working = fact.available and fact.usable is not False and fact.name
+    return (fact.name if is_working else fact.reason) or ""
 
 
 def _rank(kind: str) -> int:

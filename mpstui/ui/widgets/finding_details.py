@@ -1,4 +1,4 @@
-"""A finding, or a device, with everything that is known of it."""
+"""The full text of a finding or a device."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from mpstui.domain.units import gibibytes
 from .finding_list import AGAIN, COLOURS
 
 
-def finding_in_full(finding: Finding, remedy_first: bool = False) -> Content:
-    """A finding with what it rests on, what it touches and what mends it.
+def finding_text(finding: Finding, remedy_first: bool = False) -> Content:
+    """Return a finding with its reason, effects and remedy.
 
     Args:
         finding: The finding.
-        remedy_first: Whether the remedy stands before the reasons: with little room they are below
-            the pane's edge.
+        remedy_first: Put the remedy before the reasons, for panes with little space.
     """
     text = Content.assemble(
         (finding.title, "bold"),
@@ -26,7 +25,9 @@ def finding_in_full(finding: Finding, remedy_first: bool = False) -> Content:
         f"\n\n{finding.summary}",
     )
     if finding.pending and finding.status is not Status.UNKNOWN:
-        text += Content.styled(f"\n{AGAIN} from before; it is being asked again", "$text-accent")
+        text += Content.styled(
+            f"\n{AGAIN} earlier result; it is being checked again", "$text-accent"
+        )
     remedy = _part("Remedy", finding.remedy)
     for command in finding.commands:
         remedy += Content.assemble("\n  ", (command, "$text-accent"))
@@ -35,7 +36,7 @@ def finding_in_full(finding: Finding, remedy_first: bool = False) -> Content:
     if finding.links:
         text += Content.assemble(("\n\nSee", "bold"))
         for link in finding.links:
-            text += Content("\n  ") + linked(link)
+            text += Content("\n  ") + as_link(link)
     return text + Content.assemble(
         ("\n\nid  ", "bold $foreground-muted"), (finding.id, "$foreground-muted")
     )
@@ -45,14 +46,14 @@ def _part(word: str, text: str) -> Content:
     return Content.assemble((f"\n\n{word}  ", "bold"), text) if text else Content()
 
 
-def linked(link: str) -> Content:
-    """A thread's address, short, to click where the terminal can."""
-    shown = link.replace("https://github.com/", "").replace("/issues/", "#")
-    return Content.styled(shown, f"underline link='{link}'")
+def as_link(link: str) -> Content:
+    """Return a thread's short address as a link, for terminals that support links."""
+    short_link = link.replace("https://github.com/", "").replace("/issues/", "#")
+    return Content.styled(short_link, f"underline link='{link}'")
 
 
-def device_in_full(fact: DeviceFact) -> Content:
-    """A device with all that is known of it."""
+def device_text(fact: DeviceFact) -> Content:
+    """Return all known facts about a device."""
     answers = (("built", fact.built), ("available", fact.available), ("usable", fact.usable))
     text = Content.assemble((fact.device, "bold"), f"   {fact.name or ''}\n")
     for name, value in answers:
@@ -67,7 +68,7 @@ def device_in_full(fact: DeviceFact) -> Content:
 
 
 def yes_no(value: bool | None) -> Content | str:
-    """A tick, a cross, or a dash for what is not known."""
+    """Return a tick, a cross, or a dash for unknown."""
     if value is None:
         return "—"
     return (

@@ -1,4 +1,4 @@
-"""The list of findings: what needs attention first, what does not apply folded into a line."""
+"""The list of findings: those that need attention first, inapplicable ones folded into a line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from mpstui.doctor.lead import answered
+from mpstui.doctor.lead import count_answered
 from mpstui.domain.findings import Finding, Status
 
 COLOURS = {
@@ -21,22 +21,22 @@ COLOURS = {
 }
 
 AGAIN = "↻"
-"""Stands before a summary of before, while the finding is asked for again."""
+"""The mark of an earlier summary while the finding is checked again."""
 
 FOLD = "fold"
-"""Id of the line that stands for what does not apply."""
+"""The id of the line for checks that do not apply."""
 
 ATTENTION = "Needs attention"
 
 LEAST_TITLE, MOST_TITLE = 14, 34
-"""Cells of the titles' column."""
+"""The limits of the title column's width."""
 
 
 class FindingList(OptionList):
-    """Findings; can be narrowed to those that need attention.
+    """A list of findings that can be narrowed to those that need attention.
 
-    The cursor stays on its finding, and the finding on its row of the screen, whatever comes in.
-    Until the user moves it there is none.
+    The cursor stays on its finding, and the finding on its screen row, when findings change. There
+    is no cursor until the user moves it.
     """
 
     DEFAULT_CSS = """
@@ -48,12 +48,12 @@ class FindingList(OptionList):
         self.findings: dict[str, Finding] = {}
         self.narrowed = False
         self.unfolded = False
-        self._shown: list[str] = []
+        self._row_ids: list[str] = []
         self._cursor: str | None = None
-        """The finding whose row is painted in the cursor's colours alone."""
+        """The id of the finding whose row has the cursor's colours only."""
 
     @property
-    def chosen(self) -> Finding | None:
+    def current_finding(self) -> Finding | None:
         """The finding under the cursor."""
         option = self.highlighted_option
         return self.findings.get(option.id or "") if option else None
@@ -61,35 +61,35 @@ class FindingList(OptionList):
     def show(self, findings: Sequence[Finding]) -> None:
         """Take new findings."""
         self.findings = {finding.id: finding for finding in findings}
-        options = list(self._listed(findings))
+        options = list(self._build_options(findings))
         ids = [option.id or str(option.prompt) for option in options]
-        if ids == self._shown:
+        if ids == self._row_ids:
             for option in options:  # rows change in place
                 if option.id is not None:
                     self.replace_option_prompt(option.id, option.prompt)
         else:
             self._fill(options)
-            self._shown = ids
+            self._row_ids = ids
         self._head(findings)
 
     @on(OptionList.OptionHighlighted)
     def _paint_cursor(self, event: OptionList.OptionHighlighted) -> None:
-        """Marks of a colour would be hard to read on the cursor's row."""
+        """Draw the cursor's row without coloured marks, which would be hard to read on it."""
         before, self._cursor = self._cursor, event.option_id
         width = self._width(list(self.findings.values()))
         for id in (before, self._cursor):
-            if id in self.findings and id in self._shown:
+            if id in self.findings and id in self._row_ids:
                 line = _line(self.findings[id], width, plain=id == self._cursor)
                 self.replace_option_prompt(id, line)
 
     def to_worst(self) -> None:
-        """Put the cursor on the first finding of the list, which is the worst."""
-        first = next((id for id in self._shown if id in self.findings), None)
+        """Move the cursor to the first finding, which is the worst."""
+        first = next((id for id in self._row_ids if id in self.findings), None)
         if first is not None:
             self.highlighted = self.get_option_index(first)
 
     def to_faulty(self) -> None:
-        """Put the cursor on the first faulty op."""
+        """Move the cursor to the first faulty op."""
         faulty = (
             finding.id
             for finding in self.findings.values()
@@ -100,7 +100,7 @@ class FindingList(OptionList):
             self.highlighted = self.get_option_index(first)
 
     def fold(self) -> None:
-        """Unfold what does not apply, or fold it again."""
+        """Unfold the checks that do not apply, or fold them again."""
         self.unfolded = not self.unfolded
         self.show(list(self.findings.values()))
 
@@ -109,11 +109,11 @@ class FindingList(OptionList):
         counts = [(status, sum(f.status is status for f in findings)) for status in Status]
         marks = "  ".join(f"{count} {status.mark}" for status, count in counts if count)
         pending = sum(finding.pending for finding in findings)
-        done = f"still asking: {answered(findings)}  " if pending else ""
-        self.border_subtitle = done + marks
+        progress = f"still asking: {count_answered(findings)}  " if pending else ""
+        self.border_subtitle = progress + marks
 
-    def _listed(self, findings: Sequence[Finding]) -> Iterator[Option]:
-        """Headings have no id, and the cursor passes them over."""
+    def _build_options(self, findings: Sequence[Finding]) -> Iterator[Option]:
+        """Yield the options; headings have no id, and the cursor skips them."""
         attention = [
             f for status in (Status.FAIL, Status.WARN) for f in findings if f.status is status
         ]
@@ -128,10 +128,10 @@ class FindingList(OptionList):
             if not attention:
                 yield _heading(_nothing(findings))
             return
-        listed = [finding for finding in rest if finding not in folded]
-        for group in dict.fromkeys(finding.group for finding in listed):
+        applicable = [finding for finding in rest if finding not in folded]
+        for group in dict.fromkeys(finding.group for finding in applicable):
             yield _heading(group)
-            for finding in listed:
+            for finding in applicable:
                 if finding.group == group:
                     yield Option(_line(finding, width, finding.id == self._cursor), id=finding.id)
         if folded:
@@ -140,7 +140,7 @@ class FindingList(OptionList):
             yield Option(_line(finding, width, finding.id == self._cursor), id=finding.id)
 
     def _width(self, findings: Sequence[Finding]) -> int:
-        """Cells of the titles."""
+        """Return the width of the title column."""
         longest = max([LEAST_TITLE, *(len(finding.title) for finding in findings)])
         return min(longest, MOST_TITLE, max(LEAST_TITLE, self.size.width // 3))
 
@@ -151,7 +151,7 @@ class FindingList(OptionList):
         self.add_options(options)
         if option is None or row is None or option.id is None:
             return
-        places = [place for place, new in enumerate(options) if new.id == option.id]
+        places = [place for place, new_option in enumerate(options) if new_option.id == option.id]
         if places:
             self.highlighted = places[0]
             self.scroll_to(y=places[0] - row, animate=False, immediate=True)
@@ -162,12 +162,12 @@ def _heading(text: str) -> Option:
 
 
 def _nothing(findings: Sequence[Finding]) -> str:
-    """What stands in place of findings that need attention."""
+    """Return the text shown when no finding needs attention."""
     pending = sum(finding.pending for finding in findings)
     if not findings:
         return "…"
     if pending:
-        return f"Nothing so far. Still asking: {answered(findings)}."
+        return f"Nothing so far. Still asking: {count_answered(findings)}."
     return "Nothing needs attention. / shows everything."
 
 
@@ -179,14 +179,14 @@ def _fold_line(folded: Sequence[Finding], unfolded: bool) -> Content:
 
 def _line(finding: Finding, width: int, plain: bool) -> Content:
     muted = finding.status is Status.NOT_APPLICABLE
-    old = finding.pending and finding.status is not Status.UNKNOWN
+    is_earlier = finding.pending and finding.status is not Status.UNKNOWN
     title = finding.title if len(finding.title) <= width else f"{finding.title[: width - 1]}…"
-    again = f"{AGAIN} " if old else ""
+    again = f"{AGAIN} " if is_earlier else ""
     if plain:
         return Content(f"{finding.status.mark} {title:<{width}} {again}{finding.summary}")
     return Content.assemble(
         (f"{finding.status.mark} ", COLOURS[finding.status]),
         f"{title:<{width}} ",
         (again, "$text-accent"),
-        (finding.summary, "$foreground-muted" if muted or old else ""),
+        (finding.summary, "$foreground-muted" if muted or is_earlier else ""),
     )

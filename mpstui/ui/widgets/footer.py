@@ -1,4 +1,4 @@
-"""The footer of every screen: help and quit at its right end, whatever the width."""
+"""The footer of every screen: help and quit are at its right end at any width."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from textual.events import Resize
 from textual.widgets import Footer, Static
 from textual.widgets._footer import FooterKey  # not exported; its actions tell keys apart
 
-from mpstui.ui.keymap import ALWAYS, called
+from mpstui.ui.keymap import ALWAYS, display_name
 
 PADDING = {False: 3, True: 2}
-"""Cells of a key beside its name and its label, by whether the footer is compact."""
+"""Extra cells of a key besides its name and label; the index is True for a compact footer."""
 
 PALETTE = 2
-"""Cells of the palette's key besides: its line and its margin."""
+"""Extra cells of the palette's key: its line and margin."""
 
 MORE = 2
-"""Cells of the sign for keys that do not fit."""
+"""Cells of the sign for omitted keys."""
 
 
 class KeyFooter(Footer):
-    """Keys in the order of their table, with less room between them where room is short.
+    """A footer of keys in the order of their table, with less padding on narrow screens.
 
-    Keys that do not fit are left out at the end, where ``…`` stands for them: help lists them all.
+    Keys that do not fit are omitted at the end, where ``…`` marks them: help lists all keys.
     """
 
     DEFAULT_CSS = """
@@ -42,53 +42,56 @@ class KeyFooter(Footer):
         self._calling = ""
 
     def call(self, action: str) -> None:
-        """Let an action's key stand out, whenever keys are made anew; empty for none."""
+        """Highlight an action's key, also after recomposing; empty for none."""
         self._calling = action
         for key in self.query(FooterKey):
             key.set_class(bool(action) and key.action == action, "-calls")
 
     def compose(self) -> ComposeResult:
-        """As many keys as there is room for, then those that always stay."""
+        """Yield as many keys as fit, then those that are always shown."""
         keys = [key for key in super().compose() if isinstance(key, FooterKey)]
         for key in keys:
             key.set_class(bool(self._calling) and key.action == self._calling, "-calls")
         always = [
             key
             for action in ALWAYS
-            for key in [key for key in keys if key.action == action] or self._others(action)
+            for key in [key for key in keys if key.action == action] or self._alternatives(action)
         ]
         palette = [key for key in keys if key.has_class("-command-palette")]
-        others = [key for key in keys if key not in always and key not in palette]
+        optional = [key for key in keys if key not in always and key not in palette]
         width = self.size.width
-        self.compact = _cells((*others, *always, *palette), False) > width
-        if _cells((*others, *always, *palette), self.compact) > width:
+        self.compact = _cells((*optional, *always, *palette), False) > width
+        if _cells((*optional, *always, *palette), self.compact) > width:
             palette = []
-        shown = others
-        while shown and _cells((*shown, *always), self.compact) + MORE * (shown != others) > width:
-            shown = shown[:-1]
-        yield from shown
-        if shown != others:
+        fitting = optional
+        while (
+            fitting
+            and _cells((*fitting, *always), self.compact) + MORE * (fitting != optional) > width
+        ):
+            fitting = fitting[:-1]
+        yield from fitting
+        if fitting != optional:
             yield Static("…", classes="-more")
         with Horizontal(classes="-always"):
             yield from (*always, *palette)
 
-    def _others(self, action: str) -> list[FooterKey]:
-        """Another key of an action, while a field takes the first one as text; or none."""
+    def _alternatives(self, action: str) -> list[FooterKey]:
+        """Return another key of an action, while a field takes the first one as text; or none."""
         return [
             FooterKey(
-                binding.key, called(binding.key), binding.description, action, tooltip=tooltip
+                binding.key, display_name(binding.key), binding.description, action, tooltip=tooltip
             ).data_bind(compact=Footer.compact)
             for _, binding, enabled, tooltip in self.screen.active_bindings.values()
             if binding.action == action and enabled
         ][:1]
 
     def on_resize(self, event: Resize) -> None:
-        """Choose anew which keys fit."""
+        """Select again which keys fit."""
         self.call_after_refresh(self.recompose)
 
 
 def _cells(keys: Iterable[FooterKey], compact: bool) -> int:
-    """Columns that keys take side by side."""
+    """Return the columns that keys take side by side."""
     return sum(
         len(key.key_display)
         + len(key.description)

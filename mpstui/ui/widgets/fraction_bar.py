@@ -12,11 +12,11 @@ BAR, HALF_LEFT, HALF_RIGHT = "━", "╸", "╺"
 
 
 class FractionBar(Static):
-    """Draws a fraction as wide as it is, each time that it is drawn.
+    """A progress bar that computes its length on each render.
 
-    Textual's own bar rounds its fraction to the width that it has when the fraction is set. What it
-    shows then depends on whether layout came before or after. It also moves while a fraction is not
-    known, which has no budget beside a timing.
+    Textual's own bar rounds its fraction to the width that it has when the fraction is set, so the
+    result depends on whether layout came before or after. It also animates while a fraction is not
+    known, which costs too much CPU time during a timing.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -40,7 +40,7 @@ class FractionBar(Static):
         self._fraction = 0.0
 
     def show(self, fraction: float) -> None:
-        """Show a fraction from 0 to 1; a value outside is cut off."""
+        """Show a fraction, clamped to 0 to 1."""
         fraction = min(max(fraction, 0.0), 1.0)
         if fraction != self._fraction:
             self._fraction = fraction
@@ -48,25 +48,25 @@ class FractionBar(Static):
 
     @override
     def render(self) -> Content:
-        """The bar at today's width."""
+        """Return the bar at the current width."""
         part = "complete" if self._fraction >= 1 else "bar"
-        done, rest = halves(self._fraction, self.size.width)
+        done_part, remaining_part = split_bar(self._fraction, self.size.width)
         return Content.assemble(
-            (done, self.get_visual_style(f"progress--{part}")),
-            (rest, self.get_visual_style("progress--background")),
+            (done_part, self.get_visual_style(f"progress--{part}")),
+            (remaining_part, self.get_visual_style("progress--background")),
         )
 
 
-def halves(fraction: float, width: int) -> tuple[str, str]:
-    """The done and the remaining part of a bar, to half a cell, rounded down.
+def split_bar(fraction: float, width: int) -> tuple[str, str]:
+    """Return the done and the remaining part of a bar, rounded down to half a cell.
 
     Args:
         fraction: From 0 to 1.
         width: Cells of both parts together.
     """
     steps = int(fraction * width * 2)
-    done = BAR * (steps // 2) + HALF_LEFT * (steps % 2)
-    rest = width - len(done)
+    done_part = BAR * (steps // 2) + HALF_LEFT * (steps % 2)
+    rest = width - len(done_part)
     if steps % 2 == 0 and steps > 0 and rest:
-        return done, HALF_RIGHT + BAR * (rest - 1)
-    return done, BAR * rest
+        return done_part, HALF_RIGHT + BAR * (rest - 1)
+    return done_part, BAR * rest

@@ -1,4 +1,4 @@
-"""The list of all runs: a table with a line to filter it."""
+"""The list of all runs: a table with a filter line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEAST = {
     "test loss": 9,
     "note": 4,
 }
-"""Least widths, so that columns do not jump as runs under way get their numbers."""
+"""Least widths, so that columns do not move when runs under way get their numbers."""
 
 COLUMNS = (
     *("started", "workload", "device", "state", "alarm", "epoch", "samples/s"),
@@ -36,17 +36,17 @@ COLUMNS = (
 )
 NARROW = 100
 SHORT_DATES = 140
-"""Below so many cells the year is left to the run's id, which is told under the list."""
+"""Below this width dates omit the year, which the run's id under the list shows."""
 DEVICE_WHEN_NARROW = 12
 COLUMNS_WHEN_NARROW = (
     *("started", "workload", "device", "state", "alarm", "epoch"),
     *("test loss", "accuracy", "note", "samples/s"),
 )
 LEAST_NOTE = 8
-"""A note takes what the other columns leave, and is told in full under the list."""
+"""The least width of notes, which get the remaining space and are shown in full below."""
 
 FRAME = 5
-"""Cells at the sides: border, padding, scrollbar."""
+"""Cells of border, padding and scrollbar."""
 
 STYLES = {
     "finished": "$text-success",
@@ -57,40 +57,40 @@ STYLES = {
 
 
 class Column(NamedTuple):
-    """A column as it is laid out."""
+    """A column of the layout."""
 
     name: str
     width: int
-    """Of its texts; the gap comes on top."""
+    """The width of its texts, without the gap."""
     gap: int
-    """Cells behind it. The mark of the order hangs in them, so that nothing moves."""
+    """Cells after it. They hold the sort mark, so that nothing moves."""
     sorted: bool = False
 
     @property
     def heading(self) -> str:
-        """The name over the texts, flush with them."""
+        """The column's name, aligned with its texts."""
         if self.name in RIGHT:
             return self.fit(self.name) + ("▾" if self.sorted else "")
         return self.name + ("▾" if self.sorted else "")
 
     def fit(self, text: str) -> str:
-        """A text in this column."""
+        """Cut or pad a text to the column's width."""
         short = text if len(text) <= self.width else text[: self.width - 1] + "…"
         return short.rjust(self.width) if self.name in RIGHT else short.ljust(self.width)
 
 
 class HistoryTable(DataTable[Content], inherit_bindings=False):
-    """The rows. A click selects one, a click on a heading sorts."""
+    """The table of runs. A click selects a row, a click on a heading sorts."""
 
     DEFAULT_CSS = """
     HistoryTable {
         height: 1fr;
         background: $background;
         scrollbar-size: 1 1;
-        &:focus { background-tint: $foreground 0%; }  /* the pane's border tells it */
+        &:focus { background-tint: $foreground 0%; }  /* the pane's border shows it */
     }
     """
-    # Enter is the screen's, so that the footer names what it does there.
+    # The screen handles enter, so that the footer names its action.
     BINDINGS: ClassVar[list[BindingType]] = [
         binding
         for binding in DataTable.BINDINGS
@@ -108,7 +108,7 @@ class HistoryTable(DataTable[Content], inherit_bindings=False):
         super().__init__(cursor_type="row", cell_padding=0, id="history")
         self._layout: tuple[Column, ...] = ()
         self._rows: dict[str, list[Content]] = {}
-        # With a thousand runs, making all cells anew four times a second would cost a trainer.
+        # With a thousand runs, creating all cells four times a second would slow down training.
         self._texts: dict[str, tuple[HistoryRow, bool, dict[str, str]]] = {}
         self._cells: dict[str, tuple[dict[str, str], tuple[Column, ...], str, list[Content]]] = {}
 
@@ -120,27 +120,27 @@ class HistoryTable(DataTable[Content], inherit_bindings=False):
         return self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
 
     def on_click(self, event: events.Click) -> None:
-        """Select the row; the table itself moves the cursor there."""
+        """Select the row; the table itself moves the cursor."""
         row = event.style.meta.get("row", -1)
         if self.is_valid_row_index(row):
             key = self.ordered_rows[row].key.value
             if key is not None:
                 self.post_message(self.Toggled(key))
 
-    def show(self, history: History, listed: Sequence[HistoryRow], width: int) -> None:
+    def show(self, history: History, visible_rows: Sequence[HistoryRow], width: int) -> None:
         """Show the rows; the cursor stays on its run.
 
         Args:
-            history: Where they are from.
-            listed: Those that are to be seen, in order.
-            width: Of the screen, in cells.
+            history: The history that they belong to.
+            visible_rows: The rows to show, in order.
+            width: The screen's width in cells.
         """
         short = width < SHORT_DATES
         texts = {row.id: self._texts_of(row, short) for row in history.rows.values()}
         layout = _layout(list(texts.values()), width, history.order)
         if layout == self._layout:
             layout = self._layout
-        rows = {row.id: self._cells_of(row, texts[row.id], layout, history) for row in listed}
+        rows = {row.id: self._cells_of(row, texts[row.id], layout, history) for row in visible_rows}
         if layout is self._layout and list(rows) == list(self._rows):
             self._change(rows)
         else:
@@ -148,29 +148,29 @@ class HistoryTable(DataTable[Content], inherit_bindings=False):
         self._layout, self._rows = layout, rows
 
     def _texts_of(self, row: HistoryRow, short: bool) -> dict[str, str]:
-        known = self._texts.get(row.id)
-        if known is None or known[0] is not row or known[1] is not short:
-            known = self._texts[row.id] = (row, short, _texts(row, short))
-        return known[2]
+        cached = self._texts.get(row.id)
+        if cached is None or cached[0] is not row or cached[1] is not short:
+            cached = self._texts[row.id] = (row, short, _texts(row, short))
+        return cached[2]
 
     def _cells_of(
         self, row: HistoryRow, texts: dict[str, str], layout: tuple[Column, ...], history: History
     ) -> list[Content]:
         mark = "●" if row.id in history.selected else " "
         mark += "⚑" if row.id == history.baseline else " "
-        known = self._cells.get(row.id)
-        if known is None or known[0] is not texts or known[1] is not layout or known[2] != mark:
-            known = (texts, layout, mark, _cells(row, texts, layout, mark))
-            self._cells[row.id] = known
-        return known[3]
+        cached = self._cells.get(row.id)
+        if cached is None or cached[0] is not texts or cached[1] is not layout or cached[2] != mark:
+            cached = (texts, layout, mark, _cells(row, texts, layout, mark))
+            self._cells[row.id] = cached
+        return cached[3]
 
     def _change(self, rows: dict[str, list[Content]]) -> None:
         for id, cells in rows.items():
             if cells is self._rows[id]:
                 continue
-            for column, old, new in zip(self._layout, self._rows[id], cells, strict=True):
-                if old != new:
-                    self.update_cell(id, column.name, new)
+            for column, old_cell, new_cell in zip(self._layout, self._rows[id], cells, strict=True):
+                if old_cell != new_cell:
+                    self.update_cell(id, column.name, new_cell)
 
     def _fill(self, layout: tuple[Column, ...], rows: dict[str, list[Content]]) -> None:
         cursor, place, top = self.under_cursor, self.cursor_row, self.scroll_offset
@@ -186,7 +186,7 @@ class HistoryTable(DataTable[Content], inherit_bindings=False):
 
 
 class HistoryPane(Vertical):
-    """The list, and above it, when asked for, the filter."""
+    """The list, and above it the filter when it is open."""
 
     DEFAULT_CSS = """
     HistoryPane {
@@ -204,14 +204,14 @@ class HistoryPane(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="history-pane", classes="pane")
-        self._listed: dict[str, HistoryRow] = {}
+        self._visible_rows: dict[str, HistoryRow] = {}
 
     def compose(self) -> ComposeResult:
-        """Filter, table, and words for when it is empty."""
+        """Yield filter, table, and the text shown when it is empty."""
         with Horizontal(id="filter"):
             yield Static("/")
             yield Input(
-                placeholder="id, workload, device, state, alarm, note; enter keeps, esc clears it",
+                placeholder="id, workload, device, state, alarm, note; enter keeps, esc clears",
                 compact=True,
                 id="query",
             )
@@ -222,37 +222,37 @@ class HistoryPane(Vertical):
         """Name the pane."""
         self.border_title = "History"
 
-    def ask(self) -> None:
+    def open_filter(self) -> None:
         """Open the filter."""
         self.add_class("-filtered")
         self.query_one(Input).focus()
 
     def clear(self) -> None:
-        """Take the filter away."""
+        """Clear and close the filter."""
         self.query_one(Input).value = ""
         self.remove_class("-filtered")
         self.query_one(HistoryTable).focus()
 
     def show(self, history: History, loading: bool) -> None:
         """Show the rows, and count them."""
-        listed = history.listed()
-        self.query_one(HistoryTable).show(history, listed, self.screen.size.width)
-        self.set_class(not listed, "-nothing")
+        rows = history.matching_rows()
+        self.query_one(HistoryTable).show(history, rows, self.screen.size.width)
+        self.set_class(not rows, "-nothing")
         self.query_one("#nothing", Static).update(_nothing(history, loading))
         count = f"{len(history.rows):,}" if history.rows else ""
-        parts = [f"{len(listed):,} of {count}" if history.query and count else count]
+        parts = [f"{len(rows):,} of {count}" if history.query and count else count]
         if history.selected:
             parts.append(f"{len(history.selected):,} selected")
         self.border_title = f"History  {' · '.join(parts)}{' …' if loading else ''}".rstrip()
-        self._listed = {row.id: row for row in listed}
-        self._tell()
+        self._visible_rows = {row.id: row for row in rows}
+        self._show_current()
 
     @on(DataTable.RowHighlighted)
-    def _tell(self) -> None:
-        """Tell the run under the cursor: its id, which commands ask for, and its note."""
-        row = self._listed.get(self.query_one(HistoryTable).under_cursor or "")
-        told = [row.id, row.alarm, row.headline or row.problem.partition("\n")[0]] if row else []
-        self.border_subtitle = Content(" · ".join(filter(None, told)))
+    def _show_current(self) -> None:
+        """Show the current run's id, which commands take, with its alarm and note."""
+        row = self._visible_rows.get(self.query_one(HistoryTable).under_cursor or "")
+        parts = [row.id, row.alarm, row.headline or row.problem.partition("\n")[0]] if row else []
+        self.border_subtitle = Content(" · ".join(filter(None, parts)))
 
     @on(Input.Submitted)
     def _leave(self) -> None:
@@ -269,7 +269,7 @@ def _nothing(history: History, loading: bool) -> str:
 
 
 def _texts(row: HistoryRow, short: bool) -> dict[str, str]:
-    """A row's cells as text; those of a run that cannot be read are empty but for the date."""
+    """Return a row's cells as text; an unreadable run has only the date."""
     moment = "%m-%d %H:%M" if short else "%Y-%m-%d %H:%M"
     texts = dict.fromkeys(COLUMNS, "")
     texts["started"] = DASH if row.started is None else f"{row.started:{moment}}"
@@ -290,7 +290,7 @@ def _texts(row: HistoryRow, short: bool) -> dict[str, str]:
 
 
 def _alarm(run: RunSummary, short: bool) -> str:
-    """The alarm, in words where there is room for them, else the step of the first one."""
+    """Return the alarm as text where it fits, else the step of the first one."""
     if not run.alarm or not short:
         return run.alarm
     checks = [check.step for check in (run.failed_step, run.failed_test) if check is not None]
@@ -303,7 +303,7 @@ def _seconds(value: MedianSpread | None) -> str:
 
 
 def _layout(texts: Sequence[dict[str, str]], width: int, order: str) -> tuple[Column, ...]:
-    """Columns as wide as all rows ask for, so that a filter does not move them."""
+    """Return columns wide enough for all rows, so that a filter does not move them."""
     narrow = width < NARROW
     gap = 1 if narrow else 2
     columns = [Column("", 2, 1)]
@@ -323,13 +323,13 @@ def _cells(
     row: HistoryRow, texts: dict[str, str], layout: Sequence[Column], mark: str
 ) -> list[Content]:
     cells = [Content.styled(mark, "$text-accent")]
-    told = f"unreadable: {row.problem}".replace("\n", " ")
+    reason = f"unreadable: {row.problem}".replace("\n", " ")
     for column in layout[1:]:
         if row.summary is None and column.name != "started":
-            # Without padding the cells touch: the reason runs on from one to the next.
-            whole = column.width + column.gap
-            cells.append(Content.styled(told[:whole], STYLES["unreadable"]))
-            told = told[whole:]
+            # Cells without padding touch, so the reason continues from one to the next.
+            column_width = column.width + column.gap
+            cells.append(Content.styled(reason[:column_width], STYLES["unreadable"]))
+            reason = reason[column_width:]
             continue
         style = STYLES.get(row.state, "") if column.name == "state" else ""
         if column.name == "alarm" and row.alarm:

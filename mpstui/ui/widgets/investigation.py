@@ -1,4 +1,4 @@
-"""An investigation's finding in words: the verdict in a line, and everything that supports it."""
+"""An investigation's finding as text: the verdict in a line, and everything that supports it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mpstui.domain.investigation import Investigation, Lockstep, OpAtFault, Verd
 from mpstui.domain.units import DASH, number
 from mpstui.investigate.request import InvestigationFolder
 
-from .finding_details import linked
+from .finding_details import as_link
 
 Pair = tuple[str, str]
 
@@ -26,46 +26,46 @@ CODE = {
     "Token.Literal.String": "$text-success",
     "Token.Literal.String.Doc": "$text-success",
 }
-"""Colours of Python. Orange and red are left out: they mean something on this screen."""
+"""Colours of Python code, without orange and red, which have a meaning on this screen."""
 
 
 class Code(HighlightTheme):
-    """Python in a few of the theme's colours."""
+    """A highlighting theme for Python in a few of the app theme's colours."""
 
     STYLES = {  # noqa: RUF012 - textual declares it so
         token: CODE[str(token)] for token in HighlightTheme.STYLES if str(token) in CODE
     }
 
 
-def look(finding: Investigation) -> tuple[str, str, str]:
-    """A verdict's mark, colour and class of a pane."""
+def verdict_style(finding: Investigation) -> tuple[str, str, str]:
+    """Return a verdict's mark, colour, and CSS class of the pane."""
     if finding.error:
         return "?", "$text-warning", "-paused"
     if finding.verdict.blames_device:
         return "✗", "$text-error", "-bad"
     if finding.verdict is Verdict.NOTHING:
-        return "○", "$text", ""  # no tick: what was not found may still be there
+        return "○", "$text", ""  # no tick: a fault may still be there
     return "!", "$text-warning", "-paused"
 
 
 def headline(finding: Investigation) -> Content:
-    """The verdict, with the op that it names."""
-    mark, colour, _ = look(finding)
-    words = "ended early" if finding.error else finding.verdict.value
-    said = Content.styled(f"{mark} {words}", f"bold {colour}")
+    """Return the verdict, with the op that it names."""
+    mark, colour, _ = verdict_style(finding)
+    label = "ended early" if finding.error else finding.verdict.value
+    text = Content.styled(f"{mark} {label}", f"bold {colour}")
     if finding.kind:
-        said += Content.styled(f": {finding.kind}", f"bold {colour}")
+        text += Content.styled(f": {finding.kind}", f"bold {colour}")
     if finding.op is not None:
-        said += Content.assemble("  ", (finding.op.op, "bold"))
-    return said
+        text += Content.assemble("  ", (finding.op.op, "bold"))
+    return text
 
 
-def in_full(finding: Investigation, folder: InvestigationFolder, width: int) -> Content:
-    """All that was found, what to do first.
+def full_text(finding: Investigation, folder: InvestigationFolder, width: int) -> Content:
+    """Return the full finding, the remedy first.
 
     Args:
         finding: The finding.
-        folder: Where its files lie.
+        folder: The folder of its files.
         width: Cells across.
     """
     parts = [Content.styled(f"! {note}", "$text-warning") for note in finding.notes]
@@ -76,11 +76,11 @@ def in_full(finding: Investigation, folder: InvestigationFolder, width: int) -> 
         parts.append(_list("Remedy", _lines(finding.remedy, max(width - 2, 8))))
     if finding.lockstep is not None:
         parts.append(_lockstep(finding.lockstep, width))
-    tried = [(evidence.tried, evidence.outcome) for evidence in finding.evidence]
-    parts.append(_table("Evidence", tried, width))
-    parts += [_known(id, width) for id in finding.known]
-    also = [(op.op, f"{op.phase}, {op.values or op.symptom or DASH}") for op in finding.also]
-    parts.append(_table("Wrong in the same step too, on right inputs", also, width))
+    trials = [(evidence.tried, evidence.outcome) for evidence in finding.evidence]
+    parts.append(_table("Evidence", trials, width))
+    parts += [_known_fault(id, width) for id in finding.known]
+    also_wrong = [(op.op, f"{op.phase}, {op.values or op.symptom or DASH}") for op in finding.also]
+    parts.append(_table("Wrong in the same step too, on right inputs", also_wrong, width))
     parts.append(_list("Less exact than the CPU, too little to call faulty", finding.suspects))
     parts.append(_list("Not checked", finding.unreferenced))
     parts.append(_files(finding, folder, width))
@@ -122,7 +122,7 @@ def _lockstep(step: Lockstep, width: int) -> Content:
     return _table(f"Step {step.step:,} against the CPU", rows, width)
 
 
-def _known(id: str, width: int) -> Content:
+def _known_fault(id: str, width: int) -> Content:
     row = BY_ID.get(id)
     if row is None:  # of another version's catalogue
         return Content.styled(f"Known fault: {id}", "bold")
@@ -130,7 +130,7 @@ def _known(id: str, width: int) -> Content:
     for line in _lines(f"{row.op}: {row.mechanics}\n{row.affected}", max(width - 2, 8)):
         text += Content(f"\n  {line}")
     for link in row.links:
-        text += Content("\n  ") + linked(link)
+        text += Content("\n  ") + as_link(link)
     return text
 
 
@@ -157,12 +157,12 @@ def _about(finding: Investigation) -> list[Pair]:
 
 
 def code(text: str) -> Content:
-    """Python, coloured."""
+    """Return highlighted Python code."""
     return highlight(text, language="python", theme=Code)
 
 
 def script(path: Path) -> Content | None:
-    """A file of Python as text to show; None when it cannot be read."""
+    """Return a Python file as highlighted text; None when it cannot be read."""
     try:
         return code(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
@@ -170,14 +170,14 @@ def script(path: Path) -> Content | None:
 
 
 def pairs(rows: Sequence[Pair], width: int) -> Content:
-    """Names and values in two columns; what is too long goes on below itself."""
+    """Return names and values in two columns, each wrapped to its column."""
     column = min(max(len(name) for name, _ in rows), max(width * 2 // 5, 8))
     lines: list[Content] = []
     for name, value in rows:
-        left, right = _lines(name, column), _lines(value, max(width - column - 4, 8))
+        name_lines, value_lines = _lines(name, column), _lines(value, max(width - column - 4, 8))
         lines += [
             Content.assemble("  ", (a.ljust(column), "$foreground-muted"), f"  {b}")
-            for a, b in zip_longest(left, right, fillvalue="")
+            for a, b in zip_longest(name_lines, value_lines, fillvalue="")
         ]
     return Content("\n").join(lines)
 
@@ -198,5 +198,5 @@ def _list(title: str, items: Sequence[str]) -> Content:
 
 
 def _share(value: float) -> str:
-    """An error, which a person compares in its size only."""
+    """Return an error with three significant digits."""
     return f"{value:.3g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else number(value)

@@ -1,4 +1,4 @@
-"""The doctor's verdict, and the keys that lead on; while ops are checked, how far that has come."""
+"""The doctor's verdict and the next keys; during an op check, its progress."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ KEYS = (
     ("o", "check ops", "app.check_ops"),
     ("m", "will a model run on MPS?", "app.cover"),
 )
-"""What a newcomer does next: a key, what it does, and the action."""
+"""The next steps of a new user: key, label, action."""
 
 
 class LeadLine(Vertical):
-    """Two lines."""
+    """Two lines: the verdict, and the next keys or the op check's progress."""
 
     DEFAULT_CSS = """
     LeadLine {
@@ -41,7 +41,7 @@ class LeadLine(Vertical):
     """
 
     def compose(self) -> ComposeResult:
-        """The verdict; under it the keys, or how far an op check has come."""
+        """Yield the verdict; below it the keys, or an op check's progress."""
         yield Static(id="lead")
         yield Static(_keys(), id="next")
         with Horizontal():
@@ -53,8 +53,8 @@ class LeadLine(Vertical):
 
         Args:
             lead: The verdict.
-            facts: What is known; None before the first probe has returned.
-            seconds: Since when an op check is under way; None without one.
+            facts: The facts; None before the first probe has returned.
+            seconds: The elapsed time of the running op check; None without one.
         """
         run = _under_way(facts) if seconds is not None else None
         self.set_class(seconds is not None, "-checking")
@@ -85,7 +85,7 @@ def _count(run: OpsRun | None, seconds: float) -> str:
 
 def _keys() -> Content:
     parts = [
-        Content.assemble((key, "bold $text-accent"), " ", (words, f"@click={action}"))
-        for key, words, action in KEYS
+        Content.assemble((key, "bold $text-accent"), " ", (label, f"@click={action}"))
+        for key, label, action in KEYS
     ]
     return Content.styled("Next:  ", "$foreground-muted") + Content("   ").join(parts)

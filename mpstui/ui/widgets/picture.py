@@ -1,4 +1,4 @@
-"""A PNG in the terminal, as half blocks: two pixels a cell."""
+"""A PNG in the terminal, as half blocks: two pixels per cell."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from textual.widget import Widget
 UPPER = "▀"
 
 LEAST_TILE = 14
-"""Cells across, below which a digit of 28 pixels cannot be told any more."""
+"""Least width in cells at which a digit of 28 pixels is recognisable."""
 
 RGB = tuple[int, int, int]
 
 Blocks = tuple[str, RGB, RGB | None]
-"""Half blocks, the colour of their upper pixels and of their lower; None: nothing below."""
+"""Half blocks, and the colours of their upper and lower pixels; None for no lower pixel."""
 
 
 class Picture(Widget):
-    """Shows a picture as large as it fits; enlarged only by whole factors."""
+    """A picture, scaled to fit; enlarged only by integer factors."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"picture--words"}
     DEFAULT_CSS = """
@@ -35,11 +35,11 @@ class Picture(Widget):
     """
 
     def __init__(self, tile: int = 0, id: str | None = None, classes: str | None = None) -> None:
-        """Make a picture widget.
+        """Create a picture widget.
 
         Args:
-            tile: For a grid of equal pictures, the pixels from one to the next; fewer of them are
-                shown where all would be too small to make out. 0 for a picture that is one whole.
+            tile: For a grid of equal pictures, the pixels from one to the next; fewer tiles are
+                shown where all would be too small. 0 for a single picture.
             id: The widget's id.
             classes: The widget's classes.
         """
@@ -48,7 +48,7 @@ class Picture(Widget):
         self._path: Path | None = None
         self._modified: int | None = None
         self._why = ""
-        self._drawn: tuple[Path | None, int | None, str, Size] | None = None
+        self._render_key: tuple[Path | None, int | None, str, Size] | None = None
         self._strips: list[Strip] = []
 
     def show(self, path: Path | None, why: str = "") -> None:
@@ -58,24 +58,24 @@ class Picture(Widget):
             path: The file; None for no picture.
             why: Why there is none, shown in its place.
         """
-        shown = (path, _modified(path), why)
-        if shown != (self._path, self._modified, self._why):
-            self._path, self._modified, self._why = shown
+        content_key = (path, _modified(path), why)
+        if content_key != (self._path, self._modified, self._why):
+            self._path, self._modified, self._why = content_key
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One row of cells; reads the file first if anything changed since the last time."""
+        """Return one row; read the file first if anything changed since the last time."""
         key = (self._path, self._modified, self._why, self.size)
-        if key != self._drawn:
+        if key != self._render_key:
             self._strips = self._draw()
-            self._drawn = key
+            self._render_key = key
         if y < len(self._strips):
             return self._strips[y]
         return Strip.blank(self.size.width, self.rich_style)
 
     def notify_style_update(self) -> None:
-        """The background may be another now."""
-        self._drawn = None
+        """Redraw with the new background."""
+        self._render_key = None
         super().notify_style_update()
 
     def _draw(self) -> list[Strip]:
@@ -83,59 +83,61 @@ class Picture(Widget):
         if not width or not height:
             return []
         if self._path is None:
-            return self._words(self._why)
+            return self._message(self._why)
         base = self.rich_style
         try:
             with Image.open(self._path) as image:
-                shown = whole_tiles(image, self._tile, width, height) if self._tile else image
-                rows = half_blocks(shown, width, height)
+                visible_image = (
+                    crop_to_tiles(image, self._tile, width, height) if self._tile else image
+                )
+                rows = half_blocks(visible_image, width, height)
         except FileNotFoundError:
-            return self._words(f"{self._path.name}: no such file")
+            return self._message(f"{self._path.name}: no such file")
         except UnidentifiedImageError:
-            return self._words(f"{self._path.name}: not a picture")
+            return self._message(f"{self._path.name}: not a picture")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return self._words(
+            return self._message(
                 f"{self._path.name}: {error}"
             )  # Pillow raises a SyntaxError for a damaged chunk
-        drawn = [
+        strips = [
             Strip([Segment(text, base + _style(upper, lower)) for text, upper, lower in row])
             for row in rows
         ]
-        return list(Strip.align(drawn, base, width, height, "center", "middle"))
+        return list(Strip.align(strips, base, width, height, "center", "middle"))
 
-    def _words(self, words: str) -> list[Strip]:
+    def _message(self, text: str) -> list[Strip]:
         width, height = self.size
         style = self.get_component_rich_style("picture--words")
-        lines = textwrap.wrap(words, width)[:height]
-        drawn = [Strip([Segment(line, style)], len(line)) for line in lines]
-        return list(Strip.align(drawn, self.rich_style, width, height, "center", "middle"))
+        lines = textwrap.wrap(text, width)[:height]
+        strips = [Strip([Segment(line, style)], len(line)) for line in lines]
+        return list(Strip.align(strips, self.rich_style, width, height, "center", "middle"))
 
 
-def whole_tiles(image: Image.Image, tile: int, width: int, height: int) -> Image.Image:
-    """The first tiles of a grid, as many as can be made out in so many cells.
+def crop_to_tiles(image: Image.Image, tile: int, width: int, height: int) -> Image.Image:
+    """Crop a grid to the first tiles, as many as are recognisable in the given cells.
 
     Args:
         image: A grid of equal pictures.
         tile: Pixels from one picture to the next.
-        width: Cells at hand.
-        height: Rows at hand.
+        width: Available cells.
+        height: Available rows.
     """
     columns = max(width // LEAST_TILE, 1) * tile
-    rows = max(2 * height // LEAST_TILE, 2) * tile  # a reconstruction stands under its original
+    rows = max(2 * height // LEAST_TILE, 2) * tile  # a reconstruction is below its original
     return image.crop((0, 0, min(image.width, columns), min(image.height, rows)))
 
 
 def half_blocks(image: Image.Image, width: int, height: int) -> list[list[Blocks]]:
-    """A picture as rows of half blocks.
+    """Convert a picture to rows of half blocks.
 
     Args:
-        image: Grey or colour.
-        width: Cells at most.
-        height: Rows at most; a row holds two pixels.
+        image: A grey or colour picture.
+        width: Maximum cells.
+        height: Maximum rows; a row holds two pixels.
 
     Returns:
         Rows of runs of cells with the same two colours, each row as wide as the scaled picture.
-        Proportions are kept; a picture with room to spare is enlarged by a whole factor.
+        The aspect ratio is kept; a picture smaller than the space is enlarged by an integer factor.
     """
     fit = min(width / image.width, 2 * height / image.height)
     if fit >= 1:

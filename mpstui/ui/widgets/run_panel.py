@@ -1,4 +1,4 @@
-"""One run, live: where it stands, its numbers, its loss and its throughput over steps."""
+"""One run, live: its state, its numbers, and its charts over steps."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .picture import Picture
 from .time_bar import TimeBar
 
 TALL = 28
-"""Rows from which on pictures stand under the charts."""
+"""Least rows of a panel that shows pictures below the charts."""
 
 
 class RunPanel(Vertical):
-    """A run's panel. ``sync`` shows what its view has read. Tab goes from panel to panel."""
+    """A run's panel. ``sync`` shows what its view has read. Tab moves between panels."""
 
     can_focus = True
     DEFAULT_CSS = """
@@ -60,11 +60,11 @@ class RunPanel(Vertical):
     """
 
     def __init__(self, view: RunView, series: int) -> None:
-        """Make a panel.
+        """Create a panel.
 
         Args:
             view: The run.
-            series: Its colour, counted from 1.
+            series: The number of its colour, from 1.
         """
         super().__init__(classes="pane")
         self._view = view
@@ -80,12 +80,12 @@ class RunPanel(Vertical):
         """The panel's charts."""
         self._picture = Picture(PICTURE_TILE)
         self.set_class(view.config.info.makes_pictures, "-pictures")
-        # In every panel of a comparison, so that their charts stand side by side.
+        # Set for every panel of a comparison, so that their charts stay aligned.
         compared = bool(view.config.comparison) and view.config.step_check == "on"
         self.set_class(compared, "-compared")
 
     def compose(self) -> ComposeResult:
-        """Progress, numbers, two charts, and with room a picture."""
+        """Yield progress, numbers, charts, and a picture."""
         with Horizontal(id="progress-line"):
             yield self._bar
             yield self._progress
@@ -97,13 +97,13 @@ class RunPanel(Vertical):
         yield self._picture
 
     def on_mount(self) -> None:
-        """Name the run."""
+        """Set the title."""
         self._entitle()
 
     def _entitle(self) -> None:
-        """The device, whether it is made to go wrong, and what its fast path gains.
+        """Set the title: the device, a simulated fault, and the gain of the fast path.
 
-        An alarm takes the state's place in the border below: the state is then named here.
+        An alarm takes the state's place in the bottom border, so the title then shows the state.
         """
         history = self._view.history
         name = self._view.config.device
@@ -120,24 +120,24 @@ class RunPanel(Vertical):
             self.border_title = name
 
     def on_resize(self) -> None:
-        """Show the picture only where it does not crowd the charts, and texts that fit."""
+        """Show the picture only if the charts have enough space, and fit the texts."""
         self._revision = -1
         self.set_class(self.size.height >= TALL, "-tall")
 
-    def sync(self, now: float) -> None:
+    def sync(self, unix_seconds: float) -> None:
         """Show the texts.
 
         Args:
-            now: Unix time in seconds, for the ETA.
+            unix_seconds: Unix time in seconds, for the ETA.
         """
         history = self._view.history
-        # A panel is mounted before what it is composed of is.
+        # A panel is mounted before its children are.
         if history.revision == self._revision or not self._picture.is_mounted:
             return
         self._revision = history.revision
         self._entitle()
         status = _status(history)
-        if status.markup != self.border_subtitle:  # it would draw all of the panel again
+        if status.markup != self.border_subtitle:  # it redraws the whole panel
             self.border_subtitle = status
         bad = history.state in (RunState.FAILED, RunState.CRASHED, RunState.KILLED)
         self.set_class(bool(history.alarms), "-diverged")
@@ -146,13 +146,13 @@ class RunPanel(Vertical):
         self.set_class(history.state is RunState.FINISHED and not history.alarms, "-done")
         fraction = history.progress if history.started else history.fraction
         self._bar.show(fraction or 0.0)
-        progress = _progress(history, now)
-        # What keeps its size needs no new layout, which would cost more than all charts.
+        progress = _progress(history, unix_seconds)
+        # A text of the same size needs no new layout, which costs more than all charts.
         wider = len(progress) != len(str(self._progress.content))
         self._progress.update(progress, layout=wider)
         self._numbers.update(_numbers(history), layout=False)
         parts = anatomy(history)
-        self._time.display = parts is not None  # most runs are too short at first
+        self._time.display = parts is not None  # there is no anatomy before enough steps
         self._time.show(parts)
         self._warn(history)
         self._check(history)
@@ -167,17 +167,21 @@ class RunPanel(Vertical):
             self.set_class(bool(line), "-warned")
 
     def _check(self, history: RunHistory) -> None:
-        whole, short = checked(self._view.config, history)
-        line = whole if len(whole) <= self._checked.size.width else short
+        line_text, short = step_check_lines(self._view.config, history)
+        line = line_text if len(line_text) <= self._checked.size.width else short
         if line != str(self._checked.content):
             self._checked.update(Content(line), layout=False)
-            self._checked.tooltip = whole
+            self._checked.tooltip = line_text
             self._checked.set_class(line.startswith("✗"), "-failed")
 
     def _show_picture(self, history: RunHistory) -> None:
         if not self._view.config.info.makes_pictures:
             return
-        newest = [each for each in history.pictures if each.kind == "reconstruction"][-1:]
+        newest = [
+            picture_event
+            for picture_event in history.pictures
+            if picture_event.kind == "reconstruction"
+        ][-1:]
         self.set_class(bool(newest), "-drawn")
         for picture in newest:
             self._picture.border_title = f"pictures, epoch {picture.epoch}"
@@ -193,37 +197,37 @@ class RunPanel(Vertical):
 
     @property
     def subject(self) -> RunSeries:
-        """The run, as charts take it."""
+        """The run as charts draw it."""
         config = self._view.config
         return RunSeries(self._view.history, config.batch_size, self._series, config.device)
 
 
 def no_picture(history: RunHistory, epoch: int | None) -> str:
-    """Why there is no picture of an epoch; with None, of any."""
-    if epoch is not None and any(done.epoch == epoch for done in history.epochs):
+    """Return why there is no picture of an epoch, or of any for None."""
+    if epoch is not None and any(epoch_event.epoch == epoch for epoch_event in history.epochs):
         return f"— none was saved after epoch {epoch}"
-    which = "an epoch" if epoch is None else f"epoch {epoch}"
+    epoch_text = "an epoch" if epoch is None else f"epoch {epoch}"
     if history.state.over:
-        return f"— {history.state.value} before the end of {which}"
-    return f"— pictures come after {which}"
+        return f"— {history.state.value} before the end of {epoch_text}"
+    return f"— pictures come after {epoch_text}"
 
 
-def checked(config: RunConfig, history: RunHistory) -> tuple[str, str]:
-    """How a run's steps compare with the CPU's, in a line, and in one for a narrow panel.
+def step_check_lines(config: RunConfig, history: RunHistory) -> tuple[str, str]:
+    """Return how a run's steps compare with the CPU's, as a line and a shorter one.
 
-    The first that differs stays.
+    The first step that differs stays.
     """
     failed = history.failed_step or history.failed_test
     if failed is not None:
-        words = check_in_words(failed)  # the border begins with the same words
-        return f"✗ {words} — i: investigate", f"✗ {words.partition(': ')[2]}"
+        line = check_in_words(failed)  # the border begins with the same words
+        return f"✗ {line} — i: investigate", f"✗ {line.partition(': ')[2]}"
     if not config.checked:
-        words = "step not checked: this is the cpu"
+        line = "step not checked: this is the cpu"
     elif history.step_check is None:
-        words = "step not checked yet"
+        line = "step not checked yet"
     else:
-        words = check_in_words(history.step_check)
-    return words, words.removeprefix("step ").replace("agrees with cpu", "agrees")
+        line = check_in_words(history.step_check)
+    return line, line.removeprefix("step ").replace("agrees with cpu", "agrees")
 
 
 def _status(history: RunHistory) -> Content:
@@ -231,7 +235,7 @@ def _status(history: RunHistory) -> Content:
         first = history.alarms[0]
         sign = "▲" if first.text.startswith("diverged from") else "✗"
         return Content.styled(f"{sign} {first.text}", "bold $text-error")
-    words = history.state.value
+    state_name = history.state.value
     style = {
         RunState.PAUSED: "$text-warning",
         RunState.FINISHED: "$text-success",
@@ -239,15 +243,15 @@ def _status(history: RunHistory) -> Content:
         RunState.CRASHED: "$text-error",
         RunState.KILLED: "$text-error",
     }.get(history.state, "$text")
-    return Content.styled(words, style)
+    return Content.styled(state_name, style)
 
 
 def _warnings(history: RunHistory) -> list[str]:
-    """What is known about the run's alarms, and what else is wrong."""
+    """Return details of the run's alarms and other problems."""
     warnings = []
-    if (gone := history.diverged) is not None:
-        last = "" if gone.last_finite is None else f" after {number(gone.last_finite)}"
-        warnings.append(f"✗ step {gone.step:,}: {gone.value}{last}")
+    if (divergence := history.diverged) is not None:
+        last = "" if divergence.last_finite is None else f" after {number(divergence.last_finite)}"
+        warnings.append(f"✗ step {divergence.step:,}: {divergence.value}{last}")
     if (alarm := history.alarm) is not None:
         losses = f"{number(alarm.value)}, {alarm.against} {number(alarm.other)}"
         warnings.append(f"▲ step {alarm.step:,}: {losses}")
@@ -256,12 +260,12 @@ def _warnings(history: RunHistory) -> list[str]:
     return warnings
 
 
-def _progress(history: RunHistory, now: float) -> str:
+def _progress(history: RunHistory, unix_seconds: float) -> str:
     if history.started is None:
         return history.message or "starting"
     if history.state.over:
         return f"{history.progress:4.0%}  in {duration(history.elapsed):>5}"
-    return f"{history.progress:4.0%}  ETA {duration(history.eta(now)):>5}"
+    return f"{history.progress:4.0%}  ETA {duration(history.eta(unix_seconds)):>5}"
 
 
 def _numbers(history: RunHistory) -> Content:
@@ -278,9 +282,13 @@ def _numbers(history: RunHistory) -> Content:
         (("loss", number(history.loss)), ("samples/s", rate(history.rate_now()))),
         (("test", number(newest.loss if newest else None)), ("accuracy", accuracy)),
     )
-    return Content("\n").join(_pair(left, 6, 8) + "  " + _pair(right, 9, 9) for left, right in rows)
+    return Content("\n").join(
+        _pair(first, 6, 8) + "  " + _pair(second, 9, 9) for first, second in rows
+    )
 
 
-def _pair(named: tuple[str, str], label: int, value: int) -> Content:
-    """A label and its number, flush right, so that digits do not jump as they change."""
-    return Content.assemble((named[0].ljust(label), "$foreground-muted"), named[1].rjust(value))
+def _pair(labelled_value: tuple[str, str], label: int, value: int) -> Content:
+    """Return a label and its right-aligned number, so that digits do not move as they change."""
+    return Content.assemble(
+        (labelled_value[0].ljust(label), "$foreground-muted"), labelled_value[1].rjust(value)
+    )

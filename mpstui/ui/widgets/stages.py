@@ -1,4 +1,4 @@
-"""The six stages of an investigation: where each stands, what came out, how long it took."""
+"""The six stages of an investigation: their states, results and times."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ COLOURS = {
 QUIET = (StageState.WAITING, StageState.LEFT_OUT)
 
 BAR = 16
-"""Cells of a progress bar."""
+"""The width of a progress bar in cells."""
 
 
 class StageRow(Horizontal):
-    """One stage."""
+    """The row of one stage."""
 
     DEFAULT_CSS = """
     StageRow {
@@ -40,7 +40,7 @@ class StageRow(Horizontal):
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
-        self._shown: tuple[StageLine, bool] | None = None
+        self._row_state: tuple[StageLine, bool] | None = None
 
     def compose(self) -> ComposeResult:
         """Mark and name, text, seconds."""
@@ -49,15 +49,15 @@ class StageRow(Horizontal):
         yield Static(classes="seconds")
 
     def show(self, line: StageLine, low: bool) -> None:
-        """Show how the stage stands; in one row where rows are few."""
-        if self._shown == (line, low):
+        """Show the stage's state; in one row on low screens."""
+        if self._row_state == (line, low):
             return
-        self._shown = (line, low)
+        self._row_state = (line, low)
         style = COLOURS[line.state]
-        named = (
+        name_style = (
             style if line.state in QUIET else "bold" if line.state is StageState.UNDER_WAY else ""
         )
-        mark = Content.assemble((f"{line.state.value} ", style), (line.stage.value, named))
+        mark = Content.assemble((f"{line.state.value} ", style), (line.stage.value, name_style))
         self.query_one(".mark", Static).update(mark)
         text = Content.styled(line.text, "$foreground-muted" if line.state in QUIET else "")
         if line.fraction is not None:
@@ -68,7 +68,7 @@ class StageRow(Horizontal):
 
 
 class StageList(Vertical):
-    """The stages, a row each; in one line where the finding needs the room."""
+    """The stages, a row each; in one line where the finding needs the space."""
 
     DEFAULT_CSS = """
     StageList {
@@ -84,7 +84,7 @@ class StageList(Vertical):
         super().__init__(id="stages", classes="pane")
 
     def compose(self) -> ComposeResult:
-        """A row for each stage."""
+        """Yield a row for each stage."""
         yield Static(id="stages-line")
         for stage in Stage:
             yield StageRow(id=stage.value)
@@ -94,21 +94,21 @@ class StageList(Vertical):
         self.border_title = "Stages"
 
     def show(self, lines: Sequence[StageLine], low: bool) -> None:
-        """Show how the stages stand; each in one row where rows are few."""
+        """Show the stages' states; each in one row on low screens."""
         self.set_class(low, "-low")
         for line, row in zip(lines, self.query(StageRow), strict=True):
             row.show(line, low)
-        words = [
+        stage_marks = [
             Content.assemble((f"{line.state.value} ", COLOURS[line.state]), line.stage.value)
             for line in lines
         ]
-        self.query_one("#stages-line", Static).update(Content("  ").join(words))
-        known = [line.seconds for line in lines if line.seconds is not None]
-        self.border_subtitle = f"{seconds(sum(known))} in all" if known else ""
+        self.query_one("#stages-line", Static).update(Content("  ").join(stage_marks))
+        stage_seconds = [line.seconds for line in lines if line.seconds is not None]
+        self.border_subtitle = f"{seconds(sum(stage_seconds))} in all" if stage_seconds else ""
 
 
 def seconds(value: float | None) -> str:
-    """Wall time of a stage; empty while it has not begun."""
+    """Return a stage's wall time as text; empty before it starts."""
     if value is None:
         return ""
     return f"{value:.1f} s" if value < 100 else duration(value)

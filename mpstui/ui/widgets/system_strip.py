@@ -1,4 +1,4 @@
-"""The machine while it trains: cores, memory, the workers' shares, GPUs, power, watching's cost."""
+"""The machine during training: cores, memory, workers, GPUs, power, and the app's own cost."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mpstui.runs.view import RunView
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MANY_CORES = 8
-"""From so many cores on, each is a block and not a number."""
+"""Least number of cores that are shown as blocks instead of numbers."""
 
 NARROW = 76
-"""Columns between the margins of a terminal of 80, before the strip has been laid out."""
+"""The width assumed before the first layout: 80 columns without margins."""
 
 REASON = 24
-"""Columns that a reason is given, if need be at the cost of the less important numbers."""
+"""Columns reserved for a reason, if necessary instead of less important numbers."""
 
 MUTED = "$foreground-muted"
 
@@ -29,14 +29,14 @@ class LinePart(NamedTuple):
     """A piece of a line."""
 
     rank: int
-    """0 stays always; of the others the highest goes first."""
+    """0 is always shown; of the others the highest is dropped first."""
     content: Content
 
 
 class SystemStrip(Static):
-    """Three lines from the workers' own readings: machine, workers, GPUs and power.
+    """Three lines of the workers' readings: machine, workers, GPUs and power.
 
-    Values are as wide unknown as known, so that nothing moves when they change.
+    Unknown values are as wide as known ones, so that nothing moves when they change.
     """
 
     DEFAULT_CSS = """
@@ -49,31 +49,31 @@ class SystemStrip(Static):
         """Show a reading.
 
         Args:
-            reading: The newest of any worker.
+            reading: The newest reading of any worker.
             views: The runs, for their workers' shares and their GPUs.
             watching: The app's own share of a core, 0 to 1.
         """
         if reading is None:
-            self._say(Content.styled("cpu —  memory —  no worker has sampled yet", MUTED))
+            self._show_content(Content.styled("cpu —  memory —  no worker has sampled yet", MUTED))
             return
         width = self.size.width or NARROW
         lines = [fit(_machine(reading, watching), width), fit(_workers(views), width)]
-        self._say(Content("\n").join([*lines, _power(views, width)]))
+        self._show_content(Content("\n").join([*lines, _power(views, width)]))
 
-    def _say(self, content: Content) -> None:
+    def _show_content(self, content: Content) -> None:
         if content != self.content:
             self.update(content, layout=False)  # always three lines
 
 
 def fit(parts: Sequence[LinePart], width: int) -> Content:
-    """Parts in a line of so many columns; what is least important is dropped first."""
-    kept = list(parts)
-    while sum(part.content.cell_length for part in kept) > width:
-        least = max(part.rank for part in kept)
+    """Join parts into at most ``width`` columns; the least important are dropped first."""
+    fitting = list(parts)
+    while sum(part.content.cell_length for part in fitting) > width:
+        least = max(part.rank for part in fitting)
         if not least:
             break
-        kept = [part for part in kept if part.rank < least]
-    return Content("").join(part.content for part in kept)
+        fitting = [part for part in fitting if part.rank < least]
+    return Content("").join(part.content for part in fitting)
 
 
 def _part(rank: int, label: str, value: str | Content) -> LinePart:
@@ -126,7 +126,7 @@ def _power(views: Sequence[RunView], width: int) -> Content:
         for view in views
         if view.history.system and not view.history.state.over
     ]
-    running.sort(key=lambda each: each[1].at)
+    running.sort(key=lambda device_and_system: device_and_system[1].at)
     # Two runs may be on one GPU; the newer reading replaces the older.
     gpus = {(device, gpu.name): gpu for device, system in running for gpu in system.gpus}
     parts: list[LinePart] = []
@@ -139,10 +139,10 @@ def _power(views: Sequence[RunView], width: int) -> Content:
     idle = "no run is on a GPU" if running and all(on == "cpu" for on, _ in running) else ""
     reason = _reason(idle, [system for _, system in running])
     line = fit(parts, width - min(len(reason) + 3, REASON) if reason else width)
-    left = width - line.cell_length - 3
-    if not reason or left < 2:
+    free_columns = width - line.cell_length - 3
+    if not reason or free_columns < 2:
         return line
-    short = reason if len(reason) <= left else reason[: left - 1] + "…"
+    short = reason if len(reason) <= free_columns else reason[: free_columns - 1] + "…"
     return Content.assemble(line, (f"   {short}", MUTED))
 
 
@@ -162,6 +162,6 @@ def _figure(value: float | None, width: int, digits: int = 0) -> str:
 
 
 def _reason(first: str, systems: Sequence[SystemSampled]) -> str:
-    told = [first, *(gpu.reason for system in systems for gpu in system.gpus)]
-    told += [part for system in systems for part in system.power_reason.split("; ")]
-    return "; ".join(dict.fromkeys(part for part in told if part))
+    reasons = [first, *(gpu.reason for system in systems for gpu in system.gpus)]
+    reasons += [part for system in systems for part in system.power_reason.split("; ")]
+    return "; ".join(dict.fromkeys(part for part in reasons if part))

@@ -1,4 +1,4 @@
-"""Where a run's time goes, in one line: a stacked bar with its legend in it."""
+"""A run's time by part, in one line: a stacked bar that contains its legend."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NAMES = {
     "evaluation": "eval",
     "waiting": "wait",
 }
-"""Short, so that the legend fits into 38 columns with room for the bar."""
+"""Short names, so that the legend fits into 38 columns with space for the bar."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 LEAST = 0.02
-"""Parts below this share are left out of the bar; the tooltip has them."""
+"""The bar omits parts below this share; the tooltip has them."""
 
 
 class TimeBar(Static):
-    """Each part's name and its blocks, as long as its share. ``show`` gives it an anatomy."""
+    """A bar of each part's name and blocks, as long as its share. ``show`` sets the anatomy."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "time-bar--name",
@@ -57,7 +57,7 @@ class TimeBar(Static):
         self._anatomy: Anatomy | None = None
 
     def show(self, anatomy: Anatomy | None) -> None:
-        """Show a run's anatomy, or with None that its steps were not profiled yet."""
+        """Show a run's anatomy; None means that its steps are not profiled yet."""
         if anatomy == self._anatomy:
             return
         self._anatomy = anatomy
@@ -66,14 +66,14 @@ class TimeBar(Static):
 
     @override
     def render(self) -> Content:
-        """The line, anew for each width and theme."""
+        """Return the line for the current width and theme."""
         name = self.get_visual_style("time-bar--name")
         if self._anatomy is None:
             return Content.styled("time: no step profiled yet", name)
         return Content.assemble(
             *(
                 piece
-                for part, blocks in stacked(self._anatomy, self.size.width)
+                for part, blocks in stack_blocks(self._anatomy, self.size.width)
                 for piece in (
                     Content.styled(f"{NAMES[part]} ", name),
                     Content.styled(blocks, self.get_visual_style(f"time-bar--{part}")),
@@ -82,18 +82,18 @@ class TimeBar(Static):
         )
 
 
-def stacked(anatomy: Anatomy, width: int) -> list[tuple[str, str]]:
-    """Parts of a bar and their blocks, together with their names at most ``width`` cells.
+def stack_blocks(anatomy: Anatomy, width: int) -> list[tuple[str, str]]:
+    """Return the parts of a bar and their blocks, at most ``width`` cells with their names.
 
-    Blocks are eighths of a cell and never none. Where even the names do not fit, the smallest
-    parts are left out.
+    Blocks are eighths of a cell, at least one. If the names do not fit, the smallest parts are
+    omitted.
     """
     shares = {part: share for part, share in anatomy.shares.items() if share >= LEAST}
     while shares:
-        whole = sum(shares.values())
+        total = sum(shares.values())
         free = width - sum(len(NAMES[part]) + 1 for part in shares)
-        for room in range(free, -1, -1):  # what is rounded up may take a cell more than its share
-            bar = {part: _blocks(share / whole * room) for part, share in shares.items()}
+        for room in range(free, -1, -1):  # rounding up may take a cell more than the share
+            bar = {part: _blocks(share / total * room) for part, share in shares.items()}
             if sum(map(len, bar.values())) <= free:
                 return list(bar.items())
         del shares[min(shares, key=lambda part: shares[part])]
@@ -101,9 +101,9 @@ def stacked(anatomy: Anatomy, width: int) -> list[tuple[str, str]]:
 
 
 def legend(anatomy: Anatomy) -> str:
-    """Every part with its share, a line each."""
+    """Return every part with its share, one per line."""
     lines = [f"{part:<10} {share:6.1%}" for part, share in anatomy.shares.items()]
-    return "\n".join([*lines, "training is split as a few synchronised steps were"])
+    return "\n".join([*lines, "training is split in proportion to a few synchronised steps"])
 
 
 def _blocks(cells: float) -> str:

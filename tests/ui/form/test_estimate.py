@@ -10,7 +10,7 @@ from mpstui.domain.devices import parse_devices
 from mpstui.domain.summary import MedianSpread, RunSummary
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
-from mpstui.ui.form.estimate import Estimate, PastRun, estimate, past_run, span
+from mpstui.ui.form.estimate import Estimate, PastRun, estimate, format_span, past_run
 from mpstui.ui.form.past_runs import PastRuns
 
 from tests.summaries import bare_summary  # isort: skip
@@ -63,7 +63,7 @@ def test_steps_count_by_their_samples() -> None:
 def test_without_a_run_like_it_nothing_is_invented() -> None:
     none = of(planned(), "cpu")
     assert (none.seconds, none.basis) == (None, ())
-    assert none.line == "— no run like it here yet; the first steps tell"
+    assert none.line == "— no run like it here yet; the first steps show"
 
 
 def test_a_device_without_a_run_is_named() -> None:
@@ -175,7 +175,7 @@ def test_what_the_run_took_besides_stands_with_it() -> None:
     ],
 )
 def test_a_time_is_said_as_people_say_it(seconds: float, text: str) -> None:
-    assert span(seconds) == text
+    assert format_span(seconds) == text
 
 
 def test_the_store_is_read_once_and_what_is_damaged_passed_over(tmp_path: Path) -> None:

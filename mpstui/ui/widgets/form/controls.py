@@ -1,4 +1,4 @@
-"""The controls of a form: as wide as their values, and ``enter`` always goes to the next field."""
+"""The controls of a form: as wide as their values; ``enter`` moves to the next field."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag, Integer
 from mpstui.ui.form.check import OWN, text_of
 
 NUMBER = 10
-"""Columns of a number's field."""
+"""Columns of a number field."""
 LONGEST = 20
-"""Columns of the longest number's field: a seed has 19 digits."""
+"""Columns of the longest number field: a seed has 19 digits."""
 TICK = 8
-"""Columns of a tick with its yes or no."""
+"""Columns of a tick with its label."""
 ARROW = 4
-"""Columns of a list beside its longest choice."""
+"""Extra columns of a list besides its longest choice."""
 EMPTY = {"steps": "all", "data_dir": "none"}
-"""What an empty field stands for."""
+"""The meaning of an empty field."""
 
 
 class Tick(Checkbox, inherit_bindings=False):
-    """A yes or no, ``[x]`` or ``[ ]``: told by its shape, not by its colour."""
+    """A checkbox, ``[x]`` or ``[ ]``, which differ in shape, not in colour."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", show=False)]
     DEFAULT_CSS = """
@@ -41,11 +41,11 @@ class Tick(Checkbox, inherit_bindings=False):
     """
 
     def render(self) -> Content:
-        """The mark and the label."""
+        """Return the mark and the label."""
         return Content.assemble("[x] " if self.value else "[ ] ", self.label)
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        """As wide as both."""
+        """Return the width of both."""
         return 4 + self.label.cell_length
 
 
@@ -60,7 +60,7 @@ class Choices(Select[str], inherit_bindings=False):
 
 
 def control_of(field: Field, config: RunConfig) -> Widget:
-    """A control for a field, which shows a config's value."""
+    """Create a control for a field, with a config's value."""
     value = getattr(config, field.name)
     if isinstance(field, Choice):
         options = [(choice, choice) for choice in field.choices]
@@ -82,10 +82,10 @@ def control_of(field: Field, config: RunConfig) -> Widget:
 
 
 def is_long(field: Field) -> bool:
-    """Whether a field holds a path, which takes a line of its own."""
+    """Return whether a field holds a path, which needs a line of its own."""
     return field.name == "data_dir"
 
 
 def yes_no(value: Any) -> str:
-    """A tick in a word."""
+    """Return a bool as ``yes`` or ``no``."""
     return "yes" if value else "no"

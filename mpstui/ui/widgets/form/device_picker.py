@@ -1,4 +1,4 @@
-"""The device picker: a tick for each device that can be trained on, and the list of specs."""
+"""The device picker: a tick for each trainable device, and the list of specs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from textual.widgets import Checkbox, Input, Label
 
 from mpstui.domain.facts import DoctorFacts
 from mpstui.ui.form.check import DEVICES
-from mpstui.ui.form.device_ticks import ASKING, asking, offered, specs_on, ticked, toggled
+from mpstui.ui.form.device_ticks import (
+    ASKING,
+    is_probing,
+    names_device,
+    selectable_devices,
+    specs_on,
+    toggle_device,
+)
 
 from .controls import Tick
 from .row import FieldRow
 
 TICK = 12
-"""Columns of a tick, so that eight GPUs stand under each other."""
+"""Columns of a tick, so that eight GPUs are aligned."""
 
 
 class DevicePicker(FieldRow):
-    """Ticks and text say the same, whichever of them is changed."""
+    """A row of ticks and text that stay in step."""
 
     DEFAULT_CSS = f"""
     DevicePicker {{
@@ -32,10 +39,10 @@ class DevicePicker(FieldRow):
         self._typed = Input("cpu", id=DEVICES, compact=True)
         super().__init__(DEVICES, "", self._typed, ASKING, long=True)
         self._offered: tuple[str, ...] = ("cpu",)
-        self._earlier: dict[str, str] = {}  # what stood in the list for a device that was unticked
+        self._earlier: dict[str, str] = {}  # the specs of unticked devices
 
     def compose(self) -> ComposeResult:
-        """The ticks, the list, and the note."""
+        """Yield the ticks, the list, and the note."""
         with Horizontal(classes="line"):
             yield Label("Devices")
             with ItemGrid(min_column_width=TICK, stretch_height=False):
@@ -43,9 +50,9 @@ class DevicePicker(FieldRow):
         yield from super().compose()
 
     def offer(self, facts: DoctorFacts | None) -> None:
-        """Take in which devices there are. While torch is asked, those of before stay."""
-        devices = offered(facts)
-        if asking(facts) or devices == self._offered:
+        """Offer the available devices. While torch is probed, the earlier ones stay."""
+        devices = selectable_devices(facts)
+        if is_probing(facts) or devices == self._offered:
             return
         grid = self.query_one(ItemGrid)
         for tick in grid.query(Tick):
@@ -55,21 +62,23 @@ class DevicePicker(FieldRow):
         self._offered = devices
 
     def follow(self) -> None:
-        """Tick what the list names."""
+        """Tick the devices that the list names."""
         for tick in self.query(Tick):
             with tick.prevent(Checkbox.Changed):
-                tick.value = ticked(self._typed.value, str(tick.name))
+                tick.value = names_device(self._typed.value, str(tick.name))
 
     @on(Checkbox.Changed)
     def _ticked(self, event: Checkbox.Changed) -> None:
         event.stop()
         text, device = self._typed.value, str(event.checkbox.name)
-        if ticked(text, device) == event.value:
+        if names_device(text, device) == event.value:
             return
         if not event.value:
             self._earlier[device] = specs_on(text, device)
-        self._typed.value = toggled(text, device, self._offered, self._earlier.get(device, ""))
+        self._typed.value = toggle_device(
+            text, device, self._offered, self._earlier.get(device, "")
+        )
 
     def _tick(self, device: str) -> Tick:
-        chosen = ticked(self._typed.value, device)
-        return Tick(Content(device), chosen, name=device, compact=True)
+        is_selected = names_device(self._typed.value, device)
+        return Tick(Content(device), is_selected, name=device, compact=True)

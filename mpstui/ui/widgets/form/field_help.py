@@ -1,4 +1,4 @@
-"""The pane that explains the field which has the focus."""
+"""The pane that explains the focused field."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from textual.widgets import Static
 from mpstui.ui.form.help_text import ALLOWED, NO_FIELD, HelpText
 
 MOST_FACTS = 6
-"""Rows of short facts that there is room for: devices that are absent take one for each reason."""
+"""The number of rows for short facts: absent devices take one for each reason."""
 
 
 class FieldFact(Horizontal):
-    """A heading and a few words."""
+    """A heading with a short text."""
 
     DEFAULT_CSS = """
     Fact {
@@ -27,11 +27,11 @@ class FieldFact(Horizontal):
     """
 
     def compose(self) -> ComposeResult:
-        """Side by side, so that words that wrap stay under each other."""
+        """Yield heading and value side by side, so that wrapped lines stay aligned."""
         yield Static(classes="heading")
         yield Static(classes="value")
 
-    def say(self, fact: tuple[str, str] | None) -> None:
+    def show_fact(self, fact: tuple[str, str] | None) -> None:
         """Show a fact, or nothing."""
         self.display = fact is not None
         for name, text in zip((".heading", ".value"), fact or (), strict=False):
@@ -39,7 +39,7 @@ class FieldFact(Horizontal):
 
 
 class FieldHelp(VerticalScroll, can_focus=False):
-    """What the field does and takes, and what is wrong with its value."""
+    """The field's help, and the problem with its value."""
 
     DEFAULT_CSS = """
     FieldHelp {
@@ -49,29 +49,29 @@ class FieldHelp(VerticalScroll, can_focus=False):
 
     def __init__(self) -> None:
         super().__init__(id="help-pane", classes="pane")
-        self._shown: tuple[HelpText, str | None] | None = None
+        self._content_key: tuple[HelpText, str | None] | None = None
 
     def compose(self) -> ComposeResult:
-        """The problem, the sentences, and the short facts."""
+        """Yield the problem, the sentences, and the short facts."""
         yield Static(id="problem")
         yield Static(id="about")
         for _ in range(MOST_FACTS):
             yield FieldFact()
 
     def on_mount(self) -> None:
-        """No field has the focus yet."""
+        """Show the help for no field."""
         self.show(NO_FIELD, None)
 
     def show(self, help: HelpText, problem: str | None) -> None:
         """Explain a field.
 
         Args:
-            help: Its help.
-            problem: What is wrong with its value, and what is allowed; None when nothing is.
+            help: The field's help.
+            problem: The problem with its value, and what is allowed; None for a valid value.
         """
-        if (help, problem) == self._shown:
+        if (help, problem) == self._content_key:
             return
-        self._shown = (help, problem)
+        self._content_key = (help, problem)
         self.border_title = help.title
         wrong = self.query_one("#problem", Static)
         wrong.display = problem is not None
@@ -79,5 +79,5 @@ class FieldHelp(VerticalScroll, can_focus=False):
         self.query_one("#about", Static).update(Content(help.about))
         facts = [fact for fact in help.rows if problem is None or fact[0] != ALLOWED]
         for row, fact in zip_longest(self.query(FieldFact), facts[:MOST_FACTS]):
-            row.say(fact)
+            row.show_fact(fact)
         self.scroll_home(animate=False)

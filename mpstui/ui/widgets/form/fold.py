@@ -1,4 +1,4 @@
-"""The line that folds the fields which a first run does not need."""
+"""The line that folds the fields that a first run does not need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 
 class Fold(Static, can_focus=True):
-    """Says how many fields are below and which of them are not at their defaults."""
+    """A line with the number of fields below, and those that differ from their defaults."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "fold", show=False)]
     DEFAULT_CSS = """
@@ -28,11 +28,11 @@ class Fold(Static, can_focus=True):
 
     open: reactive[bool] = reactive(False)
     changed: reactive[tuple[str, ...]] = reactive(())
-    """The labels of the fields that are not at their defaults."""
+    """The labels of the fields that differ from their defaults."""
 
     @dataclass
     class Toggled(Message):
-        """It was opened or folded."""
+        """The user opened or folded it."""
 
         open: bool
 
@@ -41,12 +41,12 @@ class Fold(Static, can_focus=True):
         self._count = count
 
     def render(self) -> Content:
-        """The line."""
+        """Return the line."""
         sign = "▼" if self.open else "▶"
         return Content(f"{sign} {self._count} more{fold_words(self.changed)}")
 
     def watch_open(self, open: bool) -> None:
-        """Tell it."""
+        """Post the new state."""
         self.post_message(self.Toggled(open))
 
     def action_fold(self) -> None:
@@ -54,12 +54,12 @@ class Fold(Static, can_focus=True):
         self.open = not self.open
 
     def on_click(self) -> None:
-        """The same by mouse."""
+        """Open or fold by mouse."""
         self.action_fold()
 
 
 def fold_words(changed: Sequence[str]) -> str:
-    """What stands after the count of folded fields."""
+    """Return the text after the count of folded fields."""
     if not changed:
         return ": all at their defaults"
     return f" · {len(changed)} changed: {', '.join(label.lower() for label in changed)}"

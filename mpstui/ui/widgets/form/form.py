@@ -37,14 +37,14 @@ from .fold import Fold
 from .row import FieldRow
 
 BASIC = ("workload", DEVICES, "batch_size", "epochs", "steps")
-"""What somebody who is new here sets; the rest is folded."""
+"""The fields that a new user sets; the others are folded."""
 FOLDED = tuple(field.name for field in FIELDS if field.name not in BASIC)
 PER_WORKLOAD = ("batch_size", "test_batch_size", "epochs", "lr", "gamma", "log_interval")
 """Fields whose default depends on the workload."""
 
 
 class ConfigForm(Vertical):
-    """All fields. ``Checked`` tells, after each change, what the form comes to."""
+    """The form of all fields. It posts ``Checked`` with the outcome after each change."""
 
     DEFAULT_CSS = """
     ConfigForm {
@@ -56,19 +56,19 @@ class ConfigForm(Vertical):
 
     @dataclass
     class Checked(Message):
-        """The form was looked at."""
+        """The form was checked."""
 
         outcome: FormResult
 
     def __init__(self) -> None:
         super().__init__()
         self._facts: DoctorFacts | None = None
-        self._shown = default_config()
-        self._devices_chosen = False
+        self._base_config = default_config()
+        self._devices_set = False
         self.outcome = FormResult(None, (), {})
 
     def compose(self) -> ComposeResult:
-        """The five, the fold, the others."""
+        """Yield the basic fields, the fold, and the others."""
         for name in BASIC:
             if name == DEVICES:
                 yield DevicePicker()
@@ -77,7 +77,7 @@ class ConfigForm(Vertical):
             if name == "workload":
                 own = Input(placeholder=FORM, id=OWN, compact=True)
                 row = FieldRow(OWN, LABELS[OWN], own, "a class of your own file", long=True)
-                row.display = False  # until it is chosen
+                row.display = False  # until it is selected
                 yield row
         yield Fold(len(FOLDED))
         with Vertical(id="folded"):
@@ -86,41 +86,41 @@ class ConfigForm(Vertical):
 
     @property
     def workload(self) -> str:
-        """The one that is chosen, right or wrong."""
-        return str(self._read("workload"))
+        """The entered workload, valid or not."""
+        return str(self._value_of("workload"))
 
     @property
-    def chosen(self) -> str:
-        """The list of specs, as it is typed."""
-        return str(self._read(DEVICES))
+    def device_specs(self) -> str:
+        """The list of specs as typed."""
+        return str(self._value_of(DEVICES))
 
     def know(self, facts: DoctorFacts | None) -> None:
-        """Take in what the doctor knows: devices, and why one is not to be had."""
+        """Take the doctor's facts: the devices, and why others are not available."""
         self._facts = facts
         self.query_one(DevicePicker).offer(facts)
-        if facts is not None and facts.torch is not None and not self._devices_chosen:
+        if facts is not None and facts.torch is not None and not self._devices_set:
             self._write(DEVICES, ",".join(facts.default_devices()))
-        self.look()
+        self.recheck()
 
     def fill(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
         """Show a config."""
-        self._devices_chosen = True
+        self._devices_set = True
         self._write(DEVICES, ",".join(str(spec) for spec in specs))
         self._show(config)
 
     def set_defaults(self) -> None:
-        """Show the defaults of the workload that is chosen."""
-        self._devices_chosen = False
+        """Show the selected workload's defaults."""
+        self._devices_set = False
         self._show(defaults_of(self.workload))
         self.know(self._facts)
 
     def toggle_fold(self) -> None:
-        """Open or fold what a first run does not need."""
+        """Show or hide the fields that a first run does not need."""
         self.query_one(Fold).action_fold()
 
-    def look(self) -> None:
-        """Look at every entry, say beside it what is wrong, and tell what the whole comes to."""
-        entries = {name: self._read(name) for name in (*BY_NAME, DEVICES)}
+    def recheck(self) -> None:
+        """Check every entry, show problems beside them, and post the outcome."""
+        entries = {name: self._value_of(name) for name in (*BY_NAME, DEVICES)}
         self.outcome = outcome = check(entries, self._facts)
         own = self.query_one("#workload", Select).value == OWN
         self.query_one(f"#row-{OWN}", FieldRow).display = own
@@ -128,7 +128,7 @@ class ConfigForm(Vertical):
             problem = outcome.problems.get(name)
             row = OWN if own and name == "workload" else name
             beside = hint(self._facts, len(outcome.specs)) if name == DEVICES else ""
-            self.query_one(f"#row-{row}", FieldRow).say(
+            self.query_one(f"#row-{row}", FieldRow).show_note(
                 sentence(problem) if problem else None, beside
             )
         self.query_one(DevicePicker).follow()
@@ -136,7 +136,7 @@ class ConfigForm(Vertical):
         differing = changed(entries, defaults_of(self.workload))
         fold.changed = tuple(BY_NAME[name].label for name in differing if name in FOLDED)
         if any(name in outcome.problems for name in FOLDED):
-            fold.open = True  # so that it is seen
+            fold.open = True  # so that the problem is visible
         self.post_message(self.Checked(outcome))
 
     @on(Input.Changed)
@@ -149,8 +149,8 @@ class ConfigForm(Vertical):
         if event.control.id in ("workload", OWN):
             self._follow_workload()
         if event.control.id == DEVICES and self.query_one(DevicePicker).has_focus_within:
-            self._devices_chosen = True
-        self.look()
+            self._devices_set = True
+        self.recheck()
 
     @on(Input.Submitted)
     def _next(self, event: Input.Submitted) -> None:
@@ -165,25 +165,28 @@ class ConfigForm(Vertical):
         self.set_class(event.open, "-open")
 
     def _follow_workload(self) -> None:
-        """Defaults of the old workload that still stand become those of the new one."""
-        if self.workload == self._shown.workload:
+        """Replace unchanged defaults of the old workload by those of the new one."""
+        if self.workload == self._base_config.workload:
             return
-        old, new = default_config(self._shown.workload), defaults_of(self.workload)
+        old_defaults, new_defaults = (
+            default_config(self._base_config.workload),
+            defaults_of(self.workload),
+        )
         for name in PER_WORKLOAD:
-            if self._read(name) == text_of(getattr(old, name)):
-                self._write(name, getattr(new, name))
-        self._shown = new
+            if self._value_of(name) == text_of(getattr(old_defaults, name)):
+                self._write(name, getattr(new_defaults, name))
+        self._base_config = new_defaults
 
     def _show(self, config: RunConfig) -> None:
         typed = self.query_one(f"#{OWN}", Input).value
-        self._shown = config
+        self._base_config = config
         for name in BY_NAME:
             self._write(name, getattr(config, name))
-        if config.workload == FORM:  # the defaults of what is not typed yet
+        if config.workload == FORM:  # the defaults of a class that is not typed yet
             self.query_one(f"#{OWN}", Input).value = typed
-        self.look()
+        self.recheck()
 
-    def _read(self, name: str) -> Any:
+    def _value_of(self, name: str) -> Any:
         control = self.query_one(f"#{name}")
         assert isinstance(control, (Input, Select, Checkbox))
         if name == "workload" and control.value == OWN:
@@ -201,5 +204,5 @@ class ConfigForm(Vertical):
             control.value = value
 
     def _row(self, field: Field) -> FieldRow:
-        control = control_of(field, self._shown)
+        control = control_of(field, self._base_config)
         return FieldRow(field.name, field.label, control, field.help, long=is_long(field))

@@ -1,4 +1,4 @@
-"""The pane that says what a form comes to: the work, and how long it takes."""
+"""The pane of a form's plan: the work, and how long it takes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.units import DASH
 from mpstui.ui.form.estimate import READING, Estimate
 
-HOW = {
+MODE_TEXTS = {
     "turns": "They take turns of two seconds, so that neither disturbs the other's clock.",
-    "together": "They train at once: good to look at, not for timing.",
+    "together": "They train at the same time: good for watching, not for timing.",
 }
 
 
 class PlanSummary(VerticalScroll, can_focus=False):
-    """The steps, how a comparison is run, and the estimate with what it rests on."""
+    """The steps, the mode of a comparison, and the estimate with its basis."""
 
     def __init__(self) -> None:
         super().__init__(id="plan-pane", classes="pane")
-        self.border_title = "What this comes to"
+        self.border_title = "Plan"
 
     def compose(self) -> ComposeResult:
-        """One text."""
+        """Yield the text."""
         yield Static(DASH, id="plan")
 
     def show(
@@ -37,9 +37,9 @@ class PlanSummary(VerticalScroll, can_focus=False):
         """Show a plan.
 
         Args:
-            config: What is asked; None while something is wrong.
+            config: The config; None while there are problems.
             specs: The devices.
-            estimate: None while earlier runs are still read.
+            estimate: The estimate; None while earlier runs are being read.
         """
         text = Content(DASH) if config is None else _plan(config, specs, estimate)
         self.query_one("#plan", Static).update(text)
@@ -49,7 +49,7 @@ def _plan(config: RunConfig, specs: Sequence[DeviceSpec], estimate: Estimate | N
     lines: list[str | tuple[str, str]] = [("Training time\n", "bold")]
     lines.append(READING if estimate is None else estimate.line)
     if estimate is not None and estimate.basis:
-        lines.append("\nat the pace of the last run like it:")
+        lines.append("\nat the pace of the last similar run:")
         lines += [f"\n  {basis}" for basis in estimate.basis]
         lines.append("\nStart-up and the evaluation after each epoch are extra.")
     several = len(specs) > 1
@@ -61,8 +61,8 @@ def _plan(config: RunConfig, specs: Sequence[DeviceSpec], estimate: Estimate | N
         f"\nloss: {config.info.loss_unit}",
     ]
     if several:
-        how = HOW[config.mode]
-        lines.append(f"\n{len(specs)} runs with the same weights, batches and seed. {how}")
+        mode_text = MODE_TEXTS[config.mode]
+        lines.append(f"\n{len(specs)} runs with the same weights, batches and seed. {mode_text}")
     if any(spec.type == "mps" for spec in specs):
-        lines.append(("\n\n^o asks whether MPS has a kernel for every op.", "$foreground 75%"))
+        lines.append(("\n\n^o checks whether MPS has a kernel for every op.", "$foreground 75%"))
     return Content.assemble(*lines)

@@ -1,4 +1,4 @@
-"""A row of the form: a label, a control, and what is to be said of its value."""
+"""A row of the form: a label, a control, and a note on its value."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from textual.widget import Widget
 from textual.widgets import Label, Static
 
 NOTES = 21
-"""Columns from a control's start to the notes, which stand under each other."""
+"""Columns from a control's start to the notes, which are aligned."""
 
 
 class FieldRow(Vertical):
-    """A field; its note stands beside it, or below a long one."""
+    """A field with its note beside it, or below if the field is long."""
 
     DEFAULT_CSS = """
     Row {
@@ -35,37 +35,37 @@ class FieldRow(Vertical):
     def __init__(self, name: str, label: str, control: Widget, help: str, long: bool) -> None:
         super().__init__(id=f"row-{name}", classes="-long" if long else "")
         self.entry = name
-        """The entry that is shown here."""
+        """The name of the row's entry."""
         self._label = label
         self._control = control
         self._help = help
         self._long = long
-        self._shown: tuple[str, bool] = (help, False)
+        self._note_state: tuple[str, bool] = (help, False)
 
     def compose(self) -> ComposeResult:
-        """One line; of a long field two."""
+        """Yield one line, or two for a long field."""
         note = Static(Content(self._help), classes="note")
         with Horizontal(classes="line"):
             yield Label(self._label)
             yield self._control
             if not self._long:
                 width = self._control.styles.width
-                taken = int(width.value) if width is not None and width.is_cells else 0
-                note.styles.margin = (0, 0, 0, max(NOTES - taken, 1))
+                control_width = int(width.value) if width is not None and width.is_cells else 0
+                note.styles.margin = (0, 0, 0, max(NOTES - control_width, 1))
                 yield note
         if self._long:
             yield note
 
     def on_click(self) -> None:
-        """A click beside the control is meant for it."""
+        """Focus the control on a click beside it."""
         if not self.has_focus_within:
             self._control.focus()
 
-    def say(self, problem: str | None, hint: str = "") -> None:
-        """Show what is wrong, or else the hint, or else the help."""
+    def show_note(self, problem: str | None, hint: str = "") -> None:
+        """Show the problem, else the hint, else the help."""
         text = f"✗ {problem}" if problem is not None else hint or self._help
-        if (text, problem is not None) == self._shown:
-            return  # a key press looks at all rows; only what changed is drawn
-        self._shown = (text, problem is not None)
+        if (text, problem is not None) == self._note_state:
+            return  # each key press checks all rows; only changed ones are drawn
+        self._note_state = (text, problem is not None)
         self.set_class(problem is not None, "-wrong")
         self.query_one(".note", Static).update(Content(text), layout=False)
