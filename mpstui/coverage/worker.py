@@ -1,6 +1,6 @@
-"""The process that records: ``python -m mpstui.coverage.worker WORKLOAD [--torch VERSION]``.
+"""The recording process: ``python -m mpstui.coverage.worker WORKLOAD [--torch VERSION]``.
 
-It prints a :class:`~mpstui.domain.coverage.Progress` a line, and at its end one
+It prints one :class:`~mpstui.domain.coverage.Progress` per line, and finally one
 :class:`~mpstui.domain.coverage.Coverage` or :class:`~mpstui.domain.coverage.Refused`.
 """
 
@@ -24,38 +24,38 @@ Say = Callable[[CoverageProgress | Coverage | CoverageRefused], None]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Record a workload's step; returns the exit status."""
+    """Record a workload's step and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mpstui.coverage.worker")
     parser.add_argument("workload")
     parser.add_argument("--torch", default="")
     options = parser.parse_args(arguments)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
-        os.dup2(2, 1)  # what the user's code prints is no answer
+        os.dup2(2, 1)  # keep the user's output apart from the messages
 
-        def say(answer: CoverageProgress | Coverage | CoverageRefused) -> None:
+        def send(answer: CoverageProgress | Coverage | CoverageRefused) -> None:
             out.write(msgspec.json.encode(answer).decode() + "\n")
             out.flush()
 
         try:
-            say(_cover(options.workload, options.torch, say))
+            send(_cover(options.workload, options.torch, send))
         except MpstuiError as error:
-            say(CoverageRefused(text=str(error), usage=isinstance(error, UsageError)))
+            send(CoverageRefused(text=str(error), usage=isinstance(error, UsageError)))
     return 0
 
 
-def _cover(workload: str, torch: str, say: Say) -> Coverage:
+def _cover(workload: str, torch: str, send: Say) -> Coverage:
     table = table_of(torch or version("torch"))
-    say(CoverageProgress(text="importing torch"))
-    from .workload import cover, in_words
+    send(CoverageProgress(text="importing torch"))
+    from .workload import cover, describe_error
 
-    say(CoverageProgress(text="recording a training step and an evaluated batch on the CPU"))
+    send(CoverageProgress(text="recording a training step and an evaluation batch on the CPU"))
     try:
         with tempfile.TemporaryDirectory() as folder:
             return cover(workload, table, Path(folder))
     except MpstuiError:
         raise
     except Exception as error:
-        raise MpstuiError(in_words(error)) from error  # the user's model(), for one
+        raise MpstuiError(describe_error(error)) from error  # for example from the user's model()
 
 
 if __name__ == "__main__":

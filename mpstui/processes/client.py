@@ -17,7 +17,7 @@ from typing import IO
 
 from mpstui.doctor.probes import TORCH_MISSING, ProbeFailed, ProbeTooSlow, ProbeUndecided
 
-from .command import child_environment, ending, is_from_outside
+from .command import child_environment, describe_exit, is_from_outside
 from .patience import Patience, cpu_seconds
 
 GRACE = 5.0
@@ -124,11 +124,11 @@ def _how_it_ended(code: int, stderr: str) -> ProbeFailed:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = lines[-1][:300] if lines else ""
     if is_from_outside(code):
-        return ProbeUndecided(f"the process was killed from outside ({ending(code)})")
+        return ProbeUndecided(f"the process was killed from outside ({describe_exit(code)})")
     if code > 0:
         if last == "ModuleNotFoundError: No module named 'torch'":
             return ProbeFailed(TORCH_MISSING)
         return ProbeFailed(last or f"the process ended with status {code} and without a word")
-    name = ending(code)
+    name = describe_exit(code)
     verb = "aborted" if name == "SIGABRT" else "was killed"
     return ProbeFailed(f"the process {verb} ({name})" + (f": {last}" if last else ""))

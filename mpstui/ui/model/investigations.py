@@ -53,7 +53,7 @@ class Investigations:
         session = self._app.session
         views = {view.run.id: view for view in session.views} if session else {}
         for other in self._app.store.group(run):
-            if other.id not in views and other.kept():
+            if other.id not in views and other.keeper_alive():
                 views[other.id] = RunView(other)
                 views[other.id].catch_up()
         runs = [view.run for view in views.values() if not view.history.state.over]

@@ -116,9 +116,9 @@ class RunSession:
         """Take a run's new losses into the gaps; the first run's count for every other."""
         for other, (course, gaps) in enumerate(zip(self.courses, self.gaps, strict=True), 1):
             if place == 0:
-                blocks = course.take(others=losses)
+                blocks = course.add(reference_losses=losses)
             elif place == other:
-                blocks = course.take(mine=losses)
+                blocks = course.add(losses=losses)
             else:
                 continue
             if blocks:

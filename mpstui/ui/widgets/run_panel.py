@@ -7,7 +7,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from mpstui.domain.alarm import check_in_words
+from mpstui.domain.alarm import describe_check
 from mpstui.domain.anatomy import anatomy
 from mpstui.domain.config import RunConfig
 from mpstui.domain.growth import USUAL_CAUSE
@@ -215,14 +215,14 @@ def checked(config: RunConfig, history: RunHistory) -> tuple[str, str]:
     """
     failed = history.failed_step or history.failed_test
     if failed is not None:
-        words = check_in_words(failed)  # the border begins with the same words
+        words = describe_check(failed)  # the border begins with the same words
         return f"✗ {words} — i: investigate", f"✗ {words.partition(': ')[2]}"
     if not config.checked:
         words = "step not checked: this is the cpu"
     elif history.step_check is None:
         words = "step not checked yet"
     else:
-        words = check_in_words(history.step_check)
+        words = describe_check(history.step_check)
     return words, words.removeprefix("step ").replace("agrees with cpu", "agrees")
 
 
