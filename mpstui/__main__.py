@@ -14,8 +14,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 when done, 1 when a run failed or a finding fails, 2 for bad usage.
     """
-    # What a start makes stays: to look through it for garbage takes a tenth of the time until the
-    # app's first frame. The app goes on with collecting from there.
+    # Objects created at startup stay alive: collecting garbage takes a tenth of the time until the
+    # app's first frame. The app enables it again after that.
     gc.disable()
     try:
         return _run(argv)
@@ -38,7 +38,7 @@ def _run(argv: Sequence[str] | None) -> int:
         sys.stderr.write(f"mpstui: {error.title}: {error}\n")
         return error.exit_code
     except BrokenPipeError:  # `mpstui runs | head`
-        # What is still in the buffer would be tried once more when Python ends.
+        # Python would try to flush the rest of the buffer at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code

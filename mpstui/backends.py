@@ -1,8 +1,8 @@
-"""What differs between devices, in one place: engine, doctor and op checks share the rest.
+"""The differences between devices; everything else is shared by engine, doctor and op checks.
 
-MPS facts are from torch's own ``torch/mps`` and from known threads: no float64, no pinned memory,
-one Python thread per process, and allocator counters of its own (``torch.accelerator``'s answer an
-empty table there, which would read as zero bytes).
+The facts about MPS are from ``torch/mps`` and from known threads: no float64, no pinned memory, one
+Python thread per process, and separate allocator counters (``torch.accelerator`` returns an empty
+table there, which would look like zero bytes).
 """
 
 from __future__ import annotations
@@ -21,56 +21,56 @@ from .domain.environment_variables import FAST_MATH, anything_but_zero
 from .domain.errors import DeviceUnavailable
 
 
-def host_room() -> int:
-    """Half of the bytes of memory that the system can hand out without swapping."""
+def available_host_bytes() -> int:
+    """Return half of the bytes of memory that are available without swapping."""
     return psutil.virtual_memory().available // 2
 
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-"""Types that autocast computes in, by the precision's name."""
+"""Dtypes of autocast, by the precision's name."""
 
 
 class Backend:
-    """A device that can be trained on; this base is the CPU."""
+    """A device to train on; this base class is the CPU."""
 
     loader_options: ClassVar[dict[str, Any]] = {}
-    """What the article's script gives its DataLoader on this device."""
+    """DataLoader options of the article's script on this device."""
 
     pins: ClassVar[bool] = False
-    """Whether copies from pinned memory of the host are quicker. MPS has no such memory."""
+    """Whether copies from pinned host memory are faster. MPS has no pinned memory."""
 
     def __init__(self, spec: DeviceSpec) -> None:
         self.spec = spec
         self.device = torch.device(spec.device)
 
     def name(self) -> str:
-        """The hardware's own name."""
+        """Return the hardware's name."""
         return f"CPU, {torch.backends.cpu.get_cpu_capability()}"
 
     def synchronize(self) -> None:
-        """Wait until everything that was launched is done. The CPU is always done."""
+        """Wait until all launched work is done. On the CPU it always is."""
 
     def allocated(self) -> int | None:
-        """Bytes of tensors that the device's allocator holds; None where it does not count."""
+        """Return the bytes of tensors in the device's allocator; None if it does not count them."""
         return None
 
     def room(self) -> int:
-        """Bytes that a check may take without getting in anybody's way."""
-        return host_room()
+        """Return the bytes that a check may use without disturbing other programs."""
+        return available_host_bytes()
 
     def dtypes(self) -> tuple[torch.dtype, ...]:
-        """Floating-point types that models are trained in here, the usual one first."""
+        """Return the floating-point dtypes for training on this device, the default first."""
         return (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
     def check(self) -> None:
-        """Touch the device.
+        """Check that the device works.
 
         Raises:
-            DeviceUnavailable: When it is not there; the message says why, in torch's words.
+            DeviceUnavailable: If it is not available; the message has torch's reason.
         """
 
     def set_precision(self, precision: str) -> tuple[str, ...]:
-        """Make ``float32`` mean float32: TF32 stays off unless it was asked for.
+        """Set the precision; ``float32`` disables TF32.
 
         By default torch lets cuDNN's convolutions use TF32.
 
@@ -83,20 +83,20 @@ class Backend:
         return ()
 
     def lower_precision(self, precision: str) -> list[tuple[str, str]]:
-        """What makes results less exact than float32, each with the switch that removes it."""
+        """Return causes of results less exact than float32, each with the setting to change."""
         if precision in HALVES:
             switch = "train with --precision float32, without torch.autocast"
             return [(f"{precision} autocast", switch)]
         return []
 
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
-        """The context that a forward pass runs in."""
+        """Return the context for a forward pass."""
         if precision in HALVES:
             return torch.autocast(self.device.type, dtype=HALVES[precision])
         return contextlib.nullcontext()
 
     def scaler(self, precision: str) -> torch.amp.GradScaler | None:
-        """What keeps half-precision gradients from vanishing; None where none is needed.
+        """Return a gradient scaler that prevents fp16 underflow; None if not needed.
 
         Source: Micikevicius et al., "Mixed Precision Training", ICLR 2018 (arXiv:1710.03740),
         section 3.2. bf16 has float32's range.
@@ -105,7 +105,7 @@ class Backend:
 
 
 class Accelerator(Backend):
-    """CUDA (and XPU): a device behind ``torch.accelerator``."""
+    """A CUDA or XPU device, accessed through ``torch.accelerator``."""
 
     @override
     def name(self) -> str:
@@ -129,24 +129,24 @@ class Accelerator(Backend):
         try:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            why = str(error).splitlines()[0].partition(". ")[0]
-            raise DeviceUnavailable(f"device: {self.spec.device}: {why}") from error
+            reason = str(error).splitlines()[0].partition(". ")[0]
+            raise DeviceUnavailable(f"device: {self.spec.device}: {reason}") from error
         if self.spec.index is not None:
             torch.accelerator.set_device_index(self.spec.index)
 
 
 class Cuda(Accelerator):
-    """NVIDIA's, or AMD's under the same name."""
+    """An NVIDIA GPU, or an AMD GPU under the same device type."""
 
     loader_options: ClassVar[dict[str, Any]] = {"num_workers": 1, "pin_memory": True}
     pins: ClassVar[bool] = True
 
     @override
     def set_precision(self, precision: str) -> tuple[str, ...]:
-        wanted = "tf32" if precision == "tf32" else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = wanted
-        torch.backends.cudnn.conv.fp32_precision = wanted  # type: ignore[attr-defined,unused-ignore]
-        torch.backends.cudnn.rnn.fp32_precision = wanted  # type: ignore[attr-defined,unused-ignore]
+        precision_mode = "tf32" if precision == "tf32" else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = precision_mode
+        torch.backends.cudnn.conv.fp32_precision = precision_mode  # type: ignore[attr-defined,unused-ignore]
+        torch.backends.cudnn.rnn.fp32_precision = precision_mode  # type: ignore[attr-defined,unused-ignore]
         if precision == "tf32":
             return ("TF32: products of float32 with 10 bits of mantissa",)
         return super().set_precision(precision)
@@ -160,11 +160,13 @@ class Cuda(Accelerator):
 
 
 class Mps(Accelerator):
-    """Apple's Metal Performance Shaders."""
+    """Apple's GPU, through Metal Performance Shaders."""
 
     @override
     def name(self) -> str:
-        get_name = getattr(torch.backends.mps, "get_name", None)  # not in every torch we allow
+        get_name = getattr(
+            torch.backends.mps, "get_name", None
+        )  # missing in some supported versions of torch
         return str(get_name()) if get_name is not None else "MPS"
 
     @override
@@ -177,10 +179,9 @@ class Mps(Accelerator):
 
     @override
     def room(self) -> int:
-        # Unified memory: the GPU takes it from the same bytes as every other program. torch.mps has
-        # no mem_get_info.
+        # Unified memory: the GPU shares it with all other programs. torch.mps has no mem_get_info.
         free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-        return min(free // 2, host_room())
+        return min(free // 2, available_host_bytes())
 
     @override
     def dtypes(self) -> tuple[torch.dtype, ...]:
@@ -205,10 +206,10 @@ _BACKENDS: dict[str, type[Backend]] = {
 
 
 def open_backend(spec: DeviceSpec) -> Backend:
-    """The backend of a device spec, with the spec's thread count set.
+    """Open the backend of a device spec and set the spec's thread count.
 
     Raises:
-        DeviceUnavailable: When torch cannot put a tensor there.
+        DeviceUnavailable: If torch cannot create a tensor there.
     """
     threads = spec.option("threads")
     if threads is not None:

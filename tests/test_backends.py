@@ -117,7 +117,7 @@ def test_room_on_mps_is_what_metal_recommends_and_the_machine_has(
 ) -> None:
     monkeypatch.setattr(torch.mps, "recommended_max_memory", Facts(recommended))
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", Facts(driver))
-    monkeypatch.setattr(backends, "host_room", Facts(10 << 30))
+    monkeypatch.setattr(backends, "available_host_bytes", Facts(10 << 30))
     assert Mps(parse_device("mps")).room() == room
 
 

@@ -20,7 +20,7 @@ from mpstui.domain.tables import as_json, comparison_table, runs_table
 from mpstui.domain.units import date
 from mpstui.domain.workloads import short_name
 from mpstui.runs import trash
-from mpstui.runs.export import TEXTS, export, export_text, unlike
+from mpstui.runs.export import TEXTS, describe_mismatches, export, export_text
 from mpstui.runs.notes import read_note, write_note
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir, config_toml
@@ -126,14 +126,14 @@ def compare_runs(
         named = ", ".join(run.id for run in chosen)
         raise UsageError(f"runs compare: {named} is one run; allowed: two or more")
     runs = [_summary(run) for run in chosen]
-    told = unlike(runs)
+    told = describe_mismatches(runs)
     # Two runs on one device can only be told apart by their ids, which the table has no room for.
     told += [f"row {place}: {run.run_id}" for place, run in enumerate(runs, 1)]
     if format == "json":
         _say(_document(runs, told))
     elif format == "csv":
         _say(_csv(runs))
-        sys.stderr.writelines(f"{note}\n" for note in unlike(runs))
+        sys.stderr.writelines(f"{note}\n" for note in describe_mismatches(runs))
     else:
         mark = "- " if format == "markdown" else ""
         _say("\n".join([comparison_table(runs, format), *(f"{mark}{note}" for note in told)]))

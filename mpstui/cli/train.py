@@ -125,7 +125,7 @@ def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> No
     deadline = None
     while True:
         try:
-            kept = len(views) > 1 and any(view.run.kept() for view in views)
+            kept = len(views) > 1 and any(view.run.keeper_alive() for view in views)
             over = all([_print_new(view, logs[view.run.id], show) for view in views])
             if over:
                 deadline = deadline or time.monotonic() + KEEPER_SECONDS

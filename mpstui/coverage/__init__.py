@@ -1,1 +1,1 @@
-"""Which ops of a training step have a kernel for MPS: answered on any machine, from tables."""
+"""Checks on any machine, from tables, which ops of a training step have an MPS kernel."""

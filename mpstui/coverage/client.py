@@ -1,4 +1,4 @@
-"""Ask whether a workload runs on MPS. No torch here: a process of its own imports it."""
+"""Checks whether a workload runs on MPS, in a separate process that imports torch."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from mpstui.processes.client import ProcessClient, ProcessFailed
 from mpstui.processes.command import module_command
 
 Tell = Callable[[str], None]
-"""Called with what the worker does now."""
+"""Receives the worker's current activity."""
 
 PATIENCE = 180.0
-"""Seconds that the worker may say nothing: it imports torch, and builds the user's data."""
+"""Seconds that the worker may be silent: it imports torch and builds the user's data."""
 
 
 class CoverageProcess(Protocol):
-    """A question that can be followed and ended."""
+    """A coverage check that can be followed and stopped."""
 
-    def run(self, tell: Tell) -> Coverage:
-        """Ask, in the calling thread; ``tell`` is called there."""
+    def run(self, report: Tell) -> Coverage:
+        """Run the check in the calling thread; ``report`` is called there."""
 
     def stop(self) -> None:
-        """End it, from another thread; ``run`` then raises."""
+        """Stop the check from another thread; ``run`` then raises."""
 
 
 class CoverageClient(CoverageProcess):
-    """Asks a worker process.
+    """Runs the check in a worker process.
 
     Args:
         workload: ``mnist``, ``vae`` or ``path/to/file.py:Class``.
-        torch: The version that is asked about, ``2.15`` or ``2.15.0``; empty for the installed one.
+        torch: The version to check, ``2.15`` or ``2.15.0``; empty for the installed one.
+        patience: Seconds that the worker may be silent.
     """
 
     def __init__(self, workload: str, torch: str = "", patience: float = PATIENCE) -> None:
@@ -47,32 +48,32 @@ class CoverageClient(CoverageProcess):
         self._asker = ProcessClient()
 
     def run(self, tell: Tell) -> Coverage:
-        """The ops of the workload, judged.
+        """Check the ops of the workload.
 
         Raises:
-            UsageError: When there is no table of that version, or no such workload.
-            MpstuiError: When its data cannot be read, or the worker ended without an answer.
+            UsageError: If there is no table for that version, or no such workload.
+            MpstuiError: If its data cannot be read, or the worker exits without an answer.
         """
         arguments = [self._workload, *(["--torch", self._torch] if self._torch else [])]
         command = module_command("mpstui.coverage.worker", *arguments)
         with closing(self._asker.lines(command, self._patience)) as lines:
             for line in lines:
-                match _decoded(line):
+                match _decode(line):
                     case CoverageProgress(text=text):
                         tell(text)
                     case Coverage() as coverage:
                         return coverage
                     case CoverageRefused(text=text, usage=usage):
                         raise (UsageError if usage else MpstuiError)(text)
-                    case None:  # a library that prints where it should not
+                    case None:  # output of a library
                         sys.stderr.write(line)
         raise ProcessFailed("the worker ended without an answer")
 
-    def stop(self) -> None:  # noqa: D102 - the protocol says it
+    def stop(self) -> None:  # noqa: D102 - documented in the protocol
         self._asker.stop()
 
 
-def _decoded(line: str) -> CoverageProgress | Coverage | CoverageRefused | None:
+def _decode(line: str) -> CoverageProgress | Coverage | CoverageRefused | None:
     try:
         return msgspec.json.decode(line, type=CoverageProgress | Coverage | CoverageRefused)
     except msgspec.DecodeError:

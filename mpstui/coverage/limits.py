@@ -1,9 +1,9 @@
-"""What MPS kernels refuse though they are there: dtypes, arguments, macOS versions. No torch here.
+"""Limits of existing MPS kernels: dtypes, arguments, macOS versions. This module needs no torch.
 
-Kept by hand: neither the yaml nor the registrations say it. Each entry is a string of
-``libtorch_cpu.dylib``, found with ``strings``, in the macOS wheels of the versions that it names;
-looked at were those of 2.9.0, 2.9.1, 2.10.0, 2.11.0, 2.12.0, 2.12.1, 2.13.0, 2.14.0, 2.14.1 and
-2.15.0. Its condition is that of the source file named beside it.
+Maintained by hand, since neither the yaml nor the registrations contain them. Each entry is a
+string found with ``strings`` in ``libtorch_cpu.dylib`` of the macOS wheels of its versions. The
+wheels of 2.9.0, 2.9.1, 2.10.0, 2.11.0, 2.12.0, 2.12.1, 2.13.0, 2.14.0, 2.14.1 and 2.15.0 were
+searched. The condition is from the source file in the comment.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mpstui.doctor.checks.upstream import macos_row
-from mpstui.kernel_tables.tables import number
+from mpstui.kernel_tables.tables import parse_version
 
 KNOWN_THROUGH = (2, 15, 0)
-"""Versions after it were not looked at: for them nothing is said here."""
+"""The newest version that was searched; the limits of later ones are unknown."""
 
 REFUSED_DTYPES = ("float64", "complex128")
 """MPSDevice and Metal have no double precision: "Cannot convert a MPS Tensor to float64 dtype as
 the MPS framework doesn't support float64" (aten/src/ATen/mps/EmptyTensor.cpp)."""
 
 Arguments = Mapping[str, Any]
-"""An op's arguments by their schema's names, with defaults."""
+"""An op's arguments by schema name, with defaults."""
 
 
 class Limit(NamedTuple):
-    """A call that a kernel refuses, or for which it wants a newer macOS."""
+    """A call that a kernel refuses, or that needs a newer macOS."""
 
     ops: frozenset[str]
     since: tuple[int, ...]
     until: tuple[int, ...]
-    """The last version with it."""
+    """The last version with this limit."""
     applies: Callable[[Arguments], bool]
     reason: str
     macos: str = ""
-    """The macOS from which on the kernel takes the call; empty for one that no macOS helps."""
+    """The oldest macOS on which the kernel accepts the call; empty if none does."""
 
 
 def _not_divisible(arguments: Arguments) -> bool:
     sizes = zip(arguments["self"].shape[-2:], arguments["output_size"], strict=True)
-    pairs = [(int(size), int(out)) for size, out in sizes]
-    shrinks = all(size >= out for size, out in pairs)
-    grows = all(size <= out for size, out in pairs)
+    pairs = [(int(size), int(output_size)) for size, output_size in sizes]
+    shrinks = all(size >= output_size for size, output_size in pairs)
+    grows = all(size <= output_size for size, output_size in pairs)
     if not (shrinks or grows):
         return True
-    return any(size % out if shrinks else out % size for size, out in pairs)
+    return any(size % output_size if shrinks else output_size % size for size, output_size in pairs)
 
 
 def _half_3d(arguments: Arguments) -> bool:
@@ -84,7 +84,7 @@ LIMITS = (
         "amin and amax of int64 need macOS 15.0",
         macos="15.0",
     ),
-    # The string alone, "linalg.matrix_exp on MPS requires macOS 15.0 or newer": no source was read.
+    # From the string "linalg.matrix_exp on MPS requires macOS 15.0 or newer"; source not checked.
     Limit(
         frozenset({"linalg_matrix_exp"}),
         (2, 14, 0),
@@ -97,18 +97,18 @@ LIMITS = (
 
 
 class Refusal(NamedTuple):
-    """A call of a function that MPS refuses; the ops that the CPU runs for it do not show it."""
+    """A function call that MPS refuses, although the CPU's ops for it do not show that."""
 
     function: str
     since: tuple[int, ...]
     until: tuple[int, ...]
     applies: Callable[[Sequence[Any], Mapping[str, Any], bool], bool]
-    """Takes the arguments, and whether a gradient is wanted."""
+    """Takes the arguments, and whether a gradient is needed."""
     reason: str
 
 
 def _projections(args: Sequence[Any], kwargs: Mapping[str, Any], wants_grad: bool) -> bool:
-    state = args[1] if len(args) > 1 else None  # of a packed sequence it is the batch sizes
+    state = args[1] if len(args) > 1 else None  # for a packed sequence, these are the batch sizes
     return isinstance(state, (tuple, list)) and state[0].shape[-1] != state[1].shape[-1]
 
 
@@ -122,52 +122,55 @@ def _dropout_without_gradient(
 REFUSALS = (
     # aten/src/ATen/native/mps/operations/RnnOps.mm, _lstm_mps
     Refusal("lstm", (2, 9, 0), (2, 15, 0), _projections, "refuses projections (proj_size)"),
-    # aten/src/ATen/native/mps/operations/Attention.mm: MPS takes the fused kernel where no gradient
-    # is wanted, and that kernel has no dropout. With a gradient it takes the math path.
+    # aten/src/ATen/native/mps/operations/Attention.mm: MPS uses the fused kernel, which has no
+    # dropout, if no gradient is needed. With a gradient it uses the math path.
     Refusal(
         "scaled_dot_product_attention",
         (2, 13, 0),
         (2, 15, 0),
         _dropout_without_gradient,
-        "refuses dropout where no gradient is wanted",
+        "refuses dropout if no gradient is needed",
     ),
 )
 
 
-def refusal_of(
+def find_refusal(
     function: str, version: str, args: Sequence[Any], kwargs: Mapping[str, Any], wants_grad: bool
 ) -> str:
-    """Why MPS refuses a call of a function of torch; empty where it does not.
+    """Return why MPS refuses a call of a torch function; empty if it does not.
 
     Args:
         function: Its name, without a module.
         version: Of torch.
         args: Positional arguments.
-        kwargs: The others.
-        wants_grad: Whether a gradient is wanted of its result.
+        kwargs: Keyword arguments.
+        wants_grad: Whether a gradient of its result is needed.
     """
     for refusal in REFUSALS:
-        if refusal.function == function and refusal.since <= number(version) <= refusal.until:
+        if (
+            refusal.function == function
+            and refusal.since <= parse_version(version) <= refusal.until
+        ):
             return refusal.reason if refusal.applies(args, kwargs, wants_grad) else ""
     return ""
 
 
-def macos_of(version: str) -> str:
-    """The macOS from which on a torch says that it supports MPS; empty where that is not known."""
+def oldest_macos(version: str) -> str:
+    """Return the oldest macOS on which a torch supports MPS; empty if unknown."""
     row = macos_row(version)
     return f"{row.macos[0]}.{row.macos[1]}" if row else ""
 
 
-def limit_of(op: str, version: str, arguments: Callable[[], Arguments]) -> Limit | None:
-    """What a kernel says against a call, if anything.
+def find_limit(op: str, version: str, arguments: Callable[[], Arguments]) -> Limit | None:
+    """Return the limit that applies to a call, if any.
 
     Args:
         op: The op without ``aten::``.
         version: Of torch.
-        arguments: Gives the call's arguments by name; asked only where there is a limit.
+        arguments: Returns the call's arguments by name; called only if the op has a limit.
     """
     for limit in LIMITS:
-        in_span = limit.since <= number(version) <= limit.until
+        in_span = limit.since <= parse_version(version) <= limit.until
         if op in limit.ops and in_span and limit.applies(arguments()):
             return limit
     return None

@@ -1,7 +1,7 @@
-"""An op and a table to what MPS does with it. No torch here.
+"""Looks up an op's support on MPS in a table, without torch.
 
-A composite op is opened instead of judged: the recorder runs what it is made of. Some ops are only
-the CPU's: where torch picks another one by device, that other one is looked up.
+A composite op is opened instead: the recorder runs the ops that it is composed of. Some ops are
+only for the CPU: if torch selects another op by device, that one is looked up.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ DENSE = "MPS"
 """The dispatch key of dense tensors."""
 
 NEEDS_VARIABLE = f"NotImplementedError; falls back to the CPU with {VARIABLE}=1"
-ALWAYS = "copied to the CPU and back at each call, whatever the environment says"
-ANOTHER_LIBRARY = "not an op of torch: its library has to say"
-ONE_OF_THE_CPU = "a kernel of the CPU: what MPS calls instead is not known"
+ALWAYS = "copied to the CPU and back at each call, regardless of the environment"
+ANOTHER_LIBRARY = "not an op of torch: see its library"
+ONE_OF_THE_CPU = "a CPU kernel: the op that MPS calls instead is unknown"
 NOT_DECLARED = "not in the table of torch {}"
 
 PICKED_BY_DEVICE = {
@@ -34,35 +34,35 @@ PICKED_BY_DEVICE = {
     "mkldnn_rnn_layer": ("_lstm_mps",),
     "mkldnn_rnn_layer_backward": ("lstm_mps_backward",),
 }
-"""Ops that torch chooses by device, and MPS's own; where there are two, the second is the
+"""Ops that torch selects by device, and MPS's counterparts; if there are two, the second is for
 transposed convolution."""
 
 SVD = "linalg.svd falls back to the CPU, linalg.svdvals has no kernel: it is one of them"
-"""Of ``_linalg_svd`` before 2.14, where ``linalg_svd`` is registered by hand and hides it."""
+"""For ``_linalg_svd`` before 2.14, where ``linalg_svd`` is registered by hand and hides it."""
 
 ONLY_CPU = re.compile(r"_?mkldnn_|_?nnpack_|_?slow_conv|.*_for_cpu")
-"""Other kernels that torch calls for CPU tensors alone: what MPS has instead is not known here."""
+"""Other kernels that torch calls only for CPU tensors; MPS's counterparts are unknown here."""
 
 
 class OpSupport(NamedTuple):
-    """What MPS does with an op."""
+    """The support of an op on MPS."""
 
     support: Support
     reason: str = ""
     opens: str = ""
-    """The composite key under which it is opened, instead of being judged."""
+    """The composite key under which to open it, instead of a verdict."""
 
 
 def judge_support(
     op: str, table: KernelTable, key: str = DENSE, transposed: bool = False
 ) -> OpSupport:
-    """What MPS does with an op.
+    """Look up an op's support on MPS.
 
     Args:
         op: Its schema's name, with namespace and overload: ``aten::add.Tensor``.
-        table: Of the version that is asked about.
+        table: The table of the torch version to check.
         key: The dispatch key of its tensors: ``MPS``, ``SparseMPS``, …
-        transposed: Of a convolution, whether it is a transposed one.
+        transposed: Whether a convolution is transposed.
     """
     namespace, _, name = op.partition("::")
     if namespace != "aten":
@@ -72,9 +72,9 @@ def judge_support(
     if key == DENSE and name in table.fallback:
         return OpSupport(Support.FALLBACK, ALWAYS)
     if key == DENSE and name in PICKED_BY_DEVICE:
-        instead = PICKED_BY_DEVICE[name][-1 if transposed else 0]
-        if instead in table.native:
-            return OpSupport(Support.NATIVE, f"on MPS it is aten::{instead}")
+        counterpart = PICKED_BY_DEVICE[name][-1 if transposed else 0]
+        if counterpart in table.native:
+            return OpSupport(Support.NATIVE, f"on MPS it is aten::{counterpart}")
         return OpSupport(Support.UNKNOWN, f"on MPS it is another op; {_no_table(table)}")
     for column in COMPOSITE:
         if name in table.of(column):
@@ -88,7 +88,7 @@ def judge_support(
     if key == DENSE:
         return OpSupport(Support.MISSING, NEEDS_VARIABLE)
     if not table.of(key):
-        return OpSupport(Support.UNKNOWN, f"torch {table.torch} has no {key} kernels to look at")
+        return OpSupport(Support.UNKNOWN, f"torch {table.torch} has no {key} kernels")
     return OpSupport(Support.MISSING, f"no kernel for {key} tensors; {VARIABLE} does not help")
 
 

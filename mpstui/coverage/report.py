@@ -1,4 +1,4 @@
-"""A coverage as plain lines, Markdown or JSON. No torch here."""
+"""Formats a coverage as text, Markdown or JSON, without torch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mpstui.domain.tables import aligned, as_json
 HEADINGS = ("op", "on MPS", "calls", "called from")
 
 LINES = 3
-"""Of the user's lines that call an op, those that are listed; the rest are counted."""
+"""Most calling lines listed per op; the rest are counted."""
 
 
 def as_text(coverage: Coverage, verbose: bool = False) -> str:
-    """The verdict, the ops that are not native, then the others as a count.
+    """Format the verdict, the ops that are not native, and the number of native ones.
 
     Args:
-        coverage: What was recorded.
-        verbose: List native ops too.
+        coverage: The result of the check.
+        verbose: Whether to list native ops too.
     """
     lines = [coverage.verdict]
     listed_ops = _listed(coverage, verbose)
@@ -32,7 +32,7 @@ def as_text(coverage: Coverage, verbose: bool = False) -> str:
 
 
 def as_markdown(coverage: Coverage, verbose: bool = False) -> str:
-    """The same, to be pasted into an issue."""
+    """Format the same as Markdown, for an issue."""
     lines = [f"### {coverage.workload} on MPS", "", f"**{coverage.verdict}**", ""]
     listed_ops = _listed(coverage, verbose)
     if listed_ops:
@@ -45,26 +45,28 @@ def as_markdown(coverage: Coverage, verbose: bool = False) -> str:
 
 
 def as_document(coverage: Coverage) -> str:
-    """Everything, as one JSON document."""
+    """Format everything as one JSON document."""
     return as_json({"verdict": coverage.verdict, "runs": coverage.runs, "coverage": coverage})
 
 
-def summary(coverage: Coverage, how: str = "") -> list[str]:
-    """What else there is to know: counts, macOS, and what was recorded.
+def summary(coverage: Coverage, hint: str = "") -> list[str]:
+    """Return further lines: counts, macOS, the recording and notes.
 
     Args:
-        coverage: What was recorded.
-        how: What stands behind the count of native ops.
+        coverage: The result of the check.
+        hint: Appended to the count of native ops.
     """
     native = coverage.of(Support.NATIVE)
-    lines = [f"✓ {len(native)} {'op' if len(native) == 1 else 'ops'} native{how}"] if native else []
+    lines = (
+        [f"✓ {len(native)} {'op' if len(native) == 1 else 'ops'} native{hint}"] if native else []
+    )
     lines += [f"! {op.op} {op.reason} ({op.source})" for op in native if op.macos]
     if coverage.macos:
-        by = f"torch {coverage.torch} says that it supports MPS on macOS {coverage.macos}"
-        lines.append(f"{by} and later")
+        claim = f"torch {coverage.torch} says that it supports MPS on macOS {coverage.macos}"
+        lines.append(f"{claim} and later")
     if coverage.recorded_with:
-        what = "a training step and an evaluated batch, on the CPU; nothing ran on MPS"
-        lines.append(f"recorded with torch {coverage.recorded_with}: {what}")
+        scope = "a training step and an evaluation batch, on the CPU; nothing ran on MPS"
+        lines.append(f"recorded with torch {coverage.recorded_with}: {scope}")
     return [*lines, *coverage.notes]
 
 
@@ -73,15 +75,15 @@ def _listed(coverage: Coverage, verbose: bool) -> Sequence[OpUse]:
 
 
 def _rows(op: OpUse) -> list[list[str]]:
-    places = [_place(use) for use in merged(op.uses)]
-    rest = len(places) - LINES
-    listed = places if rest <= 1 else [*places[:LINES], f"and {rest} more lines"]
-    first = [op.support.mark, op.op, op.support.value, f"{op.count:,}", listed[0]]
-    return [first, *(["", "", "", "", place] for place in listed[1:])]
+    places = [_place(use) for use in merge_uses(op.uses)]
+    hidden = len(places) - LINES
+    shown_places = places if hidden <= 1 else [*places[:LINES], f"and {hidden} more lines"]
+    first = [op.support.mark, op.op, op.support.value, f"{op.count:,}", shown_places[0]]
+    return [first, *(["", "", "", "", place] for place in shown_places[1:])]
 
 
-def merged(uses: Sequence[CallSite]) -> list[CallSite]:
-    """One for each of the user's lines, or phase where no line is known, in their order."""
+def merge_uses(uses: Sequence[CallSite]) -> list[CallSite]:
+    """Return one use for each of the user's lines, or each phase without a known line."""
     lines: dict[str, CallSite] = {}
     for use in uses:
         lines.setdefault(use.source or use.phase, use)
@@ -94,12 +96,12 @@ def _place(use: CallSite) -> str:
 
 
 def _reasons(ops: Sequence[OpUse]) -> list[tuple[str, str]]:
-    """Why ops are not native, those that share a reason together."""
-    together: dict[str, list[str]] = {}
+    """Return why ops are not native, grouped by reason."""
+    ops_by_reason: dict[str, list[str]] = {}
     for op in ops:
         if op.reason and op.support is not Support.NATIVE:
-            together.setdefault(op.reason, []).append(op.op)
-    return [(", ".join(dict.fromkeys(names)), reason) for reason, names in together.items()]
+            ops_by_reason.setdefault(op.reason, []).append(op.op)
+    return [(", ".join(dict.fromkeys(names)), reason) for reason, names in ops_by_reason.items()]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""What ``torch.mps`` answers while a step is recorded on a machine without MPS.
+"""Replacements for ``torch.mps`` while a step is recorded on a machine without MPS.
 
-Code that takes the branch for MPS asks for these, and so does ``torch.utils.checkpoint``. None of
-them computes anything that a kernel would: they wait, free memory, or keep the random state.
+Code on an MPS branch calls these functions, and so does ``torch.utils.checkpoint``. None of them
+computes anything in a kernel: they wait, free memory, or handle the random state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
-    """There is no device to wait for."""
+    """Do nothing: there is no device."""
 
 
 _MPS: dict[str, Callable[..., Any]] = {
@@ -33,12 +33,12 @@ _BACKEND: dict[str, Callable[..., Any]] = {"is_available": lambda: True, "is_bui
 
 
 @contextmanager
-def as_on_mps() -> Iterator[None]:
-    """Within it, ``torch.mps`` answers as where MPS is there."""
+def pretend_mps() -> Iterator[None]:
+    """Make ``torch.mps`` behave as if MPS were available, within this context."""
     with ExitStack() as stack:
         for owner, answers in ((torch.mps, _MPS), (torch.backends.mps, _BACKEND)):
             for name, answer in answers.items():
-                # torch._dynamo looks behind the decorator: torch's own function is there.
+                # torch._dynamo unwraps decorators and then finds torch's own function.
                 stand_in = wraps(getattr(owner, name))(answer)
                 stack.enter_context(patch.object(owner, name, stand_in))
         yield

@@ -1,6 +1,6 @@
-"""The process that records: ``python -m mpstui.coverage.worker WORKLOAD [--torch VERSION]``.
+"""The recording process: ``python -m mpstui.coverage.worker WORKLOAD [--torch VERSION]``.
 
-It prints a :class:`~mpstui.domain.coverage.Progress` a line, and at its end one
+It prints one :class:`~mpstui.domain.coverage.Progress` per line, and finally one
 :class:`~mpstui.domain.coverage.Coverage` or :class:`~mpstui.domain.coverage.Refused`.
 """
 
@@ -22,7 +22,7 @@ Send = Callable[[CoverageProgress | Coverage | CoverageRefused], None]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Record a workload's step; returns the exit status."""
+    """Record a workload's step and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mpstui.coverage.worker")
     parser.add_argument("workload")
     parser.add_argument("--torch", default="")
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 def _cover(workload: str, torch: str, send: Send) -> Coverage:
     table = table_of(torch or version("torch"))
     send(CoverageProgress(text="importing torch"))
-    from .workload import cover, in_words
+    from .workload import cover, describe_error
 
     send(CoverageProgress(text="recording a training step and an evaluated batch on the CPU"))
     try:
@@ -48,7 +48,7 @@ def _cover(workload: str, torch: str, send: Send) -> Coverage:
     except MpstuiError:
         raise
     except Exception as error:
-        raise MpstuiError(in_words(error)) from error  # the user's model(), for one
+        raise MpstuiError(describe_error(error)) from error  # for example from the user's model()
 
 
 if __name__ == "__main__":

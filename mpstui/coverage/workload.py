@@ -1,4 +1,4 @@
-"""One training step and one evaluated batch of a workload, recorded."""
+"""Records one training step and one evaluation batch of a workload."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from mpstui.domain.config import default_config
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.workloads import short_name
 from mpstui.engine.setup import Setup, set_up
-from mpstui.kernel_tables.tables import KernelTable, number
+from mpstui.kernel_tables.tables import KernelTable, parse_version
 from mpstui.modes.attribution import line_of_error
 from mpstui.ops.schema import tensors
 from mpstui.runs.rundir import Dataset
 
-from .limits import KNOWN_THROUGH, macos_of
+from .limits import KNOWN_THROUGH, oldest_macos
 from .op_recorder import OpRecorder, recording
 
 SAMPLES = 8
-"""Of the batch: ops and lines are those of a larger one."""
+"""Batch size; the ops and lines are the same as for a larger one."""
 
 
 def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
-    """Record a workload and judge its ops.
+    """Record a workload and look up its ops' support.
 
     Args:
         workload: ``mnist``, ``vae`` or ``path/to/file.py:Class``.
-        table: Of the version that is asked about.
-        folder: Where a copy of an own file may lie, as a run's folder has one.
+        table: The table of the torch version to check.
+        folder: A folder that may contain a copy of the user's file, like a run's folder.
 
     Raises:
-        FieldError: When an own file does not hold a workload.
-        DataError: When its data cannot be read.
+        FieldError: If the user's file does not define a workload.
+        DataError: If its data cannot be read.
     """
     config = default_config(workload)
     config = replace(config, batch_size=SAMPLES, test_batch_size=SAMPLES, calibrate="off")
@@ -46,18 +46,20 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
     with recording(table, on_mps) as recorder:
         try:
             _step(setup, recorder, images, labels)
-        except Exception as raised:  # noqa: BLE001 - whatever the user's code raises here
-            error = in_words(raised)
-    limits_known = number(table.torch) <= KNOWN_THROUGH
-    unknown = f"limits of kernels are written down up to torch {'.'.join(map(str, KNOWN_THROUGH))}"
+        except Exception as exception:  # noqa: BLE001 - any error in the user's code
+            error = describe_error(exception)
+    limits_known = parse_version(table.torch) <= KNOWN_THROUGH
+    unknown_limits = (
+        f"limits of kernels are recorded up to torch {'.'.join(map(str, KNOWN_THROUGH))}"
+    )
     return Coverage(
         workload=short_name(workload),
         torch=table.torch,
         recorded_with=str(torch.__version__).partition("+")[0],
-        macos=macos_of(table.torch),
+        macos=oldest_macos(table.torch),
         ops=recorder.ops(),
         error=error,
-        notes=() if limits_known else (unknown,),
+        notes=() if limits_known else (unknown_limits,),
     )
 
 
@@ -82,14 +84,14 @@ def _tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
 def _batch(*parts: object) -> dict[str, torch.Tensor]:
     names = ("inputs", "targets")
     return {
-        f"{name} of the batch" + (f" [{number}]" if number else ""): tensor
-        for name, part in zip(names, parts, strict=True)
-        for number, tensor in enumerate(tensors(part))
+        f"{name} of the batch" + (f" [{index}]" if index else ""): tensor
+        for name, value in zip(names, parts, strict=True)
+        for index, tensor in enumerate(tensors(value))
     }
 
 
-def in_words(error: BaseException) -> str:
-    """An error of the user's code in a line, with the line of theirs that it came from."""
-    place, line = line_of_error(error), str(error).partition("\n")[0]
-    words = f"{type(error).__name__}: {line}"
-    return f"{place}: {words}" if place else words
+def describe_error(error: BaseException) -> str:
+    """Describe an error of the user's code in a line, with its location."""
+    location, line = line_of_error(error), str(error).partition("\n")[0]
+    description = f"{type(error).__name__}: {line}"
+    return f"{location}: {description}" if location else description

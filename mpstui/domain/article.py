@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .alarm import alarms_of, check_in_words, fails
+from .alarm import alarms_of, describe_check, fails
 from .config import RunConfig
 from .events import (
     AlarmRaised,
@@ -61,7 +61,7 @@ class ArticleLog:
         self._config = config
 
     def lines(self, event: AnyEvent) -> Iterator[str]:
-        """The lines of one event; often none."""
+        """Yield the lines for one event; often none."""
         match event:
             case PreparationAdvanced(stage=stage, fraction=fraction):
                 yield stage if fraction is None else f"{stage} {fraction:.0%}"
@@ -87,7 +87,7 @@ class ArticleLog:
             case StepChecked() | EvaluationChecked():
                 sign = "ALARM: " if fails(event) else ""
                 note = f" ({event.note})" if event.note else ""
-                yield f"{sign}{check_in_words(event)}{note}"
+                yield f"{sign}{describe_check(event)}{note}"
             case DivergenceDetected():
                 last = "no finite loss before it"
                 if event.last_finite is not None:
@@ -114,7 +114,7 @@ class ArticleLog:
     def _steps(self, event: StepsCompleted) -> Iterator[str]:
         config = self._config
         losses = np.frombuffer(event.losses, "<f4")
-        # The scripts count batches of an epoch from 0 and print the samples before this one.
+        # The scripts number an epoch's batches from 0 and print the samples before the current one.
         batches = (event.first_step - 1 + np.arange(len(losses))) % config.steps_per_epoch
         for offset in np.flatnonzero(batches % config.log_interval == 0):
             batch = int(batches[offset])

@@ -1,7 +1,7 @@
 """Known silent faults of accelerator backends: ops that gave wrong results without an error.
 
-Each row names the thread it comes from (numbers are issues or pull requests of pytorch/pytorch),
-what goes wrong, and the versions that the thread names. :mod:`mpstui.opcheck.triggers` holds a
+Each row names its source threads (numbers are issues or pull requests of pytorch/pytorch),
+what goes wrong, and the versions named in the threads. :mod:`mpstui.opcheck.triggers` has a
 small trigger for each row, under the same id, and :mod:`mpstui.faults.library` simulates many.
 """
 
@@ -17,15 +17,15 @@ class KnownFault(msgspec.Struct, frozen=True, kw_only=True):
     op: str
     """The op as a user calls it."""
     threads: tuple[int, ...]
-    """Numbers at github.com/pytorch/pytorch; empty where no thread names it."""
+    """Issue numbers of github.com/pytorch/pytorch; empty if no thread reports it."""
     mechanics: str
     """What goes wrong."""
     affected: str
-    """Versions and conditions, as the threads give them."""
+    """Versions and conditions according to the threads."""
 
     @property
     def links(self) -> tuple[str, ...]:
-        """The threads' addresses."""
+        """The threads' URLs."""
         return tuple(f"https://github.com/pytorch/pytorch/issues/{n}" for n in self.threads)
 
 
@@ -38,7 +38,7 @@ CATALOGUE = (
         "neg-stride0",
         "neg of an expanded tensor",
         (),
-        "does nothing; a guess that plays the article's VAE, whose KLD is a sum",
+        "does nothing; a guess that reproduces the article's VAE, whose KLD is a sum",
         "the article's torch of May 2022; no thread names the cause",
     ),
     _row(
@@ -220,7 +220,7 @@ CATALOGUE = (
 BY_ID = {fault.id: fault for fault in CATALOGUE}
 
 NOT_SIMULATED = ("bmm-4g-elements", "copy-non-blocking", "isfinite-slice")
-"""Rows whose fault cannot be played on a CPU by changing what one op returns."""
+"""Rows whose fault cannot be simulated on a CPU by changing one op's result."""
 
 SIMULATED = tuple(fault.id for fault in CATALOGUE if fault.id not in NOT_SIMULATED)
 """Rows that have a simulated fault of the same id."""

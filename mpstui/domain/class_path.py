@@ -1,4 +1,4 @@
-"""A class of a person's own file, as it is named: ``path/to/file.py:Class``."""
+"""References to a class in the user's own file: ``path/to/file.py:Class``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FORM = "path/to/file.py:Class"
-"""What such a name looks like."""
+"""The form of such a reference."""
 
 
 class ClassPath(NamedTuple):
     """A file and a class in it."""
 
     path: str
-    """As it was written; one that is not absolute is relative to the current folder."""
+    """As written; a relative path is relative to the current folder."""
     name: str
 
     @property
@@ -25,9 +25,9 @@ class ClassPath(NamedTuple):
 
 
 def class_path(value: Any) -> ClassPath | None:
-    """The file and the class that a value names; None when it names none.
+    """Parse a reference into the file and the class; None if the value is not one.
 
-    Only the form is looked at: whether the file is there is another question, and another place's.
+    Checks only the form, not whether the file exists.
     """
     if not isinstance(value, str) or not value.isprintable():
         return None
@@ -35,5 +35,5 @@ def class_path(value: Any) -> ClassPath | None:
     stem = path.removesuffix(".py")
     if stem == path or not stem or stem[-1] in "/\\":
         return None
-    named = name.isidentifier() and not keyword.iskeyword(name)
-    return ClassPath(path, name) if named else None
+    is_valid = name.isidentifier() and not keyword.iskeyword(name)
+    return ClassPath(path, name) if is_valid else None

@@ -1,7 +1,7 @@
-"""What surrounds a run on its machine: variables, power, heat, disk, terminal, session, gauges.
+"""A run's environment: variables, power, heat, disk, terminal, session, gauges.
 
-These change from minute to minute, where a :class:`~mpstui.domain.machine.Machine` does not. What a
-system does not tell is ``None``, and ``reason`` says why.
+These change from minute to minute; a :class:`~mpstui.domain.machine.Machine` does not. A value that
+the system does not report is ``None``, and ``reason`` says why.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True):
     saving: bool | None = None
     """Whether the system saves energy at the cost of speed."""
     saving_by: str = ""
-    """What says so: ``Low Power Mode``, ``CPU governor powersave``."""
+    """The setting that shows it: ``Low Power Mode``, ``CPU governor powersave``."""
     reason: str = ""
 
 
@@ -29,7 +29,7 @@ class Thermal(msgspec.Struct, frozen=True, kw_only=True):
 
     throttled: bool | None
     detail: str = ""
-    """What was read: ``CPU speed limit 60 %``, ``package 71 °C``."""
+    """The reading: ``CPU speed limit 60 %``, ``package 71 °C``."""
     reason: str = ""
 
 
@@ -54,12 +54,12 @@ class Terminal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unicode(self) -> bool:
-        """Whether it can be sent every character."""
+        """Whether it can show Unicode characters."""
         return self.encoding.lower().replace("-", "").startswith("utf")
 
 
 class HostSession(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this process runs, as far as it may hide a GPU."""
+    """Properties of this process's session that may hide a GPU."""
 
     ssh: bool = False
     sandbox: bool = False
@@ -67,7 +67,7 @@ class HostSession(msgspec.Struct, frozen=True, kw_only=True):
     virtual_machine: bool | None = None
     container: bool = False
     kernel: str = ""
-    """The kernel's release as /proc/version has it, on Linux: ``6.6.87.2-microsoft-standard-WSL2``.
+    """The kernel release from /proc/version, on Linux: ``6.6.87.2-microsoft-standard-WSL2``.
     """
 
     @property
@@ -77,56 +77,56 @@ class HostSession(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mac_container(self) -> bool:
-        """Whether the kernel is one that containers on a Mac run on."""
+        """Whether this is a container on a Mac, judging by the kernel's name."""
         return self.container and any(name in self.kernel for name in ("linuxkit", "orbstack"))
 
 
 class Gpus(msgspec.Struct, frozen=True, kw_only=True):
-    """The GPUs that the system shows, with or without a driver."""
+    """The GPUs that the system reports, with or without a driver."""
 
     vendors: tuple[str, ...] | None = None
-    """``NVIDIA``, ``AMD``, ``Intel``; empty when there is none of theirs, None when not known."""
+    """``NVIDIA``, ``AMD``, ``Intel``; empty if there is no GPU of these, None if unknown."""
     reason: str = "not read"
-    """Why the vendors are not known."""
+    """Why the vendors are unknown."""
     kfd: Literal["usable", "denied", "absent"] | None = None
-    """/dev/kfd, which ROCm computes through; None off Linux."""
+    """State of /dev/kfd, which ROCm needs to compute; None on other systems than Linux."""
     nvidia_files: bool | None = None
-    """Whether NVIDIA's device files are there; None off Linux."""
+    """Whether NVIDIA's device files exist; None on other systems than Linux."""
 
 
 class Gauge(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that could be measured while a run trains."""
+    """A measurement that can be taken while a run trains."""
 
     what: str
     """``CPU and memory``, ``GPU use, power and energy``, …"""
     by: str
-    """The library or file that gives it: ``psutil``, ``NVML``, ``RAPL``."""
+    """The library or file that provides it: ``psutil``, ``NVML``, ``RAPL``."""
     available: bool
     reason: str = ""
-    """Why not."""
+    """Why it is not available."""
     commands: tuple[str, ...] = ()
-    """What would make it available, beside the package."""
+    """Commands that make it available, besides installing the package."""
     package: str = ""
-    """What would have to be installed."""
+    """The package to install for it."""
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it, read at one moment."""
+    """A snapshot of a run's environment."""
 
     variables: dict[str, str] = {}
-    """Those of :data:`mpstui.domain.environment_variables.VARIABLES` that are set."""
+    """The set variables among :data:`mpstui.domain.environment_variables.VARIABLES`."""
     memory_available: int | None = None
-    """Bytes that can be had without swapping."""
+    """Bytes available without swapping."""
     swap_used: int | None = None
     cores_usable: int | None = None
-    """Cores that this process may use: affinity and a container's quota; None where not limited."""
+    """Cores that this process may use, by affinity and a container's quota; None if not limited."""
     power: Power = Power(source=None, reason="not read")
     thermal: Thermal = Thermal(throttled=None, reason="not read")
     disk: Disk = Disk(free=None, total=None, reason="not read")
     terminal: Terminal | None = None
-    """None when stdout is not a terminal."""
+    """None if stdout is not a terminal."""
     session: HostSession = HostSession()
     nvidia_driver: str | None = None
-    """Version of the NVIDIA driver that the system has loaded; None where there is none."""
+    """Version of the loaded NVIDIA driver; None if there is none."""
     gpus: Gpus = Gpus()
     gauges: tuple[Gauge, ...] = ()

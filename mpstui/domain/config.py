@@ -1,4 +1,4 @@
-"""What is asked of a run."""
+"""The configuration of a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One run, complete. Written to config.toml; each value has passed its field's check."""
+    """A run's complete configuration, as in config.toml; each value has passed its check."""
 
     workload: str
     device: str = "cpu"
-    """A device spec, in its one spelling."""
+    """A device spec in canonical form."""
     dataset: str = "auto"
     data_dir: str = ""
     batch_size: int
@@ -36,13 +36,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     precision: str = "float32"
     compile: bool = False
     calibrate: str = "on"
-    """Whether the fastest way to do the same work is looked for: ``off`` is the plain loop,
-    ``again`` measures anew what is known of this machine already."""
+    """Whether to search for the fastest way to do the same work: ``off`` is the plain loop,
+    ``again`` repeats the measurement even if this machine has a stored one."""
     mode: str = "turns"
     on_alarm: str = "continue"
-    """What a run does when its loss is not finite or leaves the other run's course."""
+    """What a run does when its loss is not finite or diverges from the reference run's."""
     step_check: str = "on"
-    """Whether a comparison's runs take a step on the CPU too, and are compared with it."""
+    """Whether a comparison's runs also take a step on the CPU and compare the two."""
     comparison: str = ""
     """The id that the runs of one comparison share; empty for a single run."""
 
@@ -53,21 +53,21 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def info(self) -> WorkloadInfo:
-        """What is known of the workload."""
+        """The workload's title and defaults."""
         return info_of(self.workload)
 
     @property
     def checked(self) -> bool:
-        """Whether its steps and tests are compared with the CPU's.
+        """Whether the run's steps and tests are compared with the CPU's.
 
-        In a comparison they are, on anything but the plain CPU itself.
+        True in a comparison, unless the device is the plain CPU itself.
         """
         plain = self.device == "cpu" and self.precision == "float32"
         return self.step_check == "on" and bool(self.comparison) and not plain
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that one epoch of 60,000 samples takes; the last may be smaller."""
+        """Steps per epoch of 60,000 samples; the last may be smaller."""
         return -(-EPOCH_SAMPLES // self.batch_size)
 
     @property
@@ -79,10 +79,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return steps if self.steps is None else min(steps, self.steps)
 
     def on(self, spec: DeviceSpec, comparison: str = "") -> RunConfig:
-        """This run on a device: the spec's options win over the config's fields.
+        """Return this configuration for a device; the spec's options override the fields.
 
         Raises:
-            FieldError: When the precision is not to be had on that device type.
+            FieldError: If that device type does not support the precision.
         """
         config = msgspec.structs.replace(
             self,
@@ -99,10 +99,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def default_config(workload: str = "mnist") -> RunConfig:
-    """The article's settings for a workload; for an own one those that all own ones have.
+    """Return a workload's default settings: the article's, or those of all user-defined workloads.
 
     Raises:
-        FieldError: When there is no workload of that name.
+        FieldError: If there is no workload of that name.
     """
     info = info_of(BY_NAME["workload"].check(workload))
     return RunConfig(
@@ -117,20 +117,22 @@ def default_config(workload: str = "mnist") -> RunConfig:
 
 
 def make_config(values: Mapping[str, Any]) -> RunConfig:
-    """A config from typed values; what is left out takes the workload's default.
+    """Build a config from typed values; omitted fields take the workload's defaults.
 
     Raises:
-        FieldError: Naming the first field that is unknown or holds a value that is not allowed.
+        FieldError: For the first field that is unknown or has an invalid value.
     """
-    known = {*BY_NAME, "device", "comparison"}
-    stray = next((name for name in values if name not in known), None)
-    if stray is not None:
-        raise FieldError(stray, "there is no such field", ", ".join(sorted(known)))
-    checked = {
+    valid_names = {*BY_NAME, "device", "comparison"}
+    unknown_name = next((name for name in values if name not in valid_names), None)
+    if unknown_name is not None:
+        raise FieldError(unknown_name, "there is no such field", ", ".join(sorted(valid_names)))
+    checked_values = {
         name: BY_NAME[name].check(value) if name in BY_NAME else str(value)
         for name, value in values.items()
     }
-    config = msgspec.structs.replace(default_config(checked.get("workload", "mnist")), **checked)
-    if "device" not in values:  # it is chosen later, and may be one that has TF32
+    config = msgspec.structs.replace(
+        default_config(checked_values.get("workload", "mnist")), **checked_values
+    )
+    if "device" not in values:  # it is chosen later and may support TF32
         return config
     return config.on(config.spec, config.comparison)

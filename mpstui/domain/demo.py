@@ -1,8 +1,8 @@
 """The demo: the article's story, on any machine.
 
-In 2022 the VAE example went 550 → 330 → 4705 → 1.8e8 → nan on MPS while the CPU was fine. No thread
-names the cause. Here it is played by a fault that gives the same course, ``neg`` of an expanded
-tensor that does nothing, simulated on the CPU: nothing is said of a real device.
+In 2022 the VAE example's loss went 550 → 330 → 4705 → 1.8e8 → nan on MPS while the CPU was fine. No
+thread names the cause. The demo imitates it with a fault that gives a similar loss curve: ``neg``
+of an expanded tensor does nothing. It is simulated on the CPU and says nothing about real devices.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from .devices import DeviceSpec, parse_devices
 DEVICES = "cpu,cpu@fault=neg-stride0"
 
 OPENING = (
-    "The VAE of the article trains twice, from the same weights on the same batches: on the CPU, "
+    "The article's VAE trains twice, with the same initial weights and batches: on the CPU, "
     "and on the CPU with a simulated fault."
 )
-ALARM = "The second run diverged. Now the investigation looks for the op that causes it."
-ENDING = "The fault was simulated. The same for this machine's own devices:"
+ALARM = "The second run diverged. The investigation now searches for the op that causes it."
+ENDING = "The fault was simulated. To do the same with this machine's devices:"
 
 
 def demo_config() -> RunConfig:
-    """What both runs train: an epoch of the VAE on the embedded digits, stopped by the alarm."""
+    """Return both runs' configuration: a VAE epoch on the embedded digits, stopped by the alarm."""
     return make_config(
         {
             "workload": "vae",
@@ -35,5 +35,5 @@ def demo_config() -> RunConfig:
 
 
 def demo_specs() -> tuple[DeviceSpec, ...]:
-    """The two devices, the sound one first."""
+    """Return the two devices, the one without a fault first."""
     return parse_devices(DEVICES)

@@ -1,9 +1,9 @@
-"""Device specs: a device and its options, as a person writes them.
+"""Device specs: a device and its options, as the user writes them.
 
 Grammar: ``TYPE[:INDEX][@OPTION=VALUE]…``, for example ``cpu``, ``cuda:1``, ``cpu@threads=1`` or
-``cuda@precision=tf32@pipeline=reference``. A fault is one of the catalogue's, or a class of a file:
+``cuda@precision=tf32@pipeline=reference``. A fault is one of the catalogue's or a class in a file:
 ``cpu@fault=path/to/file.py:Class``. A list of specs is separated by commas. Two specs make a
-comparison even on a machine without a GPU.
+comparison, even on a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TYPES = ("cpu", "mps", "cuda", "xpu")
 """Device types that a run can be started on."""
 
 INDEXED = ("cuda", "xpu")
-"""Types of which a machine may hold several."""
+"""Types that a machine may have several of."""
 
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 CALIBRATE = ("on", "off", "again")
@@ -46,9 +46,9 @@ def _one_of(name: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
 
 
 def fault_file(value: str) -> ClassPath | None:
-    """The path and the class that a fault's value names; None for a name of the catalogue's.
+    """Return the path and the class that a fault's value names; None for a catalogue name.
 
-    A spec has no room for ``@`` and ``,`` in a path: they end it.
+    The path cannot contain ``@`` or ``,``: they are separators in a spec.
     """
     return None if set("@,") & set(value) else class_path(value)
 
@@ -62,7 +62,7 @@ def _fault(text: str) -> str:
 
 def _compile(text: str) -> str:
     if text:
-        raise FieldError("device", f"compile={text} says too much", "@compile, without a value")
+        raise FieldError("device", f"compile={text} has a value", "@compile, without a value")
     return text
 
 
@@ -74,27 +74,27 @@ OPTIONS: dict[str, Callable[[str], str]] = {
     "compile": _compile,
     "calibrate": _one_of("calibrate", CALIBRATE),
 }
-"""Every option with its check, which returns the value in its one spelling; "" is said without."""
+"""Each option's check, which returns the value in canonical form; "" means no value."""
 
 
 class DeviceSpec(msgspec.Struct, frozen=True):
-    """A parsed device spec; ``str()`` gives its one spelling back."""
+    """A parsed device spec; ``str()`` returns its canonical form."""
 
     type: str
     index: int | None = None
     options: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        said = (f"@{name}={value}" if value else f"@{name}" for name, value in self.options)
-        return self.device + "".join(said)
+        options = (f"@{name}={value}" if value else f"@{name}" for name, value in self.options)
+        return self.device + "".join(options)
 
     @property
     def device(self) -> str:
-        """The device as torch names it, without the options."""
+        """The device's name in torch, without the options."""
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
     def option(self, name: str) -> str | None:
-        """The value of an option, or None when it was not given."""
+        """Return the value of an option, or None if it is not set."""
         return dict(self.options).get(name)
 
 
@@ -102,7 +102,7 @@ def parse_device(text: str) -> DeviceSpec:
     """Parse one spec.
 
     Raises:
-        FieldError: Naming the part that is wrong and what is allowed.
+        FieldError: Names the invalid part and what is allowed.
     """
     match = _FORM.fullmatch(text.strip())
     if match is None or match["type"] not in TYPES:
@@ -118,7 +118,7 @@ def parse_device(text: str) -> DeviceSpec:
     for part in match["options"].split("@")[1:]:
         name, _, value = part.partition("=")
         if name not in OPTIONS:
-            allowed = ", ".join(f"@{known}=" for known in OPTIONS if known != "compile")
+            allowed = ", ".join(f"@{option}=" for option in OPTIONS if option != "compile")
             allowed += ", @compile"
             raise FieldError("device", f"option {name!r} is unknown", allowed)
         if name in options:
@@ -136,13 +136,13 @@ def parse_devices(text: str) -> tuple[DeviceSpec, ...]:
     """Parse a comma-separated list of specs.
 
     Raises:
-        FieldError: When it is empty, one of them is wrong, or one stands there twice.
+        FieldError: If the list is empty, a spec is invalid or a spec is listed twice.
     """
     parts = [part for part in text.split(",") if part.strip()]
     if not parts:
         raise FieldError("devices", "none is named", "one or more specs, separated by commas")
     specs = tuple(parse_device(part) for part in parts)
-    twice = next((spec for spec in specs if specs.count(spec) > 1), None)
-    if twice is not None:
-        raise FieldError("devices", f"{twice} stands there twice", "each spec once")
+    duplicate = next((spec for spec in specs if specs.count(spec) > 1), None)
+    if duplicate is not None:
+        raise FieldError("devices", f"{duplicate} is listed twice", "each spec once")
     return specs

@@ -1,7 +1,7 @@
-"""Environment variables that change how torch trains, each read as the library itself reads it.
+"""Environment variables that change how torch trains, each parsed as the library parses it.
 
-The readings of torch's own variables were taken from its source and checked against the machine
-code of ``libtorch_cpu.dylib`` in the macOS wheels of torch 2.9.0 to 2.15.0.
+The parsing of torch's own variables follows its source and was checked against the machine code of
+``libtorch_cpu.dylib`` in the macOS wheels of torch 2.9.0 to 2.15.0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FAST_MATH = "PYTORCH_MPS_FAST_MATH"
 
 
 class Variable(NamedTuple):
-    """A variable that does something while it is set to a value that counts."""
+    """A variable that has an effect while it is set to certain values."""
 
     name: str
     acts: Callable[[str], bool]
@@ -26,13 +26,13 @@ class Variable(NamedTuple):
     source: str
     """The code or document that reads it."""
     alters: bool = True
-    """Whether the effect touches results, timings or output; False for a selection of hardware."""
+    """Whether it affects results, timings or output; False if it only selects hardware."""
 
 
 def c_number(text: str) -> float:
-    """A number as C's ``strtod`` reads it: the longest prefix that is one, else 0.
+    """Parse a number as C's ``strtod`` does: the longest prefix that is a number, else 0.
 
-    Torch reads the watermark ratios so: an empty or malformed value is 0, which means *no limit*.
+    Torch parses the watermark ratios this way: an empty or malformed value is 0, *no limit*.
     """
     match = re.match(
         r"\s*[+-]?(?:0[xX][0-9a-fA-F]+|inf(?:inity)?|nan|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)",
@@ -46,23 +46,23 @@ def c_number(text: str) -> float:
 
 
 def c_integer(text: str) -> int:
-    """An integer as C's ``strtol`` reads it with base 0, else 0."""
+    """Parse an integer as C's ``strtol`` does with base 0, else 0."""
     match = re.match(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|\d+)", text, re.ASCII)
     if match is None:
         return 0
     sign, digits = match.groups()
     base = 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") else 10
-    usable = re.match(r"[0-7]+", digits) if base == 8 else None  # "08" is 0 followed by rubbish
+    usable = re.match(r"[0-7]+", digits) if base == 8 else None  # "08" is 0 followed by junk
     return int(f"{sign}{usable[0] if usable else digits}", base)
 
 
 def anything_but_zero(text: str) -> bool:
-    """Torch's ``get_env(name) != "0"``: an empty value counts as on."""
+    """Mirror torch's ``get_env(name) != "0"``: an empty value counts as on."""
     return text != "0"
 
 
 def set_at_all(text: str) -> bool:
-    """Torch's ``has_env(name)``: any value counts, ``0`` too."""
+    """Mirror torch's ``has_env(name)``: any value counts, even ``0``."""
     return True
 
 
@@ -75,11 +75,11 @@ def _bits(text: str) -> bool:
 
 
 def _openmp_true(text: str) -> bool:
-    # __kmp_str_match_true of LLVM's OpenMP: a prefix of these words, in any case.
+    # __kmp_str_match_true of LLVM's OpenMP: a prefix of these words, in upper or lower case.
     word = text.strip().lower()
     return word in ("1", ".true.", ".t.") or any(
-        len(word) >= least and whole.startswith(word)
-        for whole, least in (("true", 1), ("on", 2), ("yes", 1), ("enabled", 1))
+        len(word) >= least_length and full.startswith(word)
+        for full, least_length in (("true", 1), ("on", 2), ("yes", 1), ("enabled", 1))
     )
 
 
@@ -104,19 +104,19 @@ EFFECTS = (
     Variable(
         "PYTORCH_MPS_PREFER_METAL",
         set_at_all,
-        "products take Metal kernels in MPSGraph's place",
+        "matrix products use Metal kernels instead of MPSGraph",
         "aten/src/ATen/native/mps/operations/LinearAlgebra.mm, use_metal_mm",
     ),
     Variable(
         "PYTORCH_MPS_DISABLE_PREFILL_ATTENTION",
         anything_but_zero,
-        "attention takes its general kernel in the prefill kernel's place (torch 2.13 and later)",
+        "attention uses its general kernel instead of the prefill kernel (torch 2.13 and later)",
         "aten/src/ATen/native/mps/operations/Attention.mm, _scaled_dot_product_attention_math_mps",
     ),
     Variable(
         "PYTORCH_MPS_METAL_VERSION",
         lambda text: text in ("3.1", "3.2", "4.0"),
-        "shaders are compiled for that Metal version in place of the system's (torch 2.15)",
+        "shaders are compiled for that Metal version instead of the system's (torch 2.15)",
         "aten/src/ATen/mps/MPSDevice.mm, metal_language_version",
     ),
     Variable(
@@ -168,13 +168,13 @@ EFFECTS = (
     Variable(
         "CUDA_LAUNCH_BLOCKING",
         _bits,
-        "every kernel is waited for: timings are not those of training",
+        "the host waits for every kernel: timings differ from normal training",
         "CUDA C++ Programming Guide, CUDA Environment Variables",
     ),
     Variable(
         "PYTORCH_NVML_BASED_CUDA_CHECK",
         _exactly("1"),
-        "CUDA is looked for through NVML",
+        "CUDA is detected through NVML",
         "torch/cuda/__init__.py, _nvml_based_avail",
         alters=False,
     ),
@@ -187,7 +187,7 @@ EFFECTS = (
     Variable(
         "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
         _exactly("1"),
-        "products of float32 start out with TF32 allowed",
+        "float32 matrix products allow TF32 by default",
         "aten/src/ATen/Context.h; c10::utils::check_env takes 0 and 1 only",
     ),
     Variable(
@@ -204,11 +204,11 @@ EFFECTS = (
         "LLVM OpenMP runtime, kmp_settings.cpp",
     ),
 )
-"""What else changes training; the fallback, the watermarks and the threads have checks of their
-own."""
+"""Other variables that change training; the fallback, the watermarks and the thread counts have
+their own checks."""
 
 NUMBERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Thread counts."""
 
 VARIABLES = (FALLBACK, HIGH, LOW, *(variable.name for variable in EFFECTS), *NUMBERS)
-"""The names that a reading of the surroundings keeps; no other variable is looked at."""
+"""The variables that a snapshot of the environment includes; no other variable is read."""

@@ -1,7 +1,7 @@
-"""Errors that a person can act on.
+"""Errors that the user can act on.
 
-Each has a ``title`` (what went wrong, in a few words) and a message that names the field or file,
-the problem, and what is allowed. They are shown once: by the CLI on stderr, by the UI beside the
+Each has a ``title`` that sums up what went wrong and a message that names the field or file,
+the problem, and what is allowed. The CLI prints them once on stderr; the UI shows them beside the
 field or in a notification.
 """
 
@@ -11,14 +11,14 @@ from typing import ClassVar
 
 
 class MpstuiError(Exception):
-    """Base of every error that is meant for a person's eyes."""
+    """Base class of the errors that are shown to the user."""
 
     title: ClassVar[str] = "mpstui"
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(MpstuiError):
-    """The request cannot be carried out as it was put."""
+    """The request is invalid."""
 
     title = "Bad usage"
     exit_code = 2
@@ -29,8 +29,8 @@ class FieldError(UsageError):
 
     Args:
         field: The field's name, as in config.toml (``batch_size``).
-        problem: What is wrong with the value.
-        allowed: What would be right.
+        problem: Why the value is invalid.
+        allowed: The allowed values.
     """
 
     title = "Bad value"
@@ -43,13 +43,13 @@ class FieldError(UsageError):
 
 
 class DeviceUnavailable(UsageError):
-    """A device was asked for that this machine or this torch cannot train on."""
+    """A requested device that this machine or this torch cannot train on."""
 
     title = "Device unavailable"
 
 
 class RunNotFound(UsageError):
-    """No run, or more than one, answers to an id."""
+    """No run, or more than one, matches an id."""
 
     title = "Run not found"
 
@@ -61,6 +61,6 @@ class DataError(MpstuiError):
 
 
 class LogError(MpstuiError):
-    """A run directory's file cannot be read as what it should be."""
+    """A file of a run directory does not have the expected format."""
 
     title = "Unreadable run"

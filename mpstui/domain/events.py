@@ -1,6 +1,6 @@
-"""The closed set of facts that a run's log holds, one JSON object a line.
+"""The closed set of events in a run's log, one JSON object per line.
 
-Whoever trains appends them, whoever looks reads them; consumers ``match`` on the type and end in
+The worker appends them; screens and commands read them. Consumers ``match`` on the type and end in
 ``assert_never``. ``at`` is wall-clock Unix time in seconds; durations come from ``perf_counter``.
 """
 
@@ -15,22 +15,22 @@ SCHEMA = 1
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """A fact, and when it became one."""
+    """An event of a run, with its time."""
 
     at: float
 
 
 class PreparationAdvanced(Event, frozen=True, kw_only=True, tag=True):
-    """Something that comes before the first step is under way."""
+    """Progress of the preparation before the first step."""
 
     stage: str
-    """In words: ``downloading MNIST``, ``importing torch``."""
+    """As text: ``downloading MNIST``, ``importing torch``."""
     fraction: float | None = None
-    """How much of it is done, 0 to 1; None where that is unknown."""
+    """Completed share, 0 to 1; None if unknown."""
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag=True):
-    """Model and data stand on the device; the first step is next."""
+    """Model and data are on the device; the first step follows."""
 
     schema: int = SCHEMA
     workload: str
@@ -39,7 +39,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     device_name: str
     torch: str
     dataset: str
-    """What is trained on, in words."""
+    """Description of the training data."""
     train_samples: int
     test_samples: int
     parameters: int
@@ -48,88 +48,88 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     threads: int
     """CPU threads of torch's own pool."""
     notes: tuple[str, ...] = ()
-    """What a reader should know: a simulated fault, a lower precision, a missing feature."""
+    """Notes for the reader: a simulated fault, a lower precision, a missing feature."""
 
 
 class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
-    """How the steps are carried out was settled; the clock leaves out what that took."""
+    """The plan for running the steps was chosen; the time that this took is not counted."""
 
     plan: Plan
     line: str
-    """The plan in words, with what it gains, or why it is the plain loop."""
+    """Description of the plan and its gain, or why it is the plain loop."""
     gain: float | None = None
-    """How many times as fast as the plain loop; None where that was not measured."""
+    """Speed relative to the plain loop; None if it was not measured."""
     untried: tuple[str, ...] = ()
     """Choices that were not measured, each with its reason."""
 
 
 class WarmupFinished(Event, frozen=True, kw_only=True, tag=True):
-    """The first steps, which trained but stand outside the clock, are over."""
+    """The first steps, which train but are not timed, are complete."""
 
     steps: int
     seconds: float
 
 
 class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """A batch of steps, read from the device at once."""
+    """Several steps, read from the device in one transfer."""
 
     epoch: int
     """Counted from 1."""
     first_step: int
     """The first of these steps, counted from 1 over the whole run."""
     losses: bytes
-    """Little-endian float32, one a step; NaN and ±inf survive."""
+    """Little-endian float32, one per step; may contain NaN and ±inf."""
     samples: int
     """Samples in these steps."""
     epoch_samples: int
-    """Samples of this epoch that are done, these included."""
+    """Completed samples of this epoch, including these."""
     seconds: float
-    """Wall time of these steps, synchronised at both edges."""
+    """Wall time of these steps, synchronised at both ends."""
     timed: bool
-    """Whether the clock counts them: not during warm-up or the first steps of a turn."""
+    """Whether they count for timings: not during warm-up or the first steps of a turn."""
     lr: float
     device_bytes: int | None = None
-    """Memory that torch's allocator holds on the device; None where it does not say."""
+    """Memory that torch's allocator holds on the device; None if it does not report that."""
     grad_norm: float | None = None
     """Euclidean norm of all gradients at the last of these steps."""
     joules: float | None = None
-    """Energy that GPU and, where it can be read, CPU took meanwhile."""
+    """Energy that the GPU and, if readable, the CPU used during these steps."""
     worker_bytes: int | None = None
-    """Resident memory of the worker process; None where it cannot be read."""
+    """Resident memory of the worker process; None if it cannot be read."""
 
     def __post_init__(self) -> None:
-        if not self.losses or len(self.losses) % 4:  # msgspec makes it a ValidationError
+        if not self.losses or len(self.losses) % 4:  # msgspec turns this into a ValidationError
             raise ValueError("losses: not float32 values, four bytes each, of one step or more")
 
 
 class EpochCompleted(Event, frozen=True, kw_only=True, tag=True):
-    """An epoch's training is done, its evaluation not yet."""
+    """An epoch's training is complete; its evaluation follows."""
 
     epoch: int
     mean_loss: float | None
-    """Over the epoch's samples; None where it was not finite."""
+    """Over the epoch's samples; None if not finite."""
     samples: int
     timed_samples: int
     timed_seconds: float
     wall_seconds: float
-    """First step to last, with pauses and other runs' turns in it."""
+    """First step to last, including pauses and other runs' turns."""
 
 
 class EvaluationCompleted(Event, frozen=True, kw_only=True, tag=True):
-    """The test set was gone through."""
+    """An evaluation on the test set is complete."""
 
     epoch: int
     step: int
     loss: float | None
-    """Mean over the test samples; None where it was not finite."""
+    """Mean over the test samples; None if not finite."""
     samples: int
     correct: int | None
-    """Right answers; None for a workload without any."""
+    """Correct answers; None for a workload without them."""
     seconds: float
 
 
 class SampleSaved(Event, frozen=True, kw_only=True, tag=True):
-    """A picture lies in the run's folder."""
+    """A picture was saved in the run's folder."""
 
     epoch: int
     kind: str
@@ -139,7 +139,7 @@ class SampleSaved(Event, frozen=True, kw_only=True, tag=True):
 
 
 class GpuReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A GPU at one moment. None is unknown, and ``reason`` says why."""
+    """A GPU at one moment. None means unknown; ``reason`` says why."""
 
     name: str
     use: float | None = None
@@ -152,105 +152,105 @@ class GpuReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SystemSampled(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """What psutil and the GPU's own counters said of the machine and of the worker."""
+    """Readings of the machine and the worker from psutil and the GPU's own counters."""
 
     cores: tuple[float, ...]
-    """Percent, one a logical core."""
+    """Percent, one per logical core."""
     memory_used: int
     memory_total: int
     swap_used: int
     process_cpu: float | None
-    """Percent of one core, so it may pass 100."""
+    """Percent of one core, so it may exceed 100."""
     process_rss: int | None
     swap_total: int | None = None
     gpus: tuple[GpuReading, ...] = ()
     cpu_watts: float | None = None
-    """The processor package's power, where the system tells it."""
+    """The processor package's power, if the system reports it."""
     power_reason: str = ""
     """Why there is no power reading."""
 
 
 class StepProfiled(Event, frozen=True, kw_only=True, tag=True):
-    """A few steps were run synchronised after each phase, outside the clock."""
+    """The profile of a few steps that were synchronised after each phase and not timed."""
 
     step: int
     steps: int
-    """How many were measured; the times are their medians."""
+    """Number of measured steps; the times are medians over them."""
     seconds: dict[str, float]
     """By phase: ``data``, ``transfer``, ``forward``, ``backward``, ``optimizer``. On an accelerator
-    ``launch`` too, which overlaps the last three: the part that was over before the device was."""
+    also ``launch``, which overlaps the last three: the time in which the host launches them."""
     unsynchronised: float
-    """Seconds of a step at the run's own pace, from the clock."""
+    """Seconds per step at the run's own pace, from the timed windows."""
 
 
 class SnapshotSaved(Event, frozen=True, kw_only=True, tag=True):
-    """The state of training after a step lies in the run's folder; the clock leaves that out."""
+    """The training state after a step was saved in the run's folder; this is not timed."""
 
     step: int
     epoch: int
-    """Of the next batch, or of an evaluation that was still due."""
+    """Epoch of the next batch, or of an evaluation that is still due."""
     path: str
     """Relative to the run's folder."""
     bytes: int
     seconds: float
-    """Time that it took from the training."""
+    """Time by which it delayed the training."""
     share: float
-    """All snapshots so far, as a share of the time of training and snapshots, 0 to 1."""
+    """Time for all snapshots so far, as a share of training plus snapshots, 0 to 1."""
 
 
 class StepChecked(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """One step was taken on the device and on the CPU: same weights, same batch, shared draws.
+    """One step on the device compared with the CPU: same weights, same batch, same random numbers.
 
-    A gap is None where it is not finite, or where nothing was compared.
+    A gap is None if it is not finite or nothing was compared.
     """
 
     step: int
-    """The newest step of the run before it; 1 where there was none yet."""
+    """The newest step of the run before the check; 1 if there was none yet."""
     loss_gap: float | None = None
-    """The losses' difference, as a share of the CPU's."""
+    """The difference of the losses, as a share of the CPU's."""
     gradient_gap: float | None = None
     """The largest difference in a parameter's gradient, as a share of its largest value."""
     update_gap: float | None = None
-    """The same of what the step changed, from the same gradients."""
+    """The same for the updates, computed from the same gradients."""
     loss_tolerance: float | None = None
-    """How far the losses may be apart, by the CPU's own rounding; the next two likewise."""
+    """Allowed gap of the losses, from the CPU's own rounding; the next two are similar."""
     gradient_tolerance: float | None = None
     update_tolerance: float | None = None
     phase: str = ""
-    """Where the sides part: ``forward``, ``backward`` or ``optimizer``; empty when they agree."""
+    """The phase that differs: ``forward``, ``backward`` or ``optimizer``; empty if none does."""
     worst: str = ""
-    """The parameter whose gradient, or whose update or state, is the furthest apart."""
+    """The parameter whose gradient, or whose update or state, differs most."""
     note: str = ""
-    """What the tolerance comes from, where it is not the CPU's own rounding."""
+    """The source of the tolerance, if it is not the CPU's own rounding."""
     reason: str = ""
-    """Why nothing was checked; empty when something was."""
+    """Why nothing was checked; empty otherwise."""
     seconds: float = 0.0
-    """What it took, outside the clock."""
+    """Duration of the check, which is not timed as training."""
 
 
 class EvaluationChecked(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """The weights of the device were tested on one batch, there and on the CPU."""
+    """The device's weights tested on one batch, on the device and on the CPU."""
 
     epoch: int
     step: int
     samples: int = 0
     loss: float | None = None
-    """Mean over the samples; None where it is not finite."""
+    """Mean over the samples; None if not finite."""
     cpu_loss: float | None = None
     loss_gap: float | None = None
-    """Their difference, as a share of the CPU's; None where it is not finite."""
+    """The difference of the losses, as a share of the CPU's; None if not finite."""
     loss_tolerance: float | None = None
     correct: int | None = None
-    """Right answers; None for a workload without any."""
+    """Correct answers; None for a workload without them."""
     cpu_correct: int | None = None
     correct_tolerance: int | None = None
-    """How many answers rounding may change."""
+    """Number of answers that rounding may change."""
     differs: str = ""
-    """What is more than rounding: ``answers`` or ``loss``; empty when neither is."""
+    """What differs beyond rounding: ``answers`` or ``loss``; empty if neither does."""
     note: str = ""
-    """What the tolerance comes from, where it is not the CPU's own rounding."""
+    """The source of the tolerance, if it is not the CPU's own rounding."""
     reason: str = ""
-    """Why nothing was checked; empty when something was."""
+    """Why nothing was checked; empty otherwise."""
     seconds: float = 0.0
 
 
@@ -264,49 +264,49 @@ class DivergenceDetected(Event, frozen=True, kw_only=True, tag=True):
 
 
 class AlarmRaised(Event, frozen=True, kw_only=True, tag=True):
-    """This run left the course of the run that it is compared with."""
+    """This run diverged from the run that it is compared with."""
 
     step: int
-    """The last step of the stretch in which it showed."""
+    """The last step of the block that shows it."""
     value: float
-    """Mean loss of this run over that stretch."""
+    """Mean loss of this run over that block."""
     other: float
-    """The same of the other run."""
+    """Mean loss of the other run over that block."""
     gap: float
-    """Their difference as a share of the other's."""
+    """Their difference as a share of the other run's."""
     against: str
     """The other run's device spec."""
     policy: str
-    """What was done: ``go on``, ``pause`` or ``stop``."""
+    """The action taken: ``go on``, ``pause`` or ``stop``."""
 
 
 class RunPaused(Event, frozen=True, kw_only=True, tag=True):
-    """A person asked for it; the device is idle."""
+    """The run is paused at the user's request; the device is idle."""
 
     step: int
 
 
 class RunResumed(Event, frozen=True, kw_only=True, tag=True):
-    """Training goes on."""
+    """Training continues after a pause."""
 
     step: int
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag=True):
-    """Everything that was asked was done."""
+    """The run completed all of its steps."""
 
     step: int
 
 
 class RunStopped(Event, frozen=True, kw_only=True, tag=True):
-    """It ended early and safely: between two steps, with a summary."""
+    """The run ended early but cleanly: between two steps, with a summary."""
 
     step: int
     reason: str
 
 
 class RunFailed(Event, frozen=True, kw_only=True, tag=True):
-    """It raised an error."""
+    """The run raised an error."""
 
     step: int
     error: str
@@ -341,15 +341,15 @@ _DECODER: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: AnyEvent) -> bytes:
-    """One line of the log, its newline included."""
+    """Encode an event as one line of the log, including the newline."""
     return _ENCODER.encode(event) + b"\n"
 
 
 def decode(line: bytes) -> AnyEvent:
-    """The event of one line.
+    """Decode one line of the log.
 
     Raises:
-        msgspec.DecodeError: When the line is no event of this version; msgspec.ValidationError is
-            one of these.
+        msgspec.DecodeError: If the line is not an event of this version; msgspec.ValidationError is
+            a subclass.
     """
     return _DECODER.decode(line)

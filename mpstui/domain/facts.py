@@ -1,4 +1,4 @@
-"""What the probes found out, as far as they have come. ``None`` is unknown, with its reason."""
+"""Facts that the probes have read so far. ``None`` means unknown; a reason field says why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ops import OpsRun
 
 
 class ProbeStage(IntEnum):
-    """How far the probes have to come before something can be judged."""
+    """The probe results that a check needs."""
 
     MACHINE = 0
     SURROUNDINGS = 1
@@ -23,48 +23,48 @@ class ProbeStage(IntEnum):
 
 
 PACKAGES = ("torch", "numpy", "pillow", "torchvision")
-"""What a worker imports that has binaries of its own, in the order in which it is tried."""
+"""Packages with binaries that a worker imports, in the order of the trial imports."""
 
 
 class ImportFact(msgspec.Struct, frozen=True, kw_only=True):
-    """How a package that a worker imports was imported, in a process of its own."""
+    """The result of importing a package in a separate process."""
 
     package: str
     """One of :data:`PACKAGES`."""
     imported: bool | None
-    """None when nothing was decided, and then ``error`` says why."""
+    """None if that is undecided; ``error`` then says why."""
     version: str | None = None
-    """By the module itself, or by the package's metadata when it cannot be imported; None without
+    """From the module, or from the package's metadata if it cannot be imported; None without
     either."""
     path: str = ""
-    """The file that it is imported from; empty when there is none."""
+    """The file that it is imported from; empty if there is none."""
     shadows: bool = False
-    """Whether that file stands before the installed package, and is no part of it."""
+    """Whether that file shadows the installed package."""
     error: str = ""
-    """Why it could not be imported, all of it: ``ImportError: …``."""
+    """The complete error of a failed import: ``ImportError: …``."""
 
 
 class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
-    """What torch says of one device type, or of one device of a type."""
+    """What torch reports about a device type, or about one device of a type."""
 
     device: str
-    """As torch names it: ``cuda:0``, ``mps``, ``hpu``."""
+    """Torch's name for it: ``cuda:0``, ``mps``, ``hpu``."""
     built: bool | None
-    """This torch has kernels for it."""
+    """Whether this torch has kernels for it."""
     available: bool | None
-    """The runtime finds hardware and driver."""
+    """Whether the runtime finds hardware and driver."""
     usable: bool | None
-    """A small forward and backward ran there and agreed with the CPU; None before that is tried,
-    or when the trial decided nothing, and then ``reason`` says why."""
+    """Whether a small forward and backward ran there and agreed with the CPU; None before the
+    trial, or if the trial was undecided, and then ``reason`` says why."""
     name: str | None = None
     """The hardware's own name, e.g. ``NVIDIA H100 80GB HBM3``."""
     memory_bytes: int | None = None
     capability: str | None = None
-    """The GPU's architecture as wheels name it: ``sm_120``, ``gfx1100``; None for other devices."""
+    """The GPU's architecture: ``sm_120``, ``gfx1100``; None for other devices."""
     milliseconds: float | None = None
     """Median time of that forward and backward, synchronised."""
     reason: str = ""
-    """Why not, in torch's or the system's words, where an answer above is not True."""
+    """The message of torch or the system, if one of the above is not True."""
 
     @property
     def type(self) -> str:
@@ -73,30 +73,30 @@ class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetalDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """A GPU as Metal describes it."""
+    """A GPU as reported by Metal."""
 
     name: str
     families: tuple[int, ...] = ()
-    """The values of MTLGPUFamily that it says it supports (MTLDevice.h): 1007 is Apple7."""
+    """The values of MTLGPUFamily that it supports (MTLDevice.h): 1007 is Apple7."""
     low_power: bool = False
-    """``isLowPower``: true of a Mac's integrated Intel GPU."""
+    """``isLowPower``: true for a Mac's integrated Intel GPU."""
 
     @property
     def apple_family(self) -> str:
-        """The newest of Apple's families that it supports, ``Apple7``; empty without any."""
+        """The newest Apple GPU family that it supports, ``Apple7``; empty if none."""
         newest = max((number for number in self.families if 1000 < number < 2000), default=1000)
         return f"Apple{newest - 1000}" if newest > 1000 else ""
 
 
 class MpsFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What only a Mac can tell. Memory in bytes."""
+    """Facts that only a Mac has. Memory is in bytes."""
 
     metal_device: str | None
-    """The name of the first Metal device that this process sees; None when it sees none."""
+    """The name of the first Metal device that this process sees; None if it sees none."""
     metal_reason: str = ""
     metal_devices: tuple[MetalDevice, ...] | None = None
-    """All of them, in Metal's order, which is the one that torch goes by; None when Metal was not
-    asked, or did not answer."""
+    """All Metal devices, in Metal's order, which torch uses too; None if Metal was not queried or
+    did not answer."""
     gpu_cores: int | None = None
     recommended_bytes: int | None = None
     """``torch.mps.recommended_max_memory()``."""
@@ -107,7 +107,7 @@ class MpsFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What importing torch, in a process of its own, told."""
+    """Facts from importing torch in a separate process."""
 
     version: str
     cuda: str | None
@@ -120,68 +120,68 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
     import_seconds: float
     interop_threads: int | None = None
     hip: str | None = None
-    """The HIP version that the wheel was built for, by ROCm's name."""
+    """The HIP version that the wheel was built for (ROCm)."""
     arches: tuple[str, ...] = ()
-    """What the wheel has kernels for, as ``torch.cuda.get_arch_list()`` has it; empty without a
-    build for CUDA or ROCm."""
+    """The architectures that the wheel has kernels for, from ``torch.cuda.get_arch_list()``; empty
+    unless it is built for CUDA or ROCm."""
     openmp: bool | None = None
-    """Whether this torch runs its loops under OpenMP."""
+    """Whether this torch parallelizes with OpenMP."""
     cuda_driver: str | None = None
     """The CUDA version that the driver supports, such as ``13.0``; None without a driver."""
     mps: MpsFacts | None = None
-    """None off macOS."""
+    """None on other systems than macOS."""
     mps_kernels: tuple[str, ...] = ()
-    """Ops of ``aten`` that are registered for the dispatch key MPS; empty without MPS."""
+    """``aten`` ops registered for the dispatch key MPS; empty without MPS."""
     imports: tuple[ImportFact, ...] = ()
-    """How the packages of :data:`PACKAGES` were imported; empty where it was not tried."""
+    """The trial imports of :data:`PACKAGES`; empty if they were not tried."""
 
 
 class DoctorFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the doctor knows so far. Fields fill in as the probes return."""
+    """All facts of the doctor so far. Fields are filled in as the probes return."""
 
     machine: Machine
     surroundings: Conditions | None = None
-    """None until they were read."""
+    """None until they are read."""
     torch: TorchFacts | None = None
     torch_error: str = ""
-    """Why there are no torch facts, once that is known."""
+    """Why there are no torch facts, once known."""
     torch_import: ImportFact | None = None
-    """How torch was imported, where that failed in a way that says so."""
+    """The failed import of torch, if the failure was reported."""
     torch_state: Literal["probing", "known", "failed", "undecided"] = "probing"
-    """``undecided``: torch did not answer, for a reason that says nothing about it."""
+    """``undecided``: torch did not answer, for a reason unrelated to torch."""
     usable_probed: bool = False
-    """Whether each available device has been tried yet."""
+    """Whether the trial has run on each available device."""
     ops: tuple[OpsRun, ...] = ()
-    """The op checks, one for each device that was checked."""
+    """The op checks, one per checked device."""
 
     def imported(self, package: str) -> ImportFact | None:
-        """How a package was imported; None where it was not tried."""
+        """Return the trial import of a package; None if it was not tried."""
         facts = self.torch.imports if self.torch else ()
         return next((fact for fact in facts if fact.package == package), None)
 
     def device(self, name: str) -> DeviceFact | None:
-        """The fact about a device; ``cuda`` answers for ``cuda:0``."""
+        """Return the facts about a device; ``cuda`` also finds ``cuda:0``."""
         if self.torch is None:
             return None
         by_name = {fact.device: fact for fact in self.torch.devices}
         return by_name.get(name) or by_name.get(f"{name}:0")
 
     def trainable(self) -> tuple[str, ...]:
-        """Devices that a run can be started on: the CPU first, then what is available."""
+        """Return the devices that a run can be started on, the CPU first."""
         if self.torch is None:
             return ("cpu",)
-        found = [
+        accelerators = [
             fact.device
             for fact in self.torch.devices
             if fact.available and fact.usable is not False and fact.type in ("cuda", "mps", "xpu")
         ]
-        return ("cpu", *found)
+        return ("cpu", *accelerators)
 
     def usable(self) -> tuple[str, ...]:
-        """Devices on which a forward and backward were seen to work."""
+        """Return the devices on which a forward and backward worked."""
         devices = self.torch.devices if self.torch else ()
         return tuple(fact.device for fact in devices if fact.usable)
 
     def default_devices(self) -> tuple[str, ...]:
-        """The CPU and the machine's best accelerator; the CPU alone where there is none."""
+        """Return the CPU and the machine's best accelerator, if there is one."""
         return self.trainable()[:2]

@@ -1,4 +1,4 @@
-"""The one table of a run's fields, which the command line, the form and config.toml share."""
+"""The table of a run's fields, shared by the command line, the form and config.toml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MODES = ("turns", "together")
 STEP_CHECKS = ("on", "off")
 ALARMS = ("continue", "pause", "stop")
 EARLIER_ALARMS = {"go on": "continue"}
-"""Choices of earlier versions, which their runs' configs hold."""
+"""Choices of earlier versions, still found in the configs of their runs."""
 DATASETS = ("auto", "mnist", "embedded")
 
 FIELDS: tuple[Field, ...] = (
@@ -20,8 +20,8 @@ FIELDS: tuple[Field, ...] = (
         "the model that is trained",
         tuple(WORKLOADS),
         about="The model, its loss and its optimizer. mnist is a small CNN that recognises digits, "
-        "vae is the autoencoder that went wrong on MPS in the article. To train a model of your "
-        "own, choose own class and name a Python file and a class in it that has the methods "
+        "vae is the autoencoder that went wrong on MPS in the article. To train your own "
+        "model, choose own class and enter a Python file and a class in it that has the methods "
         "model and objective.",
     ),
     Choice(
@@ -31,15 +31,15 @@ FIELDS: tuple[Field, ...] = (
         DATASETS,
         about="The digits to train on. embedded is 5,000 + 2,000 real MNIST digits that come with "
         "the program: enough to compare devices, without a network. mnist is all 70,000, read from "
-        "the data folder, or downloaded once when they are not there. auto reads the data folder "
-        "if you name one, and takes the embedded digits if not.",
+        "the data folder, or downloaded once if they are not there. auto reads the data folder "
+        "if you set one, and uses the embedded digits if not.",
     ),
     Text(
         "data_dir",
         "Data folder",
-        "holds MNIST's four files",
-        about="A folder that already holds MNIST's four files, packed or not, or torchvision's "
-        "MNIST/raw below it. Leave it empty to train on the embedded digits. With dataset mnist "
+        "contains MNIST's four files",
+        about="A folder that contains MNIST's four files, compressed or not, or torchvision's "
+        "MNIST/raw folder. Leave it empty to train on the embedded digits. With dataset mnist "
         "and no folder, the program's own data folder is used.",
     ),
     Integer(
@@ -48,9 +48,9 @@ FIELDS: tuple[Field, ...] = (
         "samples a training step",
         1,
         EPOCH_SAMPLES,
-        about="How many samples go through the model before its weights change once. A GPU has "
-        "more to do at once with a larger batch, so it gains most on the CPU there; the course of "
-        "the training changes too. Keep the article's value to compare with the article.",
+        about="How many samples go through the model before its weights change once. A GPU can "
+        "do more in parallel with a larger batch, so its advantage over the CPU grows; training "
+        "itself changes too. Keep the article's value to compare with the article.",
     ),
     Integer(
         "test_batch_size",
@@ -75,11 +75,11 @@ FIELDS: tuple[Field, ...] = (
     Integer(
         "steps",
         "Steps",
-        "stop after so many; empty: all",
+        "stop after this many; empty: all",
         1,
         10**9,
         optional=True,
-        about="Ends the run after so many training steps, before its epochs are over. Leave it "
+        about="Ends the run after this many training steps, before its epochs are over. Leave it "
         "empty to train all epochs. A few hundred steps are a quick first try.",
     ),
     Real(
@@ -101,12 +101,12 @@ FIELDS: tuple[Field, ...] = (
         1.0,
         above=True,
         about="The learning rate is multiplied by this after each epoch, so that the steps get "
-        "smaller as the training goes on. 1 leaves the learning rate as it is.",
+        "smaller during training. 1 leaves the learning rate unchanged.",
     ),
     Integer(
         "seed",
         "Seed",
-        "weights, batch order, draws",
+        "weights, batch order, dropout",
         0,
         2**63 - 1,
         about="Where the random numbers start: first weights, order of the batches, dropout. Runs "
@@ -119,8 +119,8 @@ FIELDS: tuple[Field, ...] = (
         "steps between lines of the log",
         1,
         10**9,
-        about="How many training steps lie between two lines of the log, which looks like that of "
-        "the article's script. Charts show every step in any case. In the reference pipeline a "
+        about="How many training steps are between two lines of the log, which looks like that of "
+        "the article's script. Charts always show every step. In the reference pipeline a "
         "line also waits for the device, as in the script, which costs time.",
     ),
     Flag(
@@ -128,14 +128,14 @@ FIELDS: tuple[Field, ...] = (
         "Dry run",
         "one training and one test step",
         about="Does one training step and one test step, then ends. A quick check that the model, "
-        "the data and the device work together; there is nothing to measure in it.",
+        "the data and the device work together; it measures nothing.",
     ),
     Flag(
         "save_model",
         "Save model",
         "keep the weights in the run's folder",
         about="Saves the trained weights as checkpoints/model.pt in the run's folder, for "
-        "torch.load and load_state_dict. Take it when you want to use the model afterwards; a "
+        "torch.load and load_state_dict. Turn it on to use the model afterwards; a "
         "measurement needs no weights.",
     ),
     Choice(
@@ -144,9 +144,9 @@ FIELDS: tuple[Field, ...] = (
         "reference: the article's DataLoader",
         PIPELINES,
         about="How batches reach the device. resident holds all data there from the start, which "
-        "is fastest. streamed leaves it on the host and copies batches ahead, for data that the "
-        "device has no room for. reference is the article's script as it stands, image by image; "
-        "take it to compare with the article's times.",
+        "is fastest. streamed leaves it on the host and copies batches ahead, for data that do "
+        "not fit on the device. reference is the article's script unchanged, image by image; "
+        "use it to compare with the article's times.",
     ),
     Choice(
         "precision",
@@ -162,16 +162,16 @@ FIELDS: tuple[Field, ...] = (
         "Compile",
         "torch.compile the model; slow to start",
         about="Compiles the model with torch.compile before training. The first steps take much "
-        "longer, the later ones may be faster, so it pays in long runs only. The compiling stands "
-        "outside the clock.",
+        "longer, the later ones may be faster, so it pays in long runs only. Compile time is "
+        "not counted.",
     ),
     Choice(
         "calibrate",
         "Calibrate",
         "find the fastest way; off: plain loop",
         CALIBRATE,
-        about="Before the first step, a few seconds go into measuring which way to do the same "
-        "work is fastest here: memory layout, optimizer, threads. on remembers the answer for this "
+        about="Before the first step, mpstui measures for a few seconds which way to do the same "
+        "work is fastest here: memory layout, optimizer, threads. on stores the result for this "
         "machine, again measures anew, off trains with the plain loop, as a script would.",
     ),
     Choice(
@@ -180,18 +180,18 @@ FIELDS: tuple[Field, ...] = (
         "together: at once, not for timing",
         MODES,
         about="How the runs of a comparison share the machine. In turns, one trains for two "
-        "seconds while the others wait, so that each clock measures its own device. together "
-        "trains all at once: good to look at, but they slow each other down.",
+        "seconds while the others wait, so that each is timed on its own. together "
+        "trains all at the same time: good to watch, but they slow each other down.",
     ),
     Choice(
         "step_check",
         "Step check",
-        "a step on the CPU too, compared",
+        "repeat a step on the CPU and compare",
         STEP_CHECKS,
         about="In a comparison, a run on any device but cpu takes its first step, and one after "
-        "each epoch, on the CPU too: same weights, same batch, same draws. More than the CPU's own "
-        "rounding between them is an alarm. The first and the last test are checked likewise. It "
-        "takes as long as a few steps on the CPU, outside the clock.",
+        "each epoch, on the CPU too: same weights, same batch, same random numbers. A difference "
+        "beyond the CPU's own rounding is an alarm. The first and the last test are checked too. "
+        "It takes as long as a few steps on the CPU and is not counted.",
     ),
     Choice(
         "on_alarm",
@@ -199,9 +199,9 @@ FIELDS: tuple[Field, ...] = (
         "when a run goes wrong",
         ALARMS,
         EARLIER_ALARMS,
-        about="What a run does when its loss becomes nan or infinite, or leaves the course of the "
+        about="What a run does when its loss becomes nan or infinite, or diverges from the "
         "comparison's first run, or when a step or a test differs from the CPU's. continue only "
-        "marks the step, pause waits for you to look, stop ends the run with its summary.",
+        "marks the step, pause waits for you, stop ends the run with its summary.",
     ),
 )
 

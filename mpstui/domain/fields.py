@@ -1,4 +1,4 @@
-"""Fields: a name, a label, a help line, and the check that both typed and stored values pass."""
+"""Fields: a name, a label, a help line, and the check for typed and stored values."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from .errors import FieldError
 class Field:
     """A setting of a run.
 
-    ``parse`` reads what a person typed; ``check`` looks at a value that already has a type (from
-    config.toml or from code). Both raise :class:`FieldError` naming the field and what is allowed.
+    ``parse`` reads the user's text; ``check`` validates a value that already has a type (from
+    config.toml or from code). Both raise :class:`FieldError`, which names the field and what is
+    allowed.
     """
 
     name: str
     label: str
     help: str
-    """A few words, for a line beside the field and for ``--help``."""
+    """Short help, shown beside the field and in ``--help``."""
     about: str = field(default="", kw_only=True)
-    """What it does and when to change it, in two or three sentences."""
+    """Longer help: what it does and when to change it, in two or three sentences."""
 
     @property
     def allowed(self) -> str:
-        """What a right value is, in words."""
+        """Description of the valid values."""
         raise NotImplementedError
 
     def parse(self, text: str) -> Any:
-        """The value that a text stands for."""
+        """Parse and check the user's text."""
         raise NotImplementedError
 
     def check(self, value: Any) -> Any:
-        """The value itself, once it is known to be allowed."""
+        """Return the value if it is valid."""
         raise NotImplementedError
 
-    def _refuse(self, value: object, problem: str) -> FieldError:
+    def _error(self, value: object, problem: str) -> FieldError:
         return FieldError(self.name, f"{value} {problem}" if value != "" else problem, self.allowed)
 
 
@@ -61,17 +62,17 @@ class Text(Field):
     @override
     def check(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise self._refuse(repr(value), "is not text")
+            raise self._error(repr(value), "is not text")
         return value
 
 
 @dataclass(frozen=True)
 class Choice(Field):
-    """One of a few names."""
+    """One of a fixed set of names."""
 
     choices: tuple[str, ...]
     earlier: Mapping[str, str] = field(default_factory=dict)
-    """What earlier versions called a choice, and its name today."""
+    """Names of choices in earlier versions, mapped to the current names."""
 
     @property
     @override
@@ -86,13 +87,13 @@ class Choice(Field):
     def check(self, value: Any) -> str:
         current = self.earlier.get(value, value) if isinstance(value, str) else value
         if current not in self.choices:
-            raise self._refuse(repr(value), "is not a choice")
+            raise self._error(repr(value), "is not a choice")
         return str(current)
 
 
 @dataclass(frozen=True)
 class ChoiceOrClass(Choice):
-    """One of a few names, or a class of a person's own file."""
+    """One of a fixed set of names, or a class in the user's own file."""
 
     @property
     @override
@@ -116,19 +117,19 @@ class Flag(Field):
     @override
     def parse(self, text: str) -> bool:
         if text.strip().lower() not in ("true", "false"):
-            raise self._refuse(repr(text), "is neither")
+            raise self._error(repr(text), "is neither")
         return text.strip().lower() == "true"
 
     @override
     def check(self, value: Any) -> bool:
         if not isinstance(value, bool):
-            raise self._refuse(repr(value), "is neither")
+            raise self._error(repr(value), "is neither")
         return value
 
 
 @dataclass(frozen=True)
 class Integer(Field):
-    """A whole number within bounds, both included; ``optional`` lets the empty text mean None."""
+    """An integer between inclusive bounds; with ``optional``, empty text means None."""
 
     low: int
     high: int
@@ -149,7 +150,7 @@ class Integer(Field):
             value = int(text.replace(",", "").replace("_", ""))
         except ValueError:
             problem = f"{text!r} is not a whole number" if text else "a number is needed"
-            raise self._refuse("", problem) from None
+            raise self._error("", problem) from None
         return self.check(value)
 
     @override
@@ -157,15 +158,15 @@ class Integer(Field):
         if value is None and self.optional:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self._refuse(repr(value), "is not a whole number")
+            raise self._error(repr(value), "is not a whole number")
         if not self.low <= value <= self.high:
-            raise self._refuse(value, "is too small" if value < self.low else "is too large")
+            raise self._error(value, "is too small" if value < self.low else "is too large")
         return value
 
 
 @dataclass(frozen=True)
 class Real(Field):
-    """A finite number within bounds; ``above`` leaves the lower bound itself out."""
+    """A finite number within bounds; ``above`` excludes the lower bound."""
 
     low: float
     high: float
@@ -183,21 +184,21 @@ class Real(Field):
             value = float(text.strip())
         except ValueError:
             problem = f"{text.strip()!r} is not a number" if text.strip() else "a number is needed"
-            raise self._refuse("", problem) from None
+            raise self._error("", problem) from None
         return self.check(value)
 
     @override
     def check(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self._refuse(repr(value), "is not a number")
+            raise self._error(repr(value), "is not a number")
         try:
             number = float(value)
         except OverflowError:
-            raise self._refuse("", "no float holds a number of that size") from None
+            raise self._error("", "no float holds a number of that size") from None
         if not math.isfinite(number):
-            raise self._refuse(number, "is not finite")
+            raise self._error(number, "is not finite")
         if number < self.low or (self.above and number == self.low):
-            raise self._refuse(f"{number:g}", "is too small")
+            raise self._error(f"{number:g}", "is too small")
         if number > self.high:
-            raise self._refuse(f"{number:g}", "is too large")
+            raise self._error(f"{number:g}", "is too large")
         return number

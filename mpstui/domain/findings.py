@@ -1,6 +1,6 @@
-"""Findings: facts judged, each with the reason it rests on and the remedy.
+"""Findings: rated facts, each with its reason and remedy.
 
-The shape follows ``brew doctor`` and ``flutter doctor``: a tier, one line, what it rests on, and
+The format follows ``brew doctor`` and ``flutter doctor``: a status, a summary line, the reason and
 commands to copy.
 """
 
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Status(str, Enum):
-    """How a finding stands."""
+    """The status of a finding."""
 
     OK = "ok"
     WARN = "warn"
@@ -29,31 +29,31 @@ class Status(str, Enum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One judged fact."""
+    """A rated fact."""
 
     id: str
     """Stable, for ``--only`` and for links: ``apple-silicon``."""
     group: str
-    """The heading that it stands under: ``Prerequisites``, ``Machine``, …"""
+    """The heading of its group: ``Prerequisites``, ``Machine``, …"""
     status: Status
     title: str
     """What was checked: ``arm64 Python``."""
     summary: str
-    """One line: what was found."""
+    """The result in one line."""
     reason: str = ""
-    """The facts that the status rests on."""
+    """The facts that the status is based on."""
     remedy: str = ""
-    """What to do, in words."""
+    """What to do, as prose."""
     commands: tuple[str, ...] = ()
     """Exact commands to copy."""
     affects: str = ""
-    """What it touches: ``every run on mps``, ``timings``."""
+    """What it affects: ``every run on mps``, ``timings``."""
     links: tuple[str, ...] = ()
-    """Threads and pages to read on."""
+    """Threads and pages for further reading."""
     pending: bool = False
-    """Its facts are still being asked for. A status other than unknown is then that of before."""
+    """Its facts are still being read. A status other than unknown is then the previous one."""
 
     @property
     def needs_attention(self) -> bool:
-        """Whether a person should look at it."""
+        """Whether the user should look at it."""
         return self.status in (Status.WARN, Status.FAIL)

@@ -1,8 +1,8 @@
-"""Memory that grows with every step: how fast, since when, and what usually holds it.
+"""Detects memory that grows with every step: how fast, since when, and the usual cause.
 
-A process takes memory in jumps (kernels load, caches fill, an evaluation begins), and stays there.
-What keeps each step's graph rises evenly instead. So growth is steady when the medians of the four
-quarters of a stretch rise at similar rates.
+Normally memory rises in jumps (kernels load, caches fill, an evaluation begins) and then stays
+level. A leak of each step's graph makes it rise evenly. So growth counts as steady when the medians
+of the four quarters of a stretch rise at similar rates.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ LEAST_POINTS = 8
 """Readings in a stretch: two in each quarter."""
 
 LEAST_BYTES = 200 * 2**20
-"""What a stretch has to grow by: allocators keep some tens of megabytes here and there."""
+"""Least growth of a stretch: allocators vary by some tens of megabytes."""
 
 LEAST_SHARE = 0.1
-"""The same as a share of what there was at its beginning."""
+"""Least growth as a share of the memory at the stretch's beginning."""
 
 EVEN = 0.7
-"""A steady rise has at least this part of the mean rate between any two quarters."""
+"""Share of the mean rate that a steady rise has at least between any two quarters."""
 
 USUAL_CAUSE = (
     "usually a loss or an output that is stored with its graph: store loss.item() or "
-    "loss.detach(). A cache or memory-mapped data that fills up ends by itself"
+    "loss.detach(). Growth from a cache or memory-mapped data stops by itself"
 )
 
 
@@ -50,7 +50,7 @@ class MemoryGrowth(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Rate, since when, from what to what."""
+        """Rate, first step, and memory before and after."""
         return (
             f"{self.where} memory grows {memory(round(self.bytes_per_step))} a step "
             f"since step {self.since.step:,} "
@@ -59,11 +59,11 @@ class MemoryGrowth(NamedTuple):
 
 
 def growth_of(readings: Sequence[MemoryReading], where: str) -> MemoryGrowth | None:
-    """How memory grows steadily, over the longest stretch that ends with the newest reading.
+    """Return steady growth over the longest stretch that ends with the newest reading, if any.
 
     Args:
-        readings: Ascending steps, after the warm-up.
-        where: Whose memory it is.
+        readings: After the warm-up, in the order of steps.
+        where: ``worker`` or ``device``, whose memory it is.
     """
     for begin in range(0, len(readings) - LEAST_POINTS + 1, max(len(readings) // LEAST_POINTS, 1)):
         stretch = readings[begin:]
@@ -77,12 +77,12 @@ def growth_of(readings: Sequence[MemoryReading], where: str) -> MemoryGrowth | N
 
 
 def _rate(before: MemoryReading, after: MemoryReading) -> float:
-    """Bytes a step."""
+    """Return bytes per step."""
     return (after.bytes - before.bytes) / (after.step - before.step)
 
 
 def _quarters(readings: Sequence[MemoryReading]) -> list[MemoryReading]:
-    """The median of each quarter of a stretch."""
+    """Return the median of each quarter of a stretch."""
     bounds = [len(readings) * part // 4 for part in range(5)]
     return [
         MemoryReading(

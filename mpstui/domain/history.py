@@ -1,4 +1,4 @@
-"""The one reducer: events in, everything that a screen, a line of text or a report shows out."""
+"""Folds a run's events into the state that screens, CLI lines and reports show."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from .summary import MedianSpread, measure
 from .workloads import EPOCH_SAMPLES
 
 WINDOWS = 4096
-"""Timed windows kept for the throughput's median, even; at so many, neighbours are merged."""
+"""Timed windows kept for the median throughput; even. When full, neighbours are merged."""
 
 
 READINGS = 512
-"""Readings of memory that are held; at so many, every second one is dropped."""
+"""Memory readings kept; when full, every second one is dropped."""
 
 METRICS = (
     "elapsed",
@@ -56,12 +56,12 @@ METRICS = (
     "gpu",
     "watts",
 )
-"""Series besides loss and throughput. ``elapsed`` is seconds since the first step, so that x can be
-time; memory is in bytes, cpu in percent of one core, gpu in percent."""
+"""Series besides loss and throughput. ``elapsed`` is seconds since the first step, so that the x
+axis can be time; memory is in bytes, cpu in percent of one core, gpu in percent."""
 
 
 class RunState(str, Enum):
-    """Where a run stands."""
+    """The state of a run."""
 
     STARTING = "starting"
     WARMING_UP = "warming up"
@@ -76,7 +76,7 @@ class RunState(str, Enum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the run has ended."""
         return self in (
             RunState.FINISHED,
             RunState.STOPPED,
@@ -94,17 +94,17 @@ class TimedWindow(NamedTuple):
 
 
 class RunHistory:
-    """A run as its log tells it so far. ``apply`` is the only way in."""
+    """The state of a run according to its log so far. Only ``apply`` and ``end`` change it."""
 
     def __init__(self) -> None:
         self.state = RunState.STARTING
         self.message = ""
-        """What is being prepared, or why the run ended."""
+        """The current preparation, or why the run ended."""
         self.fraction: float | None = None
         """How much of the preparation is done."""
         self.started: RunStarted | None = None
         self.plan: PlanChosen | None = None
-        """How its steps are carried out; None for the plain loop."""
+        """How its steps are run; None for the plain loop."""
         self.epoch = 0
         self.step = 0
         self.epoch_samples = 0
@@ -117,53 +117,53 @@ class RunHistory:
         self.rates = Series()
         """Samples per second over steps, timed windows only."""
         self.metrics = {name: Series() for name in METRICS}
-        """Everything else over steps, by name; see :data:`METRICS`."""
+        """The other series over steps, by name; see :data:`METRICS`."""
         self.epochs: list[EpochCompleted] = []
         self.evaluations: list[EvaluationCompleted] = []
         self.pictures: list[SampleSaved] = []
         self.system: SystemSampled | None = None
         self.diverged: DivergenceDetected | None = None
         self.alarm: AlarmRaised | None = None
-        """The first alarm: the step from which on this run is off the other's course."""
+        """The first alarm: where this run diverged from the reference run."""
         self.step_check: StepChecked | None = None
         """The newest comparison of a step with the CPU's."""
         self.failed_step: StepChecked | None = None
-        """The first one that differs."""
+        """The first step check that shows a difference."""
         self.test_check: EvaluationChecked | None = None
         """The newest comparison of a test with the CPU's."""
         self.failed_test: EvaluationChecked | None = None
-        """The first one that differs."""
+        """The first test check that shows a difference."""
         self.memory_growth: MemoryGrowth | None = None
-        """Memory that rises with every step, of the worker or else of its device."""
+        """Steady memory growth of the worker or, failing that, of its device."""
         self.profile: StepProfiled | None = None
         self.snapshot: SnapshotSaved | None = None
-        """The newest one: the step that ``--resume`` goes on from, and what snapshots cost."""
+        """The newest snapshot: the step that ``--resume`` continues from, and the cost so far."""
         self.joules = 0.0
-        """Over the timed windows whose energy was measured; ``joule_samples`` are theirs."""
+        """Energy of the timed windows where it is known; ``joule_samples`` counts their samples."""
         self.joule_samples = 0
         self.first_at: float | None = None
         self.last_at: float | None = None
         self.revision = 0
-        """Grows with every event, so that a screen knows whether to draw."""
+        """Grows with every event, so that a screen knows whether to redraw."""
         self._warm = False
         self._windows: list[TimedWindow] = []
         self._memory: dict[str, list[MemoryReading]] = {"worker": [], "device": []}
         self._ready_at = 0.0
         self._resumed_at = 0.0
-        self._training_seconds = 0.0  # wall time since the first step, pauses left out
-        # Of the run that this one goes on from.
+        self._training_seconds = 0.0  # wall time since the first step, without pauses
+        # Of the run that this one resumes.
         self._earlier_steps = 0
         self._earlier_seconds = 0.0
 
     def apply(self, event: AnyEvent) -> None:
-        """Take one fact in."""
+        """Update the state with one event."""
         self.revision += 1
         self.first_at = event.at if self.first_at is None else self.first_at
         if not self.state.over:  # an alarm may follow the end
             self.last_at = event.at
         match event:
             case PreparationAdvanced():
-                # Also after the steps of an earlier run, which a resumed run's log begins with.
+                # A resumed run's log begins with the earlier run's steps; preparation follows them.
                 self.state = RunState.STARTING
                 self.message, self.fraction = event.stage, event.fraction
             case RunStarted():
@@ -173,12 +173,12 @@ class RunHistory:
                 self._earlier_steps = self.step
             case PlanChosen():
                 self.plan = event
-                self._ready_at = self._resumed_at = event.at  # calibrating was no training yet
+                self._ready_at = self._resumed_at = event.at  # calibration is not training
                 self.state, self.message, self.fraction = RunState.WARMING_UP, "", None
             case WarmupFinished():
                 self.state, self._warm = RunState.TRAINING, True
             case StepsCompleted():
-                self._take_steps(event)
+                self._apply_steps(event)
             case EpochCompleted():
                 self.epochs.append(event)
                 self.state = RunState.EVALUATING
@@ -202,7 +202,7 @@ class RunHistory:
             case SnapshotSaved():
                 self.snapshot = event
             case StepChecked():
-                self._take_check(event)
+                self._apply_check(event)
             case EvaluationChecked():
                 self.test_check = event
                 self.failed_test = self.failed_test or (event if fails(event) else None)
@@ -226,18 +226,18 @@ class RunHistory:
                 assert_never(event)
 
     def end(self, state: RunState, message: str) -> None:
-        """The run is over; also said by a reader who finds the worker gone."""
+        """Set a final state; a reader calls this too when the worker has exited."""
         self.state, self.message = state, message
         self.revision += 1
 
-    def _take_check(self, event: StepChecked) -> None:
+    def _apply_check(self, event: StepChecked) -> None:
         self.step_check = event
         self.failed_step = self.failed_step or (event if fails(event) else None)
-        if self.state is RunState.STARTING:  # the one before the first step was no training yet
+        if self.state is RunState.STARTING:  # the check before the first step is not training
             self._ready_at = self._resumed_at = event.at
             self.state, self.message, self.fraction = RunState.WARMING_UP, "", None
 
-    def _take_steps(self, event: StepsCompleted) -> None:
+    def _apply_steps(self, event: StepsCompleted) -> None:
         losses = np.frombuffer(event.losses, "<f4")
         steps = np.arange(event.first_step, event.first_step + len(losses))
         self.losses.append(steps, losses)
@@ -261,10 +261,11 @@ class RunHistory:
             if event.joules is not None:
                 self.joules += event.joules
                 self.joule_samples += event.samples
-            if len(self._windows) >= WINDOWS:  # of an even number none is left over
+            if len(self._windows) >= WINDOWS:  # an even number, so every window has a pair
                 pairs = zip(self._windows[::2], self._windows[1::2], strict=False)
                 self._windows = [
-                    TimedWindow(a.samples + b.samples, a.seconds + b.seconds) for a, b in pairs
+                    TimedWindow(left.samples + right.samples, left.seconds + right.seconds)
+                    for left, right in pairs
                 ]
 
     def _note(self, name: str, value: float | None) -> None:
@@ -288,7 +289,7 @@ class RunHistory:
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
-        """What is wrong with the run's course, in the order of steps."""
+        """The run's alarms in the order of their steps."""
         return alarms_of(
             self.diverged.step if self.diverged else None,
             self.alarm.step if self.alarm else None,
@@ -298,7 +299,7 @@ class RunHistory:
 
     @property
     def progress(self) -> float:
-        """Steps done of the steps asked, 0 to 1."""
+        """Completed share of the requested steps, 0 to 1."""
         return self.step / self.started.total_steps if self.started else 0.0
 
     @property
@@ -309,20 +310,23 @@ class RunHistory:
         return max(self.last_at - self._ready_at, 0.0)
 
     def eta(self, now: float) -> float | None:
-        """Seconds until the end at the pace so far, other runs' turns included; None if unknown.
+        """Estimate the seconds until the end at the pace so far, including other runs' turns.
 
         Args:
             now: Wall-clock Unix time in seconds.
+
+        Returns:
+            None if unknown.
         """
         steps = self.step - self._earlier_steps
         if self.started is None or steps == 0 or self.state.over:
             return None
         running = 0.0 if self.state is RunState.PAUSED else max(now - self._resumed_at, 0.0)
-        left = self.started.total_steps - self.step
-        return (self._training_seconds + running) / steps * left
+        remaining_steps = self.started.total_steps - self.step
+        return (self._training_seconds + running) / steps * remaining_steps
 
     def rate_now(self, seconds: float = 3.0) -> float | None:
-        """Samples per second over the last timed windows that add up to about so many seconds."""
+        """Return samples per second over the last timed windows, about ``seconds`` in total."""
         samples, time = 0, 0.0
         for window in reversed(self._windows):
             samples, time = samples + window.samples, time + window.seconds
@@ -331,17 +335,17 @@ class RunHistory:
         return samples / time if time else None
 
     def rate(self) -> MedianSpread | None:
-        """Median samples per second over all timed windows."""
+        """Return the median samples per second over all timed windows."""
         return measure([window.samples / window.seconds for window in self._windows])
 
     def epoch_seconds(self) -> MedianSpread | None:
-        """Median seconds for 60,000 samples, over the epochs; a part of an epoch is scaled."""
-        timed = [
+        """Return the median seconds per 60,000 samples over epochs; partial epochs are scaled."""
+        seconds = [
             epoch.timed_seconds * EPOCH_SAMPLES / epoch.timed_samples
             for epoch in self.epochs
             if epoch.timed_samples
         ]
-        return measure(timed)
+        return measure(seconds)
 
     @property
     def joules_per_epoch(self) -> float | None:
@@ -357,7 +361,7 @@ class RunHistory:
 
     @property
     def accuracy(self) -> float | None:
-        """Right answers in the newest evaluation, 0 to 1."""
+        """Share of correct answers in the newest evaluation, 0 to 1."""
         newest = self.evaluation
         if newest is None or newest.correct is None:
             return None

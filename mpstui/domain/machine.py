@@ -1,4 +1,4 @@
-"""What a machine is: its chip, system, Python and installed torch. It stays so while we look."""
+"""A machine's chip, system, Python and installed torch. They don't change while mpstui runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
-    """Cores of one kind, as the system names it."""
+    """The cores of one kind, under the system's name for it."""
 
     name: str
     """``Performance``, ``Efficiency``, ``Super``, …"""
@@ -18,16 +18,16 @@ class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PythonEnvironment(msgspec.Struct, frozen=True, kw_only=True):
-    """The Python that is judged, and the environment that it belongs to."""
+    """The Python that is checked, and the environment that it belongs to."""
 
     executable: str
-    """``sys.executable``; it starts this Python wherever it stands in PATH."""
+    """``sys.executable``; it starts this Python regardless of PATH."""
     kind: Literal["venv", "uv", "conda", "system"]
-    """``uv``: a virtual environment that uv made, which has no pip of its own."""
+    """``uv``: a virtual environment created by uv, which has no pip."""
     folder: str = ""
     """``sys.prefix``."""
     managed: bool = False
-    """The system's package manager owns it, so that pip refuses to install there (PEP 668)."""
+    """The system's package manager owns it, so pip refuses to install there (PEP 668)."""
 
     @property
     def name(self) -> str:
@@ -49,23 +49,23 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     python_arch: str
     """The architecture this Python was built for."""
     translated: bool | None
-    """True when this process runs under Rosetta; None where the question has no meaning."""
+    """True if this process runs under Rosetta; None on other systems than macOS."""
     cores_physical: int | None
     cores_logical: int | None
     memory_bytes: int
     torch: str | None
-    """Installed version by package metadata; None when it is not installed."""
+    """Installed version by package metadata; None if it is not installed."""
     torchvision: str | None
     torch_tag: str | None = None
-    """The platform tag of torch's wheel, ``macosx_14_0_arm64``; None when no wheel says it."""
+    """The platform tag of torch's wheel, ``macosx_14_0_arm64``; None if no wheel records it."""
     torch_installer: str | None = None
     """What installed it: ``pip``, ``uv``, ``conda``."""
     torchvision_requires: str | None = None
-    """The torch that torchvision's metadata asks for: ``torch==2.14.1``."""
+    """The torch that torchvision's metadata requires: ``torch==2.14.1``."""
     core_kinds: tuple[CoreKind, ...] = ()
-    """The kinds of cores, the fastest first; empty where the system does not tell them apart."""
+    """The kinds of cores, fastest first; empty if the system does not distinguish them."""
     environment: PythonEnvironment | None = None
-    """None where it was not read."""
+    """None if it was not read."""
 
     @property
     def apple_silicon(self) -> bool:
@@ -74,7 +74,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def platform(self) -> str:
-        """The kind of system and its architecture, in two words: ``Linux x86_64``."""
+        """The kind of system and its architecture: ``Linux x86_64``."""
         word = self.system.partition(" ")[0]
         kind = word if word in ("macOS", "Windows") or word.endswith("BSD") else "Linux"
         return f"{kind} {self.arch}"
@@ -91,6 +91,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def macos(self) -> tuple[int, int] | None:
-        """The macOS version's first two numbers; None elsewhere, or when it is unknown."""
-        found = re.match(r"macOS (\d+)(?:\.(\d+))?", self.system)
-        return (int(found[1]), int(found[2] or 0)) if found else None
+        """The first two numbers of the macOS version; None on other systems or if unknown."""
+        match = re.match(r"macOS (\d+)(?:\.(\d+))?", self.system)
+        return (int(match[1]), int(match[2] or 0)) if match else None

@@ -1,8 +1,8 @@
-"""A bounded series: a redraw costs the same after ten points and after ten million.
+"""A series of bounded size: redrawing costs the same after ten points and after ten million.
 
-Points fall into buckets that keep the least, the greatest and the last finite value. When the
-buckets are full, neighbours are merged and each holds twice as many points. Values that are not
-finite are kept apart, by their exact x, so that none is ever lost in a bucket.
+Points go into buckets that store the least, the greatest and the last finite value. When all
+buckets are full, neighbours are merged, so that each holds twice as many points. Non-finite values
+are stored separately with their exact x, so that merging never hides them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ CAPACITY = 2048
 """Buckets: more than twice the columns of any terminal."""
 
 MARKS = 1000
-"""Stretches of non-finite values kept one by one; more are only counted."""
+"""Stretches of non-finite values that are stored; further ones are only counted."""
 
 
 _WIDE = 64
-"""Points in a bucket from which on buckets are filled one by one."""
+"""Points in a bucket from which buckets are filled one at a time."""
 
 
 KINDS = ("", "nan", "inf", "-inf")
-"""Kinds of values; the finite have none."""
+"""Kinds of values; finite values have the empty one."""
 
 
 class NonFinite(NamedTuple):
@@ -36,20 +36,20 @@ class NonFinite(NamedTuple):
     first: float
     """x of the first point."""
     until: float
-    """x of the first point after it; infinite while there is none."""
+    """x of the first point after the stretch; infinite while there is none."""
     kind: str
     """``nan``, ``inf`` or ``-inf``."""
 
 
 class Value(NamedTuple):
-    """What is known of a value: the value itself, or what it lies between.
+    """A value, or bounds for it.
 
-    A bucket of several points knows its least and its greatest, and of most points not which.
+    A bucket of several points stores its least and greatest value, but not most single values.
     """
 
     low: float
     high: float
-    """The same as ``low`` for a value that is known."""
+    """The same as ``low`` for an exact value."""
 
 
 class Series:
@@ -67,14 +67,14 @@ class Series:
         """Points in a full bucket."""
         self.non_finite: list[NonFinite] = []
         self.marks_dropped = 0
-        """Stretches beyond the ones that are kept."""
+        """Stretches that were counted but not stored."""
         self._x = np.full((2, capacity), np.nan)  # first and last x
         self._low = np.full(capacity, np.inf)
         self._high = np.full(capacity, -np.inf)
         self._last = np.full(capacity, np.nan)
-        self._sum = np.zeros(capacity)  # of finite values, and how many they are
+        self._sum = np.zeros(capacity)  # sum of the finite values; _finite is their count
         self._finite = np.zeros(capacity)
-        self._ended_with = ""  # kind of the very last point, to join stretches over appends
+        self._ended_with = ""  # kind of the last point, to join stretches across appends
 
     @property
     def buckets(self) -> int:
@@ -85,7 +85,7 @@ class Series:
         """Add points.
 
         Args:
-            x: Shape (n,), growing, and growing over the x of earlier calls.
+            x: Shape (n,), increasing, and greater than the x of earlier calls.
             y: Shape (n,).
         """
         xs, ys = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
@@ -100,7 +100,7 @@ class Series:
         self.count += len(xs)
 
     def add(self, x: float, y: float) -> None:
-        """Add one point; the cheap way for what comes one at a time."""
+        """Add one point; cheaper than ``append`` for single points."""
         if not math.isfinite(y) or self._ended_with:
             self.append([x], [y])
             return
@@ -118,22 +118,22 @@ class Series:
         self.count += 1
 
     def _scatter(self, xs: Floats, ys: Floats) -> None:
-        """Points over many buckets at once."""
+        """Distribute points over many buckets in one pass."""
         bucket = (self.count + np.arange(len(xs))) // self.stride
         finite = np.isfinite(ys)
         np.fmin.at(self._x[0], bucket, xs)
-        self._x[1][bucket] = xs  # of repeated indices the last wins
+        self._x[1][bucket] = xs  # with repeated indices, the last one wins
         np.minimum.at(self._low, bucket[finite], ys[finite])
         np.maximum.at(self._high, bucket[finite], ys[finite])
         self._last[bucket[finite]] = ys[finite]
         np.add.at(self._sum, bucket[finite], ys[finite])
         np.add.at(self._finite, bucket[finite], 1.0)
-        self._note(xs, ys, finite)
+        self._store_non_finite(xs, ys, finite)
 
     def _fill(self, xs: Floats, ys: Floats) -> None:
-        """Points that fall into a few wide buckets, one bucket after the other."""
+        """Distribute points over a few wide buckets, one bucket at a time."""
         finite = np.isfinite(ys)
-        whole = bool(finite.all())
+        all_finite = bool(finite.all())
         start = 0
         while start < len(xs):
             bucket, filled = divmod(self.count + start, self.stride)
@@ -141,34 +141,34 @@ class Series:
             if filled == 0:
                 self._x[0, bucket] = xs[start]
             self._x[1, bucket] = xs[end - 1]
-            held = ys[start:end] if whole else ys[start:end][finite[start:end]]
-            if len(held):
-                self._low[bucket] = min(self._low[bucket], held.min())
-                self._high[bucket] = max(self._high[bucket], held.max())
-                self._last[bucket] = held[-1]
-                self._sum[bucket] += held.sum()
-                self._finite[bucket] += len(held)
+            values = ys[start:end] if all_finite else ys[start:end][finite[start:end]]
+            if len(values):
+                self._low[bucket] = min(self._low[bucket], values.min())
+                self._high[bucket] = max(self._high[bucket], values.max())
+                self._last[bucket] = values[-1]
+                self._sum[bucket] += values.sum()
+                self._finite[bucket] += len(values)
             start = end
-        self._note(xs, ys, finite)
+        self._store_non_finite(xs, ys, finite)
 
     def points(
         self, columns: int, start: float = -np.inf, end: float = np.inf
     ) -> tuple[Floats, Floats]:
-        """At most two points a column, least and greatest, ready to be joined by a line.
+        """Return at most two points per column, least and greatest, to be joined by a line.
 
         Args:
             columns: Width of the chart, in cells or in dots.
-            start: Least x wanted.
-            end: Greatest x wanted.
+            start: Least x.
+            end: Greatest x.
 
         Returns:
             x and y, each of shape (m,) with m ≤ 2·columns.
         """
         x = self._x[1][: self.buckets]
-        chosen = np.flatnonzero((x >= start) & (x <= end) & (self._low[: self.buckets] < np.inf))
-        if not len(chosen):
+        in_range = np.flatnonzero((x >= start) & (x <= end) & (self._low[: self.buckets] < np.inf))
+        if not len(in_range):
             return np.empty(0), np.empty(0)
-        x, low, high = x[chosen], self._low[chosen], self._high[chosen]
+        x, low, high = x[in_range], self._low[in_range], self._high[in_range]
         if len(x) > columns:
             span = max(x[-1] - x[0], 1e-300)
             column = np.minimum(((x - x[0]) / span * columns).astype(int), columns - 1)
@@ -184,40 +184,40 @@ class Series:
     def smoothed(
         self, weight: float, start: float = -np.inf, end: float = np.inf
     ) -> tuple[Floats, Floats]:
-        """An exponential moving average over the points, a value for each bucket.
+        """Return an exponential moving average over the points, one value per bucket.
 
         A bucket of n points counts as n steps of the average, so that the curve does not depend on
-        how far buckets were merged. It starts at the first value.
+        how often buckets were merged. It starts at the first value.
 
         Args:
-            weight: What each point leaves of the average before it, 0 to below 1.
-            start: Least x wanted; points before it count all the same.
-            end: Greatest x wanted.
+            weight: Weight of the previous average at each point, 0 to below 1.
+            start: Least x to return; earlier points still count.
+            end: Greatest x to return.
 
         Returns:
             x and y, each of shape (m,).
         """
-        held = np.flatnonzero(self._finite[: self.buckets])
-        x, counts = self._x[1][held], self._finite[held]
-        means = self._sum[held] / counts
-        kept = weight**counts
-        smooth, average = np.empty(len(held)), means[0] if len(held) else 0.0
-        for place, (mean, share) in enumerate(zip(means, kept, strict=True)):
-            average = share * average + (1.0 - share) * mean
-            smooth[place] = average
-        chosen = (x >= start) & (x <= end)
-        return x[chosen], smooth[chosen]
+        non_empty = np.flatnonzero(self._finite[: self.buckets])
+        x, counts = self._x[1][non_empty], self._finite[non_empty]
+        means = self._sum[non_empty] / counts
+        weights = weight**counts
+        smooth, average = np.empty(len(non_empty)), means[0] if len(non_empty) else 0.0
+        for position, (mean, previous_weight) in enumerate(zip(means, weights, strict=True)):
+            average = previous_weight * average + (1.0 - previous_weight) * mean
+            smooth[position] = average
+        in_range = (x >= start) & (x <= end)
+        return x[in_range], smooth[in_range]
 
     def at(self, x: float) -> Value | None:
-        """The value of the newest point at or before x.
+        """Return the value of the newest point at or before x.
 
         Args:
-            x: A place on the axis.
+            x: A position on the axis.
 
         Returns:
-            The value, NaN and ±inf included; bounds of it where its bucket holds several points;
-            None before the first point, and where more stretches of non-finite values were counted
-            than are kept, so that it may be one of them.
+            The value, which may be NaN or ±inf; bounds for it if its bucket has several points;
+            None before the first point, or if the value may belong to a non-finite stretch that
+            was counted but not stored.
         """
         bucket = int(np.searchsorted(self._x[0][: self.buckets], x, side="right")) - 1
         if bucket < 0:
@@ -233,7 +233,7 @@ class Series:
         return Value(float(self._low[bucket]), float(self._high[bucket]))
 
     def ends(self) -> tuple[Floats, Floats]:
-        """The last point of each bucket, as it was logged; for a series of finite values.
+        """Return the last point of each bucket, as logged; for a series of finite values.
 
         Returns:
             x and y, each of shape (buckets,).
@@ -241,20 +241,20 @@ class Series:
         return self._x[1][: self.buckets], self._last[: self.buckets]
 
     def last_x(self) -> float | None:
-        """The newest x."""
+        """Return the newest x."""
         return float(self._x[1][self.buckets - 1]) if self.count else None
 
     def span(self) -> tuple[float, float] | None:
-        """Least and greatest finite value; None while there is none."""
+        """Return the least and greatest finite value; None while there is none."""
         low = float(self._low[: self.buckets].min(initial=np.inf))
         high = float(self._high[: self.buckets].max(initial=-np.inf))
         return (low, high) if low <= high else None
 
     def last(self) -> float | None:
-        """The newest finite value."""
-        held = self._last[: self.buckets]
-        finite = np.flatnonzero(np.isfinite(held))
-        return float(held[finite[-1]]) if len(finite) else None
+        """Return the newest finite value."""
+        values = self._last[: self.buckets]
+        finite = np.flatnonzero(np.isfinite(values))
+        return float(values[finite[-1]]) if len(finite) else None
 
     def _merge(self) -> None:
         half = len(self._low) // 2
@@ -265,22 +265,22 @@ class Series:
         self._high[:half] = self._high.reshape(pairs).max(axis=1)
         last = self._last.reshape(pairs)
         self._last[:half] = np.where(np.isfinite(last[:, 1]), last[:, 1], last[:, 0])
-        for added in (self._sum, self._finite):
-            added[:half] = added.reshape(pairs).sum(axis=1)
-            added[half:] = 0.0
+        for totals in (self._sum, self._finite):
+            totals[:half] = totals.reshape(pairs).sum(axis=1)
+            totals[half:] = 0.0
         self._x[:, half:], self._last[half:] = np.nan, np.nan
         self._low[half:], self._high[half:] = np.inf, -np.inf
         self.stride *= 2
 
-    def _note(self, xs: Floats, ys: Floats, finite: npt.NDArray[np.bool_]) -> None:
-        """Keep the stretches of values that are not finite."""
+    def _store_non_finite(self, xs: Floats, ys: Floats, finite: npt.NDArray[np.bool_]) -> None:
+        """Store the stretches of non-finite values."""
         if not self._ended_with and finite.all():
             return
         code = np.where(finite, 0, np.where(np.isnan(ys), 1, np.where(ys > 0, 2, 3)))
         starts = np.flatnonzero(np.diff(code, prepend=-1))
         for start, until in zip(starts, [*xs[starts[1:]], math.inf], strict=True):
             kind = KINDS[code[start]]
-            if start == 0 and self._ended_with:  # of earlier points
+            if start == 0 and self._ended_with:  # the stretch began in an earlier append
                 last = self.non_finite[-1]
                 if math.isinf(last.until):
                     ends = until if kind == self._ended_with else float(xs[0])

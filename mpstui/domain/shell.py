@@ -1,6 +1,6 @@
-"""Commands to copy, in the words of the shell that a system starts its terminals with.
+"""Commands to copy, in the syntax of the system's default shell.
 
-POSIX shells on macOS and Linux, PowerShell on Windows. Sources: IEEE Std 1003.1, Shell Command
+A POSIX shell on macOS and Linux, PowerShell on Windows. Sources: IEEE Std 1003.1, Shell Command
 Language; Microsoft's about_Environment_Variables and about_Quoting_Rules; the ``venv`` page of
 Python's library reference.
 """
@@ -17,32 +17,32 @@ from .machine import Machine
 
 
 class Shell(ABC):
-    """How a shell says what remedies need."""
+    """The syntax of a shell, for the commands in remedies."""
 
     @abstractmethod
     def quote(self, text: str) -> str:
-        """A word that the shell passes on as it is."""
+        """Quote an argument so that the shell passes it on unchanged."""
 
     @abstractmethod
     def set_variable(self, name: str, value: str) -> str:
-        """Set an environment variable for this session."""
+        """Return the command that sets an environment variable for this session."""
 
     @abstractmethod
     def unset_variable(self, name: str) -> str:
-        """Remove an environment variable from this session."""
+        """Return the command that removes an environment variable from this session."""
 
     @abstractmethod
     def activate(self, folder: str) -> str:
-        """Activate a virtual environment in the current folder."""
+        """Return the command that activates a virtual environment in the current folder."""
 
     @abstractmethod
     def start(self, program: str) -> str:
-        """A program at the beginning of a command."""
+        """Quote a program's name for the beginning of a command."""
 
-    def words(self, *words: str) -> str:
-        """A command from its words."""
-        program, *rest = words
-        return " ".join((self.start(program), *map(self.quote, rest)))
+    def command(self, *parts: str) -> str:
+        """Return a command line with each part quoted."""
+        program, *arguments = parts
+        return " ".join((self.start(program), *map(self.quote, arguments)))
 
 
 class Posix(Shell):
@@ -74,13 +74,13 @@ class PowerShell(Shell):
 
     @override
     def quote(self, text: str) -> str:
-        # A comma makes two arguments, and @ begins a splat, unless they are quoted.
+        # Unquoted, a comma separates arguments and @ begins a splat.
         plain = text and all(char.isalnum() or char in "-_./:\\=+" for char in text)
         return text if plain else "'" + text.replace("'", "''") + "'"
 
     @override
     def start(self, program: str) -> str:
-        quoted = self.quote(program)  # a quoted word is an expression, unless & calls it
+        quoted = self.quote(program)  # a quoted string is an expression, unless & calls it
         return program if quoted == program else f"& {quoted}"
 
     @override
@@ -98,25 +98,25 @@ class PowerShell(Shell):
 
 
 def shell_of(machine: Machine) -> Shell:
-    """The shell of a machine's system."""
+    """Return the shell of a machine's system."""
     return PowerShell() if machine.windows else Posix()
 
 
-def pip_install(machine: Machine, *words: str) -> str:
-    """Install packages into the Python that was judged, whichever one ``python`` starts.
+def pip_install(machine: Machine, *arguments: str) -> str:
+    """Return the command that installs packages into the checked Python.
 
     Args:
-        machine: The machine with its environment; where that is not known, ``python`` has to do.
-        words: Requirements and options that pip and uv have in common.
+        machine: The machine with its environment; if that is unknown, the command uses ``python``.
+        arguments: Requirements, and options that pip and uv have in common.
     """
     environment, shell = machine.environment, shell_of(machine)
     if environment is None:
-        return shell.words("python", "-m", "pip", "install", *words)
+        return shell.command("python", "-m", "pip", "install", *arguments)
     if environment.kind == "uv":
-        return shell.words("uv", "pip", "install", "--python", environment.executable, *words)
-    return shell.words(environment.executable, "-m", "pip", "install", *words)
+        return shell.command("uv", "pip", "install", "--python", environment.executable, *arguments)
+    return shell.command(environment.executable, "-m", "pip", "install", *arguments)
 
 
 def local_shell() -> Shell:
-    """The shell of the system that this process runs on."""
+    """Return the shell of the system that this process runs on."""
     return PowerShell() if os.name == "nt" else Posix()

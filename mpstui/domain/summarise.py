@@ -1,8 +1,8 @@
-"""From a run's history to its row in the results."""
+"""Summarises a run's history as a row of the results table."""
 
 from __future__ import annotations
 
-from .alarm import check_in_words, fails, in_words
+from .alarm import describe_check, fails, join_alarms
 from .config import RunConfig
 from .growth import USUAL_CAUSE
 from .history import RunHistory
@@ -13,7 +13,7 @@ from .summary import RunSummary
 def summarise(
     run_id: str, config: RunConfig, machine: Machine | None, history: RunHistory
 ) -> RunSummary:
-    """The numbers of a run as far as its log goes; most useful when it is over."""
+    """Summarise a run from its log so far; most useful when the run is over."""
     started = history.started
     newest = history.evaluation
     return RunSummary(
@@ -46,7 +46,7 @@ def summarise(
         notes=_notes(history),
         parted_at=history.alarm.step if history.alarm else None,
         parted_from=history.alarm.against if history.alarm else "",
-        alarm=in_words(history.alarms),
+        alarm=join_alarms(history.alarms),
         failed_step=history.failed_step,
         failed_test=history.failed_test,
         profile=history.profile,
@@ -55,12 +55,12 @@ def summarise(
 
 
 def _notes(history: RunHistory) -> tuple[str, ...]:
-    """What a run logged of itself, how its steps were carried out, and memory that grew."""
+    """Return notes: the run's own, its plan, passed checks and memory growth."""
     notes = history.started.notes if history.started else ()
     if history.plan is not None:
         notes += (history.plan.line,)
     checks = (history.step_check, history.test_check)
-    notes += tuple(check_in_words(check) for check in checks if check and not fails(check))
+    notes += tuple(describe_check(check) for check in checks if check and not fails(check))
     if history.memory_growth is not None:
         notes += (f"{history.memory_growth.text}; {USUAL_CAUSE}",)
     return notes

@@ -1,4 +1,4 @@
-"""What remains of a run when it is over: the numbers of the results table."""
+"""A run's summary: the numbers of the results table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .alarm import alarms_of, in_words
+from .alarm import alarms_of, join_alarms
 from .events import EvaluationChecked, StepChecked, StepProfiled
 
 
@@ -16,13 +16,13 @@ class MedianSpread(msgspec.Struct, frozen=True, kw_only=True):
 
     median: float
     spread: float | None
-    """Half the distance between the quartiles; of two or three values half their range. None for
-    a single value, which has no spread."""
+    """Half the interquartile range; for two or three values half their range; None for a single
+    value."""
     count: int
 
 
 def measure(values: Sequence[float]) -> MedianSpread | None:
-    """Median and spread of some values; None of none."""
+    """Return the median and spread of values; None if there are none."""
     if not values:
         return None
     spread: float | None = None
@@ -35,7 +35,7 @@ def measure(values: Sequence[float]) -> MedianSpread | None:
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in a row of a table. None is unknown or not reached."""
+    """A run as a row of the results table. None means unknown or not reached."""
 
     run_id: str
     workload: str
@@ -61,7 +61,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None
     steps: int
     epoch_seconds: MedianSpread | None
-    """Seconds for 60,000 training samples, evaluation and warm-up left out."""
+    """Seconds per 60,000 training samples, without evaluation and warm-up."""
     samples_per_second: MedianSpread | None
     """Over the timed windows of the log."""
     train_loss: float | None
@@ -72,30 +72,30 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Step of the first non-finite loss."""
     notes: tuple[str, ...]
     parted_at: int | None = None
-    """Step at which the run left the course of the comparison's first run."""
+    """Step at which the run diverged from the comparison's first run."""
     parted_from: str = ""
-    """That run's device spec."""
+    """The first run's device spec."""
     alarm: str = ""
-    """What is wrong with the run's course, in words; empty when nothing is."""
+    """The run's alarms as text; empty if there are none."""
     failed_step: StepChecked | None = None
     """The first step that differs from the CPU's."""
     failed_test: EvaluationChecked | None = None
     """The first test that differs from the CPU's."""
     test_samples: int | None = None
-    """How many answers the accuracy counts."""
+    """Number of test samples behind the accuracy."""
     profile: StepProfiled | None = None
-    """Where a step's time went; None when the run was too short for it."""
+    """The profile of a step's time; None if the run was too short for it."""
     joules_per_epoch: float | None = None
-    """Energy for 60,000 training samples, where it could be measured."""
+    """Energy per 60,000 training samples, if it could be measured."""
 
 
 def read_summary(document: dict[str, object]) -> RunSummary:
-    """A run's summary from its JSON document, those of earlier versions included.
+    """Convert a JSON document to a run's summary; documents of earlier versions are accepted.
 
     Raises:
-        msgspec.ValidationError: When the document is none.
+        msgspec.ValidationError: If the document is not a summary.
     """
-    if "status" in document:  # what the state was called
+    if "status" in document:  # the earlier name of the state
         document = {**document, "state": document["status"]}
     summary = msgspec.convert(document, RunSummary)
     if summary.alarm:
@@ -104,22 +104,22 @@ def read_summary(document: dict[str, object]) -> RunSummary:
 
 
 def with_alarm(summary: RunSummary, parted_at: int | None, parted_from: str) -> RunSummary:
-    """A summary whose run left another's course, with all of its alarms in words.
+    """Return a run's summary with its divergence and the text of all its alarms.
 
     Args:
-        summary: The run's.
-        parted_at: The step at which it did; None when it did not.
-        parted_from: The other run's device spec.
+        summary: The run's summary.
+        parted_at: The step at which it diverged from the reference run; None if it did not.
+        parted_from: The reference run's device spec.
     """
     checks = (summary.failed_step, summary.failed_test)
     alarms = alarms_of(summary.diverged_at, parted_at, parted_from, checks)
     return msgspec.structs.replace(
-        summary, parted_at=parted_at, parted_from=parted_from, alarm=in_words(alarms)
+        summary, parted_at=parted_at, parted_from=parted_from, alarm=join_alarms(alarms)
     )
 
 
 def speed_up(run: RunSummary, first: RunSummary) -> float | None:
-    """How many times faster than the first run's an epoch of this run is."""
+    """Return the speed of a run's epochs relative to the first run's."""
     if run.epoch_seconds is None or first.epoch_seconds is None:
         return None
     return first.epoch_seconds.median / run.epoch_seconds.median

@@ -1,4 +1,4 @@
-"""Results as text: an aligned table, Markdown, CSV or one JSON document."""
+"""Formats results as an aligned table, Markdown, CSV or one JSON document."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ FORMATS = ("table", "markdown", "csv", "json")
 
 
 def comparison_table(runs: Sequence[RunSummary], format: str) -> str:
-    """The results of some runs, the first being the one to measure against.
+    """Format the results of runs; the first is the baseline.
 
     Args:
         runs: One or more.
         format: One of ``FORMATS``.
     """
-    measured = [list(row) for row in rows(runs)]
-    published = [list(row) for row in article_rows()] if runs[0].workload == "mnist" else []
+    measured_rows = [list(row) for row in rows(runs)]
+    article_table = [list(row) for row in article_rows()] if runs[0].workload == "mnist" else []
     if format == "json":
         return as_json(
             {
                 "runs": runs,
                 "speed_up": {run.device: speed_up(run, runs[0]) for run in runs},
-                "article": [row._asdict() for row in article_rows()] if published else [],
+                "article": [row._asdict() for row in article_rows()] if article_table else [],
                 "notes": notes(runs),
             }
         )
-    table = [list(HEADINGS), *measured, *published]
+    table = [list(HEADINGS), *measured_rows, *article_table]
     if format == "csv":
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows(table)
-        return out.getvalue().rstrip()
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows(table)
+        return buffer.getvalue().rstrip()
     if format == "markdown":
         lines = [_bar(table[0]), _bar(["---"] * len(HEADINGS)), *(_bar(row) for row in table[1:])]
         return "\n".join([*lines, "", *(f"- {note}" for note in notes(runs))]).rstrip()
@@ -46,7 +46,7 @@ def comparison_table(runs: Sequence[RunSummary], format: str) -> str:
 
 
 def runs_table(runs: Sequence[RunSummary]) -> str:
-    """Runs, one a line."""
+    """Format runs, one per line."""
     table = [
         ["id", "started", "workload", "device", "state", "steps", "test loss", "accuracy", "alarm"]
     ]
@@ -68,7 +68,12 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
 
 
 def aligned(table: Sequence[Sequence[str]], right: Sequence[int]) -> str:
-    """Columns of equal width, two spaces apart; the named ones flush right."""
+    """Format a table with columns two spaces apart.
+
+    Args:
+        table: Rows of cells.
+        right: Indices of the right-aligned columns.
+    """
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     return "\n".join(
         "  ".join(
@@ -80,7 +85,7 @@ def aligned(table: Sequence[Sequence[str]], right: Sequence[int]) -> str:
 
 
 def as_json(value: object) -> str:
-    """A JSON document, indented."""
+    """Encode a value as an indented JSON document."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 

@@ -1,4 +1,4 @@
-"""Ticks: round numbers along an axis, with labels that are short and of one form."""
+"""Axis ticks: round numbers with short, uniform labels."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 
 
 def ticks(low: float, high: float, most: int, whole: bool = False) -> list[tuple[float, str]]:
-    """Round numbers between two bounds, a step of 1, 2 or 5 times a power of ten apart.
+    """Return round numbers between two bounds; their step is 1, 2 or 5 times a power of ten.
 
     Args:
         low: Least value; finite.
         high: Greatest value; finite and greater.
-        most: How many are wanted at most; a few more come where that would leave fewer than two.
-        whole: Whether only whole numbers will do.
+        most: Most ticks to return; exceeded if that would leave fewer than two.
+        whole: Whether to return only whole numbers.
 
     Returns:
-        Values with their labels, which all have the same form.
+        Values with their labels, all in the same format.
     """
     best: tuple[range, float] = (range(0), 1.0)
     top = math.floor(math.log10(high - low)) + 1
@@ -23,11 +23,11 @@ def ticks(low: float, high: float, most: int, whole: bool = False) -> list[tuple
         step = digit * 10.0**exponent
         if whole and step < 1:
             break
-        found = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-        if len(found) > most and len(best[0]) > 1:
+        indices = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+        if len(indices) > most and len(best[0]) > 1:
             break
-        best = (found, step)
-        if len(found) > most:
+        best = (indices, step)
+        if len(indices) > most:
             break
     indices, step = best
     values = [index * step for index in indices]
@@ -35,7 +35,7 @@ def ticks(low: float, high: float, most: int, whole: bool = False) -> list[tuple
 
 
 def _labels(values: list[float], step: float) -> list[str]:
-    """Labels with just the digits that tell values one ``step`` apart."""
+    """Format labels with just the digits that distinguish values one ``step`` apart."""
     largest = max(map(abs, values), default=0.0)
     unit, suffix = 1.0, ""
     if largest >= 1e6 or 0 < largest < 1e-3:
@@ -50,11 +50,11 @@ def _labels(values: list[float], step: float) -> list[str]:
 
 
 def log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Ticks between two exponents of ten: decades, or what stands within a single one."""
+    """Return ticks between two exponents of ten: decades, or ticks within a single decade."""
     decades = range(math.ceil(low), math.floor(high) + 1)
     if len(decades) < 2:
-        between = ticks(10.0**low, 10.0**high, most)
-        return [(math.log10(value), label) for value, label in between if value > 0]
+        linear_ticks = ticks(10.0**low, 10.0**high, most)
+        return [(math.log10(value), label) for value, label in linear_ticks if value > 0]
     plain = decades[0] >= -2 and decades[-1] <= 3
-    chosen = decades[:: -(-len(decades) // most)]
-    return [(float(d), f"{10.0**d:g}" if plain else f"1e{d}") for d in chosen]
+    shown_decades = decades[:: -(-len(decades) // most)]
+    return [(float(d), f"{10.0**d:g}" if plain else f"1e{d}") for d in shown_decades]

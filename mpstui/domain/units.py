@@ -1,4 +1,4 @@
-"""Numbers as text: aligned, with units, and a dash for what is not known."""
+"""Formats numbers as text: aligned, with units, and a dash for unknown values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DASH = "—"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A loss or a similar value: fixed digits while it is of ordinary size, else scientific."""
+    """Format a loss or a similar value: fixed digits for ordinary sizes, else scientific."""
     if value is None:
         return DASH
     if not math.isfinite(value):
@@ -21,17 +21,17 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Samples per second."""
+    """Format samples per second."""
     return DASH if value is None else f"{value:,.0f}"
 
 
 def decimals(value: float) -> int:
-    """How many decimals show about three figures of a time in seconds."""
+    """Return the decimals that show a time in seconds to about three significant figures."""
     return 1 if value >= 10 else 2 if value >= 0.1 else 4
 
 
 def duration(value: float | None) -> str:
-    """A time span for a person: ``0:42``, ``1:02:03``; whole seconds."""
+    """Format a time span in whole seconds: ``0:42``, ``1:02:03``."""
     if value is None or not math.isfinite(value):
         return DASH
     minutes, rest = divmod(round(value), 60)
@@ -40,17 +40,17 @@ def duration(value: float | None) -> str:
 
 
 def date(value: float | None) -> str:
-    """A moment of Unix time, local: ``2026-01-31 09:05:00``."""
+    """Format a Unix time as local time: ``2026-01-31 09:05:00``."""
     return DASH if value is None else f"{datetime.fromtimestamp(value):%Y-%m-%d %H:%M:%S}"
 
 
 def gibibytes(value: int | None) -> str:
-    """Memory of a machine: ``16 GB``, counted in 2³⁰ bytes as the makers do."""
+    """Format a machine's memory: ``16 GB``, in units of 2³⁰ bytes as manufacturers do."""
     return DASH if value is None else f"{value / 2**30:.0f} GB"
 
 
 def memory(value: int | None) -> str:
-    """Memory in use: ``412 MB`` or ``1.9 GB``, counted in 2²⁰ and 2³⁰ bytes."""
+    """Format memory in use: ``412 MB`` or ``1.9 GB``, in units of 2²⁰ and 2³⁰ bytes."""
     if value is None:
         return DASH
     mebibytes = value / 2**20

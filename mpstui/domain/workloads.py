@@ -1,9 +1,9 @@
-"""The workloads by name, as far as they are known without torch: titles and default settings.
+"""The workloads' titles and default settings, available without importing torch.
 
-The models themselves are in ``mpstui.engine.workloads``; a test holds the two lists together.
-Defaults are those of PyTorch's examples ``mnist`` and ``vae``, which the article ran. A workload of
-a person's own file is known by its name alone, since its file imports torch: all of them have the
-same defaults.
+The models are in ``mpstui.engine.workloads``; a test checks that both lists match. Defaults are
+those of PyTorch's examples ``mnist`` and ``vae``, which the article ran. For a workload in the
+user's own file only the name is known here, since the file imports torch: all such workloads have
+the same defaults.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ EPOCH_SAMPLES = 60_000
 """Samples in an epoch, whatever the data, so that times compare with the article's."""
 
 PICTURE_TILE = 30
-"""Pixels from one digit to the next in a saved grid: 28, and 2 between them."""
+"""Distance in pixels between digits in a saved grid: 28, and a gap of 2."""
 
 
 class WorkloadInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the forms, logs and tables need to know of a workload."""
+    """A workload's settings for forms, logs and tables."""
 
     name: str
     title: str
@@ -33,11 +33,11 @@ class WorkloadInfo(msgspec.Struct, frozen=True, kw_only=True):
     gamma: float
     log_interval: int
     loss_unit: str
-    """What one loss value is: the objective and its unit."""
+    """The objective and the unit of a loss value."""
     has_accuracy: bool
-    """Whether a test counts correct answers; False too where that is not known."""
+    """Whether a test counts correct answers; False if unknown."""
     makes_pictures: bool
-    """Whether it saves samples to look at."""
+    """Whether it saves sample pictures."""
 
 
 _MNIST = WorkloadInfo(
@@ -71,7 +71,7 @@ WORKLOADS = {info.name: info for info in (_MNIST, _VAE)}
 
 
 def info_of(workload: str) -> WorkloadInfo:
-    """What is known of a workload, built in or a person's own (``path/to/file.py:Class``)."""
+    """Return the info for a built-in workload or the user's own (``path/to/file.py:Class``)."""
     own = class_path(workload)
     if own is None:
         return WORKLOADS[workload]
@@ -91,5 +91,5 @@ def info_of(workload: str) -> WorkloadInfo:
 
 
 def short_name(workload: str) -> str:
-    """A workload in a table: of an own one the file and the class, without the folders."""
+    """Return a workload's name for a table: for a user's own, file and class without folders."""
     return re.split(r"[/\\]", workload)[-1]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from mpstui.domain.alarm import check_in_words, fails
+from mpstui.domain.alarm import describe_check, fails
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.events import (
     AnyEvent,
@@ -39,7 +39,7 @@ from mpstui.domain.summarise import summarise
 from mpstui.runs.control import GapAlarm
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
-from mpstui.telemetry.energy import EnergyMeter, find_sources, open_cpu_power, together
+from mpstui.telemetry.energy import EnergyMeter, find_sources, join_reasons, open_cpu_power
 from mpstui.telemetry.gpu import open_gpu
 from mpstui.telemetry.system import SystemSampler
 
@@ -120,7 +120,7 @@ def train_run(
             if isinstance(event, DivergenceDetected):
                 act_on_alarm(run, gate, config.on_alarm, f"loss {event.value} at step {event.step}")
             elif isinstance(event, (StepChecked, EvaluationChecked)) and fails(event):
-                act_on_alarm(run, gate, config.on_alarm, check_in_words(event))
+                act_on_alarm(run, gate, config.on_alarm, describe_check(event))
     except Exception as error:  # noqa: BLE001 - whatever it was, the log has to say so
         traceback.print_exc()
         line = str(error).splitlines()[0] if str(error) else ""
@@ -265,7 +265,7 @@ def _attend(
                     swap_total=reading.swap_total,
                     gpus=gpus,
                     cpu_watts=watts,
-                    power_reason=together(gpu.reason, processor.reason, energy.reason),
+                    power_reason=join_reasons(gpu.reason, processor.reason, energy.reason),
                 )
             )
         training.join(POLL_SECONDS)

@@ -14,7 +14,7 @@ from typing import Any
 
 from mpstui.domain.devices import fault_file
 from mpstui.domain.errors import FieldError
-from mpstui.runs.class_source import FAULT, load_class, raised, source_of
+from mpstui.runs.class_source import FAULT, class_error, load_class, read_source
 from mpstui.runs.rundir import RunDir
 
 from .library import FAULTS
@@ -39,7 +39,7 @@ def load_fault(value: str, run_dir: Path | None) -> AbstractContextManager[Any]:
             allowed = f"{', '.join(sorted(FAULTS))}, or path/to/file.py:Class"
             raise FieldError("device", f"fault={value} is unknown", allowed)
         return FAULTS[value]()
-    source = source_of(FAULT, named, RunDir(run_dir).fault if run_dir is not None else None)
+    source = read_source(FAULT, named, RunDir(run_dir).fault if run_dir is not None else None)
     found = load_class(FAULT, source, named.name)
     if not issubclass(found, AbstractContextManager):
         problem = f"fault={source.file}:{named.name} is no context manager"
@@ -47,5 +47,5 @@ def load_fault(value: str, run_dir: Path | None) -> AbstractContextManager[Any]:
     try:
         made: AbstractContextManager[Any] = without_patches(found)
     except Exception as error:
-        raise raised(FAULT, source.file, f":{named.name}", error) from error
+        raise class_error(FAULT, source.file, f":{named.name}", error) from error
     return made

@@ -20,7 +20,7 @@ from mpstui.runs.dataset import check_data, dataset_of
 from mpstui.runs.files import replace
 from mpstui.runs.paths import home
 from mpstui.runs.rundir import RunDir
-from mpstui.runs.store import own_files
+from mpstui.runs.store import read_own_files
 
 from .request import InvestigationFolder, InvestigationRequest
 
@@ -55,7 +55,7 @@ def new_folder(
         FieldError: When the directory cannot be made, an own file cannot be read, or the data
             folder holds no data.
     """
-    files = {} if request.run else own_files(request.config, request.config.spec)
+    files = {} if request.run else read_own_files(request.config, request.config.spec)
     if not request.run:
         check_data(request.config)
     if out is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mpstui.domain.catalogue import CATALOGUE
-from mpstui.domain.investigation import TOO_SLOW, Evidence, OpAtFault, Verdict, shortened
+from mpstui.domain.investigation import TOO_SLOW, Evidence, OpAtFault, Verdict, shorten
 from mpstui.modes.journal import JournalEntry
 
 from .isolate import IsolationResult
@@ -66,6 +66,6 @@ def too_slow_in(begun: JournalEntry) -> Conclusion:
 def belongs(op: OpAtFault) -> str:
     """The sentence that says where in the model an op comes from."""
     if op.source:
-        touched = f", {shortened(op.parameters)}" if op.parameters else ""
+        touched = f", {shorten(op.parameters)}" if op.parameters else ""
         return f" It belongs to {op.source}, `{op.code}`{touched}."
-    return f" It touches {shortened(op.parameters)}." if op.parameters else ""
+    return f" It touches {shorten(op.parameters)}." if op.parameters else ""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from mpstui.backends import Backend
 from mpstui.domain.devices import fault_file
-from mpstui.domain.investigation import Evidence, OpAtFault, Stage, shortened
+from mpstui.domain.investigation import Evidence, OpAtFault, Stage, shorten
 from mpstui.domain.units import DASH
 from mpstui.modes.shadow import AttributedOp
 from mpstui.ops.call import Call
@@ -288,7 +288,7 @@ class OpIsolator:
             ReproScript(shrunk, self._backend.device.type, where, context, final.problem, words)
         )
         if repro.name:
-            size = shortened(shrunk.call.described(), "; ")
+            size = shorten(shrunk.call.described(), "; ")
             repro = repro._replace(note=f"{size} after {shrunk.trials} trials; {repro.note}")
         self._teller.done(Stage.SHRINK, repro.note)
         return repro

@@ -13,7 +13,7 @@ from pathlib import Path
 from mpstui import __version__
 from mpstui.doctor.report.text import machine_line
 from mpstui.domain.catalogue import BY_ID
-from mpstui.domain.investigation import Investigation, LossCurve, OpAtFault, shortened
+from mpstui.domain.investigation import Investigation, LossCurve, OpAtFault, shorten
 from mpstui.domain.machine import Machine
 from mpstui.domain.units import DASH, number
 from mpstui.runs.privacy import without_names
@@ -155,8 +155,8 @@ def _op(op: OpAtFault) -> list[str]:
         "error": f"{error}{cpu}" if op.where != "draws" else "",
         "looks like": op.symptom if op.symptom != op.values else "",
         "line": f"`{op.source}`: `{op.code}`" if op.source else "",
-        "parameters": shortened([f"`{name}`" for name in op.parameters]),
-        "inputs": shortened(op.inputs, "; "),
+        "parameters": shorten([f"`{name}`" for name in op.parameters]),
+        "inputs": shorten(op.inputs, "; "),
     }
     return [f"- {name}: {value}" for name, value in rows.items() if value]
 

@@ -118,7 +118,7 @@ def as_it_ran(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:
     without = replace(ran, layout=PLAIN.layout, optimizer=SAME, threads=None, eval_chunk=None)
     if ran.optimizer != optimizer:
         without = replace(without, optimizer=ran.optimizer)
-    left_out = without.words(type(setup.optimizer).__name__)
+    left_out = without.describe(type(setup.optimizer).__name__)
     note = (f"looked at without what its steps were carried out with: {left_out}",)
     return apply_plan(plan, setup), note if left_out else ()
 

@@ -1,1 +1,1 @@
-"""Which ops each released torch has kernels for, by device, as its wheels say. No torch here."""
+"""Tables of the ops that each released torch has kernels for, from its wheels, without torch."""

@@ -1,7 +1,7 @@
-"""Write a torch's kernels into ``kernels.json``: ``python -m mpstui.kernel_tables.generate``.
+"""Writes a torch's kernels to ``kernels.json``: ``python -m mpstui.kernel_tables.generate``.
 
-Without an argument the installed torch's; with ``--wheel FILE`` those of wheels, which need not be
-for this machine. It needs PyYAML (``pip install "mpstui[test]"``), as torchgen does.
+By default for the installed torch; with ``--wheel FILE`` for wheels of any platform. It needs
+PyYAML (``pip install "mpstui[test]"``), since torchgen does.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ TORCHGEN = "torchgen/"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Read each torch that is named, and write the file anew."""
+    """Read the requested versions of torch and rewrite the file."""
     parser = argparse.ArgumentParser(
         prog="python -m mpstui.kernel_tables.generate",
-        description="Write which ops a torch has MPS kernels for into mpstui's table.",
+        description="Write the ops that a torch has MPS kernels for to mpstui's table.",
     )
     parser.add_argument(
         "--wheel",
@@ -43,40 +43,40 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=FILE, help="default: the package's own table")
     arguments = parser.parse_args(argv)
     try:
-        fresh = [from_wheel(wheel) for wheel in arguments.wheel] or [from_installed()]
+        generated = [from_wheel(wheel) for wheel in arguments.wheel] or [from_installed()]
     except (OSError, ValueError, ImportError, zipfile.BadZipFile) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    tables = {known: kernel_table(known) for known in versions()}
-    tables |= {table.torch: table for table in fresh}
+    tables = {torch_version: kernel_table(torch_version) for torch_version in versions()}
+    tables |= {table.torch: table for table in generated}
     arguments.out.write_bytes(encode(list(tables.values())))
-    for table in fresh:
+    for table in generated:
         sys.stdout.write(f"torch {table.torch}: {len(table.native)} ops with an MPS kernel\n")
     return 0
 
 
 def from_wheel(wheel: Path) -> KernelTable:
-    """The table of a wheel's torch, read by the torchgen that is in it.
+    """Generate the table of a wheel's torch with the torchgen in the wheel.
 
     Raises:
-        ValueError: When it is no wheel of torch, or its torchgen cannot be run.
-        OSError: When it cannot be read.
+        ValueError: If it is not a wheel of torch, or its torchgen cannot be run.
+        OSError: If it cannot be read.
     """
-    kind, _, rest = wheel.name.partition("-")
-    if kind != "torch" or wheel.suffix != ".whl":
+    package, _, tags = wheel.name.partition("-")
+    if package != "torch" or wheel.suffix != ".whl":
         raise ValueError(f"{wheel.name} is not a wheel of torch; allowed: torch-VERSION-….whl")
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
         members = [name for name in archive.namelist() if name.startswith(TORCHGEN)]
         archive.extractall(folder, members)
-        return _read(rest.partition("-")[0].partition("+")[0], folder)
+        return _read(tags.partition("-")[0].partition("+")[0], folder)
 
 
 def from_installed() -> KernelTable:
-    """The table of the installed torch.
+    """Generate the table of the installed torch.
 
     Raises:
-        ImportError: Without a torch.
-        ValueError: When its torchgen cannot be run, as without PyYAML.
+        ImportError: If torch is not installed.
+        ValueError: If its torchgen cannot be run, for example without PyYAML.
     """
     try:
         installed = version("torch").partition("+")[0]
@@ -86,10 +86,10 @@ def from_installed() -> KernelTable:
 
 
 def table_of(torch: str) -> KernelTable:
-    """The table of a version: the package's own, else generated from the installed torch.
+    """Return the table of a version, stored or generated from the installed torch.
 
     Raises:
-        FieldError: When there is none, and the installed torch is another or cannot be read.
+        FieldError: If there is none, and the installed torch is another version or unreadable.
     """
     try:
         return kernel_table(torch)
@@ -102,17 +102,17 @@ def table_of(torch: str) -> KernelTable:
 
 
 def _read(torch: str, folder: str = "") -> KernelTable:
-    """Run :mod:`.native_functions` with a folder first on its path."""
+    """Run :mod:`.native_functions` with a folder at the front of its path."""
     variables = child_environment()
     variables["PYTHONPATH"] = os.pathsep.join(
         filter(None, [folder, variables.get("PYTHONPATH", "")])
     )
     command = module_command("mpstui.kernel_tables.native_functions")
-    done = subprocess.run(command, capture_output=True, env=variables, check=False)
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise ValueError(f"torchgen of torch {torch} cannot be run: {last}")
-    return make_table(torch, msgspec.json.decode(done.stdout, type=dict[str, list[str]]))
+    completed = subprocess.run(command, capture_output=True, env=variables, check=False)
+    if completed.returncode:
+        last_line = completed.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ValueError(f"torchgen of torch {torch} cannot be run: {last_line}")
+    return make_table(torch, msgspec.json.decode(completed.stdout, type=dict[str, list[str]]))
 
 
 if __name__ == "__main__":

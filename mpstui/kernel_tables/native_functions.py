@@ -1,7 +1,7 @@
-"""``native_functions.yaml`` of the torchgen that can be imported, read with its own parser.
+"""Reads ``native_functions.yaml`` of the importable torchgen with torchgen's own parser.
 
 ``python -m mpstui.kernel_tables.native_functions`` prints it as JSON: another version's torchgen is
-read in a process that has it first on its path. torchgen imports PyYAML, and no torch.
+read in a process that has it at the front of its path. torchgen imports PyYAML, but not torch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .tables import COMPOSITE, DECLARED
 
 
 def read_columns() -> Mapping[str, list[str]]:
-    """Ops by dispatch key; those of ``…MPS``, composite ones, and all.
+    """Return ops by dispatch key: the keys ``…MPS``, the composite keys, and all declared ops.
 
     An op of a structured group has the structured kernels of the op that it delegates to.
 
     Raises:
-        ImportError: Without torchgen or PyYAML.
+        ImportError: If torchgen or PyYAML is missing.
     """
     import torchgen  # type: ignore[import-untyped, unused-ignore]
     from torchgen.gen import parse_native_yaml  # type: ignore[import-untyped, unused-ignore]
@@ -46,9 +46,9 @@ def _has_kernel(index: Any, function: Any, functions: Mapping[Any, Any]) -> bool
         return True
     if function.structured_delegate is None:
         return False
-    # What the structured op has for sparse tensors is its own: only structured kernels are shared.
-    shared = index.get_kernel(functions[function.structured_delegate])
-    return shared is not None and bool(shared.structured)
+    # Only structured kernels are shared, not those of the structured op for sparse tensors.
+    delegate_kernel = index.get_kernel(functions[function.structured_delegate])
+    return delegate_kernel is not None and bool(delegate_kernel.structured)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The ops that a released torch has MPS kernels for, as its wheel says. No torch here.
+"""The ops that a released torch has MPS kernels for, from its wheel. This module needs no torch.
 
-``kernels.json`` is written by ``python -m mpstui.kernel_tables.generate`` from the file
-``native_functions.yaml`` that torchgen ships in every torch wheel, with torchgen's own parser. The
-registrations of ``libtorch_cpu.dylib`` in the macOS wheels of all versions in it are the same ones,
-name by name; what they hold beyond the file is :data:`BY_HAND`.
+``python -m mpstui.kernel_tables.generate`` writes ``kernels.json`` from the file
+``native_functions.yaml`` that torchgen ships in every torch wheel, with torchgen's own parser. For
+all versions in it, the registrations of ``libtorch_cpu.dylib`` in the macOS wheels are the same by
+name; registrations beyond the file are in :data:`BY_HAND`.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ COMPOSITE = (
     "CompositeExplicitAutogradNonFunctional",
     "CompositeImplicitAutograd",
 )
-"""Columns of ops that are made of other ops: they run on every device."""
+"""Columns of ops composed of other ops: they run on every device."""
 
 DECLARED = "declared"
 """The column of all ops in a version's ``native_functions.yaml``."""
 
 
 class ByHand(msgspec.Struct, frozen=True):
-    """Registrations for MPS that ``native_functions.yaml`` does not know."""
+    """Registrations for MPS that are not in ``native_functions.yaml``."""
 
     before: tuple[int, ...]
-    """The first version without them; empty for none."""
+    """The first version without them; empty if there is none."""
     fallback: frozenset[str]
-    """Ops that copy to the CPU and back, with a warning, whatever the environment says."""
+    """Ops that copy to the CPU and back, with a warning, regardless of the environment."""
     stubs: frozenset[str]
-    """Ops whose kernel is an error."""
+    """Ops whose kernel raises an error."""
 
 
 BY_HAND = (
@@ -50,7 +50,7 @@ the macOS libraries of 2.9.0 to 2.15.0."""
 
 
 class KernelTable(msgspec.Struct, frozen=True):
-    """What one version of torch has for MPS.
+    """The MPS kernels of one version of torch.
 
     Ops are named as ``torch._C._dispatch_get_registrations_for_dispatch_key`` prints them, without
     ``aten::``: ``add.Tensor``, ``embedding_renorm_``.
@@ -63,10 +63,10 @@ class KernelTable(msgspec.Struct, frozen=True):
     fallback: frozenset[str]
     """Ops registered for MPS that always run on the CPU."""
     stubs: frozenset[str]
-    """Ops registered for MPS that raise an error when they are called there."""
+    """Ops registered for MPS that raise an error when called."""
 
     def of(self, key: str) -> frozenset[str]:
-        """The ops with a kernel of their own for a dispatch key; empty for one that has none."""
+        """Return the ops with their own kernel for a dispatch key; empty if there are none."""
         return self.columns.get(key, frozenset())
 
     @property
@@ -86,68 +86,70 @@ class KernelTable(msgspec.Struct, frozen=True):
 
     @property
     def composite(self) -> frozenset[str]:
-        """Ops that are made of other ops where a device has no kernel of its own."""
+        """Ops that are composed of other ops on devices without their own kernel."""
         return frozenset().union(*(self.of(column) for column in COMPOSITE))
 
 
 class _File(msgspec.Struct):
     versions: list[str]
     columns: dict[str, dict[str, list[str]]]
-    """By column and span of versions, such as ``2.10.0 to 2.15.0``, the ops."""
+    """Ops by column and span of versions, such as ``2.10.0 to 2.15.0``."""
 
 
 def versions() -> tuple[str, ...]:
-    """The versions with a table, oldest first."""
+    """Return the versions with a table, oldest first."""
     return tuple(_file().versions)
 
 
 def kernel_table(version: str) -> KernelTable:
-    """The table of a version.
+    """Return the table of a version.
 
     Args:
-        version: ``2.14.1``; a local part (``+cu130``) is left out. ``2.14`` is the newest 2.14.
+        version: ``2.14.1``; a local part (``+cu130``) is ignored. ``2.14`` is the newest 2.14.
 
     Raises:
-        FieldError: When there is no table of that version. Another version's is never taken.
+        FieldError: If there is no table for that version. No other version's is used instead.
     """
     return _table(find_version(version, versions()))
 
 
-def find_version(version: str, known: Sequence[str]) -> str:
-    """The version that is meant, of those with a table.
+def find_version(version: str, available: Sequence[str]) -> str:
+    """Find the version with a table that a version text refers to.
 
     Raises:
-        FieldError: When there is none.
+        FieldError: If there is none.
     """
     public = version.strip().partition("+")[0]
-    if public in known:
+    if public in available:
         return public
-    newest = [release for release in known if release.rpartition(".")[0] == public]
-    if not newest:
+    matches = [release for release in available if release.rpartition(".")[0] == public]
+    if not matches:
         problem = f"no table for torch {public or repr(version)}"
-        raise FieldError("torch", problem, ", ".join(known))
-    return max(newest, key=number)
+        raise FieldError("torch", problem, ", ".join(available))
+    return max(matches, key=parse_version)
 
 
 @cache
-def number(version: str) -> tuple[int, ...]:
-    """``2.14.1`` as (2, 14, 1)."""
+def parse_version(version: str) -> tuple[int, ...]:
+    """Parse ``2.14.1`` into (2, 14, 1)."""
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])
 
 
 def make_table(version: str, columns: Mapping[str, Iterable[str]]) -> KernelTable:
-    """The table of a version, with what is registered by hand.
+    """Build the table of a version, including registrations by hand.
 
     Args:
         version: Of torch.
-        columns: Ops by dispatch key, as ``native_functions.yaml`` has them.
+        columns: Ops by dispatch key, from ``native_functions.yaml``.
     """
-    by_hand = [hand for hand in BY_HAND if not hand.before or number(version) < hand.before]
+    by_hand = [
+        entry for entry in BY_HAND if not entry.before or parse_version(version) < entry.before
+    ]
     return KernelTable(
         version,
         {column: frozenset(ops) for column, ops in columns.items()},
-        frozenset().union(*(hand.fallback for hand in by_hand)),
-        frozenset().union(*(hand.stubs for hand in by_hand)),
+        frozenset().union(*(entry.fallback for entry in by_hand)),
+        frozenset().union(*(entry.stubs for entry in by_hand)),
     )
 
 
@@ -170,31 +172,31 @@ def _file() -> _File:
 
 def _within(span: str, order: list[str]) -> list[str]:
     releases = []
-    for run in span.split(", "):
-        first, _, last = run.partition(" to ")
+    for span_ in span.split(", "):
+        first, _, last = span_.partition(" to ")
         releases += order[order.index(first) : order.index(last or first) + 1]
     return releases
 
 
 def encode(tables: Sequence[KernelTable]) -> bytes:
-    """The contents of ``kernels.json`` for these tables: each op once per column."""
-    tables = sorted(tables, key=lambda table: number(table.torch))
+    """Encode tables as the content of ``kernels.json``: each op once per column."""
+    tables = sorted(tables, key=lambda table: parse_version(table.torch))
     order = [table.torch for table in tables]
     columns: dict[str, dict[str, list[str]]] = {}
     for column in sorted({column for table in tables for column in table.columns}):
         spans: dict[str, list[str]] = {}
         for op in sorted(frozenset().union(*(table.of(column) for table in tables))):
-            held = [op in table.of(column) for table in tables]
-            spans.setdefault(_span(held, order), []).append(op)
+            has_kernel = [op in table.of(column) for table in tables]
+            spans.setdefault(_span(has_kernel, order), []).append(op)
         columns[column] = spans
     return msgspec.json.format(msgspec.json.encode(_File(order, columns)), indent=1) + b"\n"
 
 
-def _span(held: list[bool], order: list[str]) -> str:
+def _span(has_kernel: list[bool], order: list[str]) -> str:
     runs: list[list[str]] = []
     for index, version in enumerate(order):
-        if held[index]:
-            if not index or not held[index - 1]:
+        if has_kernel[index]:
+            if not index or not has_kernel[index - 1]:
                 runs.append([])
             runs[-1].append(version)
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0] for run in runs)

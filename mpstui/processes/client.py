@@ -18,7 +18,7 @@ from typing import IO
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.facts import ImportFact
 
-from .command import child_environment, ending, is_from_outside
+from .command import child_environment, describe_exit, is_from_outside
 from .patience import Patience, cpu_seconds
 
 GRACE = 5.0
@@ -156,13 +156,13 @@ def _failure_from_exit(code: int, stderr: str) -> ProcessFailed:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last_line = lines[-1][:300] if lines else ""
     if is_from_outside(code):
-        return ProcessUndecided(f"the process was killed from outside ({ending(code)})")
+        return ProcessUndecided(f"the process was killed from outside ({describe_exit(code)})")
     if code > 0:
         if last_line == "ModuleNotFoundError: No module named 'torch'":
             return ProcessFailed(TORCH_MISSING)
         return ProcessFailed(
             last_line or f"the process ended with status {code} and without a message"
         )
-    name = ending(code)
+    name = describe_exit(code)
     verb = "aborted" if name == "SIGABRT" else "was killed"
     return ProcessFailed(f"the process {verb} ({name})" + (f": {last_line}" if last_line else ""))

@@ -1,4 +1,4 @@
-"""Run directories: created, appended to, tailed, controlled, launched and listed.
+"""Creates, launches, controls, reads and lists runs.
 
-A run is a directory and its log is the interface: the worker appends, everybody else reads.
+A run is a directory, and its log is the interface: the worker appends, all others read.
 """

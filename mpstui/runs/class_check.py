@@ -1,7 +1,7 @@
-"""What the text of a person's file says of its classes, read without running it.
+"""Checks the classes in a user's file by parsing it, without running it.
 
-The file may import torch, which those who ask here never do. What Python settles only when it runs
-the file (a base from elsewhere, ``globals()``) is not in the text, and no reason to refuse it.
+The file may import torch, which callers of this module must not do. Names that are bound only when
+the file runs (a base class from elsewhere, ``globals()``) cannot be checked and are accepted.
 """
 
 from __future__ import annotations
@@ -18,55 +18,58 @@ from mpstui.domain.errors import FieldError
 
 from .class_source import ClassRole, read_file
 
-_AT_RUN_TIME = {"eval", "exec", "globals", "locals", "setattr", "vars"}
-"""Functions that bind names which the text does not show."""
+_DYNAMIC_BINDERS = {"eval", "exec", "globals", "locals", "setattr", "vars"}
+"""Functions that can bind names invisibly to the parser."""
 
-_SHOWN = 6
-"""Classes of a file that a message names before it counts the rest."""
+_MAX_LISTED = 6
+"""Most classes of a file that a message lists."""
 
 
 class _Scope(NamedTuple):
-    """What the body of a module or a class binds, without the bodies of its functions."""
+    """The names bound in the body of a module or class, without its functions' bodies."""
 
     classes: dict[str, list[ast.ClassDef]]
     names: set[str]
-    """Every name that is bound otherwise; ``*`` for all names of another module."""
+    """All other bound names; ``*`` for a star import."""
 
 
-def check_class(role: ClassRole, named: ClassPath) -> None:
-    """Look whether a file has a class, and the class its methods, as far as the text tells.
+def check_class(role: ClassRole, class_ref: ClassPath) -> None:
+    """Check that a file has a class with the required methods, as far as parsing can show.
 
     Raises:
-        FieldError: When the file cannot be read, is not Python, has no such class, or the class
+        FieldError: If the file cannot be read, is not Python, has no such class, or the class
             lacks a method.
     """
-    text, where = read_file(role, named), f"{role.label}{named.file.name}"
+    text, location = read_file(role, class_ref), f"{role.label}{class_ref.file.name}"
     try:
         module = _parse(text)
     except SyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
-        raise FieldError(role.field, f"{where}{line}: {error.msg}", "Python") from error
+        raise FieldError(role.field, f"{location}{line}: {error.msg}", "Python") from error
     except ValueError as error:  # null bytes, before Python 3.12
-        raise FieldError(role.field, f"{where}: {error}", "Python") from error
-    except (RecursionError, MemoryError):  # too deep for us, which says nothing about the file
+        raise FieldError(role.field, f"{location}: {error}", "Python") from error
+    except (
+        RecursionError,
+        MemoryError,
+    ):  # too deeply nested to parse here; not an error in the file
         return
     scope = _scope(module.body)
-    if named.name not in scope.classes:
-        if named.name not in scope.names and not _may_bind(module, scope, [named.name]):
-            allowed = _nearest(named.name, scope.classes) or f"a file with {role.kind}"
-            raise FieldError(role.field, f"{where} has no class {named.name}", allowed)
+    if class_ref.name not in scope.classes:
+        if class_ref.name not in scope.names and not _may_bind(module, scope, [class_ref.name]):
+            allowed = _list_nearest(class_ref.name, scope.classes) or f"a file with {role.kind}"
+            raise FieldError(role.field, f"{location} has no class {class_ref.name}", allowed)
         return
-    bound = _members(scope, named.name)
-    missing = [] if bound is None else [name for name in role.methods if name not in bound]
+    members = _members(scope, class_ref.name)
+    missing = [] if members is None else [name for name in role.methods if name not in members]
     if missing and not _may_bind(module, scope, missing):
-        problem = f"{where}:{named.name} lacks {' and '.join(missing)}"
+        problem = f"{location}:{class_ref.name} lacks {' and '.join(missing)}"
         raise FieldError(role.field, problem, role.kind)
 
 
 def defines(source: bytes, name: str, method: str) -> bool:
-    """Whether a class, or one of the same file that it inherits from, has a method of that name.
+    """Return whether a class or its bases in the same file define a method of that name.
 
-    What is inherited from elsewhere is not seen. A text that is no Python defines nothing.
+    Bases from elsewhere are not considered. Returns False if the text is not Python.
     """
     try:
         body = _parse(source).body
@@ -74,30 +77,33 @@ def defines(source: bytes, name: str, method: str) -> bool:
         return False
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
     seen: set[str] = set()
-    wanted = [name]
-    while wanted:
-        node = classes.get(wanted.pop())
+    pending = [name]
+    while pending:
+        node = classes.get(pending.pop())
         if node is None or node.name in seen:
             continue
         seen.add(node.name)
-        if any(isinstance(each, ast.FunctionDef) and each.name == method for each in node.body):
+        if any(
+            isinstance(statement, ast.FunctionDef) and statement.name == method
+            for statement in node.body
+        ):
             return True
-        wanted += [base.id for base in node.bases if isinstance(base, ast.Name)]
+        pending += [base.id for base in node.bases if isinstance(base, ast.Name)]
     return False
 
 
-@lru_cache(maxsize=4)  # a form asks again with every key press
+@lru_cache(maxsize=4)  # a form checks again on every key press
 def _parse(source: bytes) -> ast.Module:
-    with warnings.catch_warnings():  # of the user's code, which has its own place to show them
+    with warnings.catch_warnings():  # for the user's code; they are shown when it runs
         warnings.simplefilter("ignore")
         return ast.parse(source)
 
 
 def _scope(body: Sequence[ast.stmt]) -> _Scope:
     scope = _Scope({}, set())
-    waiting: list[ast.AST] = list(body)
-    while waiting:  # no recursion: a long sum is as deep as it is long
-        node = waiting.pop()
+    pending: list[ast.AST] = list(body)
+    while pending:  # no recursion: a long sum is nested as deeply as it is long
+        node = pending.pop()
         match node:
             case ast.ClassDef():
                 scope.classes.setdefault(node.name, []).append(node)
@@ -113,16 +119,16 @@ def _scope(body: Sequence[ast.stmt]) -> _Scope:
                 scope.names.add(node.id)
             case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
                 scope.names.add(name)
-        waiting.extend(ast.iter_child_nodes(node))
+        pending.extend(ast.iter_child_nodes(node))
     return scope
 
 
 def _members(scope: _Scope, name: str) -> set[str] | None:
-    """The names that a class and its bases bind; None when some may come from elsewhere."""
+    """Return the names that a class and its bases bind; None if some may come from elsewhere."""
     members: set[str] = set()
-    seen, waiting = {"object"}, [name]
-    while waiting:
-        current = waiting.pop()
+    seen, pending = {"object"}, [name]
+    while pending:
+        current = pending.pop()
         if current in seen:
             continue
         seen.add(current)
@@ -132,33 +138,35 @@ def _members(scope: _Scope, name: str) -> set[str] | None:
         (node,) = nodes
         if node.decorator_list or node.keywords:
             return None
-        inside = _scope(node.body)
-        members |= inside.names | set(inside.classes)
+        class_scope = _scope(node.body)
+        members |= class_scope.names | set(class_scope.classes)
         for base in node.bases:
             if not isinstance(base, ast.Name):
                 return None
-            waiting.append(base.id)
+            pending.append(base.id)
     return members
 
 
 def _may_bind(module: ast.Module, scope: _Scope, names: Sequence[str]) -> bool:
-    """Whether some names may be bound where their scope does not show it."""
+    """Return whether any of the names may be bound outside the visible scope."""
     if {"*", "__getattr__"} & scope.names:
         return True
     for node in ast.walk(module):
         match node:
-            case ast.Name(id=name) if name in _AT_RUN_TIME:
+            case ast.Name(id=name) if name in _DYNAMIC_BINDERS:
                 return True
             case ast.Attribute(attr=name, ctx=ast.Store()) if name in names:
                 return True
-            case ast.Global(names=others) if set(others) & set(names):
+            case ast.Global(names=global_names) if set(global_names) & set(names):
                 return True
     return False
 
 
-def _nearest(name: str, classes: Iterable[str]) -> str:
-    """The classes of a file, the most similar name first."""
-    every = list(classes)
-    near = difflib.get_close_matches(name, every, n=len(every) or 1, cutoff=0.0)
-    more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
-    return ", ".join(near[:_SHOWN]) + more
+def _list_nearest(name: str, classes: Iterable[str]) -> str:
+    """List the classes of a file, the most similar names first."""
+    all_names = list(classes)
+    by_similarity = difflib.get_close_matches(name, all_names, n=len(all_names) or 1, cutoff=0.0)
+    more = (
+        f" and {len(by_similarity) - _MAX_LISTED} more" if len(by_similarity) > _MAX_LISTED else ""
+    )
+    return ", ".join(by_similarity[:_MAX_LISTED]) + more

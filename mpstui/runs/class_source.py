@@ -1,8 +1,8 @@
-"""Classes of a person's own file: read into a run's folder, and loaded from there.
+"""Loads classes from the user's own files, copied into a run's folder.
 
-Simulated faults and workloads may come from one. The file is copied when its run is made, so that
-the run can be resumed and investigated when the original is gone. Only who may import torch loads
-it, since the file does.
+They define simulated faults and workloads. A file is copied when its run is created, so the run
+can be resumed and investigated even if the original is deleted. Loading runs the file, so only
+processes that may import torch do that.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _SOURCE = "__mpstui_source__"
 
 
 class ClassRole(NamedTuple):
-    """What such a class is for, as messages name it."""
+    """The purpose of such a class, with the texts for messages."""
 
     field: str
     """The field that names it."""
     label: str
-    """What stands before the path there."""
+    """The prefix of the path in that field."""
     kind: str
-    """What its file has to hold, in words."""
+    """Description of the expected class."""
     methods: tuple[str, ...]
-    """The methods that the class has to have."""
+    """The methods that the class must have."""
 
 
 FAULT = ClassRole(
@@ -41,21 +41,21 @@ WORKLOAD = ClassRole(
 
 
 class ClassSource(NamedTuple):
-    """A file's text, and where it is from; a DataLoader's process makes the module again of it."""
+    """A file's text and origin, from which a DataLoader's process rebuilds the module."""
 
     text: bytes
     path: Path
-    """Where it was read: the run's copy, if there is one."""
+    """The path that was read: the run's copy, if there is one."""
     file: Path
-    """The original, if it is there: the module's ``__file__``, for what lies beside it."""
+    """The original, if it exists: the module's ``__file__``, so that it finds files beside it."""
 
     def module(self) -> ModuleType:
-        """The module; the same one each time, as classes are pickled by its name.
+        """Return the module, always the same one, since its classes are pickled by its name.
 
-        Python's own loader would leave its bytecode in the run's folder.
+        This avoids Python's own loader, which would write bytecode into the run's folder.
 
         Raises:
-            Exception: Whatever the file raises.
+            Exception: Any exception that the file raises.
         """
         name = f"mpstui_own_{self.file.stem}_{zlib.crc32(self.text):08x}"
         if name in sys.modules:
@@ -63,8 +63,8 @@ class ClassSource(NamedTuple):
         module = ModuleType(name)
         module.__file__ = str(self.file)
         vars(module)[_SOURCE] = self
-        sys.modules[name] = module  # dataclasses, for one, look it up there
-        # It may import what lies beside it. Last: a torch.py there must not hide torch.
+        sys.modules[name] = module  # dataclasses, for example, look it up there
+        # It may import modules beside it. Appended last: a torch.py there must not shadow torch.
         if (folder := str(self.file.parent)) not in sys.path:
             sys.path.append(folder)
         try:
@@ -75,81 +75,81 @@ class ClassSource(NamedTuple):
         return module
 
 
-def read_file(role: ClassRole, named: ClassPath, instead: Path | None = None) -> bytes:
-    """The text of the file that a class comes from.
+def read_file(role: ClassRole, class_ref: ClassPath, copy: Path | None = None) -> bytes:
+    """Read the text of the file that defines a class.
 
     Args:
-        role: What the class is for.
-        named: The file.
-        instead: A copy to read in place of it, where there is one.
+        role: The purpose of the class.
+        class_ref: The file.
+        copy: A copy to read instead, if it exists.
 
     Raises:
-        FieldError: When it cannot be read.
+        FieldError: If it cannot be read.
     """
-    path = instead if instead is not None and instead.is_file() else named.file
+    path = copy if copy is not None and copy.is_file() else class_ref.file
     try:
         return path.read_bytes()
     except OSError as error:
         problem = f"{role.label}{path}: {error.strerror}"
-        raise FieldError(role.field, problem, "a Python file that is there") from error
+        raise FieldError(role.field, problem, "an existing Python file") from error
 
 
-def source_of(role: ClassRole, named: ClassPath, copy: Path | None) -> ClassSource:
-    """The file that a class comes from, read.
+def read_source(role: ClassRole, class_ref: ClassPath, copy: Path | None) -> ClassSource:
+    """Read the source file of a class.
 
     Args:
-        role: What the class is for.
-        named: The file.
-        copy: The run's copy, which is read instead where there is one.
+        role: The purpose of the class.
+        class_ref: The file.
+        copy: The run's copy, which is read instead if it exists.
 
     Raises:
-        FieldError: When it cannot be read.
+        FieldError: If it cannot be read.
     """
-    text, original = read_file(role, named, copy), named.file.absolute()
-    path = copy if copy is not None and copy.is_file() else named.file
+    text, original = read_file(role, class_ref, copy), class_ref.file.absolute()
+    path = copy if copy is not None and copy.is_file() else class_ref.file
     return ClassSource(text, path, original if original.is_file() else path)
 
 
-def origin(kind: type) -> ClassSource | None:
-    """Where a class was loaded from; None for one that is from no own file."""
-    module = sys.modules.get(kind.__module__)
-    found = getattr(module, _SOURCE, None)
-    return found if isinstance(found, ClassSource) else None
+def origin(cls: type) -> ClassSource | None:
+    """Return the source of a class; None if it is not from a user's own file."""
+    module = sys.modules.get(cls.__module__)
+    source = getattr(module, _SOURCE, None)
+    return source if isinstance(source, ClassSource) else None
 
 
 def load_class(role: ClassRole, source: ClassSource, name: str) -> type:
-    """A class of a file, which is run for it.
+    """Run a file and return one of its classes.
 
     Raises:
-        FieldError: When the file raises an error, or has no such class.
+        FieldError: If the file raises an error or has no such class.
     """
-    path = source.file  # a person knows the original, not the copy
+    path = source.file  # the user knows the original, not the copy
     try:
         module = source.module()
-    except (Exception, SystemExit) as error:  # whatever a person's file raises
-        raise raised(role, path, "", error) from error
-    found = getattr(module, name, None)
-    if not isinstance(found, type):
+    except (Exception, SystemExit) as error:  # any error in the user's file
+        raise class_error(role, path, "", error) from error
+    cls = getattr(module, name, None)
+    if not isinstance(cls, type):
         classes = [
-            each
-            for each, value in vars(module).items()
+            class_name
+            for class_name, value in vars(module).items()
             if isinstance(value, type) and value.__module__ == module.__name__
         ]
         allowed = ", ".join(classes) or f"a file with {role.kind}"
         raise FieldError(role.field, f"{role.label}{path} has no class {name}", allowed)
-    return found
+    return cls
 
 
-def raised(role: ClassRole, path: Path, name: str, error: BaseException) -> FieldError:
-    """What a file or its class has raised, in a line.
+def class_error(role: ClassRole, path: Path, name: str, error: BaseException) -> FieldError:
+    """Convert an error raised by a file or its class into a one-line FieldError.
 
     Args:
-        role: What it is for.
+        role: The purpose of the class.
         path: The file.
-        name: ``:Class``, with the method maybe; empty for the file itself.
-        error: What was raised.
+        name: ``:Class``, possibly with the method; empty for the file itself.
+        error: The error.
     """
     line = str(error).partition("\n")[0]
     problem = f"{role.label}{path}{name}: {type(error).__name__}: {line}"
-    allowed = "a file and a class that can be made without an error"
+    allowed = "a file that loads and a class that can be created without an error"
     return FieldError(role.field, problem, allowed)

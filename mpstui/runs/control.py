@@ -1,4 +1,4 @@
-"""control.json: what a person asks of a run. The newest wish wins; the file is replaced whole."""
+"""control.json: the user's request to a run. The newest one wins; it replaces the file."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ Wish = Literal["run", "pause", "stop", "kill"]
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """The wish: go on, pause, stop between two steps, or end the worker at once."""
+    """The request: run, pause, stop between two steps, or kill the worker immediately."""
 
     wish: Wish = "run"
 
 
 class GapAlarm(msgspec.Struct, frozen=True, array_like=True):
-    """What a keeper tells a worker whose run left the course of the comparison's first run."""
+    """A keeper's message to a worker whose run diverged from the comparison's first run."""
 
     against: str
-    """That run's device spec."""
+    """The first run's device spec."""
     step: int
     value: float
     other: float
     gap: float
 
     def event(self, at: float, policy: str) -> AlarmRaised:
-        """What the run's log says of it: when it was raised, and what the run then does."""
+        """Return the event for the run's log.
+
+        Args:
+            at: Unix time in seconds.
+            policy: What the run does next.
+        """
         return AlarmRaised(
             at=at,
             step=self.step,

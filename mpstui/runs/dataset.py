@@ -1,7 +1,7 @@
-"""Decide once, for all runs of a comparison, which data they train on.
+"""Chooses the data once for all runs of a comparison.
 
-The embedded digits, unless the user names a folder or asks for ``mnist``. Only ``mnist`` may go to
-the network, and only when its files are not there yet.
+That is the embedded digits, unless the user sets a folder or chooses ``mnist``. Only ``mnist`` may
+use the network, and only if its files are missing.
 """
 
 from __future__ import annotations
@@ -23,54 +23,54 @@ from .mnist_files import contents, locate
 from .paths import named_folder
 from .rundir import Dataset, RunDir
 
-NEEDED = "a folder with MNIST's four files (train-images-idx3-ubyte, …), or with MNIST/raw in it"
+EXPECTED = "a folder with MNIST's four files (train-images-idx3-ubyte, …), or with MNIST/raw in it"
 
 Progress = Callable[[str, "float | None"], None]
-"""Takes a stage in words and its fraction, 0 to 1, or None."""
+"""Receives a stage's description and its fraction, 0 to 1, or None."""
 
 Fetch = Callable[[Path, Progress], str]
-"""Downloads MNIST below a folder; returns why it could not, or an empty text."""
+"""Downloads MNIST into a folder; returns an error message, or an empty string."""
 
 
 def check_data(config: RunConfig) -> None:
-    """Look whether a run could use the data folder that its config names.
+    """Check that a run can use the data folder in its config.
 
     Raises:
-        FieldError: When it could not. Nothing is created, so that a mistyped folder stays none.
+        FieldError: If it cannot. No folder is created, in case the name is mistyped.
     """
     if not config.data_dir:
         return
-    own = class_path(config.workload)
-    if own is not None and brings_data(config.workload, own.file):
-        raise FieldError("data_dir", "the workload has datasets of its own", "empty")
+    class_ref = class_path(config.workload)
+    if class_ref is not None and brings_data(config.workload, class_ref.file):
+        raise FieldError("data_dir", "the workload has its own datasets", "empty")
     if config.dataset == "embedded":
         raise FieldError("data_dir", "dataset embedded reads no folder", "empty, or dataset mnist")
     folder = named_folder(config.data_dir)
     if locate(folder) is None and not (config.dataset == "mnist" and folder.is_dir()):
-        raise FieldError("data_dir", f"{config.data_dir} {contents(folder)}", NEEDED)
+        raise FieldError("data_dir", f"{config.data_dir} {contents(folder)}", EXPECTED)
 
 
 def decide(config: RunConfig, on_progress: Progress, fetch: Fetch) -> Dataset:
-    """The data for a config. Trouble becomes the dataset's error, never an exception."""
+    """Choose the data for a config. A problem becomes the dataset's error, not an exception."""
     if config.dataset == "embedded" or (config.dataset == "auto" and not config.data_dir):
         return Dataset(source="embedded")
     folder = named_folder(config.data_dir)
     if locate(folder) is None and config.dataset == "mnist":
         problem = fetch(folder, on_progress)
         if problem:
-            allowed = f"{NEEDED}, a network, or dataset embedded"
+            allowed = f"{EXPECTED}, a network, or dataset embedded"
             return Dataset(source="mnist", error=f"dataset: {problem}; allowed: {allowed}")
-    if locate(folder) is None:  # gone since the run was asked for, or a download without its files
+    if locate(folder) is None:  # deleted since the run was requested, or an incomplete download
         return Dataset(
-            source="mnist", error=f"data_dir: {folder} {contents(folder)}; allowed: {NEEDED}"
+            source="mnist", error=f"data_dir: {folder} {contents(folder)}; allowed: {EXPECTED}"
         )
     return Dataset(source="mnist", folder=str(folder))
 
 
 def settle_dataset(runs: Sequence[RunDir]) -> None:
-    """Decide and write dataset.json into each run, with the progress in each log.
+    """Choose the data, write dataset.json into each run and log the progress in each log.
 
-    A workload that brings data of its own needs no digits, and none are fetched for it.
+    For a workload with its own data, nothing is downloaded.
     """
     if all(run.dataset() for run in runs):
         return
@@ -87,12 +87,12 @@ def settle_dataset(runs: Sequence[RunDir]) -> None:
 
 
 def dataset_of(config: RunConfig, file: Path, on_progress: Progress) -> Dataset:
-    """The data for a config, downloaded if the config asks for that.
+    """Choose the data for a config, and download it if necessary.
 
     Args:
         config: The config.
         file: The source of a custom workload, or the run's copy of it.
-        on_progress: Takes what is under way.
+        on_progress: Receives the progress.
     """
     if brings_data(config.workload, file):
         return Dataset(source="own")
@@ -100,38 +100,38 @@ def dataset_of(config: RunConfig, file: Path, on_progress: Progress) -> Dataset:
 
 
 def brings_data(workload: str, file: Path) -> bool:
-    """Whether a workload is a custom one whose class has a method ``datasets``.
+    """Return whether a workload is a custom one whose class has a method ``datasets``.
 
     Args:
-        workload: As the config names it.
-        file: Where its source is: the user's file, or the run's copy of it.
+        workload: The workload in the config.
+        file: Its source: the user's file, or the run's copy of it.
     """
-    own = class_path(workload)
-    if own is None or not file.is_file():
+    class_ref = class_path(workload)
+    if class_ref is None or not file.is_file():
         return False
-    return defines(file.read_bytes(), own.name, "datasets")
+    return defines(file.read_bytes(), class_ref.name, "datasets")
 
 
 def _fetch_in_process(folder: Path, on_progress: Progress) -> str:
-    """Torchvision downloads in a process of its own: this one never imports torch."""
-    on_progress("looking for MNIST on the network", None)
+    """Download with torchvision in a separate process: this one must not import torch."""
+    on_progress("connecting to download MNIST", None)
     command = module_command("mpstui.engine.fetch", str(folder))
-    fetching = subprocess.Popen(
+    process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=child_environment(),
         text=True,
     )
-    assert fetching.stdout is not None
-    problem = "the download ended without a word"
-    for line in fetching.stdout:
-        word, _, rest = line.strip().partition(" ")
-        if word == "fraction":
-            on_progress("downloading MNIST", float(rest))
-        elif word == "failed":
-            problem = rest
-        elif word == "done":
+    assert process.stdout is not None
+    problem = "the download exited without a message"
+    for line in process.stdout:
+        status, _, value = line.strip().partition(" ")
+        if status == "fraction":
+            on_progress("downloading MNIST", float(value))
+        elif status == "failed":
+            problem = value
+        elif status == "done":
             problem = ""
-    fetching.wait()
+    process.wait()
     return problem

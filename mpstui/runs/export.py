@@ -1,7 +1,6 @@
-"""Runs as files: Markdown, CSV, JSON, a web page, TensorBoard's event files.
+"""Exports runs as Markdown, CSV, JSON, a web page or TensorBoard event files.
 
-What is exported is read from the logs, so that every step's loss is in it, not the bounded series
-that charts are drawn from.
+Exports read the logs, so they contain every step's loss, not the bounded series of the charts.
 """
 
 from __future__ import annotations
@@ -44,35 +43,35 @@ COLUMNS = (
 
 
 class ExportedRun(NamedTuple):
-    """A run and its whole log."""
+    """A run and its complete log."""
 
     view: RunView
     events: list[AnyEvent]
 
 
 def export(views: Sequence[RunView], format: str, out: Path, force: bool = False) -> list[Path]:
-    """Write some runs, as far as their logs go by now.
+    """Export runs with their logs so far.
 
     Args:
-        views: The runs; the first is the one that speed-ups are against. How far they have read
-            does not matter, and they do not read on.
+        views: The runs; the first is the baseline for speed-ups. The logs are read afresh; the
+            views' own reading position does not change.
         format: One of ``FORMATS``.
-        out: The file; in an existing folder, one named after the runs is made. For TensorBoard
-            the folder, in which each run has one of its own.
-        force: Replace files that are there.
+        out: The file, or an existing folder for a file named after the runs. For TensorBoard
+            the folder, in which each run gets a folder.
+        force: Whether to replace existing files.
 
     Returns:
         The files written.
 
     Raises:
-        UsageError: When a file is there already, cannot be written, or the ``tensorboard`` package
-            is missing; nothing was written in the first and the last case.
-        LogError: When a run's files cannot be read.
+        UsageError: If a file already exists or cannot be written, or the ``tensorboard`` package
+            is missing; in the first and the last case nothing is written.
+        LogError: If a run's files cannot be read.
     """
     if format not in FORMATS:
-        raise FieldError("format", f"{format!r} is none", ", ".join(FORMATS))
+        raise FieldError("format", f"{format!r} is not a format", ", ".join(FORMATS))
     if not views:
-        raise UsageError("export: no run is named; allowed: one or more")
+        raise UsageError("export: no run given; allowed: one or more")
     ids = [view.run.id for view in views]
     if format == "tensorboard":
         tensorboard.require()
@@ -91,32 +90,32 @@ def export(views: Sequence[RunView], format: str, out: Path, force: bool = False
         replace(path, write(records).encode())
         return [path]
     except OSError as error:
-        why = error.strerror or error
+        reason = error.strerror or error
         raise UsageError(
-            f"{out}: cannot be written: {why}; allowed: a place that can be"
+            f"{out}: cannot be written: {reason}; allowed: a writable location"
         ) from error
 
 
 def export_text(views: Sequence[RunView], format: str) -> str:
-    """Some runs as one text, as :func:`export` writes it into a file.
+    """Return the text that :func:`export` writes to a file.
 
     Raises:
-        FieldError: When the format is not one of ``TEXTS``: it is several files, or none.
-        LogError: When a run's files cannot be read.
+        FieldError: If the format is not one of ``TEXTS``, the single-file formats.
+        LogError: If a run's files cannot be read.
     """
     if format not in TEXTS:
-        raise FieldError("format", f"{format!r} is no single text", ", ".join(TEXTS))
+        raise FieldError("format", f"{format!r} is not a single text", ", ".join(TEXTS))
     _, write = TEXTS[format]
     return write([_read(view) for view in views])
 
 
-def unlike(runs: Sequence[RunSummary]) -> list[str]:
-    """Notes on what keeps runs from being compared like for like; none when nothing does.
+def describe_mismatches(runs: Sequence[RunSummary]) -> list[str]:
+    """Return notes on settings in which runs differ, which makes a comparison unfair.
 
     Args:
-        runs: Any number. One that never got to know its data differs in none.
+        runs: Any number. An empty dataset, of a run that ended early, does not count.
     """
-    found = []
+    differences = []
     for name, value in (
         ("workload", lambda run: run.workload),
         ("batch size", lambda run: str(run.batch_size)),
@@ -124,19 +123,19 @@ def unlike(runs: Sequence[RunSummary]) -> list[str]:
     ):
         values = dict.fromkeys(filter(None, map(value, runs)))
         if len(values) > 1:
-            found.append(f"not like for like: {name} {' / '.join(values)}")
-    return found
+            differences.append(f"not like for like: {name} {' / '.join(values)}")
+    return differences
 
 
 def _read(view: RunView) -> ExportedRun:
-    fresh = RunView(view.run)  # the view that was given may have read half of the log
+    fresh = RunView(view.run)  # the caller's view may have read part of the log
     return ExportedRun(fresh, fresh.catch_up())
 
 
 def _refuse(paths: Sequence[Path], force: bool) -> None:
     for path in paths:
         if path.exists() and not force:
-            raise UsageError(f"{path}: there already; allowed: another --out, or --force")
+            raise UsageError(f"{path}: already exists; allowed: another --out, or --force")
 
 
 def _name(records: Sequence[ExportedRun]) -> str:
@@ -151,10 +150,12 @@ def _name(records: Sequence[ExportedRun]) -> str:
 def _markdown(records: Sequence[ExportedRun]) -> str:
     runs = [record.view.summary() for record in records]
     parts = [comparison_table(runs, "markdown")]
-    parts += [f"- {note}" for note in unlike(runs)]
+    parts += [f"- {note}" for note in describe_mismatches(runs)]
     for view, _ in records:
         parts += ["", f"## {view.run.id}", ""]
-        if note := read_note(view.run).strip():  # quoted, so that its headings stay its own
+        if note := read_note(
+            view.run
+        ).strip():  # quoted, so that its headings don't mix with the report's
             parts += [*(f"> {line}".rstrip() for line in note.splitlines()), ""]
         if view.unreadable:
             parts += [f"{view.unreadable:,} lines of the log could not be read.", ""]
@@ -166,26 +167,26 @@ def _markdown(records: Sequence[ExportedRun]) -> str:
 
 
 def _evaluation(event: EvaluationCompleted) -> str:
-    right = DASH if event.correct is None else f"{event.correct / event.samples:.2%}"
+    accuracy = DASH if event.correct is None else f"{event.correct / event.samples:.2%}"
     loss = "not finite" if event.loss is None else number(event.loss)
-    return f"| {event.epoch} | {event.step:,} | {loss} | {right} |"
+    return f"| {event.epoch} | {event.step:,} | {loss} | {accuracy} |"
 
 
 def _csv(records: Sequence[ExportedRun]) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
     table.writerow(COLUMNS)
     for view, events in records:
-        head = [view.run.id, view.config.device]
-        table.writerows(head + row for event in events for row in _rows(event))
-    return out.getvalue()
+        run_columns = [view.run.id, view.config.device]
+        table.writerows(run_columns + row for event in events for row in _rows(event))
+    return buffer.getvalue()
 
 
 def _rows(event: AnyEvent) -> Iterator[list[object]]:
-    """CSV rows: one a step, one an evaluation.
+    """Yield CSV rows: one per step, one per evaluation.
 
-    A window's throughput stands with its last step, so that each value is there once; that of a
-    window outside the clock is left empty. A test loss that the log calls not finite is ``nan``.
+    A window's throughput is in the row of its last step only, so that each value appears once; for
+    windows that are not timed it is empty. A test loss that is not finite is ``nan``.
     """
     if isinstance(event, StepsCompleted):
         losses = _losses(event)
@@ -195,12 +196,12 @@ def _rows(event: AnyEvent) -> Iterator[list[object]]:
             yield [step, event.epoch, loss, rate if last else "", event.lr, "", ""]
     elif isinstance(event, EvaluationCompleted):
         test_loss = "nan" if event.loss is None else event.loss
-        right = "" if event.correct is None else event.correct / event.samples
-        yield [event.step, event.epoch, "", "", "", test_loss, right]
+        accuracy = "" if event.correct is None else event.correct / event.samples
+        yield [event.step, event.epoch, "", "", "", test_loss, accuracy]
 
 
 def _losses(event: StepsCompleted) -> list[str]:
-    """Each the shortest number that is the same float32, or ``nan``, ``inf``, ``-inf``."""
+    """Format losses as the shortest text that gives the same float32; or ``nan``, ``±inf``."""
     return [str(loss) for loss in np.frombuffer(event.losses, "<f4")]
 
 
@@ -227,7 +228,7 @@ def _document(record: ExportedRun) -> dict[str, object]:
                 for event in steps
                 for step in range(event.first_step, event.first_step + len(event.losses) // 4)
             ],
-            # JSON has no NaN: what is not finite is a string.
+            # JSON has no NaN: a loss that is not finite becomes a string.
             "loss": [loss if not math.isfinite(float(loss)) else float(loss) for loss in losses],
         },
     }
@@ -237,7 +238,7 @@ def _html(records: Sequence[ExportedRun]) -> str:
     from .page import as_html
 
     views = [record.view for record in records]
-    return as_html(views, unlike([view.summary() for view in views]))
+    return as_html(views, describe_mismatches([view.summary() for view in views]))
 
 
 TEXTS: dict[str, tuple[str, Callable[[Sequence[ExportedRun]], str]]] = {
@@ -246,4 +247,4 @@ TEXTS: dict[str, tuple[str, Callable[[Sequence[ExportedRun]], str]]] = {
     "json": (".json", _json),
     "html": (".html", _html),
 }
-"""File name's ending and writer of each format that is one text."""
+"""File name suffix and writer of each single-file format."""

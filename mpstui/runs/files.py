@@ -1,8 +1,8 @@
-"""Small files that are replaced whole: a reader sees the old one or the new one, never a part.
+"""Replaces small files atomically: a reader sees the old or the new file, never a part.
 
-On Windows a file that another process has open can be neither replaced nor, for the moment in which
-it is replaced, opened: both fail with PermissionError (MoveFileExW and CreateFileW, sharing
-violation). Readers here hold a file for less than a millisecond, so trying again is enough.
+On Windows a file that another process has open cannot be replaced, and a file that is being
+replaced cannot be opened: both fail with PermissionError (MoveFileExW and CreateFileW, sharing
+violation). Readers here keep a file open for less than a millisecond, so retrying is enough.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 ATTEMPTS = 40
 PAUSE_SECONDS = 0.025
-"""Between two attempts: at most a second in all, which a scanner of viruses may take."""
+"""Pause between two attempts. The total of one second allows for a virus scanner."""
 
 
 def persist(
@@ -30,16 +30,16 @@ def persist(
     windows: bool = os.name == "nt",
     wait: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Do something to a file that another process may have open.
+    """Run a file operation, with retries if another process may have the file open.
 
     Args:
-        action: What to do.
-        windows: Whether the system keeps open files from others. Elsewhere PermissionError means
-            what it says, and is raised at once.
-        wait: Sleeps for some seconds.
+        action: The operation.
+        windows: Whether the system locks open files. On other systems PermissionError is
+            raised immediately.
+        wait: Sleeps for the given seconds.
 
     Raises:
-        PermissionError: When the last attempt fails too.
+        PermissionError: If the last attempt fails too.
     """
     for _ in range(ATTEMPTS - 1 if windows else 0):
         try:
@@ -50,12 +50,12 @@ def persist(
 
 
 def move(source: Path, target: Path) -> None:
-    """Put a finished file in another one's place, in one step."""
+    """Replace a file with another one atomically."""
     persist(lambda: os.replace(source, target))
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file atomically, through a temporary one beside it."""
+    """Write a file atomically, through a temporary file beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -73,10 +73,10 @@ def write_json(path: Path, value: msgspec.Struct) -> None:
 
 
 def read_json(path: Path, kind: type[T]) -> T | None:
-    """A JSON file's value, or None when there is no such file.
+    """Read a JSON file's value; None if there is no such file.
 
     Raises:
-        LogError: When the file holds something else; the message names it.
+        LogError: If the content is invalid; the message names the file.
     """
     try:
         return msgspec.json.decode(persist(path.read_bytes), type=kind)

@@ -1,4 +1,4 @@
-"""What comes back next time: the last config that a person started."""
+"""Stores the last configuration that the user started, for the next session."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ else:
 
 
 def save_last(config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
-    """Remember a config and its devices."""
+    """Store a config and its devices."""
     header = f'devices = "{",".join(str(spec) for spec in specs)}"\n'.encode()
     replace(home() / "last.toml", header + config_toml(config))
 
 
 def load_last() -> tuple[RunConfig, tuple[DeviceSpec, ...]] | None:
-    """The config that was remembered; None when there is none yet.
+    """Load the stored config; None if there is none yet.
 
     Raises:
-        LogError: When the file holds something else; the message names it.
+        LogError: If the file is invalid; the message names it.
     """
     path = home() / "last.toml"
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         specs = parse_devices(str(values.pop("devices", "cpu")))
-        values.pop("device", None)  # the devices are the ones to go by
+        values.pop("device", None)  # `devices` takes precedence
         return make_config(values), specs
     except FileNotFoundError:
         return None
     except (ValueError, FieldError) as error:  # TOML's and UTF-8's errors are ValueErrors
-        raise LogError(f"{path}: {error}; delete it to begin anew") from error
+        raise LogError(f"{path}: {error}; delete it to start afresh") from error

@@ -1,7 +1,7 @@
-"""Start runs: one keeper process for a run or a comparison, one worker process for each run.
+"""Starts runs: one keeper process for a run or a comparison, one worker process per run.
 
-The keeper outlives whoever launched it, so leaving the screen, or the program, never stops a run.
-It may be started before there are runs, so that its workers have imported torch when these come.
+The keeper outlives the process that launched it, so closing the screen or the program never stops a
+run. It may start ahead of its runs, so that its workers have already imported torch.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .rundir import RunDir
 
 _NEW_PROCESS_GROUP = 0x0000_0200
 _NO_WINDOW = 0x0800_0000
-"""Values of Windows' process creation flags; ``subprocess`` has their names there only."""
+"""Windows' process creation flags; ``subprocess`` defines them only on Windows."""
 
 
 class PrewarmedSupervisor:
-    """A keeper that waits for runs with workers that have imported torch.
+    """A prestarted keeper whose workers have imported torch and wait for runs.
 
-    It ends by itself when this process does, however that ends, unless it was given runs.
+    It exits when this process ends, however that ends, unless it has received runs.
     """
 
     def __init__(self) -> None:
@@ -32,20 +32,20 @@ class PrewarmedSupervisor:
 
     @property
     def waiting(self) -> bool:
-        """Whether one was started for the next runs. One that has died is found out then."""
+        """Whether a keeper was started for the next runs. ``take`` checks if it is alive."""
         return self._keeper is not None
 
     def heat(self, workers: int) -> None:
-        """Start one, if none waits; its workers import in the background.
+        """Start a keeper if none waits; its workers import torch in the background.
 
-        Not while a run is timed: the import would take its cores.
+        Don't call this while a run is timed: the imports would use its cores.
         """
         if self._keeper is None:
             arguments = ("--warm", str(workers))
             self._keeper = _start(arguments, subprocess.PIPE, subprocess.DEVNULL)
 
     def take(self, runs: Sequence[RunDir]) -> subprocess.Popen[bytes] | None:
-        """Give runs to the one that waits; None when there is none or it has died."""
+        """Hand runs to the waiting keeper; None if there is none or it has died."""
         keeper, self._keeper = self._keeper, None
         if keeper is None or keeper.poll() is not None:
             return None
@@ -59,7 +59,7 @@ class PrewarmedSupervisor:
         return keeper
 
     def close(self) -> None:
-        """Let the one that waits end: no run will come."""
+        """Let the waiting keeper exit without runs."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None and keeper.stdin is not None:
             keeper.stdin.close()
@@ -68,18 +68,18 @@ class PrewarmedSupervisor:
 def launch(
     runs: Sequence[RunDir], warm: PrewarmedSupervisor | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start the keeper of some runs, in a session of its own, and write down its pid in each.
+    """Start a keeper for runs in its own session, and record its pid in each run.
 
     Args:
         runs: A run, or the runs of a comparison.
-        warm: Where a keeper may wait already; a new one is started where none does.
+        warm: May have a waiting keeper; otherwise a new one is started.
     """
     keeper = warm.take(runs) if warm is not None else None
     if keeper is None:
         with (runs[0].path / "keeper.log").open("ab") as log:
             keeper = _start([str(run.path) for run in runs], subprocess.DEVNULL, log)
     for run in runs:
-        run.keep(keeper.pid)
+        run.record_keeper(keeper.pid)
     return keeper
 
 
@@ -92,18 +92,18 @@ def _start(
         stdout=output,
         stderr=output,
         env=child_environment(),
-        start_new_session=True,  # Windows has no sessions, and subprocess passes over it there
+        start_new_session=True,  # ignored on Windows
         creationflags=creation_flags(os.name),
     )
 
 
 def creation_flags(system: str) -> int:
-    """What lets a keeper outlive the console window that it was started in.
+    """Return the flags that let a keeper outlive the console window that it was started in.
 
     When a console window is closed, Windows ends every process attached to that console
-    (CTRL_CLOSE_EVENT), whatever its process group. CREATE_NO_WINDOW gives the keeper a console of
-    its own that is never shown, and its workers inherit that one. DETACHED_PROCESS would leave it
-    without any, and each worker would open a window. CREATE_NEW_PROCESS_GROUP keeps Ctrl-C away.
+    (CTRL_CLOSE_EVENT), regardless of process group. CREATE_NO_WINDOW gives the keeper its own
+    hidden console, which its workers inherit. With DETACHED_PROCESS it would have none, and each
+    worker would open a window. CREATE_NEW_PROCESS_GROUP shields it from Ctrl-C.
 
     Source: Microsoft, "Process Creation Flags" and "CTRL+CLOSE Signal".
 

@@ -1,4 +1,4 @@
-"""events.jsonl: appended by one writer, tailed by any number of readers."""
+"""The log, events.jsonl: one writer appends, any number of readers follow."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mpstui.domain.events import AnyEvent, decode, encode
 
 
 class LogWriter:
-    """Appends events, each as one write of one line, so that a reader never sees lines mixed.
+    """Appends events to a log, each line in a single write, so that lines never interleave.
 
-    Both threads of a worker write through one of these. The end of a line that a process died in
-    is closed first, so that the next event does not become a part of it.
+    Both threads of a worker share one writer. A partial last line, left by a process that died, is
+    terminated first, so that the next event starts on its own line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,7 +29,7 @@ class LogWriter:
         self._lock = threading.Lock()
 
     def append(self, event: AnyEvent) -> None:
-        """Write one event."""
+        """Append one event."""
         line = encode(event)
         with self._lock:
             self._file.write(line)
@@ -43,7 +43,7 @@ class LogWriter:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -51,31 +51,31 @@ class LogWriter:
 
 
 class LogReader:
-    """Reads a log from where it stopped reading."""
+    """Reads a log incrementally."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
         self.unreadable = 0
-        """Whole lines that are no events of this version: passed over, counted, shown."""
+        """Complete lines that are not events of this version; skipped and counted."""
 
     def rest(self) -> Iterator[AnyEvent]:
-        """All new events, block by block."""
+        """Yield all new events, reading block by block."""
         while events := self.read():
             yield from events
 
     def read(self, at_most: int = 1 << 24) -> list[AnyEvent]:
-        """New events. A last line without its newline is left for the next time.
+        """Read new events. A last line without a newline is left for the next call.
 
         Args:
-            at_most: Bytes to take in at once, so that a long replay can be drawn in between.
+            at_most: Most bytes to read, so that the screen can update during a long replay.
         """
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 block = file.read(at_most)
                 if len(block) == at_most:
-                    block += file.readline()  # a line may be longer than what is taken in
+                    block += file.readline()  # a line may be longer than a block
         except FileNotFoundError:
             return []
         end = block.rfind(b"\n") + 1

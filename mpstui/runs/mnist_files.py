@@ -1,7 +1,7 @@
-"""Where MNIST's four files are in a folder that the user names, and what is there if they are not.
+"""Finds MNIST's four files in the user's data folder, or describes the folder's contents.
 
-People have them as torchvision leaves them (``MNIST/raw`` below the folder), as the site sends them
-(flat, packed), and in the spellings of other mirrors (``train-images.idx3-ubyte``, capitals).
+The layout may be torchvision's (``MNIST/raw`` in the folder), the site's (flat, compressed), or use
+the spelling of other mirrors (``train-images.idx3-ubyte``, capitals).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ PARTS = {
     "test_images": "t10k-images-idx3-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
-"""The four files by what they hold, in the spelling of MNIST's site."""
+"""The four files by content, in the spelling of MNIST's site."""
 
-_BELOW = (("",), ("raw",), ("mnist",), ("mnist", "raw"))
-"""Folders below the one named, in any case, in which the files are looked for."""
+_SUBFOLDERS = (("",), ("raw",), ("mnist",), ("mnist", "raw"))
+"""Subfolders to search for the files, case-insensitive."""
 
-_SHOWN = 6
-"""Names of a folder's contents that a message lists before it counts the rest."""
+_MAX_LISTED = 6
+"""Most names of a folder's contents that a message lists."""
 
 
 class MnistFiles(NamedTuple):
-    """The four files, packed or not."""
+    """The paths of the four files, compressed or not."""
 
     train_images: Path
     train_labels: Path
@@ -41,20 +41,20 @@ class MnistFiles(NamedTuple):
 
 
 def locate(folder: Path) -> MnistFiles | None:
-    """The four files in a folder, or in ``MNIST/raw``, ``MNIST`` or ``raw`` below it.
+    """Find the four files in a folder, or in its subfolder ``MNIST/raw``, ``MNIST`` or ``raw``.
 
-    A file that is there packed and unpacked is taken unpacked. A data set beside MNIST with names
-    of its own (``FashionMNIST/raw``, ``emnist-letters-…``) is not looked into.
+    If a file exists compressed and uncompressed, the uncompressed one is used. Other data sets with
+    their own names (``FashionMNIST/raw``, ``emnist-letters-…``) are ignored.
     """
-    for place in _places(folder):
-        by_part = _parts(place)
+    for folder_ in _places(folder):
+        by_part = _parts(folder_)
         if len(by_part) == len(PARTS):
             return MnistFiles(**{part: by_part[part] for part in PARTS})
     return None
 
 
 def contents(folder: Path) -> str:
-    """What a message says of a folder without the four files."""
+    """Describe a folder without the four files, for an error message."""
     if folder.is_file():
         return "is a file"
     try:
@@ -65,35 +65,35 @@ def contents(folder: Path) -> str:
         return f"cannot be read: {error.strerror or error}"
     if not names:
         return "is empty"
-    for place in _places(folder):  # nearly there: name what is missing
-        if by_part := _parts(place):
+    for subfolder in _places(folder):  # some of the files exist: name the missing ones
+        if by_part := _parts(subfolder):
             missing = ", ".join(name for part, name in PARTS.items() if part not in by_part)
-            return f"lacks {(place.relative_to(folder) / missing).as_posix()}"
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"holds {', '.join(names[:_SHOWN])}{more}"
+            return f"lacks {(subfolder.relative_to(folder) / missing).as_posix()}"
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return f"contains {', '.join(names[:_MAX_LISTED])}{more}"
 
 
 def _folders(folder: Path, steps: tuple[str, ...]) -> list[Path]:
     places = [folder]
     for step in filter(None, steps):
         places = [
-            below
+            subfolder
             for place in places
-            for below in _entries(place)
-            if below.name.lower() == step and below.is_dir()
+            for subfolder in _entries(place)
+            if subfolder.name.lower() == step and subfolder.is_dir()
         ]
     return places
 
 
 def _places(folder: Path) -> Iterator[Path]:
-    for steps in _BELOW:
+    for steps in _SUBFOLDERS:
         yield from _folders(folder, steps)
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    """Those of the four files that lie right in a folder."""
+    """Return those of the four files that are directly in a folder."""
     by_part: dict[str, Path] = {}
-    # Packed ones first, so that an unpacked one replaces them.
+    # Compressed files first, so that uncompressed ones replace them.
     for path in sorted(_entries(folder), key=lambda path: not path.name.lower().endswith(".gz")):
         match = _NAME.fullmatch(path.name)
         if match and path.is_file():

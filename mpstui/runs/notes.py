@@ -1,4 +1,4 @@
-"""What a person wrote about a run: ``note.md`` in its folder."""
+"""The user's note about a run: ``note.md`` in its folder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .rundir import RunDir
 
 
 def read_note(run: RunDir) -> str:
-    """A run's note, as it was written; empty when there is none.
+    """Read a run's note; empty if there is none.
 
     Raises:
-        LogError: When note.md is not UTF-8 text; the message names it.
+        LogError: If note.md is not UTF-8 text; the message names it.
     """
     path = _path(run)
     try:
@@ -29,23 +29,23 @@ def write_note(run: RunDir, text: str) -> None:
     """Replace a run's note.
 
     Args:
-        run: Its folder must be there.
-        text: Any text; without a visible character it removes the note.
+        run: Its folder must exist.
+        text: Any text; a blank text removes the note.
 
     Raises:
-        RunNotFound: When the folder is gone, the run deleted meanwhile.
-        UsageError: When the text cannot be written as UTF-8, or the file not at all.
+        RunNotFound: If the folder does not exist, because the run was deleted.
+        UsageError: If the text cannot be encoded as UTF-8, or the file cannot be written.
     """
     path = _path(run)
-    if not run.path.is_dir():  # `replace` would make it anew, in the way of undoing the deletion
-        raise RunNotFound(f"{run.path}: there is no such folder any more; was the run deleted?")
+    if not run.path.is_dir():  # `replace` would recreate it, which would block undoing the deletion
+        raise RunNotFound(f"{run.path}: this folder no longer exists; was the run deleted?")
     try:
         if text.strip():
             replace(path, text.encode())
         else:
             path.unlink(missing_ok=True)
     except UnicodeEncodeError as error:
-        raise UsageError(f"note: {error}; allowed: text that UTF-8 can hold") from error
+        raise UsageError(f"note: {error}; allowed: text that UTF-8 can encode") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 

@@ -1,4 +1,4 @@
-"""Where things live: the program's own folder, the runs in it, the data, the embedded subset."""
+"""Locations of the program's folder, its runs, its data and the embedded subset."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ HOME_VARIABLE = "MPSTUI_HOME"
 
 
 def home() -> Path:
-    """The program's folder: ``$MPSTUI_HOME``, else the system's place for a user's data."""
-    told = os.environ.get(HOME_VARIABLE)
-    return Path(told) if told else platformdirs.user_data_path("mpstui", appauthor=False)
+    """Return the program's folder: ``$MPSTUI_HOME``, else in the system's user data folder."""
+    custom_home = os.environ.get(HOME_VARIABLE)
+    return (
+        Path(custom_home) if custom_home else platformdirs.user_data_path("mpstui", appauthor=False)
+    )
 
 
 def runs_dir() -> Path:
-    """Where runs are kept unless told otherwise."""
+    """Return the default folder of the runs."""
     return home() / "runs"
 
 
 def data_dir() -> Path:
-    """The program's own data folder: where full MNIST is downloaded to by default."""
+    """Return the program's data folder, the default target for downloading MNIST."""
     return home() / "data"
 
 
 def embedded_mnist() -> Path:
-    """The folder of the embedded subset: inside the package, or beside it in a checkout."""
+    """Return the folder of the embedded subset: in the package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "assets" / "mnist-mini"
     return inside if inside.is_dir() else package.parent / "assets" / "mnist-mini"
 
 
 def named_folder(folder: str) -> Path:
-    """The data folder that a config names, absolute; the program's own when it names none."""
+    """Return a config's data folder as an absolute path; the program's own if empty."""
     return Path(os.path.abspath(os.path.expanduser(folder))) if folder else data_dir()

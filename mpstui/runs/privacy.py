@@ -1,4 +1,4 @@
-"""Taking people out of a text: folders, user names, host names."""
+"""Removes folders, user names and host names from texts."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from contextlib import suppress
 from functools import cache
 
 _NAME = r"[^\s:'\"<>|*?,;()\\/]+"
-"""A folder's name up to its first blank."""
+"""A folder's name up to the first space."""
 
 _FOLDERS = re.compile(
-    # What stands before it keeps web addresses and relative paths whole; -L/folder is one flag.
+    # The lookbehind skips URLs and relative paths; -L/folder is a single flag.
     r"(?:(?<![\w/\\.~…-])|(?<=\s-[A-Za-z]))(?!(?<=:)//)(?:file:(?=[\\/]))?(?:[A-Za-z]:)?"
-    r"(?![\\/](?:sys|proc|dev)[\\/])[\\/]+"  # every machine has those, and commands need them
+    r"(?![\\/](?:sys|proc|dev)[\\/])[\\/]+"  # the same on every machine, and needed in commands
     rf"(?:{_NAME}(?: {_NAME}){{0,3}}[\\/]+)+"
 )
-"""The folders of an absolute path; a folder's name may have a few words."""
+"""The folders of an absolute path; a folder's name may contain a few spaces."""
 
 _TILDE = re.compile(rf"(?<!\w)~[\\/]+(?:{_NAME}[\\/]+)*")
 
 _HOME = re.compile(r"(?<![\w/\\:.])(?:[A-Za-z]:)?[\\/]+(?:home|Users)[\\/]+[^\s:'\"\\/]+")
-"""Anybody's home folder, also without anything after it."""
+"""Any user's home folder, even with nothing after it."""
 
 _NOBODY = {"root", "user", "admin", "localhost", "torch", "python", "linux", "cpu", "cuda", "mps"}
-"""Names that tell nothing about a person, and that other sentences need."""
+"""Names that identify nobody and occur in ordinary text."""
 
 _OURS = ("links", "id")
-"""Fields that the program wrote itself."""
+"""Fields that mpstui itself fills."""
 
 
 def without_names(text: str) -> str:
-    """The text without folders of absolute paths, this user's name and this host's.
+    """Remove the folders of absolute paths, the user's name and the host's name from a text.
 
-    File names stay, and so do web addresses.
+    File names and URLs stay.
     """
     home = os.path.expanduser("~")
     if len(home) > 1:
@@ -48,25 +48,25 @@ def without_names(text: str) -> str:
 
 @cache
 def _names() -> tuple[re.Pattern[str], ...]:
-    """The user's name as it is written, the host's in any case."""
+    """Return patterns for the user's name, case-sensitive, and the host's, case-insensitive."""
     host = socket.gethostname()
-    found = {host: re.IGNORECASE, host.partition(".")[0]: re.IGNORECASE}
+    flags = {host: re.IGNORECASE, host.partition(".")[0]: re.IGNORECASE}
     with suppress(KeyError, OSError, ImportError):  # a container's user may have no name
-        found[getpass.getuser()] = re.RegexFlag(0)
-    kept = {name: flag for name, flag in found.items() if len(name) > 2}
+        flags[getpass.getuser()] = re.RegexFlag(0)
+    long_names = {name: flag for name, flag in flags.items() if len(name) > 2}
     return tuple(
-        re.compile(rf"(?<![A-Za-z0-9.-]){re.escape(name)}(?![A-Za-z0-9-])", kept[name])
-        for name in sorted(kept, key=len, reverse=True)
+        re.compile(rf"(?<![A-Za-z0-9.-]){re.escape(name)}(?![A-Za-z0-9-])", long_names[name])
+        for name in sorted(long_names, key=len, reverse=True)
         if name.lower() not in _NOBODY
     )
 
 
 def cleaned(value: object, field: str = "") -> object:
-    """A JSON value with every string in it cleaned, but for what the program wrote itself."""
+    """Remove names from all strings in a JSON value, except in mpstui's own fields."""
     if field in _OURS:
         return value
     if isinstance(value, str):
         return without_names(value)
     if isinstance(value, dict):
-        return {key: cleaned(each, key) for key, each in value.items()}
-    return [cleaned(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return {key: cleaned(item, key) for key, item in value.items()}
+    return [cleaned(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,7 +1,7 @@
-"""Go on with a run that ended early, from its newest snapshot.
+"""Resumes a run that ended early, from its newest snapshot.
 
-It goes on in a directory of its own: a log has one writer and one end. The new log begins with the
-old one's steps, epochs and evaluations, so that the whole curve is there.
+The resumed run has its own directory, since a log has one writer and one end. Its log begins with
+the earlier run's steps, epochs and evaluations, so that the curve is complete.
 """
 
 from __future__ import annotations
@@ -32,95 +32,97 @@ from .store import RunStore
 from .view import RunView
 
 CHANGEABLE = ("steps", "epochs")
-"""Settings that may differ: they say how long the run is to be."""
+"""Settings that may change: the length of the run."""
 
 
 def resume_run(
-    store: RunStore, old: RunDir, changes: Mapping[str, Any], machine: Machine, now: datetime
+    store: RunStore, earlier: RunDir, changes: Mapping[str, Any], machine: Machine, now: datetime
 ) -> RunDir:
-    """Make the run that goes on with another one; it is to be launched like any.
+    """Create a run that resumes an earlier one; it is launched like any other.
 
     Args:
-        store: Where it is made.
-        old: Stopped, killed, crashed or failed; or finished, where it is to train longer.
-        changes: Settings by name, of ``CHANGEABLE``.
-        machine: Where the new run will train.
-        now: Names the new run.
+        store: The store for the new run.
+        earlier: Stopped, killed, crashed or failed; or finished, to train it longer.
+        changes: Changed settings by name, out of ``CHANGEABLE``.
+        machine: The machine of the new run.
+        now: The time for the new run's id.
 
     Raises:
-        UsageError: When the old run is still under way, kept no snapshot or has nothing left, or
-            its files cannot be copied; nothing was made then.
-        FieldError: When another setting is to change, or the run would end before the snapshot.
-        LogError: When the old run's files cannot be read.
+        UsageError: If the earlier run is still running, has no snapshot or no steps remain, or
+            its files cannot be copied; then nothing is created.
+        FieldError: If another setting changes, or the run would end before the snapshot.
+        LogError: If the earlier run's files cannot be read.
     """
-    config = _changed(old.config(), changes)
-    view = RunView(old)
+    config = _apply_changes(earlier.config(), changes)
+    view = RunView(earlier)
     events = view.catch_up()
     _check(view, config)
-    point = _newest(old, events)
+    point = _newest_snapshot(earlier, events)
     if config.total_steps < point.step:
-        problem = f"it would end at step {config.total_steps}, its snapshot is of {point.step}"
+        problem = (
+            f"it would end at step {config.total_steps}, but its snapshot is from step {point.step}"
+        )
         raise FieldError("steps" if "steps" in changes else "epochs", problem, "a longer run")
-    (run,) = store.create(config, [config.spec], machine, now, old=old)
+    (run,) = store.create(config, [config.spec], machine, now, earlier=earlier)
     try:
         run.snapshot(point.step).parent.mkdir()
-        shutil.copyfile(old.snapshot(point.step), run.snapshot(point.step))
+        shutil.copyfile(earlier.snapshot(point.step), run.snapshot(point.step))
         run.write_resumed(point)
-        if (dataset := old.dataset()) is not None:
+        if (dataset := earlier.dataset()) is not None:
             run.write_dataset(dataset)
         with LogWriter(run.events) as log:
-            stage = f"resumed from {old.id} at step {point.step}"
+            stage = f"resumed from {earlier.id} at step {point.step}"
             log.append(PreparationAdvanced(at=now.timestamp(), stage=stage))
-            for event in _until(events, point, config.batch_size):
+            for event in _events_until(events, point, config.batch_size):
                 log.append(event)
             log.append(PreparationAdvanced(at=now.timestamp(), stage="starting a worker"))
     except OSError as error:
         shutil.rmtree(run.path, ignore_errors=True)
-        raise UsageError(
-            f"{run.path}: {error.strerror}; allowed: a folder that can be written"
-        ) from error
+        raise UsageError(f"{run.path}: {error.strerror}; allowed: a writable folder") from error
     return run
 
 
-def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
-    stray = next((name for name in changes if name not in CHANGEABLE), None)
-    if stray is not None:
+def _apply_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    fixed_name = next((name for name in changes if name not in CHANGEABLE), None)
+    if fixed_name is not None:
         allowed = ", ".join(f"--{name}" for name in CHANGEABLE)
-        raise FieldError(stray, "a run is resumed with its own", f"{allowed}, to train longer")
-    # The comparison is not gone on with: its other runs are over.
+        raise FieldError(fixed_name, "a resumed run keeps its own", f"{allowed}, to train longer")
+    # The comparison does not continue: its other runs have ended.
     return make_config({**msgspec.structs.asdict(config), **changes, "comparison": ""})
 
 
 def _check(view: RunView, config: RunConfig) -> None:
     run, history = view.run, view.history
     if not history.state.over:
-        raise UsageError(f"{run.id} is {history.state.value}; allowed: a run that is over")
+        raise UsageError(f"{run.id} is {history.state.value}; allowed: a run that has ended")
     if history.state is RunState.FINISHED and config.total_steps <= history.step:
         raise UsageError(
-            f"{run.id} has finished: nothing is left after step {history.step}; "
+            f"{run.id} has finished: no steps remain after step {history.step}; "
             "allowed: --epochs or --steps, to train longer"
         )
 
 
-def _newest(run: RunDir, events: Sequence[AnyEvent]) -> Resumed:
-    """The newest snapshot that is there and that the log, or resumed.json, tells of."""
-    first = run.resumed()
-    epochs = {first.step: first.epoch} if first else {}
+def _newest_snapshot(run: RunDir, events: Sequence[AnyEvent]) -> Resumed:
+    """Return the newest existing snapshot that is recorded in the log or resumed.json."""
+    resumed = run.resumed()
+    epochs = {resumed.step: resumed.epoch} if resumed else {}
     # The newest event of a step wins: it may have been saved before and after an evaluation.
     epochs |= {event.step: event.epoch for event in events if isinstance(event, SnapshotSaved)}
     steps = [step for step, _ in run.snapshots() if step in epochs]
     if not steps:
         raise UsageError(
-            f"{run.id} kept no snapshot: it ended before the first one, which short runs never "
-            "get to; allowed: a run with one in its folder checkpoints"
+            f"{run.id} has no snapshot: it ended before the first one, which short runs never "
+            "reach; allowed: a run with one in its folder checkpoints"
         )
     return Resumed(run=run.id, step=steps[-1], epoch=epochs[steps[-1]])
 
 
-def _until(events: Sequence[AnyEvent], point: Resumed, batch_size: int) -> Iterator[AnyEvent]:
-    """What a log tells of the training up to a snapshot.
+def _events_until(
+    events: Sequence[AnyEvent], point: Resumed, batch_size: int
+) -> Iterator[AnyEvent]:
+    """Yield a log's events of the training up to a snapshot.
 
-    Of the snapshot's own epoch, end and evaluation are left out: they are still to come.
+    The end and evaluation of the snapshot's own epoch are omitted: they are still to come.
     """
     for event in events:
         match event:
@@ -137,15 +139,15 @@ def _cut(event: StepsCompleted, last: int, batch_size: int) -> Iterator[StepsCom
     if len(losses) == len(event.losses):
         yield event
     elif losses:
-        # Only an epoch's last batch may be smaller, and that one is not among those that are left.
-        gone = event.samples - len(losses) // 4 * batch_size
+        # Only an epoch's last batch may be smaller, and that one is among the removed steps.
+        removed_samples = event.samples - len(losses) // 4 * batch_size
         yield msgspec.structs.replace(
             event,
             losses=losses,
-            samples=event.samples - gone,
-            epoch_samples=event.epoch_samples - gone,
+            samples=event.samples - removed_samples,
+            epoch_samples=event.epoch_samples - removed_samples,
             seconds=event.seconds * len(losses) / len(event.losses),
-            timed=False,  # how long the steps took that are left was not measured
+            timed=False,  # the duration of the remaining steps was not measured
             joules=None,
             grad_norm=None,
         )

@@ -1,4 +1,4 @@
-"""One run's directory: its files, and whether somebody is still at work on it."""
+"""A run's directory: its files, and whether its keeper is still alive."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ else:
 
 
 class SupervisorProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """keeper.json: the process that looks after the run's worker."""
+    """keeper.json: the process that supervises the run's worker."""
 
     pid: int
     created: float
-    """Its start, Unix time in seconds: a reused pid is told apart by it."""
+    """Its start as Unix time in seconds, to detect a reused pid."""
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """exit.json: how the worker ended, as its keeper saw it."""
+    """exit.json: how the worker ended, recorded by its keeper."""
 
     code: int
-    """The exit status; −n when signal n ended it."""
+    """The exit status; −n if signal n ended it."""
     killed: bool = False
-    """A person asked for it."""
+    """Whether the user requested it."""
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
-    """dataset.json: which data was decided on before the workers started."""
+    """dataset.json: the data chosen before the workers started."""
 
     source: str
     """``mnist`` or ``embedded``; ``own`` for a workload that brings its own."""
     folder: str = ""
-    """The absolute folder that holds MNIST's files. Older runs have it in their config only."""
+    """The absolute path of MNIST's folder. Older runs have it only in their config."""
     reason: str = ""
-    """Of older runs: why they were trained on the embedded digits."""
+    """In older runs: why they were trained on the embedded digits."""
     error: str = ""
-    """Why there is no data at all, when there is none."""
+    """Why there is no data; empty if there is."""
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """resumed.json: the run that this one goes on from."""
+    """resumed.json: the run that this one resumes."""
 
     run: str
     """Its id."""
     step: int
-    """The last step that was done there; its snapshot lies in ``checkpoints``."""
+    """The last step that it takes over; the step's snapshot is in ``checkpoints``."""
     epoch: int
-    """Of the next batch, or of an evaluation that was still due."""
+    """Epoch of the next batch, or of an evaluation that is still due."""
 
 
 _SNAPSHOT = re.compile(r"step-([0-9]{6,})\.pt")
@@ -86,35 +86,35 @@ class RunDir:
 
     @property
     def worker_log(self) -> Path:
-        """What the worker wrote to stderr."""
+        """The worker's stderr output."""
         return self.path / "worker.log"
 
     @property
     def fault(self) -> Path:
-        """The copy of the file that a simulated fault comes from, where there is one."""
+        """The copy of the user's file with the simulated fault, if there is one."""
         return self.path / "fault.py"
 
     @property
     def workload(self) -> Path:
-        """The copy of the file that an own workload comes from, where there is one."""
+        """The copy of the user's file with the workload, if there is one."""
         return self.path / "workload.py"
 
     def snapshot(self, step: int) -> Path:
-        """Where the state after a step is kept."""
+        """Return the path of the snapshot after a step."""
         return self.path / "checkpoints" / f"step-{step:06}.pt"
 
     def snapshots(self) -> list[tuple[int, Path]]:
-        """The steps whose state is kept, each with its file; ascending."""
+        """Return the steps with a snapshot and their files, in ascending order."""
         folder = self.path / "checkpoints"
         files = folder.iterdir() if folder.is_dir() else ()
-        named = ((_SNAPSHOT.fullmatch(path.name), path) for path in files)
-        return sorted((int(match[1]), path) for match, path in named if match)
+        matches = ((_SNAPSHOT.fullmatch(path.name), path) for path in files)
+        return sorted((int(match[1]), path) for match, path in matches if match)
 
     def config(self) -> RunConfig:
-        """What was asked.
+        """Read config.toml.
 
         Raises:
-            LogError: When config.toml is missing or not one of ours; the message names it.
+            LogError: If config.toml is missing or invalid; the message names it.
         """
         path = self.path / "config.toml"
         try:
@@ -129,7 +129,7 @@ class RunDir:
         replace(self.path / "config.toml", config_toml(config))
 
     def machine(self) -> Machine | None:
-        """Where it ran."""
+        """Read machine.json: the machine that it ran on."""
         return read_json(self.path / "machine.json", Machine)
 
     def write_machine(self, machine: Machine) -> None:
@@ -137,19 +137,19 @@ class RunDir:
         write_json(self.path / "machine.json", machine)
 
     def wish(self) -> Wish:
-        """What a person asks for now. A file that cannot be read asks for nothing."""
+        """Read the user's current request. An unreadable file counts as none."""
         try:
             control = read_json(self.path / "control.json", Control)
-        except LogError:  # no reason to end a run that trains well
+        except LogError:  # no reason to stop a working run
             control = None
         return (control or Control()).wish
 
     def ask(self, wish: Wish) -> None:
-        """Ask for something: the worker obeys within a tenth of a second or a step."""
+        """Write a request; the worker follows it within a tenth of a second or a step."""
         write_json(self.path / "control.json", Control(wish=wish))
 
     def summary(self) -> RunSummary | None:
-        """The end's numbers, once there is an end.
+        """Read the summary; None before the run has ended.
 
         Raises:
             LogError: When the file holds something else; the message names it.
@@ -166,7 +166,7 @@ class RunDir:
         write_json(self.path / "summary.json", summary)
 
     def dataset(self) -> Dataset | None:
-        """Which data was decided on."""
+        """Read dataset.json: the chosen data."""
         return read_json(self.path / "dataset.json", Dataset)
 
     def write_dataset(self, dataset: Dataset) -> None:
@@ -174,7 +174,7 @@ class RunDir:
         write_json(self.path / "dataset.json", dataset)
 
     def resumed(self) -> Resumed | None:
-        """Which run this one goes on from."""
+        """Read resumed.json: the run that this one resumes."""
         return read_json(self.path / "resumed.json", Resumed)
 
     def write_resumed(self, resumed: Resumed) -> None:
@@ -182,41 +182,41 @@ class RunDir:
         write_json(self.path / "resumed.json", resumed)
 
     def exit(self) -> Exit | None:
-        """How the worker ended."""
+        """Read exit.json: how the worker ended."""
         return read_json(self.path / "exit.json", Exit)
 
     def write_exit(self, exit: Exit) -> None:
         """Write exit.json."""
         write_json(self.path / "exit.json", exit)
 
-    def keep(self, pid: int) -> None:
-        """Write down which process looks after this run."""
+    def record_keeper(self, pid: int) -> None:
+        """Record the process that supervises this run."""
         keeper = SupervisorProcess(pid=pid, created=psutil.Process(pid).create_time())
         write_json(self.path / "keeper.json", keeper)
 
-    def kept(self) -> bool:
-        """Whether that process is alive."""
+    def keeper_alive(self) -> bool:
+        """Return whether the run's keeper process is alive."""
         keeper = read_json(self.path / "keeper.json", SupervisorProcess)
         if keeper is None:
             return False
         try:
             process = psutil.Process(keeper.pid)
-            # A zombie is what a dead keeper is until whoever launched it has looked.
+            # A dead keeper stays a zombie until its parent process reaps it.
             alive = process.status() != psutil.STATUS_ZOMBIE
             return alive and abs(process.create_time() - keeper.created) < 1.0
         except psutil.NoSuchProcess:
             return False
 
     def investigation(self, folder: Path) -> Investigation | None:
-        """What an investigation of this run ended with, from its folder; None without an end.
+        """Read an investigation's result from its folder; None before it has ended.
 
         Raises:
             LogError: When the file holds something else; the message names it.
         """
         return read_json(folder / "investigation.json", Investigation)
 
-    def last_words(self, lines: int = 5) -> str:
-        """The end of worker.log."""
+    def worker_log_tail(self, lines: int = 5) -> str:
+        """Return the last lines of worker.log."""
         try:
             text = self.worker_log.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -225,7 +225,7 @@ class RunDir:
 
 
 def config_toml(config: RunConfig) -> bytes:
-    """A config as TOML; fields that are not set are left out."""
+    """Encode a config as TOML, without fields that are None."""
     import tomli_w
 
     values = {

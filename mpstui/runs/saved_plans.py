@@ -1,4 +1,4 @@
-"""What calibrations found, kept by circumstances: one small JSON file each."""
+"""Stores the results of calibrations by their circumstances, each in a small JSON file."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from .paths import home
 
 
 class SavedPlans(msgspec.Struct, frozen=True, kw_only=True):
-    """A file's content."""
+    """The content of a calibration file."""
 
     circumstances: PlanKey
     calibration: AutotuneResult
 
 
 def load_plan(circumstances: PlanKey) -> AutotuneResult | None:
-    """What was found under exactly these circumstances; None if nothing was, or nobody can read it.
+    """Load the calibration for exactly these circumstances; None if there is no readable one.
 
-    A file that is damaged, or of another version, costs a calibration and nothing else.
+    A file that is damaged or from another version only means calibrating again.
     """
     try:
-        kept = read_json(_path(circumstances), SavedPlans)
+        stored = read_json(_path(circumstances), SavedPlans)
     except (LogError, OSError):
         return None
-    return kept.calibration if kept and kept.circumstances == circumstances else None
+    return stored.calibration if stored and stored.circumstances == circumstances else None
 
 
 def save_plan(circumstances: PlanKey, calibration: AutotuneResult) -> None:
-    """Keep what was found.
+    """Store a calibration.
 
     Raises:
-        OSError: When there is no writing at that place.
+        OSError: If the file cannot be written.
     """
-    kept = SavedPlans(circumstances=circumstances, calibration=calibration)
-    write_json(_path(circumstances), kept)
+    stored = SavedPlans(circumstances=circumstances, calibration=calibration)
+    write_json(_path(circumstances), stored)
 
 
 def _path(circumstances: PlanKey) -> Path:

@@ -1,4 +1,4 @@
-"""The folder of all runs: create, list, find, select."""
+"""Creates, lists and finds runs in the folder of all runs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SLUG = 24
 """Characters of a fault's file and class that go into a run's id."""
 
 _COMPARISON = re.compile(r"\d{8}-\d{6}-[a-z0-9]+-[0-9a-f]{4}")
-"""What ``create`` calls a comparison. Any other word is a run's id or a part of one."""
+"""A comparison's id, as made by ``create``. Any other text is a run's id or a part of one."""
 
 
 class RunStore:
-    """Runs below one folder, each in a directory of its own."""
+    """The runs in a folder, each in its own directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -41,65 +41,69 @@ class RunStore:
         specs: Sequence[DeviceSpec],
         machine: Machine,
         now: datetime,
-        old: RunDir | None = None,
+        earlier: RunDir | None = None,
     ) -> list[RunDir]:
-        """Make the directories of a run, or of a comparison's runs, in the order of the specs.
+        """Create the directories of a run, or of a comparison's runs, in the order of the specs.
 
-        Files that a workload or a fault comes from are copied into the runs, which thereby can be
-        made again.
+        The user's files with a workload or a fault are copied into the runs, so that they can be
+        reproduced.
 
         Args:
-            config: What is asked, but for the device.
+            config: The configuration, except for the device.
             specs: The devices.
-            machine: Where it runs.
-            now: Names the runs.
-            old: A run whose copies of such files are taken instead of the files themselves.
+            machine: The machine that it runs on.
+            now: The time for the runs' ids.
+            earlier: A run whose copies of such files are used instead of the files themselves.
 
         Raises:
-            FieldError: When the config does not go with one of the specs, a file cannot be read,
-                the data folder holds no data, or there is no making folders at that place; nothing
-                was made then.
+            FieldError: If the config is incompatible with a spec, a file cannot be read,
+                the data folder has no data, or folders cannot be created; then nothing
+                is created.
         """
-        kept = [own_files(config, spec, old) for spec in specs]
-        if old is None:
+        copied_files = [read_own_files(config, spec, earlier) for spec in specs]
+        if earlier is None:
             check_data(config)
-        group = f"{now:%Y%m%d-%H%M%S}-{_word(config.workload)}-{secrets.token_hex(2)}"
+        group = f"{now:%Y%m%d-%H%M%S}-{_workload_slug(config.workload)}-{secrets.token_hex(2)}"
         configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
-        made, digits = [], len(str(len(specs)))
-        for place, (one, files) in enumerate(zip(configs, kept, strict=True), 1):
-            slug = _slug(one.spec)
-            # The place keeps a comparison's runs in the order in which they were asked for.
+        runs, digits = [], len(str(len(specs)))
+        for index, (run_config, files) in enumerate(zip(configs, copied_files, strict=True), 1):
+            slug = _slug(run_config.spec)
+            # The index sorts a comparison's runs in the order of the specs.
             run = RunDir(
                 self.root
-                / (f"{group}-{place:0{digits}}-{slug}" if one.comparison else f"{group}-{slug}")
+                / (
+                    f"{group}-{index:0{digits}}-{slug}"
+                    if run_config.comparison
+                    else f"{group}-{slug}"
+                )
             )
             try:
                 run.path.mkdir(parents=True)
             except OSError as error:
                 problem = f"{self.root}: {error.strerror}"
-                raise FieldError("runs_dir", problem, "a folder that can be written") from error
-            run.write_config(one)
+                raise FieldError("runs_dir", problem, "a writable folder") from error
+            run.write_config(run_config)
             run.write_machine(machine)
             for name, text in files.items():
                 replace(run.path / name, text)
-            made.append(run)
-        return made
+            runs.append(run)
+        return runs
 
     def all(self) -> list[RunDir]:
-        """Every run, the newest first."""
+        """Return all runs, newest first."""
         if not self.root.is_dir():
             return []
-        found = [
+        paths = [
             path
             for path in self.root.iterdir()
             if not path.name.startswith(".") and (path / "config.toml").is_file()
         ]
-        return [RunDir(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
+        return [RunDir(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]
 
     def newest_group(self) -> list[RunDir]:
-        """The newest run, or all runs of the newest comparison, in their order.
+        """Return the newest run, or all runs of the newest comparison, in their order.
 
-        Runs whose config cannot be read are passed over; ``RunView`` tells what is wrong with them.
+        Runs with an unreadable config are skipped; ``RunView`` reports their errors.
         """
         runs = self.all()
         for newest in runs:
@@ -110,40 +114,40 @@ class RunStore:
         return []
 
     def group(self, run: RunDir) -> list[RunDir]:
-        """All runs of a run's comparison that are there, in their order; a single run alone.
+        """Return the existing runs of a run's comparison, in their order; or just the run.
 
         Raises:
-            LogError: When the run's config cannot be read; the message names it.
+            LogError: If the run's config cannot be read; the message names it.
         """
         name = run.config().comparison
-        others = self._comparison(name) if name else []
-        # A folder that was renamed is none of theirs, whatever its config says.
-        return others if any(other.id == run.id for other in others) else [run]
+        group = self._comparison(name) if name else []
+        # A renamed folder does not belong to the comparison, whatever its config says.
+        return group if any(member.id == run.id for member in group) else [run]
 
     def _comparison(self, name: str) -> list[RunDir]:
         return [run for run in reversed(self.all()) if run.id.startswith(f"{name}-")]
 
     def select(self, texts: Sequence[str]) -> list[RunDir]:
-        """The runs that some words name, each once, in the order of the words.
+        """Return the runs that texts refer to, in this order, without duplicates.
 
         Args:
-            texts: Each a run's id, a part that only one run has, or the id of a comparison, which
-                stands for all of its runs.
+            texts: Each is a run's id, a unique part of it, or a comparison's id, which selects all
+                of its runs.
 
         Raises:
-            RunNotFound: When a word names none or, as a part, several; the message names them.
+            RunNotFound: If a text matches no run or, as a part, several; the message names them.
         """
-        found: dict[str, RunDir] = {}
+        selected: dict[str, RunDir] = {}
         for text in texts:
-            named = self._comparison(text) if _COMPARISON.fullmatch(text) else []
-            found.update((run.id, run) for run in named or [self.find(text)])
-        return list(found.values())
+            comparison_runs = self._comparison(text) if _COMPARISON.fullmatch(text) else []
+            selected.update((run.id, run) for run in comparison_runs or [self.find(text)])
+        return list(selected.values())
 
     def find(self, text: str) -> RunDir:
-        """The run whose id is this, or the only one that holds it.
+        """Return the run with this id, or the only one whose id contains it.
 
         Raises:
-            RunNotFound: When none or several do; the message names them.
+            RunNotFound: If none or several match; the message names them.
         """
         runs = self.all()
         for run in runs:
@@ -153,46 +157,50 @@ class RunStore:
         if len(matches) == 1:
             return matches[0]
         if not matches:
-            lists = "mpstui runs restore" if self.root.name == TRASH else "mpstui runs"
-            raise RunNotFound(f"no run in {self.root} is called {text!r}; `{lists}` lists them")
-        several = ", ".join(run.id for run in matches[:5])
-        raise RunNotFound(f"{len(matches)} runs hold {text!r}: {several}; give more of the id")
+            command = "mpstui runs restore" if self.root.name == TRASH else "mpstui runs"
+            raise RunNotFound(f"no run in {self.root} is called {text!r}; `{command}` lists them")
+        some_ids = ", ".join(run.id for run in matches[:5])
+        raise RunNotFound(
+            f"{len(matches)} runs match {text!r}: {some_ids}; use a longer part of the id"
+        )
 
 
 def _slug(spec: DeviceSpec) -> str:
-    """A spec as a part of a run's id; of a fault's file its name alone, without its folders."""
+    """Return a spec for use in a run's id; a fault's file appears without its folders."""
     text, value = str(spec), spec.option("fault") or ""
-    if (named := fault_file(value)) is not None:
-        stem = re.split(r"[/\\]", named[0])[-1].removesuffix(".py")
-        text = text.replace(value, f"{stem[:SLUG]}-{named[1][:SLUG]}")
+    if (class_ref := fault_file(value)) is not None:
+        stem = re.split(r"[/\\]", class_ref[0])[-1].removesuffix(".py")
+        text = text.replace(value, f"{stem[:SLUG]}-{class_ref[1][:SLUG]}")
     return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _word(workload: str) -> str:
-    """A workload as a part of a run's id: of an own one its class, in plain letters."""
-    own = class_path(workload)
-    name = workload if own is None else own.name[:SLUG]
+def _workload_slug(workload: str) -> str:
+    """Return a workload for use in a run's id: a user's own by its class, in plain letters."""
+    class_ref = class_path(workload)
+    name = workload if class_ref is None else class_ref.name[:SLUG]
     return re.sub("[^a-z0-9]+", "", name.lower()) or "own"
 
 
-def own_files(config: RunConfig, spec: DeviceSpec, old: RunDir | None = None) -> dict[str, bytes]:
-    """The texts of a person's own files that a run is made from, by the names of their copies.
+def read_own_files(
+    config: RunConfig, spec: DeviceSpec, earlier: RunDir | None = None
+) -> dict[str, bytes]:
+    """Read the user's own files that a run uses, keyed by the names of their copies.
 
     Args:
         config: Names the workload.
         spec: Names the fault, if any.
-        old: A run whose copies are read where it has them.
+        earlier: A run whose copies are read if it has them.
 
     Raises:
-        FieldError: When a file cannot be read.
+        FieldError: If a file cannot be read.
     """
-    named = (
+    sources = (
         (WORKLOAD, class_path(config.workload), "workload"),
         (FAULT, fault_file(spec.option("fault") or ""), "fault"),
     )
     files = {}
-    for role, file, kept in named:
+    for role, file, name in sources:
         if file is not None:
-            copy: Path | None = getattr(old, kept, None)
-            files[f"{kept}.py"] = read_file(role, file, copy)
+            copy: Path | None = getattr(earlier, name, None)
+            files[f"{name}.py"] = read_file(role, file, copy)
     return files

@@ -1,8 +1,8 @@
-"""The keeper: starts the workers of a run or a comparison, gives them turns, writes how they ended.
+"""The keeper: starts the workers of a run or a comparison, assigns turns and records exits.
 
-``python -m mpstui.runs.supervisor RUN_DIR…``. It imports no torch and sleeps most of the time.
-``--warm N`` in place of the runs starts N workers that import torch ahead of their runs, which come
-as a line on stdin; when stdin is closed instead, nobody wants any and all end.
+``python -m mpstui.runs.supervisor RUN_DIR…``. It doesn't import torch and sleeps most of the time.
+With ``--warm N`` instead of runs it prestarts N workers, which import torch. Their runs
+follow as a line on stdin; if stdin is closed instead, all workers exit.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from .rundir import RunDir
 from .workers import RunWorker, SpareWorker
 
 TURN_SECONDS = 2.0
-"""Long enough that the steps left out at a turn's start are few, short enough to look alive."""
+"""Long enough that few steps are excluded at a turn's start, short enough to look responsive."""
 
 POLL_SECONDS = 0.1
 WATCH_SECONDS = 0.5
 
 
 class Turns:
-    """Decides who may train.
+    """Decides which workers may train.
 
-    Nobody starts before all are ready, so that no run is timed while another one imports torch.
+    No worker starts before all are ready, so that no run is timed while another one imports torch.
     """
 
     def __init__(self, workers: Sequence[RunWorker], exclusive: bool) -> None:
@@ -47,31 +47,31 @@ class Turns:
         self._deadline = 0.0
 
     def grant(self, now: float) -> None:
-        """Hand out and take back turns as the states ask for it. ``now`` is monotonic, seconds."""
+        """Grant and end turns depending on the states. ``now`` is monotonic, in seconds."""
         if any(worker.state == "starting" for worker in self._ring):
             return
         ready = [worker for worker in self._ring if worker.state == "ready"]
         if not self._exclusive:
             for worker in ready:
-                worker.tell("go")
+                worker.send("go")
             return
         active = [worker for worker in self._ring if worker.state in ("running", "yielding")]
         if not active and ready:
-            chosen = ready[0]
-            self._ring.remove(chosen)
-            self._ring.append(chosen)  # last in line for the next turn
-            chosen.tell("go")
+            worker = ready[0]
+            self._ring.remove(worker)
+            self._ring.append(worker)  # last in the queue for the next turn
+            worker.send("go")
             self._deadline = now + TURN_SECONDS
         elif ready and active[0].state == "running" and now >= self._deadline:
-            active[0].tell("wait")
+            active[0].send("wait")
 
 
 class GapWatch:
-    """Follows two logs of a comparison, and has the alarm logged when a run leaves the first's.
+    """Follows two logs of a comparison and raises the alarm when a run diverges from the first.
 
-    The keeper does it, since no worker sees another's losses. The worker logs the alarm, since a
-    log has one writer; once the worker is gone, its keeper is that writer. So a run that ends
-    before the first one does, or within one look, loses no alarm.
+    The keeper does this, since no worker sees another's losses. The worker logs the alarm, since a
+    log has one writer; once the worker has exited, its keeper is that writer. So no alarm is lost
+    if a run ends before the first run, or between two checks.
     """
 
     def __init__(self, first: RunDir, worker: RunWorker) -> None:
@@ -79,27 +79,29 @@ class GapWatch:
         self._worker = worker
         self._against = first.config().device
         self._first, self._second = LogReader(first.events), LogReader(worker.run.events)
-        self._next = 0.0
+        self._next_check = 0.0
         self._sent = self._logged = False
 
-    def look(self, now: float) -> None:
-        """Read on, a few times a second, until the alarm is in the log. ``now`` is monotonic."""
-        if now < self._next or self._logged:
+    def check(self, now: float) -> None:
+        """Read new events a few times a second until the alarm is logged. ``now`` is monotonic."""
+        if now < self._next_check or self._logged:
             return
-        self._next = now + WATCH_SECONDS
-        gone = self._worker.state == "gone"  # looked up first: then the log below is whole
+        self._next_check = now + WATCH_SECONDS
+        worker_exited = (
+            self._worker.state == "gone"
+        )  # read before the log, so that the log is complete if True
         events = list(self._second.rest())
         self._logged = any(isinstance(event, AlarmRaised) for event in events)
-        self._course.take(_losses(events), _losses(self._first.rest()))
-        block = self._course.parted
+        self._course.add(_losses(events), _losses(self._first.rest()))
+        block = self._course.diverged
         if block is None or self._logged:
             return
-        alarm = GapAlarm(self._against, block.step, block.value, block.other, block.gap)
-        if gone:
+        alarm = GapAlarm(self._against, block.step, block.value, block.reference, block.gap)
+        if worker_exited:
             _log_alarm(self._worker.run, alarm)
             self._logged = True
         elif not self._sent:
-            self._worker.tell(f"alarm {msgspec.json.encode(alarm).decode()}")
+            self._worker.send(f"alarm {msgspec.json.encode(alarm).decode()}")
             self._sent = True
 
 
@@ -109,8 +111,8 @@ def _losses(events: Iterable[AnyEvent]) -> list[float]:
 
 
 def _log_alarm(run: RunDir, alarm: GapAlarm) -> None:
-    """Log the alarm of a run whose worker is gone, and renew its summary if there is one."""
-    from mpstui.domain.summarise import summarise  # with numpy, which a keeper seldom needs
+    """Log the alarm of a run whose worker has exited, and update its summary if it has one."""
+    from mpstui.domain.summarise import summarise  # imports numpy, which a keeper seldom needs
 
     from .view import RunView
 
@@ -123,42 +125,44 @@ def _log_alarm(run: RunDir, alarm: GapAlarm) -> None:
 
 
 def keep(runs: Sequence[RunDir], spares: Sequence[SpareWorker] = ()) -> None:
-    """Look after some runs until each worker is gone.
+    """Supervise runs until every worker has exited.
 
     Args:
-        runs: What to train.
-        spares: Warm workers for the first of them; those that are too many are ended.
+        runs: The runs to train.
+        spares: Prestarted workers for the first of them; surplus ones are killed.
     """
     for spare in spares[len(runs) :]:
         spare.end()
     settle_dataset(runs)
-    said: queue.Queue[tuple[RunWorker, str]] = queue.Queue()
-    warm = [*spares, *(None for _ in runs)]
-    workers = [RunWorker(run, said, spare) for run, spare in zip(runs, warm, strict=False)]
+    messages: queue.Queue[tuple[RunWorker, str]] = queue.Queue()
+    spare_per_run = [*spares, *(None for _ in runs)]
+    workers = [
+        RunWorker(run, messages, spare) for run, spare in zip(runs, spare_per_run, strict=False)
+    ]
     exclusive = len(runs) > 1 and runs[0].config().mode == "turns"
     turns = Turns(workers, exclusive)
     watches = [GapWatch(runs[0], worker) for worker in workers[1:]]
     while any(worker.state != "gone" for worker in workers):
         try:
-            worker, word = said.get(timeout=POLL_SECONDS)
+            worker, message = messages.get(timeout=POLL_SECONDS)
         except queue.Empty:
             pass
         else:
-            worker.hear(word)
+            worker.receive(message)
         for worker in workers:
-            worker.obey()
+            worker.kill_if_requested()
         turns.grant(time.monotonic())
         for watch in watches:
-            watch.look(time.monotonic())
+            watch.check(time.monotonic())
     for watch in watches:
-        watch.look(math.inf)
+        watch.check(math.inf)
 
 
 def wait_for_runs(count: int) -> None:
-    """Warm some workers, and keep the runs that whoever started this hands over."""
+    """Prestart workers, then supervise the runs that the starting process sends."""
     spares = [SpareWorker() for _ in range(count)]
     line = sys.stdin.readline()
-    if not line.endswith("\n"):  # the app is gone, and nobody wants to train
+    if not line.endswith("\n"):  # the app has exited without starting runs
         for spare in spares:
             spare.end()
         return

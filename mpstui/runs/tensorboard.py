@@ -1,7 +1,7 @@
-"""A run's log as TensorBoard's event files, through the package ``tensorboard``.
+"""Writes a run's log as a TensorBoard event file, with the package ``tensorboard``.
 
-That package is an extra and is imported only when it is asked for; torch's own writer would need
-torch, which nothing here imports.
+That package is an extra and is imported only on demand; torch's own writer would need torch, which
+is not imported here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .files import move
 
 
 class Scalar(NamedTuple):
-    """A point of one of TensorBoard's curves."""
+    """A point of a TensorBoard curve."""
 
     tag: str
     step: int
@@ -32,10 +32,10 @@ class Scalar(NamedTuple):
 
 
 def scalars(events: Sequence[AnyEvent]) -> Iterator[Scalar]:
-    """The curves of a log, in its order.
+    """Yield a log's scalars in its order.
 
-    A window tells when it ended and how long it took; its steps are spread evenly over that. Its
-    throughput and learning rate stand at its last step.
+    The log records a window's end and duration; its steps are spread evenly over it. Throughput and
+    learning rate belong to the window's last step.
     """
     for event in events:
         if isinstance(event, StepsCompleted):
@@ -52,29 +52,29 @@ def scalars(events: Sequence[AnyEvent]) -> Iterator[Scalar]:
             loss = math.nan if event.loss is None else event.loss
             yield Scalar("test/loss", event.step, event.at, loss)
             if event.correct is not None:
-                right = event.correct / event.samples
-                yield Scalar("test/accuracy", event.step, event.at, right)
+                accuracy = event.correct / event.samples
+                yield Scalar("test/accuracy", event.step, event.at, accuracy)
 
 
 def path(out: Path, run_id: str, at: float) -> Path:
-    """A run's event file below a log folder.
+    """Return the path of a run's event file in a log folder.
 
-    TensorBoard asks for ``tfevents`` in the name, and takes the number for the start. Its own
-    writer would put this machine's host name there.
+    TensorBoard requires ``tfevents`` in the name and reads the number as the start time. Its own
+    writer would add this machine's host name.
 
     Args:
-        out: The folder that TensorBoard will be shown.
-        run_id: Also what TensorBoard will call the run.
+        out: The log folder for TensorBoard.
+        run_id: Also the run's name in TensorBoard.
         at: The run's start, Unix time in seconds.
     """
     return out / run_id / f"events.out.tfevents.{at:010.0f}.mpstui"
 
 
 def require() -> tuple[Any, Any, Any]:
-    """TensorBoard's modules: the writer, events, summaries.
+    """Import TensorBoard's modules: the writer, events, summaries.
 
     Raises:
-        UsageError: When the package cannot be imported; the message says how to get it.
+        UsageError: If the package cannot be imported; the message says how to install it.
     """
     try:
         return (
@@ -90,19 +90,19 @@ def require() -> tuple[Any, Any, Any]:
 
 
 def write(path: Path, events: Sequence[AnyEvent]) -> None:
-    """Write a log's curves into an event file, replacing one that is there whole or not at all.
+    """Write a log's scalars to an event file, replacing an existing one atomically.
 
     Args:
-        path: From :func:`path`; its folder is made.
-        events: The whole log.
+        path: From :func:`path`; its folder is created.
+        events: The complete log.
 
     Raises:
-        UsageError: When the package cannot be imported.
-        OSError: When the file cannot be written.
+        UsageError: If the package cannot be imported.
+        OSError: If the file cannot be written.
     """
     files, event_pb2, summary_pb2 = require()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The writer chooses its file's name, so it has a folder to itself until it is done.
+    # The writer chooses its file's name, so it writes to a temporary folder first.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
         writer = files.EventFileWriter(folder)
         for scalar in scalars(events):

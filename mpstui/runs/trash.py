@@ -1,7 +1,7 @@
-"""Deleted runs: moved aside, so that deleting can be undone, until somebody empties the trash.
+"""The trash: deleted runs are moved there, so that deleting can be undone until it is emptied.
 
-A deleted run keeps its folder's name, below ``.trash`` in the folder of all runs: the same file
-system, so that moving it is one rename, however large it is.
+A deleted run's folder moves, under the same name, to ``.trash`` in the folder of all runs. That is
+the same file system, so moving is a single rename regardless of size.
 """
 
 from __future__ import annotations
@@ -18,91 +18,92 @@ from .rundir import RunDir
 from .store import TRASH, RunStore
 
 _IN_USE = (5, 32)
-"""Windows' ERROR_ACCESS_DENIED and ERROR_SHARING_VIOLATION: what moving a folder meets when a file
-in it is open."""
+"""Windows' ERROR_ACCESS_DENIED and ERROR_SHARING_VIOLATION, raised when moving a folder in which a
+file is open."""
 
 
 def delete(store: RunStore, ids: Sequence[str]) -> list[str]:
-    """Move runs to the trash: all of them or, when one cannot be moved, none.
+    """Move runs to the trash: all of them or, if one cannot be moved, none.
 
     Args:
-        store: Where the runs are.
-        ids: Whole ids.
+        store: The store with the runs.
+        ids: Complete ids.
 
     Returns:
-        The ids moved, each once, in the order given.
+        The ids of the moved runs, in this order, without duplicates.
 
     Raises:
-        RunNotFound: When there is no run of such an id.
-        UsageError: When a run is under way, or the trash or the file system stands in the way.
+        RunNotFound: If there is no run with such an id.
+        UsageError: If a run is still running, its name is already in the trash, or the file system
+            refuses.
     """
-    chosen = _chosen(store, ids)
-    for run in chosen:
-        if under_way(run):
+    runs = _find_runs(store, ids)
+    for run in runs:
+        if is_running(run):
             raise UsageError(
-                f"{run.id}: under way; allowed: runs that are over. Stop it first, in the app "
-                "with s, or with Ctrl-C where it was started"
+                f"{run.id}: still running; allowed: runs that have ended. Stop it first, in the "
+                "app with s, or with Ctrl-C in its terminal"
             )
-    return _move(chosen, store.root / TRASH, "in the trash already; restore or remove that first")
+    return _move(runs, store.root / TRASH, "already in the trash; restore or remove that first")
 
 
 def restore(store: RunStore, ids: Sequence[str]) -> list[str]:
-    """Move runs back from the trash: all of them or, when one cannot be moved, none.
+    """Move runs back from the trash: all of them or, if one cannot be moved, none.
 
     Args:
-        store: Where the runs were.
-        ids: Whole ids.
+        store: The store that the runs were deleted from.
+        ids: Complete ids.
 
     Returns:
-        The ids moved, each once, in the order given.
+        The ids of the moved runs, in this order, without duplicates.
 
     Raises:
-        RunNotFound: When the trash holds no run of such an id; the message says what it holds.
-        UsageError: When a folder of that name is there again; the message names it.
+        RunNotFound: If the trash has no run with such an id; the message lists its runs.
+        UsageError: If a folder of that name exists again; the message names it.
     """
-    chosen = _chosen(RunStore(store.root / TRASH), ids)
-    return _move(chosen, store.root, "in the way; move or rename it first")
+    runs = _find_runs(RunStore(store.root / TRASH), ids)
+    return _move(runs, store.root, "already exists; move or rename it first")
 
 
 def deleted(store: RunStore) -> list[RunDir]:
-    """What the trash holds, the newest run first."""
+    """Return the runs in the trash, newest first."""
     return RunStore(store.root / TRASH).all()
 
 
 def empty(store: RunStore) -> int:
-    """Remove for good what the trash holds.
+    """Permanently remove all runs in the trash.
 
     Returns:
-        How many runs there were.
+        The number of removed runs.
 
     Raises:
-        UsageError: When the file system refuses; the message names the folder.
+        UsageError: If the file system refuses; the message names the folder.
     """
     runs = deleted(store)
     for run in runs:
         try:
-            # A run's folder may be a link to another disk: then only the link was moved here.
+            # If a run's folder is a link to another disk, only the link was moved here.
             run.path.unlink() if run.path.is_symlink() else shutil.rmtree(run.path)
         except OSError as error:
-            problem = f"{run.path}: cannot be removed: {error.strerror}{_held_open(error)}"
+            problem = f"{run.path}: cannot be removed: {error.strerror}{_explain_open_file(error)}"
             raise UsageError(problem) from error
     return len(runs)
 
 
-def under_way(run: RunDir) -> bool:
-    """Whether somebody still writes into a run's folder. One with damaged files can be deleted."""
+def is_running(run: RunDir) -> bool:
+    """Return whether a run is still running. Runs with damaged files count as ended."""
     try:
-        return run.kept() and run.exit() is None
+        return run.keeper_alive() and run.exit() is None
     except LogError:
         return False
 
 
-def _chosen(store: RunStore, ids: Sequence[str]) -> list[RunDir]:
+def _find_runs(store: RunStore, ids: Sequence[str]) -> list[RunDir]:
     runs = {run.id: run for run in store.all()}
     for id in ids:
         if id not in runs:
-            there = ", ".join(list(runs)[:5]) or "none"
-            raise RunNotFound(f"no run in {store.root} is called {id!r}; there: {there}")
+            existing = ", ".join(list(runs)[:5]) or "none"
+            raise RunNotFound(f"no run in {store.root} is called {id!r}; existing: {existing}")
     return [runs[id] for id in dict.fromkeys(ids)]
 
 
@@ -121,16 +122,18 @@ def _move(runs: Sequence[RunDir], to: Path, clash: str) -> list[str]:
             moved.append(run)
     except OSError as error:
         stranded = _move_back(moved, to)
-        left = runs[len(moved)].path
-        problem = f"{left}: cannot be moved to {to}: {error.strerror}{_held_open(error)}"
+        failed_path = runs[len(moved)].path
+        problem = (
+            f"{failed_path}: cannot be moved to {to}: {error.strerror}{_explain_open_file(error)}"
+        )
         if stranded:
-            problem += f"; moved and not brought back: {', '.join(stranded)}, in {to}"
+            problem += f"; moved and not moved back: {', '.join(stranded)}, in {to}"
         raise UsageError(problem) from error
     return [run.id for run in runs]
 
 
 def _move_back(moved: Sequence[RunDir], to: Path) -> list[str]:
-    """Undo moves; the ids of runs that stay where they were moved, whole."""
+    """Undo moves; return the ids of runs that could not be moved back."""
     stranded = []
     for run in moved:
         try:
@@ -140,8 +143,8 @@ def _move_back(moved: Sequence[RunDir], to: Path) -> list[str]:
     return stranded
 
 
-def _held_open(error: OSError) -> str:
-    """What to do where Windows keeps a folder in its place because a file in it is open."""
+def _explain_open_file(error: OSError) -> str:
+    """Return advice if Windows refuses to move a folder because a file in it is open."""
     if getattr(error, "winerror", None) not in _IN_USE:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""A run as a reader sees it: its history so far, and how it ended when it did not say so itself."""
+"""A reader's view of a run: its history so far, and how it ended if its log does not say so."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from mpstui.domain.events import AnyEvent
 from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import RunSummary
-from mpstui.processes.command import ending
+from mpstui.processes.command import describe_exit
 
 from .log import LogReader
 from .rundir import Exit, RunDir
 
 
 class RunView:
-    """Follows one run. ``refresh`` reads what is new; everything else is what was read."""
+    """Follows a run. ``refresh`` reads new events; everything else uses the events read so far."""
 
     def __init__(self, run: RunDir) -> None:
         """Open a run, without reading its log yet.
 
         Raises:
-            LogError: When the directory holds no readable config.
+            LogError: If the directory has no readable config.
         """
         self.run = run
         self.config = run.config()
@@ -33,20 +33,20 @@ class RunView:
         return self._reader.unreadable
 
     def refresh(self) -> list[AnyEvent]:
-        """Read on; returns the new events.
+        """Read and return new events.
 
-        A worker that vanished without an end event is a fact too, and is told from exit.json, or
-        from nobody being there any more.
+        A worker that exited without an end event is recognized by exit.json, or by its keeper being
+        gone.
         """
         if self.history.state.over:
             return self._read()  # an alarm may follow the end
-        # Looked up before reading: what was logged before the end is then surely read below.
-        exit, gone = self.run.exit(), not self.run.kept()
+        # Checked before reading, so that everything logged before the exit is read below.
+        exit, keeper_gone = self.run.exit(), not self.run.keeper_alive()
         events = self._read()
-        if exit is None and not gone:
+        if exit is None and not keeper_gone:
             return events
-        while not self.history.state.over and (more := self._read()):
-            events += more
+        while not self.history.state.over and (new_events := self._read()):
+            events += new_events
         if not self.history.state.over:
             self._end(exit)
         return events
@@ -62,19 +62,21 @@ class RunView:
         if exit is not None and exit.killed:
             self.history.end(RunState.KILLED, f"killed by request after step {step}")
             return
-        how = f"crashed ({ending(exit.code)})" if exit else "vanished without a word"
-        words = self.run.last_words()
-        self.history.end(RunState.CRASHED, f"{how} at step {step}\n{words}".rstrip())
+        description = (
+            f"crashed ({describe_exit(exit.code)})" if exit else "exited without a message"
+        )
+        log_tail = self.run.worker_log_tail()
+        self.history.end(RunState.CRASHED, f"{description} at step {step}\n{log_tail}".rstrip())
 
     def catch_up(self) -> list[AnyEvent]:
-        """Read everything there is by now."""
+        """Read all events logged so far."""
         events = self.refresh()
-        while new := self.refresh():
-            events += new
+        while new_events := self.refresh():
+            events += new_events
         return events
 
     def summary(self) -> RunSummary:
-        """The run's numbers: as written at its end, or else as the log has them."""
+        """Return the run's summary: as written at its end, or else computed from the log."""
         written = self.run.summary()
         if written is not None:
             return written

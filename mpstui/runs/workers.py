@@ -1,7 +1,7 @@
-"""Worker processes as their keeper knows them: each has a run, or waits warm for one.
+"""A keeper's worker processes: each has a run, or is prestarted and waits for one.
 
-Between a keeper and a worker go single words, one a line: ``run …``, ``go``, ``wait`` and
-``alarm …`` one way; ``ready``, ``yielded``, ``paused`` and ``resumed`` the other.
+A keeper and a worker exchange one-line messages: ``run …``, ``go``, ``wait`` and ``alarm …`` to the
+worker; ``ready``, ``yielded``, ``paused`` and ``resumed`` to the keeper.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ def _start(*arguments: str, stderr: int | IO[bytes]) -> subprocess.Popen[str]:
 
 
 class SpareWorker:
-    """A worker process without a run: it imports torch, then waits. It ends with its keeper."""
+    """A worker process without a run: it imports torch, then waits. It exits with its keeper."""
 
     def __init__(self) -> None:
-        self._process = _start(stderr=subprocess.DEVNULL)  # it keeps its words for its run's log
+        self._process = _start(
+            stderr=subprocess.DEVNULL
+        )  # once it has a run, it writes to the run's log
 
     def take(self, run: RunDir) -> subprocess.Popen[str] | None:
-        """Give it a run; None when it has gone meanwhile, which is no error: it was a spare one."""
+        """Hand it a run; None if the process has exited, which is not an error for a spare."""
         if self._process.poll() is not None:
             return None
         assert self._process.stdin is not None
@@ -49,7 +51,7 @@ class SpareWorker:
         return self._process
 
     def end(self) -> None:
-        """End it: there is no run for it, and nothing to lose."""
+        """Kill the process; without a run it has nothing to lose."""
         self._process.kill()
         with self._process:  # closes its pipes and waits
             pass
@@ -61,15 +63,15 @@ class RunWorker:
     def __init__(
         self,
         run: RunDir,
-        said: queue.Queue[tuple[RunWorker, str]],
+        messages: queue.Queue[tuple[RunWorker, str]],
         spare: SpareWorker | None = None,
     ) -> None:
-        """Start it.
+        """Start the worker.
 
         Args:
-            run: What it trains.
-            said: Where its words go.
-            spare: A process to take instead of a new one, if it is still there.
+            run: The run to train.
+            messages: Receives the worker's messages.
+            spare: A process to use instead of a new one, if it is still alive.
         """
         self.run = run
         self.state = "starting"
@@ -81,29 +83,29 @@ class RunWorker:
                 self._process = _start(str(run.path), stderr=log)
         else:
             self._process = warm
-        threading.Thread(target=self._listen, args=(said,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
 
-    def _listen(self, said: queue.Queue[tuple[RunWorker, str]]) -> None:
+    def _listen(self, messages: queue.Queue[tuple[RunWorker, str]]) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            said.put((self, line.strip()))
+            messages.put((self, line.strip()))
         code = self._process.wait()
         self.run.write_exit(Exit(code=code, killed=self._killed))
-        said.put((self, "gone"))
+        messages.put((self, "gone"))
 
-    def tell(self, word: str) -> None:
-        """Say a word to the worker; one that is gone does not hear it."""
+    def send(self, message: str) -> None:
+        """Send a message to the worker; ignored if the worker has exited."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(f"{word}\n")
+            self._process.stdin.write(f"{message}\n")
             self._process.stdin.flush()
         except (BrokenPipeError, OSError):
             pass
         else:
-            self.state = {"go": "running", "wait": "yielding"}.get(word, self.state)
+            self.state = {"go": "running", "wait": "yielding"}.get(message, self.state)
 
-    def hear(self, word: str) -> None:
-        """Take in what the worker said."""
+    def receive(self, message: str) -> None:
+        """Update the state by a message from the worker."""
         states = {
             "ready": "ready",
             "yielded": "ready",
@@ -111,10 +113,10 @@ class RunWorker:
             "paused": "paused",
             "gone": "gone",
         }
-        self.state = states.get(word, self.state)
+        self.state = states.get(message, self.state)
 
-    def obey(self) -> None:
-        """End the process if a person asks for that."""
+    def kill_if_requested(self) -> None:
+        """Kill the process if the user requested it."""
         if not self._killed and self.state != "gone" and self.run.wish() == "kill":
             self._killed = True
             self._process.kill()

@@ -1,1 +1,1 @@
-"""Readings of the machine: what it is, and how busy it is. Nothing here imports torch."""
+"""Reads the machine's properties and load. Nothing here imports torch."""

@@ -1,6 +1,6 @@
-"""What surrounds a run, read in a fraction of a second and without importing torch.
+"""Reads a run's environment in a fraction of a second and without importing torch.
 
-Everything comes through a :class:`View`, so that recorded machines can be read like this one.
+All access goes through a :class:`View`, so that recorded machines can be read like this one.
 """
 
 from __future__ import annotations
@@ -27,64 +27,64 @@ TRUE_COLOUR = 2**24
 
 
 class ConditionsSource(Protocol):
-    """Where the readings come from. Readings that fail are None."""
+    """Access to a machine. Failed readings are None."""
 
     system: str
     """``Darwin``, ``Linux``, ``Windows``."""
     python: tuple[int, int]
-    """Version of the Python that runs this."""
+    """Version of the running Python."""
 
     def variables(self) -> Mapping[str, str]:
-        """The environment."""
+        """Return the environment variables."""
 
     def command(self, *args: str) -> str | None:
-        """A command's output."""
+        """Run a command and return its output."""
 
     def text(self, path: str) -> str | None:
-        """A system file's text."""
+        """Read a system file's text."""
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file, readable or not."""
+        """Return whether a file exists, readable or not."""
 
     def names(self, folder: str) -> Sequence[str] | None:
-        """What a folder holds; None when it cannot be read."""
+        """List a folder; None if it cannot be read."""
 
     def may_use(self, path: str) -> bool:
-        """Whether this process may read and write a file."""
+        """Return whether this process may read and write a file."""
 
     def registry(self, key: str, value: str) -> str | None:
-        """A text under HKEY_LOCAL_MACHINE; None when there is none, or no registry."""
+        """Read a text under HKEY_LOCAL_MACHINE; None if there is none, or no registry."""
 
     def has_module(self, name: str) -> bool:
-        """Whether a Python module is installed."""
+        """Return whether a Python module is installed."""
 
     def memory(self) -> tuple[int, int]:
-        """Available memory and used swap, in bytes."""
+        """Return available memory and used swap, in bytes."""
 
     def battery(self) -> Battery | None:
-        """The battery; None when the machine has none."""
+        """Read the battery; None if the machine has none."""
 
     def temperatures(self) -> list[tuple[str, float, float | None]]:
-        """Sensor, °C, and the °C from which it counts as hot."""
+        """Read the sensors: name, °C, and the °C from which it counts as hot."""
 
     def disk(self) -> tuple[int, int] | None:
-        """Free and total bytes where runs are kept."""
+        """Return free and total bytes of the disk with the runs."""
 
     def affinity(self) -> int | None:
-        """Cores that the scheduler gives this process."""
+        """Return the number of cores that the scheduler gives this process."""
 
     def terminal_size(self) -> tuple[int, int] | None:
-        """Columns and rows; None when stdout is no terminal."""
+        """Return columns and rows; None if stdout is not a terminal."""
 
     def encoding(self) -> str:
-        """Stdout's encoding."""
+        """Return stdout's encoding."""
 
 
 def read_conditions(view: ConditionsSource) -> Conditions:
-    """Read what surrounds this process now.
+    """Read the environment of this process.
 
     Args:
-        view: Where to read from; :class:`LocalConditions` for this machine.
+        view: The machine to read; :class:`LocalConditions` for this one.
     """
     variables = view.variables()
     available, swap = view.memory()
@@ -99,7 +99,7 @@ def read_conditions(view: ConditionsSource) -> Conditions:
         thermal=read_thermal(view.system, view.temperatures(), view.command),
         disk=Disk(free=disk[0], total=disk[1])
         if disk
-        else Disk(free=None, total=None, reason="the system does not say"),
+        else Disk(free=None, total=None, reason="the system does not report it"),
         terminal=_terminal(view, variables),
         session=_session(view, variables),
         nvidia_driver=driver,
@@ -109,7 +109,7 @@ def read_conditions(view: ConditionsSource) -> Conditions:
 
 
 def _cores(view: ConditionsSource) -> int | None:
-    """The least of what the scheduler and a container's quota give."""
+    """Return the lower of the scheduler's and the container quota's number of cores."""
     limits = [view.affinity()]
     quota, _, period = (view.text("/sys/fs/cgroup/cpu.max") or "").strip().partition(" ")
     if quota.isdecimal() and period.isdecimal() and int(period):
@@ -142,11 +142,11 @@ def _colours(variables: Mapping[str, str]) -> int:
 def _session(view: ConditionsSource, variables: Mapping[str, str]) -> HostSession:
     virtual = None
     if view.system == "Darwin":
-        told = view.command("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present")
-        virtual = None if told is None else told == "1"
+        output = view.command("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present")
+        virtual = None if output is None else output == "1"
     elif view.system == "Linux":
         cpuinfo = view.text("/proc/cpuinfo") or ""
-        # Only x86 has the flag, so that its absence elsewhere says nothing.
+        # Only x86 has the flag; on other systems its absence means nothing.
         virtual = " hypervisor" in cpuinfo if "flags" in cpuinfo else None
     return HostSession(
         ssh=any(name in variables for name in ("SSH_CONNECTION", "SSH_TTY")),
@@ -158,25 +158,27 @@ def _session(view: ConditionsSource, variables: Mapping[str, str]) -> HostSessio
 
 
 def _kernel(view: ConditionsSource) -> str:
-    found = re.match(r"Linux version (\S+)", view.text("/proc/version") or "")
-    return found[1] if found else ""
+    match = re.match(r"Linux version (\S+)", view.text("/proc/version") or "")
+    return match[1] if match else ""
 
 
 def _nvidia_driver(view: ConditionsSource) -> str | None:
     if view.system == "Darwin":
         return None
-    told = view.text("/proc/driver/nvidia/version") if view.system == "Linux" else None
-    if told is None:
-        told = view.command("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
-    found = re.search(r"\b\d{3}\.\d+(?:\.\d+)?\b", told or "")
-    return found[0] if found else None
+    version_text = view.text("/proc/driver/nvidia/version") if view.system == "Linux" else None
+    if version_text is None:
+        version_text = view.command(
+            "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"
+        )
+    match = re.search(r"\b\d{3}\.\d+(?:\.\d+)?\b", version_text or "")
+    return match[0] if match else None
 
 
 class LocalConditions(LocalMachine):
-    """This machine.
+    """The view of this machine.
 
     Args:
-        runs: The folder of runs, whose disk is looked at; it need not be there yet.
+        runs: The folder of runs, whose disk is read; it need not exist yet.
     """
 
     def __init__(self, runs: Path) -> None:
@@ -185,68 +187,68 @@ class LocalConditions(LocalMachine):
         self.system = {"darwin": "Darwin", "win32": "Windows"}.get(sys.platform, "Linux")
 
     def variables(self) -> Mapping[str, str]:
-        """The environment."""
+        """Return the environment variables."""
         return os.environ
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file, readable or not."""
+        """Return whether a file exists, readable or not."""
         return os.path.exists(path)
 
     def names(self, folder: str) -> Sequence[str] | None:
-        """What a folder holds; None when it cannot be read."""
+        """List a folder; None if it cannot be read."""
         try:
             return os.listdir(folder)
         except OSError:
             return None
 
     def may_use(self, path: str) -> bool:
-        """Whether this process may read and write a file."""
+        """Return whether this process may read and write a file."""
         return os.access(path, os.R_OK | os.W_OK)
 
     def has_module(self, name: str) -> bool:
-        """Whether a Python module is installed."""
+        """Return whether a Python module is installed."""
         from importlib.util import find_spec
 
         return find_spec(name) is not None
 
     def memory(self) -> tuple[int, int]:
-        """Available memory and used swap, in bytes."""
+        """Return available memory and used swap, in bytes."""
         return psutil.virtual_memory().available, psutil.swap_memory().used
 
     def battery(self) -> Battery | None:
-        """The battery; None when the machine has none."""
-        read = getattr(psutil, "sensors_battery", None)  # not on every platform
-        found = read() if read else None
-        return Battery(found.percent, found.power_plugged) if found else None
+        """Read the battery; None if the machine has none."""
+        get_battery = getattr(psutil, "sensors_battery", None)  # missing on some platforms
+        reading = get_battery() if get_battery else None
+        return Battery(reading.percent, reading.power_plugged) if reading else None
 
     def temperatures(self) -> list[tuple[str, float, float | None]]:
-        """Sensor, °C, and the °C from which it counts as hot."""
-        read = getattr(psutil, "sensors_temperatures", None)  # Linux and FreeBSD only
-        sensors = read() if read else {}
+        """Read the sensors: name, °C, and the °C from which it counts as hot."""
+        get_sensors = getattr(psutil, "sensors_temperatures", None)  # Linux and FreeBSD only
+        sensors = get_sensors() if get_sensors else {}
         return [
-            (each.label or name, each.current, each.high or each.critical)
+            (entry.label or name, entry.current, entry.high or entry.critical)
             for name, entries in sensors.items()
-            for each in entries
+            for entry in entries
         ]
 
     def disk(self) -> tuple[int, int] | None:
-        """Free and total bytes where runs are kept."""
+        """Return free and total bytes of the disk with the runs."""
         try:
             folders = (self._runs, *self._runs.parents)
-            there = next(folder for folder in folders if folder.exists())
-            usage = shutil.disk_usage(there)
+            existing_folder = next(folder for folder in folders if folder.exists())
+            usage = shutil.disk_usage(existing_folder)
         except (OSError, StopIteration):
             return None
         return usage.free, usage.total
 
     def affinity(self) -> int | None:
-        """Cores that the scheduler gives this process."""
-        read = getattr(os, "sched_getaffinity", None)
-        return len(read(0)) if read else None
+        """Return the number of cores that the scheduler gives this process."""
+        get_affinity = getattr(os, "sched_getaffinity", None)
+        return len(get_affinity(0)) if get_affinity else None
 
     def terminal_size(self) -> tuple[int, int] | None:
-        """Columns and rows; None when stdout is no terminal."""
-        stdout = sys.__stdout__  # textual puts something else in its place
+        """Return columns and rows; None if stdout is not a terminal."""
+        stdout = sys.__stdout__  # Textual replaces sys.stdout
         if stdout is None or not stdout.isatty():
             return None
         try:
@@ -256,5 +258,5 @@ class LocalConditions(LocalMachine):
         return size.columns, size.lines
 
     def encoding(self) -> str:
-        """Stdout's encoding."""
+        """Return stdout's encoding."""
         return sys.__stdout__.encoding if sys.__stdout__ else ""

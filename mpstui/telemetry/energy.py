@@ -1,9 +1,9 @@
-"""Energy, in joules, from counters that need no root.
+"""Energy in joules, from counters that don't require root.
 
-NVML counts an NVIDIA board's (Volta and later), RAPL an Intel or AMD processor package's, Apple's
-chips their own (zeus-apple-silicon). A run on a GPU is charged its GPU and, where that can be read,
-the CPU; a run on the CPU is charged the CPU only. Without the counter of the device that trains
-there is no number: half of an energy would pass for a thrifty device.
+NVML measures an NVIDIA board (Volta and later), RAPL an Intel or AMD processor package, and
+zeus-apple-silicon an Apple chip. The energy of a run on a GPU is the GPU's plus, if readable, the
+CPU's; of a run on the CPU only the CPU's. Without the training device's own counter there is no
+value: a partial sum would make the device look efficient.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class EnergyCounter(Protocol):
-    """A counter of energy."""
+    """An energy counter."""
 
     name: str
 
     def joules(self) -> float:
-        """Joules since some moment that stays the same.
+        """Return joules since a fixed point in time.
 
         Raises:
-            Unavailable: When the counter says nothing, or nothing that can be believed.
+            Unavailable: If the counter has no value or an implausible one.
         """
 
 
 class NvmlEnergy:
-    """What an NVIDIA board has taken. The driver renews it some 10 to 50 times a second."""
+    """An NVIDIA board's energy counter. The driver updates it about 10 to 50 times a second."""
 
     name = "NVML"
 
     def __init__(self, device: NvmlDevice) -> None:
         self._device = device
-        self.joules()  # a GPU older than Volta says so here
+        self.joules()  # a GPU older than Volta raises here
 
     def joules(self) -> float:
-        """Joules since the driver was loaded."""
+        """Return joules since the driver was loaded."""
         api, handle = self._device
         try:
             return float(api.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
-        except Exception as error:  # whatever it raises is a reason here
+        except Exception as error:  # any error becomes a reason
             raise Unavailable(f"GPU energy: {error}") from error
 
 
 class RaplEnergy:
-    """What the processor packages have taken; their parts, and the board's ``psys``, stay out.
+    """The processor packages' energy counters, without subzones and the board's ``psys``.
 
     Args:
         root: The folder of the zones.
-        read: A file's text; raises OSError.
+        read: Reads a file's text; raises OSError.
     """
 
     name = "RAPL"
@@ -73,19 +73,19 @@ class RaplEnergy:
         self.joules()
 
     def joules(self) -> float:
-        """Joules since this object was made, less the stretches in which a counter was gone."""
-        # Until all could be read there is no last value: a counter that vanished and came back
-        # may begin anew, which would pass for a wrap-around and a huge number.
+        """Return joules since creation, without times in which a counter was missing."""
+        # The last values count only if all could be read: a counter that disappears and returns
+        # may restart at 0, which would look like a wrap-around and give a huge number.
         last, self._last = self._last, None
-        now = [self._number(zone / "energy_uj") for zone in self._zones]
-        for zone, before, after in zip(self._zones, last or now, now, strict=True):
-            moved = after - before
-            if moved < 0:
-                moved += self._number(zone / "max_energy_range_uj")
-            if moved < 0:
+        values = [self._number(zone / "energy_uj") for zone in self._zones]
+        for zone, before, after in zip(self._zones, last or values, values, strict=True):
+            increase = after - before
+            if increase < 0:
+                increase += self._number(zone / "max_energy_range_uj")
+            if increase < 0:
                 raise Unavailable("CPU: a RAPL counter went back")
-            self._microjoules += moved
-        self._last = now
+            self._microjoules += increase
+        self._last = values
         return self._microjoules / 1e6
 
     def _text(self, path: Path) -> str:
@@ -104,11 +104,11 @@ class RaplEnergy:
 
 
 class AppleEnergy:
-    """What an Apple chip has taken, by zeus-apple-silicon; it never ran on a Mac.
+    """An Apple chip's energy counter, from zeus-apple-silicon; not tested on a Mac.
 
     Args:
         monitor: An ``AppleEnergyMonitor``.
-        gpu: Whether the GPU is at work. A GPU that trained on nothing is one that is not counted.
+        gpu: Whether the GPU trains. Then zero GPU energy means that the GPU is not measured.
     """
 
     name = "zeus-apple-silicon"
@@ -119,17 +119,19 @@ class AppleEnergy:
         monitor.begin_window(str(self._window))
 
     def joules(self) -> float:
-        """Joules since this object was made, less the stretches that were not counted."""
+        """Return joules since creation, without times that were not measured."""
         label, self._window = str(self._window), self._window + 1
         try:
-            self._monitor.begin_window(str(self._window))  # first, so that nothing falls between
-            told = self._monitor.end_window(label)
-            parts = {"CPU": told.cpu_total_mj, "GPU": told.gpu_mj if self._gpu else None}
-        except Exception as error:  # whatever it raises is a reason here
+            self._monitor.begin_window(
+                str(self._window)
+            )  # before ending the last one, so that there is no gap
+            result = self._monitor.end_window(label)
+            parts = {"CPU": result.cpu_total_mj, "GPU": result.gpu_mj if self._gpu else None}
+        except Exception as error:  # any error becomes a reason
             raise Unavailable(f"energy: {error}") from error
-        needed = "GPU" if self._gpu else "CPU"
-        if not parts[needed]:
-            raise Unavailable(f"{needed}: zeus-apple-silicon reads no energy")
+        required = "GPU" if self._gpu else "CPU"
+        if not parts[required]:
+            raise Unavailable(f"{required}: zeus-apple-silicon reads no energy")
         self._millijoules += sum(part or 0 for part in parts.values())
         return self._millijoules / 1000
 
@@ -137,10 +139,10 @@ class AppleEnergy:
 def find_cpu(
     system: str = sys.platform, load: Load = import_module, root: Path = POWERCAP
 ) -> EnergyCounter:
-    """The processor's counter.
+    """Open the processor's energy counter.
 
     Raises:
-        Unavailable: When there is none that may be read.
+        Unavailable: If there is no readable one.
     """
     if system == "darwin":
         return _apple(load, gpu=False)
@@ -156,14 +158,17 @@ def find_sources(
     load: Load = import_module,
     variables: Mapping[str, str] = os.environ,
 ) -> tuple[list[EnergyCounter], list[str]]:
-    """The counters of a run's device, none without the device's own, and what is missing.
+    """Open the counters for a run's device; none if the device's own is missing.
 
     Args:
         device_type: ``cpu``, ``mps``, ``cuda`` or ``xpu``.
-        index: Of several such devices, as torch counts them.
-        cpu: Finds the processor's counter.
+        index: The device's index in torch.
+        cpu: Opens the processor's counter.
         load: Imports a module.
-        variables: The environment.
+        variables: The environment variables.
+
+    Returns:
+        The counters, and the reasons for missing ones.
     """
     sources: list[EnergyCounter] = []
     try:
@@ -189,7 +194,7 @@ def _apple(load: Load, gpu: bool) -> EnergyCounter:
 
 
 class EnergyMeter:
-    """The energy of a run's device. It has nothing to say until it is opened.
+    """The energy meter of a run's device. It reads None until it is opened.
 
     One thread may open it while another reads.
     """
@@ -197,24 +202,24 @@ class EnergyMeter:
     def __init__(self, sources: Sequence[EnergyCounter] = (), missing: str = "") -> None:
         self._sources, self._missing = tuple(sources), missing
         self.reason = missing
-        """Why there is no number, or what the number leaves out."""
+        """Why there is no value, or what the value excludes."""
 
     @property
     def source(self) -> str:
-        """What is summed: ``NVML + RAPL``; empty without a number."""
+        """The summed counters: ``NVML + RAPL``; empty if there are none."""
         return " + ".join(source.name for source in self._sources)
 
     def open(self, sources: Sequence[EnergyCounter], missing: Sequence[str]) -> None:
-        """Take in what :func:`find_sources` found."""
+        """Use the result of :func:`find_sources`."""
         self.reason = self._missing = "; ".join(missing)
         self._sources = tuple(sources)
 
     def joules(self) -> float | None:
-        """Joules since some moment that stays the same; never raises.
+        """Return joules since a fixed point in time; never raises.
 
         Returns:
-            None without counters, and when one of them says nothing: a sum that lacks a part for
-            once makes no difference to the next.
+            None without counters, or if one of them has no value: a sum that temporarily lacks a
+            part would give wrong differences.
         """
         if not self._sources:
             return None
@@ -228,12 +233,12 @@ class EnergyMeter:
 
 
 class Wattmeter:
-    """The mean power of a source between one reading and the next.
+    """Mean power of a source between two readings.
 
     Args:
-        source: A counter; None without one.
+        source: A counter; None if there is none.
         reason: Why there is none.
-        clock: Seconds that only go up.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(
@@ -246,13 +251,13 @@ class Wattmeter:
         self._last = self._read()
 
     def watts(self) -> float | None:
-        """Watts since the last reading; None where ``reason`` says why. Never raises."""
+        """Return mean watts since the last reading, or None and set ``reason``. Never raises."""
         last, self._last = self._last, self._read()
         if last is None or self._last is None or self._last[0] <= last[0]:
             return None
         joules = self._last[1] - last[1]
-        if joules <= 0:  # no processor that runs this takes nothing
-            self.reason = "CPU: its energy counter stands still"
+        if joules <= 0:  # a running processor always uses energy
+            self.reason = "CPU: its energy counter does not change"
             return None
         return joules / (self._last[0] - last[0])
 
@@ -268,13 +273,15 @@ class Wattmeter:
         return self._clock(), joules
 
 
-def together(*reasons: str) -> str:
-    """Some reasons as one, each of their parts told once."""
-    return "; ".join(dict.fromkeys(part for each in reasons for part in each.split("; ") if part))
+def join_reasons(*reasons: str) -> str:
+    """Join reasons, without duplicate parts."""
+    return "; ".join(
+        dict.fromkeys(part for reason in reasons for part in reason.split("; ") if part)
+    )
 
 
 def open_cpu_power(cpu: Callable[[], EnergyCounter] = find_cpu) -> Wattmeter:
-    """The processor packages' power; never raises."""
+    """Open a power meter of the processor packages; never raises."""
     try:
         return Wattmeter(cpu())
     except Exception as why:  # noqa: BLE001 - a package that breaks must not cost the run

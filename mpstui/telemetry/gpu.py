@@ -1,7 +1,7 @@
-"""How busy, full, thirsty and hot a run's GPU is, as far as it can be read without root.
+"""Use, memory, power and temperature of a run's GPU, read without root.
 
-NVIDIA GPUs are asked through NVML (nvidia-ml-py), Apple's through macmon (macmon-lib). Both are
-optional, and what they do not tell is None with a reason: no number is made up.
+NVIDIA GPUs are read through NVML (nvidia-ml-py), Apple GPUs through macmon (macmon-lib). Both are
+optional. A missing value is None with a reason; values are never guessed.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from typing import Any, NamedTuple, Protocol
 from mpstui.domain.events import GpuReading
 
 Load = Callable[[str], Any]
-"""Imports a module by its name; tests put their own in its place."""
+"""Imports a module by name; replaced in tests."""
 
 
 class Unavailable(Exception):
-    """Something cannot be read; the message says why in a few words."""
+    """Raised if something cannot be read; the message briefly says why."""
 
 
 class GpuMeter(Protocol):
-    """Reads the GPU of a run."""
+    """A reader of a run's GPU."""
 
     reason: str
-    """Why ``read`` has nothing to say; empty where it has."""
+    """Why ``read`` returns nothing; empty otherwise."""
 
     def read(self) -> tuple[GpuReading, ...]:
-        """The GPU now. Never raises: what cannot be read is None, and the reading says why."""
+        """Read the GPU. Never raises: unreadable values are None, and the reading says why."""
 
 
 class NoGpu:
-    """A run without a GPU, or with one that tells nothing."""
+    """The meter of a run without a GPU, or with one that cannot be read."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
     def read(self) -> tuple[GpuReading, ...]:
-        """Nothing."""
+        """Return no readings."""
         return ()
 
 
 class NvmlDevice(NamedTuple):
-    """A GPU as NVML knows it."""
+    """A GPU in NVML."""
 
     api: Any
     """The module ``pynvml``, initialised."""
@@ -56,14 +56,13 @@ def find_nvml_device(
     variables: Mapping[str, str] = os.environ,
     load: Load = import_module,
 ) -> NvmlDevice:
-    """Initialise NVML and find the GPU that torch calls ``cuda:index``.
+    """Initialise NVML and find the GPU that is ``cuda:index`` in torch.
 
-    NVML counts every GPU in the order of the PCI bus, torch those of CUDA_VISIBLE_DEVICES only and
-    the fastest first. Where the two may differ nothing is guessed.
+    NVML counts all GPUs in the order of the PCI bus; torch counts only those of
+    CUDA_VISIBLE_DEVICES, fastest first. If the two may differ, this raises instead of guessing.
 
     Raises:
-        Unavailable: When the package, the driver or the GPU is not there, or which one is meant
-            cannot be told.
+        Unavailable: If the package, the driver or the GPU is missing, or the GPU is ambiguous.
     """
     try:
         api = load("pynvml")
@@ -84,17 +83,19 @@ def _handle(api: Any, index: int, variables: Mapping[str, str]) -> Any:
     name = str(index) if names is None else names[index].strip()
     if not name.isdecimal():  # GPU-5a1f… or MIG-…
         return api.nvmlDeviceGetHandleByUUID(name)
-    handles = [api.nvmlDeviceGetHandleByIndex(each) for each in range(api.nvmlDeviceGetCount())]
+    handles = [
+        api.nvmlDeviceGetHandleByIndex(gpu_index) for gpu_index in range(api.nvmlDeviceGetCount())
+    ]
     if int(name) >= len(handles):
         raise Unavailable(f"GPU: NVML has none numbered {name}")
-    alike = len({api.nvmlDeviceGetName(handle) for handle in handles}) == 1
-    if not alike and variables.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
-        raise Unavailable("GPU: which one it is needs CUDA_DEVICE_ORDER=PCI_BUS_ID")
+    same_model = len({api.nvmlDeviceGetName(handle) for handle in handles}) == 1
+    if not same_model and variables.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise Unavailable("GPU: to identify it, set CUDA_DEVICE_ORDER=PCI_BUS_ID")
     return handles[int(name)]
 
 
 class NvmlGpu:
-    """An NVIDIA GPU. Its power is the whole board's, memory that of all its processes."""
+    """The meter of an NVIDIA GPU. Power is the whole board's, memory that of all processes."""
 
     reason = ""
 
@@ -102,25 +103,25 @@ class NvmlGpu:
         self._device = device
 
     def read(self) -> tuple[GpuReading, ...]:
-        """The GPU now; what it does not support, as a laptop's power, is None."""
+        """Read the GPU; unsupported values, such as a laptop's power, are None."""
         api, handle = self._device
         missing: list[str] = []
 
-        def ask(what: str, call: Callable[[], Any]) -> Any:
+        def query(quantity: str, call: Callable[[], Any]) -> Any:
             try:
                 return call()
-            except Exception as error:  # noqa: BLE001 - whatever NVML raises is a reason here
-                missing.append(f"{what}: {error}")
+            except Exception as error:  # noqa: BLE001 - any NVML error becomes a reason
+                missing.append(f"{quantity}: {error}")
                 return None
 
-        name = ask("name", lambda: api.nvmlDeviceGetName(handle))
-        rates = ask("use", lambda: api.nvmlDeviceGetUtilizationRates(handle))
-        memory = ask("memory", lambda: api.nvmlDeviceGetMemoryInfo(handle))
-        milliwatts = ask("power", lambda: api.nvmlDeviceGetPowerUsage(handle))
-        if milliwatts == 0:  # no board that answers takes nothing
+        name = query("name", lambda: api.nvmlDeviceGetName(handle))
+        rates = query("use", lambda: api.nvmlDeviceGetUtilizationRates(handle))
+        memory = query("memory", lambda: api.nvmlDeviceGetMemoryInfo(handle))
+        milliwatts = query("power", lambda: api.nvmlDeviceGetPowerUsage(handle))
+        if milliwatts == 0:  # a running board always uses power
             missing.append("power: it reads zero")
         kind = api.NVML_TEMPERATURE_GPU
-        celsius = ask("temperature", lambda: api.nvmlDeviceGetTemperature(handle, kind))
+        celsius = query("temperature", lambda: api.nvmlDeviceGetTemperature(handle, kind))
         reading = GpuReading(
             name=name or "NVIDIA GPU",
             use=None if rates is None else float(rates.gpu),
@@ -134,11 +135,11 @@ class NvmlGpu:
 
 
 class AppleGpu:
-    """The GPU of an Apple chip, by macmon. Its memory is the machine's, so none is told.
+    """The meter of an Apple chip's GPU, with macmon. Its memory is the machine's, so it is omitted.
 
-    Written against macmon-lib 0.7.2's Python source; it never ran on a Mac. There use is a share
-    of 1 and power is in watts, both since the last sample; zero stands for a sensor that is not
-    there, so zero watts under load and 0 °C are unknown.
+    Written against the Python source of macmon-lib 0.7.2; not tested on a Mac. In macmon, use is
+    between 0 and 1 and power is in watts, both since the last sample; zero means a missing sensor,
+    so zero watts under load and 0 °C are unknown.
     """
 
     reason = ""
@@ -147,25 +148,30 @@ class AppleGpu:
         self._sampler, self._name = sampler, name
 
     def read(self) -> tuple[GpuReading, ...]:
-        """The GPU since the last reading."""
+        """Read the GPU since the last reading."""
         try:
-            told = self._sampler.metrics()
-            use = max((_known(each.usage) for each in told.gpu_usage), default=math.nan)
-            watts, celsius = _known(told.power.gpu), _known(told.temperature.gpu_average)
-        except Exception as error:  # noqa: BLE001 - another version's names, or a lost sensor
+            metrics = self._sampler.metrics()
+            use = max(
+                (_valid_or_nan(sample.usage) for sample in metrics.gpu_usage), default=math.nan
+            )
+            watts, celsius = (
+                _valid_or_nan(metrics.power.gpu),
+                _valid_or_nan(metrics.temperature.gpu_average),
+            )
+        except Exception as error:  # noqa: BLE001 - another version's names, or a missing sensor
             return (GpuReading(name=self._name, reason=f"macmon: {error}"),)
-        silent = math.isnan(watts) or (watts == 0 and use != 0)  # nan is not 0 either
+        no_power = math.isnan(watts) or (watts == 0 and use != 0)  # nan != 0 too
         reading = GpuReading(
             name=self._name,
             use=None if math.isnan(use) else min(100 * use, 100.0),
-            watts=None if silent else watts,
+            watts=None if no_power else watts,
             celsius=celsius if celsius > 0 else None,
-            reason="macmon reads no GPU power" if silent else "",
+            reason="macmon reads no GPU power" if no_power else "",
         )
         return (reading,)
 
 
-def _known(value: float) -> float:
+def _valid_or_nan(value: float) -> float:
     return float(value) if math.isfinite(value) and value >= 0 else math.nan
 
 
@@ -175,13 +181,13 @@ def open_gpu(
     variables: Mapping[str, str] = os.environ,
     load: Load = import_module,
 ) -> GpuMeter:
-    """The meter for a run's device; never raises.
+    """Open the meter for a run's device; never raises.
 
     Args:
-        device_type: ``cpu``, ``mps``, ``cuda`` or ``xpu``. A run on the CPU has no GPU, so that
-            another run's is not taken for its own.
-        index: Of several such devices, as torch counts them.
-        variables: The environment.
+        device_type: ``cpu``, ``mps``, ``cuda`` or ``xpu``. A run on the CPU gets no GPU meter,
+            which would show another run's load.
+        index: The device's index in torch.
+        variables: The environment variables.
         load: Imports a module.
     """
     try:
@@ -189,8 +195,8 @@ def open_gpu(
             return NvmlGpu(find_nvml_device(index or 0, variables, load))
         if device_type == "mps":
             return _open_apple(load)
-    except Unavailable as why:
-        return NoGpu(str(why))
+    except Unavailable as unavailable:
+        return NoGpu(str(unavailable))
     except Exception as error:  # noqa: BLE001 - a package that breaks must not cost the run
         return NoGpu(f"GPU: {error}")
     return NoGpu("" if device_type == "cpu" else f"GPU: no counters known for {device_type}")

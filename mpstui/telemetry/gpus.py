@@ -1,4 +1,4 @@
-"""Which vendors' GPUs the system shows, without a driver and without torch."""
+"""Reads the vendors of the system's GPUs, without a driver and without torch."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ VENDORS = {"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"}
 
 PCI = "/sys/bus/pci/devices"
 DISPLAY = "0x03"
-"""What a display controller's PCI class begins with (PCI Code and ID Assignment, class 03h)."""
+"""Prefix of a display controller's PCI class (PCI Code and ID Assignment, class 03h)."""
 
 KFD = "/dev/kfd"
-"""The device file that ROCm computes through."""
+"""The device file that ROCm uses to compute."""
 
 WSL_CUDA = "/usr/lib/wsl/lib/libcuda.so.1"
-"""Windows' NVIDIA driver puts it into WSL 2, where the PCI bus shows no vendor."""
+"""Installed by Windows' NVIDIA driver in WSL 2, where the PCI bus shows no vendor."""
 
 WINDOWS_DISPLAYS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
 """Device setup class Display (Microsoft, System-Defined Device Setup Classes)."""
 
 
 class GpuListSource(Protocol):
-    """What has to be asked; see :class:`mpstui.telemetry.conditions.View`."""
+    """The required part of :class:`mpstui.telemetry.conditions.View`."""
 
     system: str
 
     def text(self, path: str) -> str | None:
-        """A system file's text."""
+        """Read a system file's text."""
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file, readable or not."""
+        """Return whether a file exists, readable or not."""
 
     def names(self, folder: str) -> Sequence[str] | None:
-        """What a folder holds; None when it cannot be read."""
+        """List a folder; None if it cannot be read."""
 
     def may_use(self, path: str) -> bool:
-        """Whether this process may read and write a file."""
+        """Return whether this process may read and write a file."""
 
     def registry(self, key: str, value: str) -> str | None:
-        """A text under HKEY_LOCAL_MACHINE."""
+        """Read a text under HKEY_LOCAL_MACHINE."""
 
 
 def read_gpus(view: GpuListSource) -> Gpus:
-    """The vendors, and the device files that computing goes through.
+    """Read the GPUs' vendors and the state of the device files needed to compute.
 
     Args:
-        view: Where to read from.
+        view: The machine to read.
     """
     if view.system == "Windows":
         return _windows(view)
     if view.system != "Linux":
-        return Gpus(reason="Metal tells which GPUs a Mac has")
-    seen = _linux(view)
+        return Gpus(reason="on a Mac, Metal lists the GPUs")
+    vendors = _linux(view)
     return Gpus(
-        vendors=seen,
-        reason="" if seen is not None else "the system shows no PCI devices",
+        vendors=vendors,
+        reason="" if vendors is not None else "the system shows no PCI devices",
         kfd=_kfd(view),
         nvidia_files=view.exists("/dev/nvidiactl"),
     )
@@ -72,10 +72,10 @@ def _kfd(view: GpuListSource) -> Literal["usable", "denied", "absent"]:
 
 
 def _linux(view: GpuListSource) -> tuple[str, ...] | None:
-    if view.exists("/dev/dxg"):  # WSL 2: a GPU has Microsoft's id there
+    if view.exists("/dev/dxg"):  # WSL 2, where a GPU has Microsoft's id
         return ("NVIDIA",) if view.exists(WSL_CUDA) else None
     if "nvidia,tegra" in (view.text("/proc/device-tree/compatible") or ""):
-        return ("NVIDIA",)  # a Jetson's GPU is on no PCI bus
+        return ("NVIDIA",)  # a Jetson's GPU is not on a PCI bus
     devices = view.names(PCI)
     if devices is None:
         return None
@@ -88,18 +88,18 @@ def _linux(view: GpuListSource) -> tuple[str, ...] | None:
 
 
 def _windows(view: GpuListSource) -> Gpus:
-    found = []
+    vendor_ids = []
     for number in range(16):
         key = rf"{WINDOWS_DISPLAYS}\{number:04}"
         device = view.registry(key, "MatchingDeviceId")
         if device is None:
             break
-        found += re.findall(r"(?i)ven_([0-9a-f]{4})", device)
-    if not found:
+        vendor_ids += re.findall(r"(?i)ven_([0-9a-f]{4})", device)
+    if not vendor_ids:
         return Gpus(reason="the registry names no display device")
-    return Gpus(vendors=_vendors(found))
+    return Gpus(vendors=_vendors(vendor_ids))
 
 
 def _vendors(ids: Iterable[str]) -> tuple[str, ...]:
-    known = [VENDORS.get(each.strip().lower().removeprefix("0x")) for each in ids]
-    return tuple(sorted({vendor for vendor in known if vendor}))
+    names = [VENDORS.get(vendor_id.strip().lower().removeprefix("0x")) for vendor_id in ids]
+    return tuple(sorted({vendor for vendor in names if vendor}))

@@ -1,6 +1,6 @@
-"""What the machine is, read in well under 100 ms and without importing torch.
+"""Reads the machine's properties in well under 100 ms and without importing torch.
 
-Everything comes through a :class:`Source`, so that recorded machines can be read like this one.
+All access goes through a :class:`Source`, so that recorded machines can be read like this one.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _WINDOWS_11_BUILD = 22000
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What Python and psutil say without starting a process."""
+    """Properties from Python and psutil, read without starting a process."""
 
     system: str
-    """``Darwin``, ``Linux``, ``Windows``, as ``platform.system`` has it."""
+    """``Darwin``, ``Linux``, ``Windows``, from ``platform.system``."""
     release: str
     version: str
     machine: str
-    """The architecture that this process sees; under Rosetta not the machine's own."""
+    """The architecture that this process sees; under Rosetta, not the machine's own."""
     processor: str
     python: str
     python_platform: str
     """``sysconfig.get_platform()``, such as ``macosx-11.0-arm64``."""
     mac_version: str = ""
     linux_name: str = ""
-    """Distribution and version; empty where no os-release file is found."""
+    """Distribution and version; empty without an os-release file."""
     cores_physical: int | None
     cores_logical: int | None
     memory_bytes: int
@@ -53,7 +53,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""
     """``sys.prefix``."""
     base_prefix: str = ""
-    """``sys.base_prefix``; another than the prefix in a virtual environment."""
+    """``sys.base_prefix``; differs from the prefix in a virtual environment."""
     stdlib: str = ""
     """The folder of the standard library."""
     pip: bool = True
@@ -61,29 +61,29 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineSource(Protocol):
-    """Where the readings come from."""
+    """Access to a machine."""
 
     def host(self) -> Host:
-        """What Python itself knows."""
+        """Read the properties that Python reports."""
 
     def command(self, *args: str) -> str | None:
-        """A command's output, stripped; None when it fails, is missing or takes too long."""
+        """Run a command and return its stripped output; None if it fails, is missing or is slow."""
 
     def text(self, path: str) -> str | None:
-        """A system file's text; None when it cannot be read."""
+        """Read a system file's text; None if it cannot be read."""
 
     def registry(self, key: str, value: str) -> str | None:
-        """A text under HKEY_LOCAL_MACHINE; None when there is none, or no registry."""
+        """Read a text under HKEY_LOCAL_MACHINE; None if there is none, or no registry."""
 
 
 def read_machine(source: MachineSource | None = None) -> Machine:
     """Read the machine that this process runs on.
 
     Args:
-        source: Where to read from; this machine when left out.
+        source: The machine to read; by default this one.
 
     Returns:
-        The machine, with None for what the system does not tell.
+        The machine, with None for unknown properties.
     """
     source = source or LocalMachine()
     host = source.host()
@@ -109,7 +109,7 @@ def read_machine(source: MachineSource | None = None) -> Machine:
 
 
 def cpu_model(cpuinfo: str) -> str | None:
-    """The first ``model name`` of a /proc/cpuinfo text, with runs of blanks closed up."""
+    """Return the first ``model name`` of a /proc/cpuinfo text, with single spaces."""
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name" and value.strip():
@@ -118,37 +118,37 @@ def cpu_model(cpuinfo: str) -> str | None:
 
 
 def wheel_platform(wheel: str) -> str | None:
-    """The platform tag of a WHEEL file's text: ``macosx_14_0_arm64``."""
-    found = re.search(r"^Tag: *[^-\s]+-[^-\s]+-(\S+)", wheel, re.MULTILINE)
-    return found[1] if found else None
+    """Return the platform tag of a WHEEL file's text: ``macosx_14_0_arm64``."""
+    match = re.search(r"^Tag: *[^-\s]+-[^-\s]+-(\S+)", wheel, re.MULTILINE)
+    return match[1] if match else None
 
 
 def requirement(metadata: str, package: str) -> str | None:
-    """What a METADATA file's text requires of a package: ``torch==2.14.1``."""
+    """Return a METADATA file's requirement on a package: ``torch==2.14.1``."""
     for line in metadata.splitlines():
-        words = re.match(rf"Requires-Dist: ({package})(?![\w.-]) *\(?([^);]*)\)?", line)
-        if words and "extra ==" not in line:
-            return words[1] + words[2].strip()
+        match = re.match(rf"Requires-Dist: ({package})(?![\w.-]) *\(?([^);]*)\)?", line)
+        if match and "extra ==" not in line:
+            return match[1] + match[2].strip()
     return None
 
 
 def _name(source: MachineSource, host: Host) -> str:
-    found: str | None = None
+    model: str | None = None
     if host.system == "Darwin":
-        found = source.command(_SYSCTL, "-n", "machdep.cpu.brand_string")
+        model = source.command(_SYSCTL, "-n", "machdep.cpu.brand_string")
     elif host.system == "Linux":
-        found = cpu_model(source.text("/proc/cpuinfo") or "")
-        if not found:  # arm64 kernels name no model there; boards name themselves here
-            found = (source.text("/proc/device-tree/model") or "").strip("\0 \n")
+        model = cpu_model(source.text("/proc/cpuinfo") or "")
+        if not model:  # arm64 kernels have no model name there; boards have it here
+            model = (source.text("/proc/device-tree/model") or "").strip("\0 \n")
     elif host.system == "Windows":
-        # platform.processor() says "Intel64 Family 6 Model 151", which nobody recognises.
-        found = source.registry(_CPU_KEY, "ProcessorNameString")
-    return (found or "").strip() or host.processor or host.machine
+        # platform.processor() returns "Intel64 Family 6 Model 151", which is not a common name.
+        model = source.registry(_CPU_KEY, "ProcessorNameString")
+    return (model or "").strip() or host.processor or host.machine
 
 
 def _system(source: MachineSource, host: Host) -> str:
     if host.system == "Darwin":
-        # A Python built with an old SDK is told 10.16 for every macOS from 11 on.
+        # A Python built with an old SDK sees 10.16 for every macOS from 11 on.
         return f"macOS {source.command('/usr/bin/sw_vers', '-productVersion') or host.mac_version}"
     if host.system == "Linux" and host.linux_name:
         return host.linux_name
@@ -158,28 +158,28 @@ def _system(source: MachineSource, host: Host) -> str:
 
 
 def _windows_release(host: Host) -> str:
-    # Windows 11 calls itself 10.0; older Pythons pass that on.
+    # Windows 11 reports version 10.0, which older Pythons pass on.
     build = host.version.rpartition(".")[2]
-    eleven = host.release == "10" and build.isdecimal() and int(build) >= _WINDOWS_11_BUILD
-    return "11" if eleven else host.release
+    is_windows_11 = host.release == "10" and build.isdecimal() and int(build) >= _WINDOWS_11_BUILD
+    return "11" if is_windows_11 else host.release
 
 
 def _architecture(source: MachineSource, host: Host) -> tuple[str, bool | None]:
-    """The machine's own architecture, and whether this process is translated."""
-    seen = _plain(host.machine)
+    """Return the machine's own architecture, and whether this process is translated."""
+    process_arch = _plain(host.machine)
     if host.system != "Darwin":
-        return seen, None
-    if seen == "arm64":
-        return seen, False
-    asked = ("sysctl.proc_translated", "hw.optional.arm64")
-    if any(source.command(_SYSCTL, "-n", name) == "1" for name in asked):
+        return process_arch, None
+    if process_arch == "arm64":
+        return process_arch, False
+    keys = ("sysctl.proc_translated", "hw.optional.arm64")
+    if any(source.command(_SYSCTL, "-n", name) == "1" for name in keys):
         return "arm64", True
-    return seen, None  # an Intel Mac, which has neither name
+    return process_arch, None  # an Intel Mac has neither key
 
 
 def _python_arch(host: Host) -> str:
     built_for = _plain(host.python_platform.rpartition("-")[2])
-    # A universal2 Python is what it runs as.
+    # A universal2 Python runs as either architecture.
     return _plain(host.machine) if built_for.startswith(("universal", "fat")) else built_for
 
 
@@ -188,7 +188,7 @@ def _plain(arch: str) -> str:
 
 
 def _core_kinds(source: MachineSource, host: Host) -> tuple[CoreKind, ...]:
-    """The performance levels that macOS names, level 0 being the fastest.
+    """Read macOS's performance levels, level 0 being the fastest.
 
     Their number and names differ by chip, so none is assumed. Source: Apple, "Determining system
     capabilities" (``hw.nperflevels``, ``hw.perflevelN.name`` and ``.physicalcpu``).
@@ -196,14 +196,14 @@ def _core_kinds(source: MachineSource, host: Host) -> tuple[CoreKind, ...]:
     if host.system != "Darwin":
         return ()
 
-    def ask(name: str) -> str:
+    def read_sysctl(name: str) -> str:
         return source.command(_SYSCTL, "-n", f"hw.{name}") or ""
 
-    levels, kinds = ask("nperflevels"), []
+    levels, kinds = read_sysctl("nperflevels"), []
     for level in range(int(levels) if levels.isdecimal() else 0):
-        count = ask(f"perflevel{level}.physicalcpu")
+        count = read_sysctl(f"perflevel{level}.physicalcpu")
         if count.isdecimal():
-            name = ask(f"perflevel{level}.name") or f"level {level}"
+            name = read_sysctl(f"perflevel{level}.name") or f"level {level}"
             kinds.append(CoreKind(name=name, count=int(count)))
     return tuple(kinds)
 
@@ -215,8 +215,8 @@ def _environment(source: MachineSource, host: Host) -> PythonEnvironment | None:
     managed = False
     if host.prefix != host.base_prefix:
         settings = source.text(os.path.join(host.prefix, "pyvenv.cfg")) or ""
-        by_uv = re.search(r"^uv\s*=", settings, re.MULTILINE)
-        kind = "uv" if by_uv and not host.pip else "venv"
+        uv_match = re.search(r"^uv\s*=", settings, re.MULTILINE)
+        kind = "uv" if uv_match and not host.pip else "venv"
     elif source.text(os.path.join(host.prefix, "conda-meta", "history")) is not None:
         kind = "conda"
     else:
@@ -228,16 +228,16 @@ def _environment(source: MachineSource, host: Host) -> PythonEnvironment | None:
 
 
 class LocalMachine:
-    """This machine."""
+    """The source for this machine."""
 
     def host(self) -> Host:
-        """What Python itself knows."""
+        """Read the properties that Python reports."""
         return Host(
             system=platform.system(),
             release=platform.release(),
             version=platform.version(),
             machine=platform.machine(),
-            # On Linux it would start uname, which mostly answers "unknown".
+            # On Linux it would start uname, which usually prints "unknown".
             processor="" if platform.system() == "Linux" else platform.processor(),
             python=platform.python_version(),
             python_platform=sysconfig.get_platform(),
@@ -259,17 +259,17 @@ class LocalMachine:
         )
 
     def command(self, *args: str) -> str | None:
-        """A command's output, stripped; None when it fails, is missing or takes over 2 s."""
+        """Run a command and return its stripped output; None if it fails or takes over 2 s."""
         try:
-            done = subprocess.run(
+            completed = subprocess.run(
                 args, capture_output=True, text=True, errors="replace", timeout=2, check=False
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return completed.stdout.strip() if completed.returncode == 0 else None
 
     def text(self, path: str) -> str | None:
-        """A system file's text; None when it cannot be read."""
+        """Read a system file's text; None if it cannot be read."""
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
                 return file.read()
@@ -277,7 +277,7 @@ class LocalMachine:
             return None
 
     def registry(self, key: str, value: str) -> str | None:
-        """A text under HKEY_LOCAL_MACHINE; None when there is none, or no registry."""
+        """Read a text under HKEY_LOCAL_MACHINE; None if there is none, or no registry."""
         if sys.platform != "win32":
             return None
         import winreg

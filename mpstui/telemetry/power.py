@@ -1,4 +1,4 @@
-"""Power source and heat, as far as a system tells them without administrator rights."""
+"""Reads the power source and thermal state without administrator rights."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Text = Callable[[str], "str | None"]
 
 _CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
 _PRESSURE = ("nominal", "moderate", "heavy", "trapping", "sleeping")
-"""macOS's levels, by number (OSThermalNotification.h)."""
+"""macOS's thermal pressure levels, by number (OSThermalNotification.h)."""
 
 
 class Battery(NamedTuple):
-    """A battery's charge in percent, and whether mains power is there."""
+    """A battery's charge in percent, and whether it is on mains power."""
 
     percent: float
     plugged: bool | None
-    """None when the system does not say."""
+    """None if the system does not report it."""
 
 
 def read_power(system: str, battery: Battery | None, command: Command, text: Text) -> Power:
-    """Where power comes from, and whether the system saves it at the cost of speed."""
+    """Read the power source, and whether the system saves power at the cost of speed."""
     saving, by = _saving(system, command, text)
     if battery is None:
         # A desktop has no battery, and a virtual machine does not see its host's.
@@ -33,9 +33,13 @@ def read_power(system: str, battery: Battery | None, command: Command, text: Tex
             source=None, saving=saving, saving_by=by, reason="the system reports no battery"
         )
     if battery.plugged is None:
-        why = "the system does not say whether mains power is there"
+        reason = "the system does not report whether it is on mains power"
         return Power(
-            source=None, percent=round(battery.percent, 1), saving=saving, saving_by=by, reason=why
+            source=None,
+            percent=round(battery.percent, 1),
+            saving=saving,
+            saving_by=by,
+            reason=reason,
         )
     return Power(
         source="mains" if battery.plugged else "battery",
@@ -47,11 +51,11 @@ def read_power(system: str, battery: Battery | None, command: Command, text: Tex
 
 def _saving(system: str, command: Command, text: Text) -> tuple[bool | None, str]:
     if system == "Darwin":
-        told = command("/usr/bin/pmset", "-g")
-        if told is None:
+        settings = command("/usr/bin/pmset", "-g")
+        if settings is None:
             return None, ""
-        # `powermode` took lowpowermode's place: 0 automatic, 1 low, 2 high.
-        low = re.search(r"^\s*(?:low)?powermode\s+1\b", told, re.MULTILINE) is not None
+        # `powermode` replaced `lowpowermode`: 0 automatic, 1 low, 2 high.
+        low = re.search(r"^\s*(?:low)?powermode\s+1\b", settings, re.MULTILINE) is not None
         return low, "Low Power Mode" if low else ""
     if system == "Windows":
         scheme = command("powercfg", "/getactivescheme")
@@ -67,7 +71,7 @@ def _saving(system: str, command: Command, text: Text) -> tuple[bool | None, str
         return True, "energy performance preference power"
     governor = (text(f"{_CPUFREQ}/scaling_governor") or "").strip()
     driver = (text(f"{_CPUFREQ}/scaling_driver") or "").strip()
-    # Under intel_pstate and amd-pstate-epp, "powersave" is the ordinary governor.
+    # Under intel_pstate and amd-pstate-epp, "powersave" is the default governor.
     if governor == "powersave" and driver not in ("intel_pstate", "amd-pstate-epp"):
         return True, "CPU governor powersave"
     return (False if profile or preference or governor else None), ""
@@ -76,7 +80,7 @@ def _saving(system: str, command: Command, text: Text) -> tuple[bool | None, str
 def read_thermal(
     system: str, temperatures: Sequence[tuple[str, float, float | None]], command: Command
 ) -> Thermal:
-    """Whether heat slows the machine down."""
+    """Read whether heat slows the machine down."""
     if system == "Darwin":
         return _mac_thermal(command)
     if not temperatures:
@@ -94,8 +98,8 @@ def read_thermal(
 
 
 def _mac_thermal(command: Command) -> Thermal:
-    told = command("/usr/bin/notifyutil", "-g", "com.apple.system.thermalpressurelevel") or ""
-    level = told.rpartition(" ")[2]
+    output = command("/usr/bin/notifyutil", "-g", "com.apple.system.thermalpressurelevel") or ""
+    level = output.rpartition(" ")[2]
     if level.isdecimal() and int(level) < len(_PRESSURE):
         pressure = f"thermal pressure {_PRESSURE[int(level)]}"
         return Thermal(throttled=int(level) > 0, detail=pressure)
@@ -103,5 +107,5 @@ def _mac_thermal(command: Command) -> Thermal:
         r"CPU_Speed_Limit\s*=\s*(\d+)", command("/usr/bin/pmset", "-g", "therm") or ""
     )
     if limit is None:
-        return Thermal(throttled=None, reason="neither notifyutil nor pmset tells")
+        return Thermal(throttled=None, reason="neither notifyutil nor pmset reports it")
     return Thermal(throttled=int(limit[1]) < 100, detail=f"CPU speed limit {limit[1]} %")

@@ -1,8 +1,8 @@
-"""How busy the machine and one process are, between one sample and the next.
+"""Load of the machine and of a process between two samples.
 
-Processor load is a difference of counters over an interval, so the first sample has none to give.
-The arithmetic is done here and not by ``psutil.cpu_percent``, whose counters are shared by every
-caller in a thread: two samplers would then read each other's leftovers.
+Processor load is a difference of counters over an interval, so the first sample has none.
+``psutil.cpu_percent`` is not used, since all callers in a thread share its counters: two samplers
+would disturb each other.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class SystemReading(msgspec.Struct, frozen=True, kw_only=True):
     """One sample. Memory in bytes, load in percent."""
 
     cores: tuple[float, ...]
-    """Load of each logical core, 0 to 100; empty when no interval has passed yet."""
+    """Load of each logical core, 0 to 100; empty before an interval has passed."""
     memory_used: int
-    """Total less what the system says is available without swapping."""
+    """Total minus the memory that is available without swapping."""
     memory_total: int
     swap_used: int
     swap_total: int
     process_cpu: float | None
-    """Percent of one core over all the process's threads; None before an interval has passed, and
-    for a process that is gone or may not be read."""
+    """Percent of one core, over all threads of the process; None before an interval has passed, and
+    for a process that has exited or cannot be read."""
     process_rss: int | None
-    """Resident memory; None for a process that is gone or may not be read."""
+    """Resident memory; None for a process that has exited or cannot be read."""
 
 
 @lru_cache(maxsize=1)
@@ -42,7 +42,7 @@ def _own_process(pid: int) -> psutil.Process:
 
 
 def resident_bytes() -> int | None:
-    """Resident memory of this process; None where it cannot be read. Takes some microseconds."""
+    """Return this process's resident memory; None if unreadable. Takes a few microseconds."""
     try:
         return int(_own_process(os.getpid()).memory_info().rss)
     except psutil.Error:
@@ -53,8 +53,8 @@ class SystemSampler:
     """Takes samples, each over the time since the last one.
 
     Args:
-        pid: The process to watch; this one when left out.
-        clock: Seconds that only go up; for tests.
+        pid: The process to watch; by default this one.
+        clock: A monotonic clock in seconds; for tests.
     """
 
     def __init__(self, pid: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,24 +69,24 @@ class SystemSampler:
         self._process_seconds: float | None = None
 
     def sample(self) -> SystemReading:
-        """Read the system now.
+        """Take a sample.
 
         Returns:
-            The reading. Load is unknown (``()`` and None) in the first one, and in one taken less
-            than 0.1 s after the last that counted.
+            The reading. Load is unknown (``()`` and None) in the first one, and less than 0.1 s
+            after the last reading with a load.
         """
-        now = self._clock()
+        time = self._clock()
         seconds, rss = self._read_process()
         cores: tuple[float, ...] = ()
         process_cpu: float | None = None
-        if self._at is None or now - self._at >= _SHORTEST:
+        if self._at is None or time - self._at >= _SHORTEST:
             counters = [_busy_and_total(core._asdict()) for core in psutil.cpu_times(percpu=True)]
             if self._at is not None:
                 cores = _loads(self._cores, counters)
                 if seconds is not None and self._process_seconds is not None:
                     spent = seconds - self._process_seconds
-                    process_cpu = max(0.0, 100 * spent / (now - self._at))
-            self._at, self._cores, self._process_seconds = now, counters, seconds
+                    process_cpu = max(0.0, 100 * spent / (time - self._at))
+            self._at, self._cores, self._process_seconds = time, counters, seconds
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         return SystemReading(
             cores=cores,
@@ -99,11 +99,11 @@ class SystemSampler:
         )
 
     def _read_process(self) -> tuple[float | None, int | None]:
-        """Processor seconds so far and resident bytes; None each for a process that is gone."""
+        """Return processor seconds and resident bytes; both None if the process has exited."""
         if self._process is None:
             return None, None
         try:
-            if not self._process.is_running():  # the id may belong to another process by now
+            if not self._process.is_running():  # the id may have been reused
                 return None, None
             times, memory = self._process.cpu_times(), self._process.memory_info()
         except psutil.Error:
@@ -112,20 +112,20 @@ class SystemSampler:
 
 
 def _busy_and_total(times: Mapping[str, float]) -> tuple[float, float]:
-    # A guest's time is counted in user and nice already; waiting for a disk is not work.
+    # A guest's time is already included in user and nice; waiting for a disk is not load.
     total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)
     return total - times["idle"] - times.get("iowait", 0.0), total
 
 
 def _loads(
-    before: list[tuple[float, float]], after: list[tuple[float, float]]
+    earlier: list[tuple[float, float]], later: list[tuple[float, float]]
 ) -> tuple[float, ...]:
-    if len(before) != len(after):  # a core went off line or came back: nothing to compare with
+    if len(earlier) != len(later):  # a core went offline or came back: not comparable
         return ()
     loads = []
-    for (busy_before, total_before), (busy_after, total_after) in zip(before, after, strict=True):
+    for (busy_before, total_before), (busy_after, total_after) in zip(earlier, later, strict=True):
         total = total_after - total_before
-        if total <= 0:  # counters that stood still, or were set back, tell nothing
+        if total <= 0:  # counters that did not change or were reset give no load
             return ()
         loads.append(min(100.0, max(0.0, 100 * (busy_after - busy_before) / total)))
     return tuple(loads)

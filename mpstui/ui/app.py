@@ -186,7 +186,7 @@ class MpstuiApp(App[None]):
         if self._warm is not None:
             self.set_interval(HEAT_SECONDS, self.heat)
         with suppress(MpstuiError):  # a damaged folder is reported when its screen opens
-            if any(run.kept() for run in self.store.newest_group()):
+            if any(run.keeper_alive() for run in self.store.newest_group()):
                 self.recall()  # so that quitting asks about them on any screen
                 self.notify("A run is under way. Press 3 to watch it.")
 
@@ -319,7 +319,7 @@ class MpstuiApp(App[None]):
         if self.session is not None and self.session.live:
             return
         with suppress(MpstuiError, OSError):  # the screens report damage
-            if not any(run.kept() for run in self.store.newest_group()):
+            if not any(run.keeper_alive() for run in self.store.newest_group()):
                 last = load_last()
                 devices = len(last[1] if last else self.facts.default_devices())
                 self._warm.heat(min(devices, MOST_WARM))

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mpstui.domain.alarm import Check, check_in_words, fails
+from mpstui.domain.alarm import Check, describe_check, fails
 from mpstui.domain.config import make_config
 from mpstui.domain.events import EvaluationChecked, StepChecked
 from mpstui.engine.checks.schedule import CheckSchedule
@@ -121,7 +121,7 @@ def clean(device: str, workloads: tuple[str, ...], seeds: int, steps: int, secon
                 seen.setdefault((workload.rpartition("/")[2], name), []).extend(found)
                 for check in found:
                     if fails(check) or check.reason or check.note:
-                        words = f"{check_in_words(check)} {check.note}"
+                        words = f"{describe_check(check)} {check.note}"
                         print(f"{workload} on {name}, seed {seed}: {words}", flush=True)
     _table(seen)
 
@@ -192,7 +192,7 @@ def faults(pairs: Path) -> None:
             found = checks_of(workload, f"cpu@fault={fault}")
             alarms = [check for check in found if fails(check)]
             counted += bool(alarms)
-            words = [check_in_words(check) for check in alarms[:1] or found]
+            words = [describe_check(check) for check in alarms[:1] or found]
             print(f"{'found' if alarms else '-':6} {name}: {'; '.join(words)}", flush=True)
         except Exception as error:  # noqa: BLE001 - the run itself failed, as under such a fault
             print(f"failed {name}: {type(error).__name__}: {error}"[:200], flush=True)

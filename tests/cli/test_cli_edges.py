@@ -169,7 +169,7 @@ def test_a_keeper_that_cannot_start_is_told_and_not_waited_for(
     assert main(["train", "--device", "cpu", "--json"]) == 1
     out, error = capsys.readouterr()
     assert json.loads(out)["state"] == "crashed"
-    assert "vanished without a word at step 0" in error
+    assert "exited without a message at step 0" in error
 
 
 def facts(machine: Machine, *devices: str) -> DoctorFacts:

@@ -89,7 +89,7 @@ def test_data_that_cannot_be_read_is_no_answer_about_mps(
 
     constructed.outcome = staticmethod(fail)
     assert main(["doctor", "--for", "mps", "--workload", "mnist"]) == 1
-    assert capsys.readouterr().out == "cannot be told: data.bin: cut short\n"
+    assert capsys.readouterr().out == "cannot be determined: data.bin: cut short\n"
 
 
 @pytest.mark.parametrize(

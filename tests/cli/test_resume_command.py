@@ -67,11 +67,11 @@ def test_a_run_is_gone_on_with_to_its_end_and_beyond(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--lr", "0.5"], "lr: a run is resumed with its own; allowed: --steps, --epochs"),
-        (["--device", "cpu"], "device: a run is resumed with its own"),
-        (["--dry-run"], "dry_run: a run is resumed with its own"),
+        (["--lr", "0.5"], "lr: a resumed run keeps its own; allowed: --steps, --epochs"),
+        (["--device", "cpu"], "device: a resumed run keeps its own"),
+        (["--dry-run"], "dry_run: a resumed run keeps its own"),
         (["--steps", "x"], "steps: 'x' is not a whole number"),
-        (["--steps", "1"], "steps: it would end at step 1, its snapshot is of 2"),
+        (["--steps", "1"], "steps: it would end at step 1, but its snapshot is from step 2"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_is_made(

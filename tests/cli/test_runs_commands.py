@@ -102,7 +102,7 @@ def made(
     runs = RunStore(home / "runs").create(config, parse_devices(devices), read_machine(), now)
     for run in runs:
         run.events.write_bytes(b"".join(map(encode, log)))
-        run.keep(os.getpid())
+        run.record_keeper(os.getpid())
         if code is not None:
             run.write_exit(Exit(code=code))
     return runs
@@ -328,7 +328,7 @@ def test_what_cannot_be_deleted_or_restored_is_named(
 ) -> None:
     id = made(home, code=None)[0].id
     assert main(["runs", "delete", id]) == 2
-    assert f"{id}: under way" in capsys.readouterr().err
+    assert f"{id}: still running" in capsys.readouterr().err
     assert main(["runs", "restore", "nothing"]) == 2
     assert "'nothing'; `mpstui runs restore` lists them" in capsys.readouterr().err
 

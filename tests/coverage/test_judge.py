@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from mpstui.coverage.limits import KNOWN_THROUGH, LIMITS, REFUSALS, macos_of
+from mpstui.coverage.limits import KNOWN_THROUGH, LIMITS, REFUSALS, oldest_macos
 from mpstui.coverage.op_support import judge_support
 from mpstui.domain.coverage import VARIABLE, CallSite, Coverage, OpUse, Support
-from mpstui.kernel_tables.tables import kernel_table, number, versions
+from mpstui.kernel_tables.tables import kernel_table, parse_version, versions
 
 TABLE = kernel_table("2.14.1")
 
@@ -66,11 +66,11 @@ def test_before_2_14_it_does_not_show_which_svd_was_called() -> None:
 def test_the_macos_of_a_version_is_known_as_far_as_its_library_was_read(
     version: str, macos: str
 ) -> None:
-    assert macos_of(version) == macos
+    assert oldest_macos(version) == macos
 
 
 def test_no_limit_reaches_beyond_the_versions_that_were_looked_at() -> None:
-    assert number(versions()[-1]) == KNOWN_THROUGH
+    assert parse_version(versions()[-1]) == KNOWN_THROUGH
     for limit in (*LIMITS, *REFUSALS):
         assert limit.since <= limit.until <= KNOWN_THROUGH
 
@@ -104,10 +104,10 @@ def test_the_verdict_is_one_line_with_the_op_and_the_line() -> None:
         "does not run on MPS with torch 2.14.1: aten::zeros refuses float64 (model.py:31); 1 more"
     )
     assert coverage(native, unknown).verdict == (
-        "cannot be told: 1 op is not known: aten::nms at model.py:31"
+        "cannot be determined: 1 op is not known: aten::nms at model.py:31"
     )
     assert coverage(native, error="model.py:3: ValueError: no").verdict == (
-        "cannot be told: model.py:3: ValueError: no"
+        "cannot be determined: model.py:3: ValueError: no"
     )
 
 

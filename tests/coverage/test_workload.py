@@ -98,7 +98,7 @@ def test_an_error_of_the_users_code_names_their_line_and_blames_no_op(
 ) -> None:
     coverage = cover(f"{own}:Wrong", TABLE, tmp_path)
     line = 1 + OWN.splitlines().index("        return model(images[:, :, :5]).mean()")
-    assert coverage.verdict.startswith(f"cannot be told: words.py:{line}: RuntimeError: mat1")
+    assert coverage.verdict.startswith(f"cannot be determined: words.py:{line}: RuntimeError: mat1")
     assert coverage.runs is None
     assert not coverage.problems
 

@@ -115,7 +115,7 @@ def test_the_copy_in_the_runs_folder_wins(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "problem", "allowed"),
     [
-        (None, "Counting", "No such file", "a Python file that is there"),
+        (None, "Counting", "No such file", "an existing Python file"),
         ("x = = 1", "Counting", "SyntaxError: invalid syntax", "without an error"),
         ("import nowhere_at_all", "A", "ModuleNotFoundError: No module named 'nowhere", "without"),
         ("1 / 0", "A", "ZeroDivisionError: division by zero", "without an error"),

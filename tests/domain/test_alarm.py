@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from mpstui.domain.alarm import Check, alarms_of, check_in_words, in_words
+from mpstui.domain.alarm import Check, alarms_of, describe_check, join_alarms
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.config import make_config
 from mpstui.domain.events import (
@@ -22,13 +22,13 @@ from mpstui.domain.summary import read_summary, with_alarm
 
 
 def test_alarms_come_in_the_order_of_their_steps() -> None:
-    assert in_words(alarms_of(None, None, "")) == ""
-    assert in_words(alarms_of(None, 20, "cpu")) == "diverged from cpu at step 20"
-    assert in_words(alarms_of(1601, None, "")) == "not finite at step 1,601"
-    assert in_words(alarms_of(601, 620, "cpu@threads=1")) == (
+    assert join_alarms(alarms_of(None, None, "")) == ""
+    assert join_alarms(alarms_of(None, 20, "cpu")) == "diverged from cpu at step 20"
+    assert join_alarms(alarms_of(1601, None, "")) == "not finite at step 1,601"
+    assert join_alarms(alarms_of(601, 620, "cpu@threads=1")) == (
         "not finite at step 601; diverged from cpu@threads=1 at step 620"
     )
-    assert in_words(alarms_of(None, 9, "")) == "diverged from the first run at step 9"
+    assert join_alarms(alarms_of(None, 9, "")) == "diverged from the first run at step 9"
 
 
 def test_a_run_that_diverges_may_finish_and_has_both() -> None:
@@ -95,7 +95,7 @@ TESTED = EvaluationChecked(
     ],
 )
 def test_what_a_check_says(check: Check, words: str) -> None:
-    assert check_in_words(check) == words
+    assert describe_check(check) == words
     sign = "ALARM: " if "differs" in words else ""
     assert list(ArticleLog(make_config({})).lines(check)) == [sign + words]
 
@@ -110,11 +110,11 @@ def test_a_check_that_differs_is_an_alarm_of_the_run_and_stays_one() -> None:
     assert (history.step_check, history.failed_step) == (AGREES, DIFFERS)
     assert (history.test_check, history.failed_test) == (TESTED, failed)
     summary = summarise("id", make_config({}), None, history)
-    assert summary.alarm == f"{check_in_words(DIFFERS)}; {check_in_words(failed)}"
-    assert summary.notes == (check_in_words(AGREES), check_in_words(TESTED))
+    assert summary.alarm == f"{describe_check(DIFFERS)}; {describe_check(failed)}"
+    assert summary.notes == (describe_check(AGREES), describe_check(TESTED))
     late = with_alarm(summary, 4, "cpu")
     assert late.alarm == (
-        f"{check_in_words(DIFFERS)}; diverged from cpu at step 4; {check_in_words(failed)}"
+        f"{describe_check(DIFFERS)}; diverged from cpu at step 4; {describe_check(failed)}"
     )
     assert read_summary(msgspec.to_builtins(late)) == late
 

@@ -32,7 +32,7 @@ def pairs(kind: str) -> Iterator[tuple[str, str]]:
 
 def course_of(name: str, other: str) -> LossGapMonitor:
     course = LossGapMonitor()
-    course.take(RECORDED[name].tolist(), RECORDED[other].tolist())
+    course.add(RECORDED[name].tolist(), RECORDED[other].tolist())
     return course
 
 
@@ -44,7 +44,7 @@ def test_real_runs_that_differ_by_rounding_and_draws_raise_no_alarm(
     found = [pair for pair in pairs(kind) if pair[0].startswith(workload)]
     assert len(found) == 20
     for name, other in found:
-        assert course_of(name, other).parted is None, name
+        assert course_of(name, other).diverged is None, name
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_real_runs_that_differ_by_rounding_and_draws_raise_no_alarm(
 )
 def test_a_simulated_fault_that_changes_the_loss_raises_one_within_40_steps(name: str) -> None:
     workload = name.partition("-")[0]
-    parted = course_of(name, f"{workload}-{FIRST}-1").parted
+    parted = course_of(name, f"{workload}-{FIRST}-1").diverged
     assert parted is not None
     assert parted.step <= 2 * BLOCK
     assert parted.gap > 0.5
@@ -60,32 +60,36 @@ def test_a_simulated_fault_that_changes_the_loss_raises_one_within_40_steps(name
 
 def test_the_alarm_names_the_first_block_that_is_off() -> None:
     course = LossGapMonitor()
-    course.take([2.0] * 100 + [9.0] * 100, [2.0] * 200)
-    assert course.parted is not None
-    assert (course.parted.step, course.parted.value, course.parted.other) == (120, 9.0, 2.0)
+    course.add([2.0] * 100 + [9.0] * 100, [2.0] * 200)
+    assert course.diverged is not None
+    assert (course.diverged.step, course.diverged.value, course.diverged.reference) == (
+        120,
+        9.0,
+        2.0,
+    )
 
 
 def test_a_gap_that_passes_again_is_no_alarm_and_one_that_stays_is() -> None:
     once = [1.0] * BLOCK + [1.4] * BLOCK + [1.0] * BLOCK + [1.4] * BLOCK
     course = LossGapMonitor()
-    course.take(once, [1.0] * len(once))
-    assert course.parted is None
-    course.take([1.4] * BLOCK, [1.0] * BLOCK)
-    assert course.parted is not None
+    course.add(once, [1.0] * len(once))
+    assert course.diverged is None
+    course.add([1.4] * BLOCK, [1.0] * BLOCK)
+    assert course.diverged is not None
 
 
 def test_a_loss_near_zero_is_measured_against_what_it_came_from() -> None:
     fall = [2.0] * BLOCK + [0.001] * BLOCK
     course = LossGapMonitor()
-    course.take([2.0] * BLOCK + [0.01] * BLOCK, fall)
-    assert course.parted is None
+    course.add([2.0] * BLOCK + [0.01] * BLOCK, fall)
+    assert course.diverged is None
 
 
 def test_losses_that_are_not_finite_are_left_to_their_own_event() -> None:
     course = LossGapMonitor()
-    blocks = course.take([1.0] * BLOCK + [math.nan] * BLOCK, [1.0] * 2 * BLOCK)
+    blocks = course.add([1.0] * BLOCK + [math.nan] * BLOCK, [1.0] * 2 * BLOCK)
     assert [block.step for block in blocks] == [BLOCK]
-    assert course.parted is None
+    assert course.diverged is None
 
 
 @given(
@@ -95,11 +99,11 @@ def test_losses_that_are_not_finite_are_left_to_their_own_event() -> None:
 def test_it_does_not_matter_how_the_losses_arrive(losses: list[float], cuts: list[int]) -> None:
     whole, parts = LossGapMonitor(), LossGapMonitor()
     others = [1.0] * len(losses)
-    expected = whole.take(losses, others)
+    expected = whole.add(losses, others)
     found, at = [], 0
     for cut in [*cuts, len(losses)]:
-        found += parts.take(losses[at : at + cut], ())
-        found += parts.take((), others[at : at + cut])
+        found += parts.add(losses[at : at + cut], ())
+        found += parts.add((), others[at : at + cut])
         at += cut
     assert found == expected
-    assert parts.parted == whole.parted
+    assert parts.diverged == whole.diverged

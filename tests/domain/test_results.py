@@ -7,7 +7,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from mpstui.domain.comparison import HEADINGS, beyond_chance, notes, rows
+from mpstui.domain.comparison import HEADINGS, describe_accuracy_gap, notes, rows
 from mpstui.domain.summary import RunSummary, measure
 from mpstui.domain.tables import comparison_table, runs_table
 from mpstui.domain.units import duration, memory, number
@@ -141,5 +141,5 @@ def test_accuracies_further_apart_than_chance_explains_are_noted(
     assert bool(lines) == beyond
     if beyond:
         assert lines[0].startswith(f"mps: accuracy {mine:.2%} against {other:.2%} on cpu")
-    assert not beyond_chance(replace(run, steps=run.steps + 1), first)
-    assert not beyond_chance(replace(run, test_samples=None), first)
+    assert not describe_accuracy_gap(replace(run, steps=run.steps + 1), first)
+    assert not describe_accuracy_gap(replace(run, test_samples=None), first)

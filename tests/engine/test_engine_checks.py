@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.domain.alarm import Check, check_in_words, fails
+from mpstui.domain.alarm import Check, describe_check, fails
 from mpstui.domain.config import make_config
 from mpstui.domain.events import (
     AnyEvent,
@@ -236,7 +236,7 @@ def test_right_runs_agree(train: Train, workload: str, device: str) -> None:
         assert (check.reason, check.note, fails(check)) == ("", "", False)
     first, last = steps(events)
     assert (first.step, last.step) == (1, 4)
-    assert check_in_words(first).startswith("step agrees with cpu: loss ")
+    assert describe_check(first).startswith("step agrees with cpu: loss ")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_step_that_differs_is_found_with_its_phase(train: Train, fault: str, p
     first, _ = steps(events)
     assert (first.phase, first.step, first.reason) == (phase, 1, "")
     assert first.worst
-    assert check_in_words(first).startswith("step differs from cpu: ")
+    assert describe_check(first).startswith("step differs from cpu: ")
 
 
 def test_in_half_precision_a_fault_is_found_too(train: Train) -> None:
@@ -284,7 +284,7 @@ def test_an_error_of_the_check_is_no_alarm_and_ends_nothing(train: Train) -> Non
     assert {check.reason for check in steps(events)} == {"ValueError: there is one"}
     assert {check.reason for check in evaluations(events)} == {"ValueError: there is one"}
     assert not any(fails(check) for check in steps(events))
-    assert check_in_words(steps(events)[0]) == "step not checked: ValueError: there is one"
+    assert describe_check(steps(events)[0]) == "step not checked: ValueError: there is one"
 
 
 def test_a_model_without_float64_is_held_to_fixed_tolerances(train: Train) -> None:
@@ -369,7 +369,7 @@ def test_a_test_that_differs_is_found(train: Train, fault: str, words: str) -> N
     assert not any(fails(check) for check in steps(events))
     (check,) = evaluations(events)
     assert fails(check)
-    assert f"test on the device differs from cpu: {words}" in check_in_words(check)
+    assert f"test on the device differs from cpu: {words}" in describe_check(check)
 
 
 def test_a_fault_acts_in_the_evaluation_of_the_run(train: Train) -> None:

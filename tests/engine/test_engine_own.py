@@ -124,7 +124,7 @@ def test_what_is_left_out_has_defaults() -> None:
 @pytest.mark.parametrize(
     ("content", "name", "problem", "allowed"),
     [
-        (None, "A", "No such file", "a Python file that is there"),
+        (None, "A", "No such file", "an existing Python file"),
         ("x = = 1", "A", "SyntaxError: invalid syntax", "without an error"),
         ("raise SystemExit(3)", "A", "SystemExit: 3", "without an error"),
         ("open('/nowhere/x')", "A", "FileNotFoundError: ", "without an error"),

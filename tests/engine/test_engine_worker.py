@@ -74,7 +74,7 @@ def wait_for(run: RunDir, wanted: Callable[[AnyEvent], bool]) -> None:
     """Poll a log until something stands in it."""
     deadline = time.monotonic() + PATIENCE
     while not any(wanted(event) for event in read(run)):
-        assert time.monotonic() < deadline, (read(run)[-3:], run.last_words())
+        assert time.monotonic() < deadline, (read(run)[-3:], run.worker_log_tail())
         time.sleep(0.02)
 
 
@@ -215,7 +215,7 @@ def test_a_run_obeys_control_json(tmp_path: Path) -> None:
     assert exit is not None
     assert (summary.state, summary.steps) == ("stopped", ends[0].step)
     assert (exit.code, exit.killed) == (0, False)
-    assert run.last_words() == ""
+    assert run.worker_log_tail() == ""
     before = next(event.step for event in events if isinstance(event, RunPaused))
     assert [event.step for event in events if isinstance(event, RunResumed)] == [before]
 

@@ -45,7 +45,7 @@ def test_a_class_with_its_methods_passes(file: Path) -> None:
 def test_a_missing_file_is_named(file: Path) -> None:
     with pytest.raises(FieldError, match=r"nets\.py: No such file") as caught:
         check_class(WORKLOAD, ClassPath(str(file), "Net"))
-    assert caught.value.allowed == "a Python file that is there"
+    assert caught.value.allowed == "an existing Python file"
 
 
 def test_a_text_that_is_not_python_is_named_with_its_line(file: Path) -> None:

@@ -123,9 +123,9 @@ def test_a_folder_with_something_else_is_refused_and_says_what_is_there(tmp_path
     (tmp_path / "mnist.npz").write_bytes(b"PK")
     (tmp_path / "void").mkdir()
     for name, there in {
-        "fashion": "holds FashionMNIST/",
-        "emnist": "holds EMNIST/",
-        "csv": "holds train.csv",
+        "fashion": "contains FashionMNIST/",
+        "emnist": "contains EMNIST/",
+        "csv": "contains train.csv",
         "mnist.npz": "is a file",
         "void": "is empty",
         "nowhere": "does not exist",
@@ -185,7 +185,7 @@ def test_a_folder_that_would_not_be_read_is_refused(tmp_path: Path) -> None:
     assert "embedded reads no folder" in str(refusal(data, dataset="embedded"))
     own = tmp_path / "own.py"
     own.write_text("class Net:\n    def datasets(self): ...\n")
-    assert "datasets of its own" in str(refusal(data, workload=f"{own}:Net"))
+    assert "its own datasets" in str(refusal(data, workload=f"{own}:Net"))
 
 
 def test_an_investigation_without_a_run_reads_the_folder_too(tmp_path: Path) -> None:

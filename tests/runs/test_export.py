@@ -24,7 +24,7 @@ from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.events import AnyEvent, EvaluationCompleted, RunFinished, StepsCompleted, encode
 from mpstui.domain.series import CAPACITY
 from mpstui.runs import export as export_module
-from mpstui.runs.export import COLUMNS, FORMATS, export, unlike
+from mpstui.runs.export import COLUMNS, FORMATS, describe_mismatches, export
 from mpstui.runs.notes import write_note
 from mpstui.runs.rundir import Exit
 from mpstui.runs.store import RunStore
@@ -186,7 +186,7 @@ def test_lines_that_could_not_be_read_are_told(tmp_path: Path) -> None:
 def test_a_run_under_way_is_exported_as_far_as_it_is(tmp_path: Path) -> None:
     view = view_of(tmp_path / "runs", LOG[:1])
     (view.run.path / "exit.json").unlink()
-    view.run.keep(os.getpid())
+    view.run.record_keeper(os.getpid())
     (path,) = export([view], "csv", tmp_path / "out.csv")
     assert [row["loss"] for row in table_of(path)] == ["2.3", "1.5"]
 
@@ -223,7 +223,7 @@ def test_what_is_there_is_replaced_only_by_force(
     view = view_of(tmp_path / "runs")
     (path,) = export([view], format, tmp_path / "out")
     path.write_text("mine")
-    with pytest.raises(UsageError, match=r"there already; allowed: .*--force") as caught:
+    with pytest.raises(UsageError, match=r"already exists; allowed: .*--force") as caught:
         export([view], format, tmp_path / "out")
     assert str(path) in str(caught.value)
     assert path.read_text() == "mine"
@@ -242,7 +242,7 @@ def test_a_place_that_cannot_be_written_is_named(
 
 
 def test_an_unknown_format_and_no_run_are_bad_usage(tmp_path: Path) -> None:
-    with pytest.raises(FieldError, match="format: 'xml' is none; allowed: markdown, csv"):
+    with pytest.raises(FieldError, match="format: 'xml' is not a format; allowed: markdown, csv"):
         export([view_of(tmp_path / "runs")], "xml", tmp_path / "out")
     with pytest.raises(UsageError, match="no run"):
         export([], "csv", tmp_path / "out")
@@ -258,23 +258,25 @@ def test_what_differs_is_named_once_each_in_order(tmp_path: Path) -> None:
         for spec in parse_devices("cpu")
     ]
     runs = [view.summary() for view in views]
-    assert unlike(runs) == [
+    assert describe_mismatches(runs) == [
         "not like for like: workload mnist / vae",
         "not like for like: batch size 64 / 128",
     ]
-    assert unlike([runs[0], runs[2]]) == []
-    assert unlike([]) == []
+    assert describe_mismatches([runs[0], runs[2]]) == []
+    assert describe_mismatches([]) == []
     unstarted, digits, full = (
         msgspec.structs.replace(runs[0], dataset=data) for data in ("", "5,000 digits", "MNIST")
     )
-    assert unlike([unstarted, digits]) == []
-    assert unlike([digits, unstarted, full]) == ["not like for like: dataset 5,000 digits / MNIST"]
+    assert describe_mismatches([unstarted, digits]) == []
+    assert describe_mismatches([digits, unstarted, full]) == [
+        "not like for like: dataset 5,000 digits / MNIST"
+    ]
 
 
 def test_markdown_says_when_runs_are_unlike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_module, "unlike", lambda runs: [f"unlike: {len(runs)}"])
+    monkeypatch.setattr(export_module, "describe_mismatches", lambda runs: [f"unlike: {len(runs)}"])
     (path,) = export([view_of(tmp_path / "runs")], "markdown", tmp_path / "out.md")
     assert "- unlike: 1" in path.read_text(encoding="utf-8")
 

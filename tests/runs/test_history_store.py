@@ -48,7 +48,7 @@ def test_a_comparisons_id_stands_for_its_runs_and_each_is_there_once(store: RunS
 
 def test_a_word_that_names_several_or_none_is_refused(store: RunStore) -> None:
     several = made(store, "cpu,cpu@threads=1")
-    with pytest.raises(RunNotFound, match="2 runs hold") as caught:
+    with pytest.raises(RunNotFound, match="2 runs match") as caught:
         store.select([several[0], "mnist"])
     assert all(each in str(caught.value) for each in several)
     with pytest.raises(RunNotFound, match="20260101-000000-mnist-0000"):
@@ -73,7 +73,7 @@ def test_deleted_runs_are_gone_from_the_list_and_come_back_as_they_were(store: R
     assert ids(trash.deleted(store)) == [third, first]
     assert trash.restore(store, [first]) == [first]
     assert ids(store.all()) == [second, first]
-    assert store.find(first).last_words() == "its last words"
+    assert store.find(first).worker_log_tail() == "its last words"
     assert ids(trash.deleted(store)) == [third]
 
 
@@ -87,8 +87,8 @@ def test_the_trash_is_no_run_whatever_lies_in_it(store: RunStore) -> None:
 def test_a_run_under_way_is_not_deleted_nor_is_what_was_named_with_it(store: RunStore) -> None:
     idle, busy = made(store, day=1)[0], made(store, day=2)[0]
     run = store.find(busy)
-    run.keep(os.getpid())
-    with pytest.raises(UsageError, match=f"{busy}: under way"):
+    run.record_keeper(os.getpid())
+    with pytest.raises(UsageError, match=f"{busy}: still running"):
         trash.delete(store, [idle, busy])
     assert ids(store.all()) == [busy, idle]
     run.write_exit(Exit(code=0))
@@ -105,10 +105,10 @@ def test_a_damaged_run_can_be_deleted(store: RunStore) -> None:
 
 def test_what_is_not_there_is_named_and_nothing_moves(store: RunStore) -> None:
     id = made(store)[0]
-    with pytest.raises(RunNotFound, match=r"'nothing'.*there: " + id):
+    with pytest.raises(RunNotFound, match=r"'nothing'.*existing: " + id):
         trash.delete(store, [id, "nothing"])
     assert ids(store.all()) == [id]
-    with pytest.raises(RunNotFound, match=f"{id!r}; there: none"):
+    with pytest.raises(RunNotFound, match=f"{id!r}; existing: none"):
         trash.restore(store, [id])
     assert trash.delete(store, []) == trash.restore(store, []) == []
 
@@ -183,7 +183,7 @@ def test_a_run_that_cannot_be_brought_back_is_named_with_where_it_is(
     first, second = made(store, day=1)[0], made(store, day=2)[0]
     trashed = store.root / TRASH / first
     refuse_to_move(monkeypatch, store.root / second, trashed)
-    with pytest.raises(UsageError, match=f"not brought back: {first}, in .*{TRASH}"):
+    with pytest.raises(UsageError, match=f"not moved back: {first}, in .*{TRASH}"):
         trash.delete(store, [first, second])
     assert (ids(store.all()), ids(trash.deleted(store))) == ([second], [first])
     monkeypatch.undo()

@@ -28,7 +28,7 @@ class Talker:
         self.state = "starting"
         self.heard: list[str] = []
 
-    def tell(self, word: str) -> None:
+    def send(self, word: str) -> None:
         self.heard.append(word)
         self.state = {"go": "running", "wait": "yielding"}[word]
 
@@ -95,7 +95,7 @@ class Training:
         self.run, self.state = run, state
         self.heard: list[str] = []
 
-    def tell(self, word: str) -> None:
+    def send(self, word: str) -> None:
         self.heard.append(word)
 
 
@@ -133,14 +133,14 @@ def test_an_alarm_of_a_run_that_is_over_is_not_lost(pair: list[RunDir], who_is_f
     view = RunView(second)
     if who_is_first == "the reference":
         log_losses(first, 1.0)
-        watch.look(0.0)
+        watch.check(0.0)
     log_losses(second, 9.0, finished=True)
     view.catch_up()
     second.write_summary(view.summary())
     worker.state = "gone"
-    watch.look(10.0)
+    watch.check(10.0)
     log_losses(first, 1.0)
-    watch.look(20.0)
+    watch.check(20.0)
     assert worker.heard == []
     view.catch_up()
     assert view.history.alarm is not None
@@ -158,12 +158,12 @@ def test_an_alarm_that_a_worker_did_not_live_to_hear_is_logged_once(pair: list[R
     log_losses(first, 1.0)
     log_losses(second, 9.0)
     for now in (0.0, 10.0):
-        watch.look(now)
+        watch.check(now)
     (word,) = worker.heard
     assert word.startswith("alarm ")
     worker.state = "gone"
     for now in (20.0, 30.0):
-        watch.look(now)
+        watch.check(now)
     alarms = [e for e in LogReader(second.events).rest() if isinstance(e, AlarmRaised)]
     assert [alarm.step for alarm in alarms] == [20]
 
@@ -272,14 +272,14 @@ def test_a_run_that_nobody_looks_after_has_vanished(run: RunDir) -> None:
     view = RunView(run)
     view.refresh()
     assert view.history.state is RunState.CRASHED
-    assert "vanished" in view.history.message
+    assert "exited without a message" in view.history.message
 
 
 def test_a_run_that_is_looked_after_goes_on(run: RunDir) -> None:
     import os
 
     log_some(run)
-    run.keep(os.getpid())
+    run.record_keeper(os.getpid())
     view = RunView(run)
     view.refresh()
     assert view.history.state is RunState.WARMING_UP

@@ -111,7 +111,7 @@ def test_a_comparisons_runs_each_have_the_file_and_a_short_name(
 def test_without_its_file_no_run_is_made(store: RunStore, tmp_path: Path) -> None:
     with pytest.raises(FieldError, match=r"workload: .*none\.py: No such file") as caught:
         new(store, f"{tmp_path / 'none.py'}:Net")
-    assert caught.value.allowed == "a Python file that is there"
+    assert caught.value.allowed == "an existing Python file"
     assert store.all() == []
 
 

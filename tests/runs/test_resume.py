@@ -158,7 +158,7 @@ def test_stopped_and_resumed_a_run_is_the_unbroken_one_to_the_bit(
 def test_a_finished_run_can_be_made_longer(store: RunStore) -> None:
     old = train(new(store, batch_size=40, steps=5))
     snapshot_at(old, 4)
-    with pytest.raises(UsageError, match=rf"{old.id} has finished: nothing is left after step 5"):
+    with pytest.raises(UsageError, match=rf"{old.id} has finished: no steps remain after step 5"):
         resume(store, old)
     with pytest.raises(UsageError, match="allowed: --epochs or --steps, to train longer"):
         resume(store, old, epochs=7)  # the cap on steps stays
@@ -326,8 +326,8 @@ def test_a_run_of_a_comparison_goes_on_alone(store: RunStore) -> None:
 
 def test_a_run_that_is_under_way_is_refused(store: RunStore) -> None:
     old = written(store)
-    old.keep(psutil.Process().pid)
-    with pytest.raises(UsageError, match=rf"{old.id} is .*; allowed: a run that is over"):
+    old.record_keeper(psutil.Process().pid)
+    with pytest.raises(UsageError, match=rf"{old.id} is .*; allowed: a run that has ended"):
         resume(store, old)
     assert [run.id for run in store.all()] == [old.id]
 
@@ -335,7 +335,7 @@ def test_a_run_that_is_under_way_is_refused(store: RunStore) -> None:
 def test_a_run_without_a_snapshot_is_refused(store: RunStore) -> None:
     old = new(store)
     tell(old, steps(1, 3, 1), STOPPED)
-    with pytest.raises(UsageError, match=rf"{old.id} kept no snapshot: .*; allowed: "):
+    with pytest.raises(UsageError, match=rf"{old.id} has no snapshot: .*; allowed: "):
         resume(store, old)
     assert [run.id for run in store.all()] == [old.id]
 
@@ -351,7 +351,9 @@ def test_only_the_length_may_change(store: RunStore, name: str) -> None:
 
 def test_a_run_cannot_end_before_its_snapshot(store: RunStore) -> None:
     old = written(store, STOPPED)
-    with pytest.raises(FieldError, match="steps: it would end at step 6, its snapshot is of 7"):
+    with pytest.raises(
+        FieldError, match="steps: it would end at step 6, but its snapshot is from step 7"
+    ):
         resume(store, old, steps=6)
     with pytest.raises(FieldError, match="epochs: it would end at step 3"):
         resume(store, old, epochs=1)
@@ -454,5 +456,5 @@ def test_without_a_faults_file_no_run_is_made(store: RunStore, tmp_path: Path) -
     specs = parse_devices(f"cpu,cpu@fault={tmp_path / 'none.py'}:Mine")
     with pytest.raises(FieldError, match=r"device: fault=.*none\.py: No such file") as caught:
         store.create(make_config({}), specs, read_machine(), NOW)
-    assert caught.value.allowed == "a Python file that is there"
+    assert caught.value.allowed == "an existing Python file"
     assert store.all() == []

@@ -17,7 +17,7 @@ from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.events import RunPaused, RunStopped, SystemSampled, encode
 from mpstui.domain.history import RunState
 from mpstui.domain.machine import Machine
-from mpstui.processes.command import ending
+from mpstui.processes.command import describe_exit
 from mpstui.runs import supervisor, workers
 from mpstui.runs.last_settings import load_last, save_last
 from mpstui.runs.log import LogReader, LogWriter
@@ -127,7 +127,7 @@ def test_nothing_is_made_when_one_spec_does_not_fit(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FieldError, match=r"runs_dir: .*file: .*allowed: a folder"):
+    with pytest.raises(FieldError, match=r"runs_dir: .*file: .*allowed: a writable folder"):
         made(tmp_path / "file")
 
 
@@ -179,7 +179,7 @@ def test_processes_take_turns_to_the_end(tmp_path: Path, monkeypatch: pytest.Mon
     lines = turns.read_text().splitlines()
     # The last turn of the second one is wanted back only while the first is still there.
     assert lines[:5] == [str(run.path) for run in (first, second, first, second, first)]
-    assert [first.exit(), first.last_words()] == [Exit(code=0), ""]
+    assert [first.exit(), first.worker_log_tail()] == [Exit(code=0), ""]
 
 
 class Deaf(RunWorker):
@@ -188,7 +188,7 @@ class Deaf(RunWorker):
     def __init__(self) -> None:
         self.state = "ready"
 
-    def tell(self, word: str) -> None:
+    def send(self, word: str) -> None:
         """It does not hear it, so its state stays."""
 
 
@@ -197,33 +197,33 @@ def test_a_worker_that_is_gone_unheard_of_does_not_hold_the_turn() -> None:
     turns = Turns([gone, other], exclusive=True)
     for now in range(4):
         turns.grant(float(now))
-    gone.hear("gone")
+    gone.receive("gone")
     assert gone.state == "gone"
-    other.hear("a line that some library printed")
+    other.receive("a line that some library printed")
     assert other.state == "ready"
     for word, state in (("paused", "paused"), ("resumed", "ready"), ("yielded", "ready")):
-        other.hear(word)
+        other.receive(word)
         assert other.state == state
 
 
 def test_a_pause_hands_the_turn_on_and_a_resumed_run_queues_again() -> None:
     class Talker(Deaf):
-        def tell(self, word: str) -> None:
+        def send(self, word: str) -> None:
             self.state = {"go": "running", "wait": "yielding"}[word]
 
     a, b = Talker(), Talker()
     turns = Turns([a, b], exclusive=True)
     turns.grant(0.0)
     assert (a.state, b.state) == ("running", "ready")
-    a.hear("paused")
+    a.receive("paused")
     turns.grant(0.1)
     assert (a.state, b.state) == ("paused", "running")
     turns.grant(100.0)
     assert b.state == "running"
-    a.hear("resumed")
+    a.receive("resumed")
     turns.grant(100.1)
     assert (a.state, b.state) == ("ready", "yielding")
-    b.hear("gone")
+    b.receive("gone")
     turns.grant(100.2)
     assert a.state == "running"
 
@@ -235,8 +235,8 @@ def test_a_pause_hands_the_turn_on_and_a_resumed_run_queues_again() -> None:
 def test_a_keeper_that_died_unnoticed_by_its_parent_is_not_there(tmp_path: Path) -> None:
     run = made(tmp_path)[0]
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        run.keep(process.pid)
-        assert run.kept()
+        run.record_keeper(process.pid)
+        assert run.keeper_alive()
         view = RunView(run)
         assert view.refresh() == []
         assert not view.history.state.over
@@ -244,19 +244,19 @@ def test_a_keeper_that_died_unnoticed_by_its_parent_is_not_there(tmp_path: Path)
         deadline = time.monotonic() + PATIENCE
         while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline
-        assert not run.kept()
+        assert not run.keeper_alive()
         view.refresh()
-        assert view.history.message == "vanished without a word at step 0"
+        assert view.history.message == "exited without a message at step 0"
 
 
 def test_a_pid_that_is_anothers_by_now_is_not_the_keeper(tmp_path: Path) -> None:
     run = made(tmp_path)[0]
-    assert not run.kept()
-    run.keep(os.getpid())
-    assert run.kept()
+    assert not run.keeper_alive()
+    run.record_keeper(os.getpid())
+    assert run.keeper_alive()
     old = SupervisorProcess(pid=os.getpid(), created=psutil.Process().create_time() - 60.0)
     (run.path / "keeper.json").write_bytes(msgspec.json.encode(old))
-    assert not run.kept()
+    assert not run.keeper_alive()
 
 
 def test_a_log_that_ends_within_a_line_still_has_an_end(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_the_summary_is_the_written_one_or_else_the_logs(tmp_path: Path) -> None
 
 
 def test_endings_have_names() -> None:
-    assert [ending(code) for code in (0, 3, -6, -9, -250)] == [
+    assert [describe_exit(code) for code in (0, 3, -6, -9, -250)] == [
         "exit status 0",
         "exit status 3",
         "SIGABRT",

@@ -92,7 +92,7 @@ def test_a_warm_worker_that_was_killed_leaves_its_run_to_a_cold_one(tmp_path: Pa
     killed._process.wait()
     supervisor.keep(runs, [killed, left])
     assert how(runs) == ["cold"]
-    assert (runs[0].exit(), runs[0].last_words()) == (Exit(code=0), "")
+    assert (runs[0].exit(), runs[0].worker_log_tail()) == (Exit(code=0), "")
     assert left._process.poll() is not None  # one too many
 
 

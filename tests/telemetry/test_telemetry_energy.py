@@ -19,8 +19,8 @@ from mpstui.telemetry.energy import (
     Wattmeter,
     find_cpu,
     find_sources,
+    join_reasons,
     open_cpu_power,
-    together,
 )
 from mpstui.telemetry.gpu import NvmlDevice, Unavailable
 
@@ -353,7 +353,7 @@ def test_a_counter_that_stands_still_is_no_power() -> None:
     ticks = iter([0.0, 1.0, 2.0])
     meter = Wattmeter(Counter("RAPL", 5.0, 5.0, 6.0), clock=lambda: next(ticks))
     assert meter.watts() is None
-    assert meter.reason == "CPU: its energy counter stands still"
+    assert meter.reason == "CPU: its energy counter does not change"
     assert (meter.watts(), meter.reason) == (1.0, "")
 
 
@@ -378,5 +378,5 @@ def test_without_a_counter_there_is_a_reason() -> None:
 
 
 def test_a_reason_that_several_give_is_told_once() -> None:
-    assert together("a; b", "", "b", "c; a") == "a; b; c"
-    assert together("", "") == ""
+    assert join_reasons("a; b", "", "b", "c; a") == "a; b; c"
+    assert join_reasons("", "") == ""

@@ -48,7 +48,7 @@ def test_vendors_are_those_of_display_controllers(
 def test_what_is_not_shown_is_not_known() -> None:
     assert gpus("Linux").vendors is None
     assert gpus("Linux").reason == "the system shows no PCI devices"
-    assert gpus("Darwin") == Gpus(reason="Metal tells which GPUs a Mac has")
+    assert gpus("Darwin") == Gpus(reason="on a Mac, Metal lists the GPUs")
     assert gpus("Windows").reason == "the registry names no display device"
 
 

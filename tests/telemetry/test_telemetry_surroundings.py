@@ -222,8 +222,8 @@ def test_a_mac_that_tells_nothing_is_unknown_with_reasons() -> None:
     assert (found.power.source, found.power.percent, found.power.saving) == (None, None, None)
     assert found.power.reason == "the system reports no battery"
     assert found.thermal.throttled is None
-    assert found.thermal.reason == "neither notifyutil nor pmset tells"
-    assert found.disk == Disk(free=None, total=None, reason="the system does not say")
+    assert found.thermal.reason == "neither notifyutil nor pmset reports it"
+    assert found.disk == Disk(free=None, total=None, reason="the system does not report it")
 
 
 def test_macos_as_a_guest_is_a_virtual_machine() -> None:
@@ -665,7 +665,7 @@ def test_a_disk_that_fails_is_unknown(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError("stale file handle")
 
     monkeypatch.setattr("shutil.disk_usage", fails)
-    assert read_conditions(LocalConditions(tmp_path)).disk.reason == "the system does not say"
+    assert read_conditions(LocalConditions(tmp_path)).disk.reason == "the system does not report it"
 
 
 def test_a_folder_of_runs_that_may_not_be_looked_at_is_survived(

@@ -172,7 +172,7 @@ async def test_no_answer_is_told_as_none(make_app: MakeApp, error: Exception) ->
         await opened(app, pilot, "m")
         questions.covering[0].go.set()
         await ended(app, pilot)
-        assert text(app, "verdict") == f"? cannot be told: {error}"
+        assert text(app, "verdict") == f"? cannot be determined: {error}"
 
 
 async def test_a_workload_that_is_none_is_told_in_the_dialog(make_app: MakeApp) -> None:

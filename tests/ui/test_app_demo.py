@@ -21,7 +21,7 @@ def keep(app: MpstuiApp, started: list[Sequence[RunDir]]) -> None:
 
     def start(runs: Sequence[RunDir]) -> None:
         for run in runs:
-            run.keep(os.getpid())
+            run.record_keeper(os.getpid())
         started.append(runs)
 
     app._start = start

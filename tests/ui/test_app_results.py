@@ -46,7 +46,7 @@ def make_day(home: Path) -> MakeDay:
         runs = RunStore(home / "runs").create(config, parse_devices(devices), M2, moment)
         for run in runs:
             if kind == "running":
-                run.keep(os.getpid())
+                run.record_keeper(os.getpid())
             write_log(run, 1, kind)  # the second one's pace: with a whole epoch
         return runs
 
@@ -363,7 +363,7 @@ async def test_a_run_under_way_is_not_deleted(make_app: MakeApp, make_day: MakeD
         screen = await results(app, pilot)
         await press(app, pilot, "d")
         assert listed(screen) == [run.id]
-        assert "under way" in said(app)[-1]
+        assert "still running" in said(app)[-1]
         assert run.path.is_dir()
 
 

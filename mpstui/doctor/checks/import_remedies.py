@@ -76,7 +76,7 @@ def clean_environment(broken: BrokenPackage) -> Remedy:
     commands: tuple[str, ...] = ()
     if machine.environment is None or machine.environment.kind != "conda":
         shell = shell_of(machine)
-        commands = (shell.words(python, "-m", "venv", "clean"), shell.activate("clean"))
+        commands = (shell.command(python, "-m", "venv", "clean"), shell.activate("clean"))
     return (
         "Make a clean environment, and install all of it with one package manager: pip alone, or "
         "conda alone. KMP_DUPLICATE_LIB_OK only hides it; results can be wrong then.",

@@ -35,7 +35,7 @@ def _python(facts: DoctorFacts) -> CheckVerdict:
             summary,
             "The system's package manager owns this Python: pip refuses to install into it.",
             "Make a virtual environment, and install mpstui and torch there.",
-            (shell_of(machine).words(environment.executable, "-m", "venv", ".venv"),),
+            (shell_of(machine).command(environment.executable, "-m", "venv", ".venv"),),
             "every remedy that installs something",
         )
     reason = "All of this is true for this Python only."

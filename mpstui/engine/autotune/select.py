@@ -60,7 +60,7 @@ class PlanSelector:
         circumstances = self._circumstances(setup)
         known = None if again else load_plan(circumstances)
         if known is not None:
-            return self._found(known, known.line(kept=True))
+            return self._found(known, known.line(cached=True))
         calibrator = Autotuner(setup, go_on)
         try:
             found = yield from self._announce(calibrator.run(0.0 if again else SHORTEST_RUN))

@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset
 from mpstui.domain.class_path import ClassPath
 from mpstui.domain.errors import DataError, FieldError
 from mpstui.engine.data.items import Items
-from mpstui.runs.class_source import WORKLOAD, load_class, origin, raised, source_of
+from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin, read_source
 from mpstui.runs.rundir import RunDir
 
 from .contract import Workload
@@ -33,7 +33,7 @@ def load_workload(named: ClassPath, run_dir: Path) -> Workload:
         FieldError: When the file is missing or raises an error, the class is missing, cannot be
             made without arguments, or lacks a method.
     """
-    source = source_of(WORKLOAD, named, RunDir(run_dir).workload)
+    source = read_source(WORKLOAD, named, RunDir(run_dir).workload)
     found = load_class(WORKLOAD, source, named.name)
     where = f"{source.file}:{named.name}"
     try:
@@ -48,7 +48,7 @@ def load_workload(named: ClassPath, run_dir: Path) -> Workload:
     except FieldError:
         raise
     except Exception as error:
-        raise raised(WORKLOAD, source.file, f":{named.name}", error) from error
+        raise class_error(WORKLOAD, source.file, f":{named.name}", error) from error
     return made
 
 
@@ -68,7 +68,7 @@ def load_items(workload: Workload) -> Items | None:
         both = workload.datasets()
     except Exception as error:
         line = str(error).partition("\n")[0]
-        allowed = "two data sets that can be made without an error"
+        allowed = "two data sets that can be created without an error"
         raise DataError(f"{where}: {type(error).__name__}: {line}; allowed: {allowed}") from error
     if not isinstance(both, Sequence) or len(both) != 2:
         raise DataError(f"{where} returns {_kind(both)}; allowed: (training set, test set)")

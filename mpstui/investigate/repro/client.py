@@ -18,7 +18,12 @@ from typing import IO
 import msgspec
 
 from mpstui.ops.call import Call
-from mpstui.processes.command import child_environment, ending, is_from_outside, module_command
+from mpstui.processes.command import (
+    child_environment,
+    describe_exit,
+    is_from_outside,
+    module_command,
+)
 from mpstui.processes.patience import CHECK_SECONDS, Patience, cpu_seconds
 
 from .attempt import CallContext
@@ -186,7 +191,7 @@ class _ReplayProcess:
         self._stderr.seek(0)
         lines = [line.strip() for line in self._stderr.read()[-20_000:].splitlines()]
         last = next((line for line in reversed(lines) if line), "")[:160]
-        words = f"the process ended with {ending(code)}" + (f": {last}" if last else "")
+        words = f"the process ended with {describe_exit(code)}" + (f": {last}" if last else "")
         if code >= 0 or not self._is_ready:
             return ReplayUndecided(words)  # an error of ours, or of the start
         if is_from_outside(code):

@@ -1,4 +1,4 @@
-"""Runs as one web page to share: a self-contained file, readable on a phone, light and dark."""
+"""Renders runs as a self-contained web page to share, for phones too, in light and dark mode."""
 
 from .html import as_html
 

@@ -1,4 +1,4 @@
-"""A chart as inline SVG: a curve for each run over its steps, told apart by hue and dashes."""
+"""Charts as inline SVG: one curve per run over its steps, distinguished by hue and dashes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mpstui.domain.ticks import log_ticks, ticks
 
 
 class Box(NamedTuple):
-    """The chart's own box, and the plot in it, in units of the view box."""
+    """The chart's size and the plot area's edges, in units of the view box."""
 
     width: int
     height: int
@@ -24,17 +24,17 @@ class Box(NamedTuple):
 BOX = Box(width=480, height=240, left=52, top=12, right=468, bottom=206)
 
 COLUMNS = 240
-"""Points of a curve: one for two units of width, each with its least and greatest value."""
+"""Columns of a curve: one per two units of width, each with its least and greatest value."""
 
 LOG_ABOVE = 1000.0
-"""Greatest over least value from which on y is logarithmic."""
+"""Ratio of greatest to least value above which the y axis is logarithmic."""
 
 STYLES = 6
-"""Hues and dashes that the style sheet has."""
+"""Number of line styles in the style sheet."""
 
 
 class PageCurve(NamedTuple):
-    """A run's values over its steps; a single one is no curve."""
+    """A run's values over its steps."""
 
     name: str
     series: Series
@@ -43,26 +43,26 @@ class PageCurve(NamedTuple):
 
 
 class PageChart(NamedTuple):
-    """What the template puts into an ``svg`` element. Positions are in units of the view box."""
+    """The content of an ``svg`` element. Positions are in units of the view box."""
 
     title: str
     log: bool
     lines: list[tuple[int, str]]
     """Style, 1 to ``STYLES``, and the points of a polyline."""
     alarms: list[tuple[str, str]]
-    """Position and words."""
+    """Position and text."""
     x_labels: list[tuple[str, str]]
     """Position and text."""
     y_labels: list[tuple[str, str]]
 
 
 def chart(title: str, curves: Sequence[PageCurve], from_zero: bool = False) -> PageChart | None:
-    """A chart of some curves; None when none of them has two values, one of them finite.
+    """Lay out a chart; None unless a curve has two values and some value is finite.
 
     Args:
-        title: What is drawn, with its unit.
-        curves: The runs'.
-        from_zero: Whether y begins at zero: for amounts, whose proportions are compared.
+        title: The quantity and its unit.
+        curves: One per run.
+        from_zero: Whether the y axis starts at zero, for quantities whose ratios are compared.
     """
     spans = [span for curve in curves if (span := curve.series.span())]
     if not spans or all(curve.series.count < 2 for curve in curves):
@@ -73,28 +73,28 @@ def chart(title: str, curves: Sequence[PageCurve], from_zero: bool = False) -> P
     log = low > 0 and high / low > LOG_ABOVE
     height: Callable[[float], float] = math.log10 if log else float
     bottom, top = height(low), height(high)
-    if top - bottom <= 1e-9 * abs(top):  # one value: in the middle
-        room = max(abs(top) / 1000, 1.0)
-        bottom, top = bottom - room, top + room
+    if top - bottom <= 1e-9 * abs(top):  # a single value goes in the middle
+        margin = max(abs(top) / 1000, 1.0)
+        bottom, top = bottom - margin, top + margin
     last = max(curve.series.last_x() or 1.0 for curve in curves)
     right = max(last, 2.0)
 
     def x_of(step: float) -> float:
         return BOX.left + (step - 1) / (right - 1) * (BOX.right - BOX.left)
 
-    def y_at(place: float) -> float:
-        return BOX.top + (top - place) / (top - bottom) * (BOX.bottom - BOX.top)
+    def y_at(index: float) -> float:
+        return BOX.top + (top - index) / (top - bottom) * (BOX.bottom - BOX.top)
 
     lines: list[tuple[int, str]] = []
     alarms: list[tuple[str, str]] = []
-    for place, curve in enumerate(curves):
-        style = place % STYLES + 1
+    for index, curve in enumerate(curves):
+        style = index % STYLES + 1
         xs, ys = curve.series.points(COLUMNS)
         points = zip(xs.tolist(), ys.tolist(), strict=True)
         lines.append((style, " ".join(f"{x_of(x):.1f},{y_at(height(y)):.1f}" for x, y in points)))
         if curve.alarm_at is not None:
-            words = f"{curve.name}: alarm at step {curve.alarm_at:,}"
-            alarms.append((f"{x_of(min(curve.alarm_at, right)):.1f}", words))
+            label = f"{curve.name}: alarm at step {curve.alarm_at:,}"
+            alarms.append((f"{x_of(min(curve.alarm_at, right)):.1f}", label))
     return PageChart(
         title=title,
         log=log,
@@ -102,7 +102,7 @@ def chart(title: str, curves: Sequence[PageCurve], from_zero: bool = False) -> P
         alarms=alarms,
         x_labels=[(f"{x_of(step):.1f}", text) for step, text in ticks(1.0, right, 5, whole=True)],
         y_labels=[
-            (f"{y_at(place):.1f}", text)
-            for place, text in (log_ticks if log else ticks)(bottom, top, 4)
+            (f"{y_at(index):.1f}", text)
+            for index, text in (log_ticks if log else ticks)(bottom, top, 4)
         ],
     )

@@ -1,6 +1,6 @@
-"""What stands on the page, in words and numbers; the template lays it out.
+"""The page's content; the template lays it out.
 
-It is made to be shared: no folder, no user's and no host's name is on it.
+The page is meant to be shared: it contains no folder, user or host names.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from mpstui.runs.view import RunView
 from .curves import BOX, PageCurve, chart
 
 NUMBERS = frozenset({"epoch", "samples/s", "speed-up", "test loss", "accuracy"})
-"""Columns that are flush right."""
+"""Right-aligned columns."""
 
 SETTINGS = (
     *("batch_size", "test_batch_size", "epochs", "steps", "lr", "gamma", "seed"),
     *("pipeline", "precision", "compile", "mode"),
 )
-"""Fields of a run's config that a reader needs to make the run again."""
+"""Fields of a run's config that a reader needs to reproduce the run."""
 
 
 class NamedRun(NamedTuple):
-    """A run with the name that it has on the page."""
+    """A run and its name on the page."""
 
     name: str
     view: RunView
@@ -44,16 +44,16 @@ class NamedRun(NamedTuple):
 
 
 def as_html(views: Sequence[RunView], doubts: Sequence[str] = ()) -> str:
-    """The page.
+    """Render runs as HTML.
 
     Args:
-        views: One or more runs, read to their end; speed-up is against the first.
-        doubts: What keeps them from being compared like for like.
+        views: One or more runs, read to the end; the first is the baseline.
+        doubts: Notes on what makes the comparison unfair.
 
     Raises:
-        LogError: When a run's files cannot be read.
+        LogError: If a run's files cannot be read.
     """
-    runs = _named(views)
+    runs = _name_runs(views)
     summaries = [run.summary for run in runs]
     first = summaries[0]
     return _template().render(
@@ -67,7 +67,7 @@ def as_html(views: Sequence[RunView], doubts: Sequence[str] = ()) -> str:
         published=article_rows() if first.workload == "mnist" else [],
         charts=_charts(runs),
         box=BOX,
-        findings=[(run.name, *found) for run in runs if (found := _finding(run.view))],
+        findings=[(run.name, *finding) for run in runs if (finding := _finding(run.view))],
         notes=[*doubts, *notes(summaries)],
         own_notes=[(run.name, note) for run in runs if (note := read_note(run.view.run).strip())],
         settings=_settings(views),
@@ -91,29 +91,29 @@ def _template() -> Template:
     return environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
 
 
-def _named(views: Sequence[RunView]) -> list[NamedRun]:
-    """Runs by their device; of several on one device, with their number."""
+def _name_runs(views: Sequence[RunView]) -> list[NamedRun]:
+    """Name runs by their device; several on one device get a number."""
     devices = [view.config.device for view in views]
     return [
         NamedRun(
-            device if devices.count(device) == 1 else f"{device} ({place})", view, view.summary()
+            device if devices.count(device) == 1 else f"{device} ({index})", view, view.summary()
         )
-        for place, (device, view) in enumerate(zip(devices, views, strict=True), 1)
+        for index, (device, view) in enumerate(zip(devices, views, strict=True), 1)
     ]
 
 
 def _lead(run: NamedRun, first: NamedRun) -> tuple[str, str, str]:
-    """A run's name, what became of it, and its alarm."""
-    faster = None if run is first else speed_up(run.summary, first.summary)
-    pace = "" if faster is None else f"{faster:.2f}× {first.name}, "
-    ended = "" if run.summary.accuracy is None else f", accuracy {run.summary.accuracy:.2%}"
-    return run.name, f"{pace}{run.summary.state}{ended}", run.summary.alarm
+    """Return a run's name, result and alarm."""
+    factor = None if run is first else speed_up(run.summary, first.summary)
+    speed_up_text = "" if factor is None else f"{factor:.2f}× {first.name}, "
+    accuracy_text = "" if run.summary.accuracy is None else f", accuracy {run.summary.accuracy:.2%}"
+    return run.name, f"{speed_up_text}{run.summary.state}{accuracy_text}", run.summary.alarm
 
 
 def _charts(runs: Sequence[NamedRun]) -> list[Any]:
     unit = runs[0].view.config.info.loss_unit
     histories = [(run.name, run.view.history) for run in runs]
-    drawn = (
+    charts = (
         chart(
             f"training loss, {unit}",
             [
@@ -131,11 +131,11 @@ def _charts(runs: Sequence[NamedRun]) -> list[Any]:
             [PageCurve(name, history.metrics["test loss"]) for name, history in histories],
         ),
     )
-    return [one for one in drawn if one is not None]
+    return [plot for plot in charts if plot is not None]
 
 
 def _finding(view: RunView) -> tuple[Investigation, str] | None:
-    """The newest investigation of a run with the text of its repro.py."""
+    """Return a run's newest investigation and the text of its repro.py."""
     for folder in sorted((view.run.path / "investigations").glob("*"), reverse=True):
         finding = view.run.investigation(folder)
         if finding is not None:
@@ -145,7 +145,7 @@ def _finding(view: RunView) -> tuple[Investigation, str] | None:
 
 
 def _settings(views: Sequence[RunView]) -> list[tuple[str, str]]:
-    """Settings that differ are listed run by run."""
+    """Return names and values of settings; differing values are joined in the order of the runs."""
     settings = []
     for name in SETTINGS:
         values = dict.fromkeys(str(getattr(view.config, name)) for view in views)
@@ -155,7 +155,7 @@ def _settings(views: Sequence[RunView]) -> list[tuple[str, str]]:
 
 
 def _machines(views: Sequence[RunView]) -> list[tuple[str, str]]:
-    """Each machine once: its chip, and what is known of it."""
+    """Return each machine's name and description, without duplicates."""
     machines = {}
     for view in views:
         if (machine := view.machine) is not None:

@@ -90,7 +90,7 @@ class GapStrip(Chart):
             axis = Axis(subject, state.axis)
             x, y = gaps.points(max(self.size.width, 8))
             lines.append(Line(tuple(axis.of(x).tolist()), tuple(y.tolist()), subject.style))
-            newest, parted = gaps.last(), course.parted
+            newest, parted = gaps.last(), course.diverged
             if parted is not None:
                 at = axis.of(np.array([float(parted.step)]))
                 marks.append(Mark(float(at[0]), "mark", "▲"))

@@ -116,9 +116,9 @@ class RunSession:
         """Add a run's new losses to the gaps; the first run's losses count for all others."""
         for index, (course, gaps) in enumerate(zip(self.courses, self.gaps, strict=True), 1):
             if position == 0:
-                blocks = course.take(others=losses)
+                blocks = course.add(reference_losses=losses)
             elif position == index:
-                blocks = course.take(mine=losses)
+                blocks = course.add(losses)
             else:
                 continue
             if blocks:

@@ -137,7 +137,7 @@ class CoverageScreen(ModalScreen[None]):
         self._show()
 
     def _fail(self, problem: str) -> None:
-        text = Content.styled(f"? cannot be told: {problem}", "bold $text-accent")
+        text = Content.styled(f"? cannot be determined: {problem}", "bold $text-accent")
         self.query_one("#verdict", Static).update(text)
 
     def _show(self) -> None:

@@ -90,10 +90,10 @@ class ResultsScreen(MainScreen):
 
     def _poll_store(self) -> None:
         followed = {view.run.id for view in self._session.views} if self._session else set()
-        under_way = any(
+        is_running = any(
             not row.over and id not in followed for id, row in self.history.rows.items()
         )
-        if self.is_active and (under_way or self._changed != _changed(self.state.store.root)):
+        if self.is_active and (is_running or self._changed != _changed(self.state.store.root)):
             self._scan()
 
     def _follow(self) -> dict[str, HistoryRow]:
@@ -248,7 +248,7 @@ class ResultsScreen(MainScreen):
         try:
             for run in runs:  # raise now what following them would raise repeatedly
                 run.exit()
-                run.kept()
+                run.keeper_alive()
             if runs:
                 self.state.watch_runs(runs)
         except MpstuiError as error:

@@ -68,7 +68,7 @@ class ComparisonPane(ScrollableContainer):
             runs: One or more; speed-up is against the first.
             baseline: The id of the run that the user pinned, if any.
         """
-        from mpstui.runs.export import unlike
+        from mpstui.runs.export import describe_mismatches
 
         narrow = self.screen.size.width < NARROW
         content_key = (tuple(runs), baseline, narrow)
@@ -101,7 +101,7 @@ class ComparisonPane(ScrollableContainer):
         table.styles.height = len(table_rows)
         table.styles.width = sum(len(column[0]) + 2 for column in aligned)
         self.border_subtitle = _about(runs)
-        doubts = unlike(runs)
+        doubts = describe_mismatches(runs)
         # With little space the notes are below the edge: this one must be visible.
         doubtful = Content.styled("  not like for like", "$text-warning")
         self.border_title = Content("Comparison") + (doubtful if doubts else "")

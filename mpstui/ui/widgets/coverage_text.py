@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from mpstui.coverage.report import LINES, merged, summary
+from mpstui.coverage.report import LINES, merge_uses, summary
 from mpstui.domain.coverage import CallSite, Coverage, OpUse, Support
 
 COLOURS = {
@@ -55,7 +55,7 @@ def _op(op: OpUse, width: int) -> Content:
     )
     if op.support is Support.NATIVE:
         return head
-    places = merged(op.uses)
+    places = merge_uses(op.uses)
     lines = [f"  {_place(use)}" for use in places[:LINES]]
     if len(places) > LINES:
         lines.append(f"  and {len(places) - LINES} more lines")

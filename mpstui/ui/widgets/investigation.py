@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.highlight import HighlightTheme, highlight
 
 from mpstui.domain.catalogue import BY_ID
-from mpstui.domain.investigation import Investigation, Lockstep, OpAtFault, Verdict, shortened
+from mpstui.domain.investigation import Investigation, Lockstep, OpAtFault, Verdict, shorten
 from mpstui.domain.units import DASH, number
 from mpstui.investigate.request import InvestigationFolder
 
@@ -96,8 +96,8 @@ def _op(op: OpAtFault, width: int) -> Content:
         ("wrong", ": ".join(filter(None, (op.where, op.values))) or DASH),
         ("error", f"{error}; the CPU's is {against}"),
         ("looks like", op.symptom or DASH),
-        ("inputs", shortened(op.inputs, "\n") or DASH),
-        ("parameters", shortened(op.parameters) or DASH),
+        ("inputs", shorten(op.inputs, "\n") or DASH),
+        ("parameters", shorten(op.parameters) or DASH),
         ("model", op.source or DASH),
     ]
     text = Content.styled(f"{op.op}\n", "bold") + pairs(rows, width)

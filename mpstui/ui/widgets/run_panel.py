@@ -7,7 +7,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from mpstui.domain.alarm import check_in_words
+from mpstui.domain.alarm import describe_check
 from mpstui.domain.anatomy import anatomy
 from mpstui.domain.config import RunConfig
 from mpstui.domain.growth import USUAL_CAUSE
@@ -219,14 +219,14 @@ def step_check_lines(config: RunConfig, history: RunHistory) -> tuple[str, str]:
     """
     failed = history.failed_step or history.failed_test
     if failed is not None:
-        line = check_in_words(failed)  # the border begins with the same words
+        line = describe_check(failed)  # the border begins with the same words
         return f"✗ {line} — i: investigate", f"✗ {line.partition(': ')[2]}"
     if not config.checked:
         line = "step not checked: this is the cpu"
     elif history.step_check is None:
         line = "step not checked yet"
     else:
-        line = check_in_words(history.step_check)
+        line = describe_check(history.step_check)
     return line, line.removeprefix("step ").replace("agrees with cpu", "agrees")
 
 
