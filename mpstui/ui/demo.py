@@ -8,8 +8,8 @@ from mpstui.domain import demo as story
 from mpstui.domain.errors import MpstuiError
 
 if TYPE_CHECKING:
-    from .app import MpstuiApp
     from .model.session import RunSession
+    from .state_app import StateApp
 
 CAPTION_SECONDS = 12.0
 """Seconds that a caption is displayed."""
@@ -18,7 +18,7 @@ CAPTION_SECONDS = 12.0
 class Demo:
     """The demo, which moves from the runs to the investigation while the user stays on Live."""
 
-    def __init__(self, app: MpstuiApp) -> None:
+    def __init__(self, app: StateApp) -> None:
         self._app = app
         self._session: RunSession | None = None
         self._started = self._investigating = self._over = False
@@ -26,15 +26,15 @@ class Demo:
     def begin(self) -> None:
         """Start the runs as soon as the doctor knows the machine."""
         app = self._app
-        if app.session is not None and app.session.live:
+        if app.state.is_live:
             app.notify("A run is under way; the demo would disturb it.", severity="warning")
             return
-        app.watch(app, "facts", self._start)
-        app.watch(app, "pulse", self._follow, init=False)
-        app.watch(app, "investigation_updates", self._conclude, init=False)
+        app.watch(app, "facts_revision", self._start)
+        app.watch(app, "runs_revision", self._follow, init=False)
+        app.watch(app, "investigation_revision", self._conclude, init=False)
 
     def _start(self) -> None:
-        if self._started or self._app.facts is None:
+        if self._started or self._app.state.facts is None:
             return
         self._started = True
         try:
@@ -43,7 +43,7 @@ class Demo:
             self._over = True
             self._app.notify(str(error), title=error.title, severity="error", markup=False)
             return
-        self._session = self._app.session
+        self._session = self._app.state.session
         self._caption(story.OPENING)
 
     def _follow(self) -> None:
@@ -55,7 +55,7 @@ class Demo:
         if diverged is None:
             self._over = True
             self._caption("No alarm was raised, so there is nothing to investigate.")
-        elif self._app.session is session and self._app.current_mode == "live":
+        elif self._app.state.session is session and self._app.current_mode == "live":
             self._investigating = True
             self._caption(story.ALARM)
             self._app.investigate(diverged.run)
@@ -63,7 +63,7 @@ class Demo:
             self._over = True
 
     def _conclude(self) -> None:
-        if self._over or not self._investigating or self._app.investigating:
+        if self._over or not self._investigating or self._app.is_investigating:
             return
         self._over = True
         self._caption(f"{story.ENDING} 1 Doctor, then o checks ops; n sets up a run of your own.")

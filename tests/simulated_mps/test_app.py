@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 async def finish(pilot: Pilot[None], app: MpstuiApp) -> None:
     """Wait until the runs of the app's session are over."""
     deadline = time.monotonic() + LIMIT_SECONDS
-    while app.session is None or app.session.live:
+    while app.state.session is None or app.state.session.live:
         assert time.monotonic() < deadline
         await pilot.pause(0.1)
     app.follow()
@@ -35,8 +35,8 @@ async def test_both_devices_train_side_by_side(
     app = MpstuiApp(runs_dir=tmp_path / "runs")
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()  # the doctor's own probes, on the device too
-        assert app.facts is not None
-        assert app.facts.default_devices() == ("cpu", "mps")
+        assert app.state.facts is not None
+        assert app.state.facts.default_devices() == ("cpu", "mps")
         await pilot.press("2")
         await pilot.pause()
         screen = app.screen
@@ -49,8 +49,8 @@ async def test_both_devices_train_side_by_side(
         await pilot.pause()
         await pilot.press("ctrl+r")
         await finish(pilot, app)
-        assert app.session is not None
-        histories = [view.history for view in app.session.views]
+        assert app.state.session is not None
+        histories = [view.history for view in app.state.session.views]
         assert [history.state.value for history in histories] == ["finished"] * 2
         assert [history.alarm for history in histories] == [None] * 2
         assert histories[1].started is not None
@@ -60,7 +60,7 @@ async def test_both_devices_train_side_by_side(
         table = app.screen.query_one(DataTable)
         devices = [str(table.get_row_at(row)[2]).strip() for row in (0, 1)]
         assert devices == ["cpu", "mps"]
-    events = LogReader(app.session.views[1].run.events).read()
+    events = LogReader(app.state.session.views[1].run.events).read()
     samples = [event for event in events if isinstance(event, SystemSampled)]
     (gpu, *_) = [reading for sample in samples for reading in sample.gpus]
     assert (gpu.name, gpu.use, gpu.watts) == ("Simulated Apple chip", 62.0, 5.0)

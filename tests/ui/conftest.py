@@ -280,7 +280,7 @@ def make_app(home: Path, started: list[Sequence[RunDir]]) -> Callable[..., Mpstu
             clock=clock,
             cpu_clock=spent,
             start=started.append,
-            investigate=investigate or ConstructedInvestigating(),
+            start_investigation=investigate or ConstructedInvestigating(),
         )
 
     return make

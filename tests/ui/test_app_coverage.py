@@ -98,7 +98,7 @@ async def test_doctor_asks_about_the_last_workload_and_shows_progress_then_verdi
 ) -> None:
     save_last(make_config({"workload": "vae"}), parse_devices("cpu"))
     app, questions = make_app(), Questions(ANSWER)
-    app.cover = questions
+    app.start_coverage = questions
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot, "m")
         assert questions.put == [("vae", "")]
@@ -114,7 +114,7 @@ async def test_doctor_asks_about_the_last_workload_and_shows_progress_then_verdi
 
 async def test_native_ops_unfold_and_the_answer_is_copied(make_app: MakeApp) -> None:
     app, questions = make_app(), Questions(ANSWER)
-    app.cover = questions
+    app.start_coverage = questions
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(app, pilot, "m")
         await pilot.press("y")
@@ -131,7 +131,7 @@ async def test_native_ops_unfold_and_the_answer_is_copied(make_app: MakeApp) -> 
 
 async def test_configure_asks_about_the_workload_of_the_form(make_app: MakeApp) -> None:
     app, questions = make_app(), Questions(ANSWER)
-    app.cover = questions
+    app.start_coverage = questions
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()
         await pilot.press("2")
@@ -152,7 +152,7 @@ async def test_another_torch_can_be_typed_and_the_first_answer_comes_too_late(
 ) -> None:
     later = Coverage(workload="mnist", torch="2.15.0", recorded_with="2.14.1")
     app, questions = make_app(), Questions(ANSWER, later)
-    app.cover = questions
+    app.start_coverage = questions
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(app, pilot, "m")
         app.screen.query_one("#version", Input).focus()
@@ -167,7 +167,7 @@ async def test_another_torch_can_be_typed_and_the_first_answer_comes_too_late(
 @pytest.mark.parametrize("error", [MpstuiError("data: cut short"), OSError("no memory")])
 async def test_no_answer_is_told_as_none(make_app: MakeApp, error: Exception) -> None:
     app, questions = make_app(), Questions(error)
-    app.cover = questions
+    app.start_coverage = questions
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(app, pilot, "m")
         questions.covering[0].go.set()
@@ -180,7 +180,7 @@ async def test_a_workload_that_is_none_is_told_in_the_dialog(make_app: MakeApp) 
         raise FieldError("workload", "'mnst' is not a choice", "mnist, vae")
 
     app = make_app()
-    app.cover = refuse
+    app.start_coverage = refuse
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()
         await pilot.press("m")
@@ -190,7 +190,7 @@ async def test_a_workload_that_is_none_is_told_in_the_dialog(make_app: MakeApp) 
 
 async def test_closing_it_stops_what_is_asked(make_app: MakeApp) -> None:
     app, questions = make_app(), Questions(ANSWER)
-    app.cover = questions
+    app.start_coverage = questions
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(app, pilot, "m")
         await pilot.press("escape")

@@ -32,9 +32,9 @@ def end(app: MpstuiApp, cpu: RunDir, faulty: RunDir) -> None:
     for place, (run, kind) in enumerate(((cpu, "finished"), (faulty, "diverged"))):
         write_log(run, place, kind)
         run.write_exit(Exit(code=0))
-    assert app.session is not None
-    app.session.refresh()
-    app.pulse += 1
+    assert app.state.session is not None
+    app.state.session.refresh()
+    app.runs_revision += 1
 
 
 def captions(app: MpstuiApp) -> list[str]:
@@ -57,7 +57,7 @@ async def test_it_goes_from_the_alarm_to_the_op_by_itself(
         await until(pilot, lambda: isinstance(app.screen, InvestigateScreen))
         assert isinstance(app.screen, InvestigateScreen)
         assert app.screen.inquiry.run.id == faulty.id
-        await until(pilot, lambda: not app.investigating)
+        await until(pilot, lambda: not app.is_investigating)
         await until(pilot, lambda: len(captions(app)) == 3)
         assert "simulated" in captions(app)[0]
         assert "simulated" in captions(app)[-1]
@@ -75,10 +75,10 @@ async def test_it_does_not_jump_in_front_of_a_user_who_went_on(
         ((cpu, faulty),) = started
         end(app, cpu, faulty)
         await pilot.pause()
-        assert app.session is not None
-        assert not app.session.live
+        assert app.state.session is not None
+        assert not app.state.session.live
         assert app.current_mode == "results"
-        assert not app.investigating
+        assert not app.is_investigating
 
 
 @pytest.mark.parametrize("under_way", [True, False])
@@ -92,7 +92,7 @@ async def test_it_asks_before_it_would_disturb_a_run(
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()
-        app.recall()
+        app.state.recall()
         app.action_demo()
         await pilot.pause()
         await pilot.pause()

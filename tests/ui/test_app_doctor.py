@@ -52,7 +52,7 @@ async def test_findings_are_there_before_torch_has_answered(make_app: MakeApp) -
     probes = SlowTorch()
     app.probing.probes = probes
     async with app.run_test(size=(120, 40)) as pilot:
-        while app.facts is None:
+        while app.state.facts is None:
             await pilot.pause()
         listed = app.screen.query_one("#findings", OptionList)
         assert listed.get_option("apple-silicon")
@@ -159,11 +159,11 @@ async def test_ops_are_not_checked_while_a_run_is_under_way(
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
-        app.recall()
+        app.state.recall()
         await pilot.press("o")
         await settled(app, pilot)
-        assert app.facts is not None
-        assert app.facts.ops == ()
+        assert app.state.facts is not None
+        assert app.state.facts.ops == ()
         assert any("under way" in note.message for note in app._notifications)
 
 

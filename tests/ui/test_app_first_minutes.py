@@ -86,7 +86,7 @@ async def test_nothing_is_all_clear_while_something_is_asked(
     probes = slow
     app.probing.probes = probes
     async with app.run_test(size=(120, 40)) as pilot, released(slow):
-        while app.facts is None or app.facts.surroundings is None:
+        while app.state.facts is None or app.state.facts.surroundings is None:
             await pilot.pause()
         await pilot.press("slash")
         await pilot.pause()
@@ -106,7 +106,7 @@ async def test_a_report_waits_for_the_answers_and_asked_twice_says_that_it_is_in
     probes = slow
     app.probing.probes = probes
     async with app.run_test(size=(120, 40)) as pilot, released(slow):
-        while app.facts is None or app.facts.surroundings is None:
+        while app.state.facts is None or app.state.facts.surroundings is None:
             await pilot.pause()
         await pilot.press("e")
         await pilot.pause()
@@ -137,7 +137,7 @@ async def test_asking_again_keeps_the_old_verdicts_and_marks_them(
         listed.highlighted = listed.get_option_index("memory")
         probes.go.clear()
         await pilot.press("r")
-        while not app.pending:
+        while not app.state.pending:
             await pilot.pause()
         await pilot.pause()
         assert {id: finding.status for id, finding in listed.findings.items()} == before
@@ -160,7 +160,7 @@ async def test_the_cursor_stays_where_the_user_put_it_while_probes_return(
     probes = slow
     app.probing.probes = probes
     async with app.run_test(size=(120, 24)) as pilot, released(slow):
-        while app.facts is None or app.facts.surroundings is None:
+        while app.state.facts is None or app.state.facts.surroundings is None:
             await pilot.pause()
         listed = app.screen.query_one(FindingList)
         assert listed.highlighted is None  # nobody has chosen anything
@@ -201,7 +201,7 @@ async def test_an_op_check_shows_how_far_it_is_and_ends_on_the_first_faulty_op(
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
         app.probing.ops_began = 0.0
-        app.answers += 1
+        app.probe_revision += 1
         await pilot.pause()
         assert app.screen.query_one(LeadLine).has_class("-checking")
         app.probing.ops_began = None

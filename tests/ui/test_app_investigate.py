@@ -69,7 +69,7 @@ async def investigate(app: MpstuiApp, pilot: Any) -> InvestigateScreen:
 
 async def end(app: MpstuiApp, pilot: Any) -> None:
     """Until it is over: the constructed one ends by itself."""
-    await until(pilot, lambda: not app.investigating)
+    await until(pilot, lambda: not app.is_investigating)
 
 
 def text(app: MpstuiApp) -> str:
@@ -112,7 +112,7 @@ async def test_it_goes_on_while_away_and_tells_when_it_is_done(
         await investigate(app, pilot)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        assert app.investigating
+        assert app.is_investigating
         await investigate(app, pilot)
         assert len(investigating.folders) == 1  # the same one, not another
         await pilot.press("1")

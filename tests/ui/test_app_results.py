@@ -287,8 +287,8 @@ async def test_the_selected_runs_go_to_the_live_screen(
         await results(app, pilot)
         await press(app, pilot, "down", "space", "space", "l")
         assert app.current_mode == "live"
-        assert app.session is not None
-        assert [view.run.id for view in app.session.views] == ids([middle, old])
+        assert app.state.session is not None
+        assert [view.run.id for view in app.state.session.views] == ids([middle, old])
         assert len(app.screen.query(RunPanel)) == 2
 
 

@@ -40,29 +40,29 @@ async def test_workers_are_warmed_while_nothing_is_asked_or_timed(
 ) -> None:
     warm = Counted()
     app = MpstuiApp(
-        probes=ConstructedProbes(), runs_dir=home / "runs", start=started.append, warm=warm
+        probes=ConstructedProbes(), runs_dir=home / "runs", start=started.append, supervisor=warm
     )
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
-        app.heat()
-        app.heat()
+        app.prewarm()
+        app.prewarm()
         assert warm.heated == [2]  # what the form proposes is the CPU and the accelerator
 
         runs = make_runs()
         app.watch_runs(runs)
         await pilot.pause()
         warm.idle = False
-        app.heat()  # they train
-        app.session = None
-        app.heat()  # they still do, though they are not on screen
+        app.prewarm()  # they train
+        app.state.session = None
+        app.prewarm()  # they still do, though they are not on screen
         assert warm.heated == [2]
         for run in runs:
             (run.path / "keeper.json").unlink()
         with app.probing._lock:
-            app.heat()
+            app.prewarm()
         assert warm.heated == [2]
         save_last(default_config(), parse_devices("cpu"))
-        app.heat()
+        app.prewarm()
         assert warm.heated == [2, 1]
     assert warm.closed

@@ -29,14 +29,14 @@ async def test_from_the_form_to_the_table(home: Path) -> None:
         await pilot.press("ctrl+r")
         await pilot.pause()
         assert app.current_mode == "live"
-        assert app.session is not None
+        assert app.state.session is not None
 
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while app.session.live and time.monotonic() < deadline:
+        while app.state.session.live and time.monotonic() < deadline:
             await pilot.pause(0.1)
         await pilot.pause(0.6)  # two looks of the app at the logs
-        assert [view.history.state.value for view in app.session.views] == ["finished"] * 2
-        first, second = (view.history for view in app.session.views)
+        assert [view.history.state.value for view in app.state.session.views] == ["finished"] * 2
+        first, second = (view.history for view in app.state.session.views)
         assert first.step == second.step == 30
         assert len(app.screen.query(RunPanel)) == 2
         lines = app.screen.query_one(Log).lines
@@ -49,5 +49,5 @@ async def test_from_the_form_to_the_table(home: Path) -> None:
         assert [str(table.get_row_at(row)[2]).strip() for row in (0, 1)] == ["cpu@threads=1", "cpu"]
         assert str(table.get_row_at(0)[5]).strip() == "1.00×"
         assert str(table.get_row_at(1)[5]).strip().endswith("×")
-    for view in app.session.views:
+    for view in app.state.session.views:
         assert view.run.summary() is not None

@@ -83,13 +83,13 @@ async def test_logs_are_read_when_the_budget_allows_or_a_person_asks(
     async with app.run_test(size=(80, 24)) as pilot:
         await app.workers.wait_for_complete()
         app.follow()  # and its timer finds nothing new
-        assert app.session is not None
-        read = app.session.event_count
+        assert app.state.session is not None
+        read = app.state.session.event_count
         with LogWriter(runs[0].events) as log:
             log.append(WarmupFinished(at=1.0, steps=1, seconds=0.1))
         clock[:] = [5.0, 1.0]
         app.follow()
-        assert app.session.event_count == read
+        assert app.state.session.event_count == read
         await pilot.press("down")
         app.follow()
-        assert app.session.event_count == read + 1
+        assert app.state.session.event_count == read + 1

@@ -74,7 +74,7 @@ async def settle(pilot: Any) -> None:
         pilot.app.clear_notifications()  # they go by themselves, and not at the same moment
         await pilot.pause()
         screen = pilot.app.screen
-        if isinstance(screen, LiveScreen) and pilot.app.session is not None:
+        if isinstance(screen, LiveScreen) and pilot.app.state.session is not None:
             await screen.sync()
             await pilot.pause()
             if screen._drawing_key != screen._drawing_inputs():
@@ -227,6 +227,8 @@ def test_investigate(
     rest = None if faulty else ()
     investigating = ConstructedInvestigating(finding, told, rest, waits=waits, files=faulty)
     app = make_app(investigate=investigating, runs_dir=Path("runs"))
-    app.wall_clock = datetime(2026, 11, 23, 8, 0, 0).timestamp  # names the folder, in local time
+    app.state.wall_clock = datetime(
+        2026, 11, 23, 8, 0, 0
+    ).timestamp  # names the folder, in local time
     before = investigated(theme, investigating)
     assert snap_compare(app, terminal_size=size, run_before=before)

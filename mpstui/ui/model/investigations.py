@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.investigation import Investigation, ProgressMessage, Verdict
@@ -14,19 +13,29 @@ from mpstui.investigate.request import InvestigationFolder
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
 
+from .host import Change, Host
 from .inquiry import Inquiry
-
-if TYPE_CHECKING:
-    from mpstui.ui.app import MpstuiApp
+from .state import AppState
 
 
 class Investigations:
     """The investigations started in this app; others are loaded from the runs' folders."""
 
     def __init__(
-        self, app: MpstuiApp, investigate: Callable[[InvestigationFolder], InvestigationProcess]
+        self,
+        state: AppState,
+        host: Host,
+        investigate: Callable[[InvestigationFolder], InvestigationProcess],
     ) -> None:
-        self._app = app
+        """Start with no investigation under way.
+
+        Args:
+            state: The runs, the clocks and the store.
+            host: The app.
+            investigate: Creates an investigation from the folder of its request.
+        """
+        self._state = state
+        self._host = host
         self._investigate = investigate
         self._inquiries: dict[str, Inquiry] = {}
         self._investigating: InvestigationProcess | None = None
@@ -50,9 +59,9 @@ class Investigations:
         Raises:
             LogError: A run cannot be read.
         """
-        session = self._app.session
+        session = self._state.session
         views = {view.run.id: view for view in session.views} if session else {}
-        for member in self._app.store.group(run):
+        for member in self._state.store.group(run):
             if member.id not in views and member.keeper_alive():
                 views[member.id] = RunView(member)
                 views[member.id].catch_up()
@@ -66,14 +75,14 @@ class Investigations:
             MpstuiError: The run cannot be read, or its folder cannot be written.
         """
         try:
-            folder = new_folder(of_run(run), datetime.fromtimestamp(self._app.wall_clock()))
+            folder = new_folder(of_run(run), datetime.fromtimestamp(self._state.wall_clock()))
         except OSError as error:
             raise MpstuiError(f"{run.path}: {error.strerror}") from error
-        inquiry = Inquiry(run, folder, self._app.clock())
+        inquiry = Inquiry(run, folder, self._state.clock())
         self._inquiries[run.id] = inquiry
         self._investigating = self._investigate(folder)
         follow = partial(self._follow, inquiry, self._investigating)
-        self._app.run_worker(follow, thread=True, group="investigation")
+        self._host.run_in_thread(follow)
         return inquiry
 
     def stop(self) -> None:
@@ -85,30 +94,27 @@ class Investigations:
 
     def _follow(self, inquiry: Inquiry, investigating: InvestigationProcess) -> None:
         """Investigate, in a separate thread. The app may close in the meantime."""
-        app = self._app
 
         def report_progress(update: ProgressMessage) -> None:
-            if app.is_running:
-                app.call_from_thread(self._take, inquiry, update)
+            self._host.call_in_app(self._take, inquiry, update)
 
         try:
             finding = investigating.run(report_progress)
         except (MpstuiError, OSError) as error:
             finding = _failed(inquiry, str(error))
-        if app.is_running:
-            app.call_from_thread(self._end, inquiry, finding)
+        self._host.call_in_app(self._end, inquiry, finding)
 
     def _take(self, inquiry: Inquiry, update: ProgressMessage) -> None:
-        inquiry.take(update, self._app.clock())
-        self._app.investigation_updates += 1
+        inquiry.take(update, self._state.clock())
+        self._host.publish(Change.INVESTIGATIONS)
 
     def _end(self, inquiry: Inquiry, finding: Investigation) -> None:
-        inquiry.end(finding, self._app.clock())
-        self._app.investigation_updates += 1
-        if getattr(self._app.screen, "inquiry", None) is not inquiry:
+        inquiry.end(finding, self._state.clock())
+        self._host.publish(Change.INVESTIGATIONS)
+        if not self._host.shows_inquiry(inquiry):
             message = f"{finding.summary}\nPress i on the run, in Live or Results, to see it."
             title = f"Investigated: {inquiry.name}"
-            self._app.notify(message, title=title, markup=False, timeout=20)
+            self._host.notify(message, title=title, markup=False, timeout=20)
 
 
 def _failed(inquiry: Inquiry, error: str) -> Investigation:

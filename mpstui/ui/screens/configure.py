@@ -93,7 +93,7 @@ class ConfigureScreen(MainScreen):
             self.notify(str(error), title=error.title, severity="warning", markup=False)
         if last is not None:
             form.fill(*last)
-        self.watch(self.app, "facts", form.know)
+        self.watch(self.app, "facts_revision", lambda: form.know(self.state.facts))
 
     def on_screen_resume(self) -> None:
         """Read past runs again: some may have ended since the screen was last shown."""
@@ -164,7 +164,7 @@ class ConfigureScreen(MainScreen):
         try:
             if config is None:
                 raise next(iter(problems.values()))
-            self.state.start_runs(config, specs)
+            self.state_app.start_runs(config, specs)
         except MpstuiError as error:
             self.notify(str(error), title=error.title, severity="error", markup=False)
             return
@@ -189,7 +189,7 @@ class ConfigureScreen(MainScreen):
             error = next(iter(problems.values()))
             self.notify(str(error), title=error.title, severity="error", markup=False)
             return
-        self.state.show_coverage(config.workload)
+        self.state_app.show_coverage(config.workload)
 
     def action_leave_field(self) -> None:
         """Leave the field, so that single keys reach the app again."""

@@ -23,7 +23,7 @@ from mpstui.ui.widgets import coverage_text as coverage_text
 from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
-    from mpstui.ui.app import MpstuiApp
+    from mpstui.ui.state_app import StateApp
 
 
 class CoverageScreen(ModalScreen[None]):
@@ -95,7 +95,7 @@ class CoverageScreen(ModalScreen[None]):
         workload = self.query_one("#covered", Input).value.strip()
         version = self.query_one("#version", Input).value.strip()
         try:
-            covering = cast("MpstuiApp", self.app).cover(workload, version)
+            covering = cast("StateApp", self.app).start_coverage(workload, version)
         except MpstuiError as error:
             self._fail(str(error))
             return

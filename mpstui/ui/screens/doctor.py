@@ -65,7 +65,7 @@ class DoctorScreen(MainScreen):
         """Follow the facts."""
         super().on_mount()
         self.query_one("#finding").border_title = "The finding"
-        self.watch(self.app, "answers", self._show)
+        self.watch(self.app, "probe_revision", self._show)
         self.set_interval(1.0, self._tick)
         self.query_one(FindingList).focus()
 
@@ -74,11 +74,11 @@ class DoctorScreen(MainScreen):
         self.call_after_refresh(self._show)
 
     def _tick(self) -> None:
-        if self.is_active and self.state.probing.ops_began is not None:
+        if self.is_active and self.state_app.probing.ops_began is not None:
             self._lead()
 
     def _lead(self) -> None:
-        began = self.state.probing.ops_began
+        began = self.state_app.probing.ops_began
         seconds = None if began is None else self.state.clock() - began
         facts = self.state.facts
         self.query_one(LeadLine).show(lead(facts, self.state.findings()), facts, seconds)
@@ -98,7 +98,7 @@ class DoctorScreen(MainScreen):
             self._settled = True
             if finding_list.highlighted is None:  # else the user has moved the cursor
                 finding_list.to_worst()
-        checking = self.state.probing.ops_began is not None
+        checking = self.state_app.probing.ops_began is not None
         current_id = finding_list.highlighted_option.id if finding_list.highlighted_option else None
         if checking and not self._checking:
             self._checked_at = current_id
@@ -144,7 +144,7 @@ class DoctorScreen(MainScreen):
         if option is not None and option.id == FOLD:
             finding_list.fold()
         elif (finding := finding_list.current_finding) is not None:
-            self.state.check_again(finding.id)
+            self.state_app.probing.probe_finding(finding.id)
 
     def action_narrow(self) -> None:
         """Show only findings that need attention, or all."""

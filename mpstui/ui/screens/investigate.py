@@ -12,13 +12,16 @@ from textual.widgets import Static
 
 from mpstui.domain.investigation import Investigation, Stage
 from mpstui.domain.units import duration
+from mpstui.runs.rundir import RunDir
 from mpstui.ui.charts.curves import Curves, figure
 from mpstui.ui.keymap import bindings
 from mpstui.ui.model.inquiry import Inquiry, StageState
+from mpstui.ui.state_app import StateApp
 from mpstui.ui.widgets.investigation import full_text, headline, pairs, script, verdict_style
 from mpstui.ui.widgets.stages import StageList
 
 from .main_screen import MainScreen
+from .questions import pause_first
 
 
 class InvestigateScreen(MainScreen):
@@ -59,7 +62,7 @@ class InvestigateScreen(MainScreen):
     @property
     def tab(self) -> str:
         """The mode of the screen below, which escape returns to."""
-        return self.state.current_mode
+        return self.state_app.current_mode
 
     def body(self) -> ComposeResult:
         """Yield the verdict over stages and curves on the left, all details on the right."""
@@ -78,7 +81,7 @@ class InvestigateScreen(MainScreen):
     def on_mount(self) -> None:
         """Follow the inquiry."""
         super().on_mount()
-        self.watch(self.app, "investigation_updates", self._sync, init=False)
+        self.watch(self.app, "investigation_revision", self._sync, init=False)
         self.set_interval(1.0, self._sync)  # updates the seconds between progress messages
         self.query_one("#pane").focus()
         self.take(self.inquiry)
@@ -205,9 +208,34 @@ class InvestigateScreen(MainScreen):
 
     def action_stop(self) -> None:
         """Stop the investigation; partial results are kept."""
-        self.state.investigations.stop()
+        self.state_app.investigations.stop()
         self._sync()
 
     def action_again(self) -> None:
         """Investigate the run again."""
-        self.state.investigate(self.inquiry.run, again=True)
+        self.state_app.investigate(self.inquiry.run, again=True)
+
+
+async def show_investigation(app: StateApp, run: RunDir, again: bool) -> None:
+    """Show a run's investigation; start one if there is none, or if ``again`` is True.
+
+    Raises:
+        MpstuiError: The run cannot be read, or its folder cannot be written.
+    """
+    investigations = app.investigations
+    inquiry = investigations.under_way
+    if inquiry is not None and (again or inquiry.run.id != run.id):
+        app.notify(f"{inquiry.name} is under way: one at a time. x stops it.", severity="warning")
+    inquiry = inquiry or (None if again else investigations.of(run))
+    if inquiry is None:
+        training = investigations.runs_in_training(run)
+        if training:
+            if await app.push_screen_wait(pause_first(len(training))) != "pause":
+                return
+            for training_run in training:
+                training_run.ask("pause")
+        inquiry = investigations.begin(run)
+    if isinstance(app.screen, InvestigateScreen):
+        app.screen.take(inquiry)
+    else:
+        app.push_screen(InvestigateScreen(inquiry))

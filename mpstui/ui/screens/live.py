@@ -104,7 +104,7 @@ class LiveScreen(LiveCharts):
         self._log.anchor()  # stay at the end when the height changes
         self._arrange()
         self.state.recall()
-        self.watch(self.app, "pulse", self.sync)
+        self.watch(self.app, "runs_revision", self.sync)
         self.set_interval(FIT_SECONDS, self._fit)
 
     def on_screen_resume(self) -> None:
@@ -177,11 +177,11 @@ class LiveScreen(LiveCharts):
 
     def action_results(self) -> None:
         """Show the results."""
-        self.state.show("results")
+        self.state_app.show("results")
 
     def action_demo(self) -> None:
         """Play the demo."""
-        self.state.action_demo()
+        self.state_app.action_demo()
 
     def action_investigate(self) -> None:
         """Investigate the focused run, or else the one that went wrong."""
@@ -194,7 +194,7 @@ class LiveScreen(LiveCharts):
         if view is None:
             self.notify("There is no run to investigate yet.", severity="warning")
         else:
-            self.state.investigate(view.run)
+            self.state_app.investigate(view.run)
 
     def action_pictures(self) -> None:
         """Show the runs' pictures, epoch by epoch."""

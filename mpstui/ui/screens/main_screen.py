@@ -12,10 +12,11 @@ from textual.widgets import Static
 
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.units import gibibytes
+from mpstui.ui.model.state import AppState
 from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
-    from mpstui.ui.app import MpstuiApp
+    from mpstui.ui.state_app import StateApp
 
 MODES = ("doctor", "configure", "live", "results")
 
@@ -90,9 +91,14 @@ class MainScreen(Screen[None]):
     MODE: str
 
     @property
-    def state(self) -> MpstuiApp:
-        """The app, which owns the state."""
-        return cast("MpstuiApp", self.app)
+    def state_app(self) -> StateApp:
+        """The app, with the modes and dialogs that a screen can open."""
+        return cast("StateApp", self.app)
+
+    @property
+    def state(self) -> AppState:
+        """The app's state."""
+        return self.state_app.state
 
     @property
     def tab(self) -> str:
@@ -111,4 +117,5 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Keep the top bar up to date."""
-        self.watch(self.app, "facts", self.query_one(TopBar).know)
+        bar = self.query_one(TopBar)
+        self.watch(self.app, "facts_revision", lambda: bar.know(self.state.facts))

@@ -68,7 +68,7 @@ class PicturesScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Show the pictures, and follow new ones."""
-        self.watch(self.app, "pulse", self._show)
+        self.watch(self.app, "runs_revision", self._show)
 
     def on_resize(self) -> None:
         """Fit the slider to the new width."""

@@ -68,7 +68,7 @@ class ResultsScreen(MainScreen):
         """Follow the runs."""
         super().on_mount()
         self.state.recall()
-        self.watch(self.app, "pulse", self._pulse, init=False)
+        self.watch(self.app, "runs_revision", self._pulse, init=False)
         self.set_interval(LOOK_SECONDS, self._poll_store)
         self.query_one(HistoryTable).focus()
 
@@ -119,7 +119,7 @@ class ResultsScreen(MainScreen):
 
     @work(thread=True, exclusive=True, group="history")
     def _read_rows(self, reader: HistoryReader, followed: Mapping[str, HistoryRow]) -> None:
-        worker, app = get_current_worker(), self.state
+        worker, app = get_current_worker(), self.app
         with self._reading:
             runs = reader.runs()
             batch: list[HistoryRow] = []
@@ -250,7 +250,7 @@ class ResultsScreen(MainScreen):
                 run.exit()
                 run.keeper_alive()
             if runs:
-                self.state.watch_runs(runs)
+                self.state_app.watch_runs(runs)
         except MpstuiError as error:
             self._refuse(error)
 
@@ -260,7 +260,7 @@ class ResultsScreen(MainScreen):
         if row is None or row.summary is None:
             self.notify("There is no run to investigate here.", severity="warning")
             return
-        self.state.investigate(self._run(row.id))
+        self.state_app.investigate(self._run(row.id))
 
     def action_pin(self) -> None:
         """Make the run under the cursor the baseline, or clear it."""
@@ -363,7 +363,7 @@ class ResultsScreen(MainScreen):
 
     def action_demo(self) -> None:
         """Play the demo."""
-        self.state.action_demo()
+        self.state_app.action_demo()
 
     def action_export_page(self) -> None:
         """Write the comparison as a web page, without asking."""
@@ -399,8 +399,8 @@ class ResultsScreen(MainScreen):
             message, severity = str(error), "error"
         else:
             message, severity = "\n".join(map(str, written)), "information"
-        if self.state.is_running:
-            self.state.call_from_thread(self._notify_export, message, severity)
+        if self.state_app.is_running:
+            self.state_app.call_from_thread(self._notify_export, message, severity)
 
     def _notify_export(self, message: str, severity: str = "information") -> None:
         if severity == "error":

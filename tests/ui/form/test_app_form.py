@@ -175,15 +175,15 @@ async def test_while_torch_is_asked_it_says_so_and_nothing_jumps(make_app: MakeA
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await open_form(app, pilot)
-        before = app.facts
+        before = app.state.facts
         places = {row.id: row.region for row in app.screen.query("Row")}
-        app.facts = DoctorFacts(machine=M2)
+        app.state.facts = DoctorFacts(machine=M2)
         await pilot.pause()
         note = app.screen.query_one("#row-devices .note", Static)
         assert "asking torch" in str(note.content)
         assert tick(app, "mps").value
         assert not app.screen.query_one("#start", Button).disabled
-        app.facts = before
+        app.state.facts = before
         await pilot.pause()
         assert {row.id: row.region for row in app.screen.query("Row")} == places
 

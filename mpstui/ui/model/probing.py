@@ -6,7 +6,6 @@ import threading
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mpstui.doctor.checks import findings
 from mpstui.doctor.probes import Probes, gather
@@ -15,18 +14,19 @@ from mpstui.doctor.system import SystemProbes
 from mpstui.domain.facts import DoctorFacts
 from mpstui.runs.files import replace as write
 
-if TYPE_CHECKING:
-    from .app import MpstuiApp
+from .host import Change, Host
+from .state import AppState
 
 MAX_NAMED = 3
 """Faulty ops that a message names; the rest are counted."""
 
 
 class Probing:
-    """The source of the app's ``facts`` and ``pending``. It runs one probe at a time."""
+    """The source of the state's ``facts`` and ``pending``. It runs one probe at a time."""
 
-    def __init__(self, app: MpstuiApp, probes: Probes) -> None:
-        self._app = app
+    def __init__(self, state: AppState, host: Host, probes: Probes) -> None:
+        self._state = state
+        self._host = host
         self.probes = probes
         self._lock = threading.Lock()
         self._report_waits = False
@@ -40,13 +40,13 @@ class Probing:
 
     def begin(self) -> None:
         """Probe everything but the ops. Earlier facts stay until new ones arrive."""
-        self._app.run_worker(self._probe_all, thread=True, group="probe")
+        self._host.run_in_thread(self._probe_all)
 
     def probe_finding(self, id: str) -> None:
         """Probe again the facts that one finding depends on."""
         if id == "ops":
-            self.ops_began = self._app.clock()
-        self._app.run_worker(partial(self._probe_one, id), thread=True, group="probe")
+            self.ops_began = self._state.clock()
+        self._host.run_in_thread(partial(self._probe_one, id))
 
     def stop(self) -> None:
         """Stop probing: the app is closing."""
@@ -58,22 +58,23 @@ class Probing:
 
         A second call while it waits writes it immediately, marked as incomplete.
         """
-        app = self._app
-        if app.facts is None or (app.pending and not self._report_waits):
+        facts, pending = self._state.facts, self._state.pending
+        if facts is None or (pending and not self._report_waits):
             self._report_waits = True
-            waiting = f" for {len(app.pending)} answers" if app.pending else ""
-            app.notify("e again writes it now, incomplete.", title=f"The report waits{waiting}")
+            waiting = f" for {len(pending)} answers" if pending else ""
+            title = f"The report waits{waiting}"
+            self._host.notify("e again writes it now, incomplete.", title=title)
             return
-        self._write(app.facts)
+        self._write(facts)
 
     def _probe_all(self) -> None:
         with self._lock:
-            before = self._app.facts
+            before = self._state.facts
             gather(self.probes, partial(self._take_partial, before))
 
     def _probe_one(self, id: str) -> None:
         with self._lock:
-            facts = self._app.facts
+            facts = self._state.facts
             if facts is None:
                 return
             self._pass_on(facts, frozenset({id}))
@@ -84,45 +85,44 @@ class Probing:
                 lambda partial_facts: self._pass_on(partial_facts, frozenset({id})),
             )
             self._pass_on(facts, frozenset())
-            if id == "ops" and self._app.is_running:
-                self._app.call_from_thread(self._conclude_ops, facts)
+            if id == "ops":
+                self._host.call_in_app(self._conclude_ops, facts)
 
     def _take_partial(self, before: DoctorFacts | None, facts: DoctorFacts) -> None:
         pending = frozenset(finding.id for finding in findings(facts) if finding.pending)
         self._pass_on(merge_facts(before, facts), pending)
 
     def _pass_on(self, facts: DoctorFacts, pending: frozenset[str]) -> None:
-        if self._app.is_running:  # the app may close before the last probe returns
-            self._app.call_from_thread(self._take, facts, pending)
+        self._host.call_in_app(self._take, facts, pending)
 
     def _take(self, facts: DoctorFacts, pending: frozenset[str]) -> None:
-        self._app.set_reactive(type(self._app).pending, pending)
-        self._app.facts = facts
-        self._app.answers += 1
+        self._state.set_facts(facts, pending)
         if self._report_waits and not pending:
             self._write(facts)
 
     def _write(self, facts: DoctorFacts) -> None:
         from mpstui.doctor.report import as_markdown
 
-        app, self._report_waits = self._app, False
-        text = as_markdown(facts, app.findings())
-        moment = f"{datetime.fromtimestamp(app.wall_clock()):%Y%m%d-%H%M%S}"
-        path: Path = app.store.root.parent / f"doctor-{moment}.md"
+        self._report_waits = False
+        text = as_markdown(facts, self._state.findings())
+        moment = f"{datetime.fromtimestamp(self._state.wall_clock()):%Y%m%d-%H%M%S}"
+        path: Path = self._state.store.root.parent / f"doctor-{moment}.md"
         try:
             write(path, text.encode())
         except OSError as error:
-            app.notify(f"{path}: {error.strerror}", title="Not written", severity="error")
+            self._host.notify(f"{path}: {error.strerror}", title="Not written", severity="error")
             return
-        app.copy_to_clipboard(text)
-        app.notify(f"{path}\nAlso copied to the clipboard.", title="Report written")
+        self._host.copy_to_clipboard(text)
+        self._host.notify(f"{path}\nAlso copied to the clipboard.", title="Report written")
 
     def _conclude_ops(self, facts: DoctorFacts) -> None:
         self.ops_began = None
-        self._app.answers += 1
+        self._host.publish(Change.PROBES)
         faulty = [f"{run.device}: {case.case}" for run in facts.ops for case in run.faulty]
         if not faulty:
-            self._app.notify("Nothing is faulty.", title="Ops checked")
+            self._host.notify("Nothing is faulty.", title="Ops checked")
             return
         more = f"\nand {len(faulty) - MAX_NAMED} more" if len(faulty) > MAX_NAMED else ""
-        self._app.notify("\n".join(faulty[:MAX_NAMED]) + more, title="Faulty ops", severity="error")
+        self._host.notify(
+            "\n".join(faulty[:MAX_NAMED]) + more, title="Faulty ops", severity="error"
+        )

@@ -1,0 +1,66 @@
+"""What the app imports when it is first used: the first frame waits for none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+
+if TYPE_CHECKING:
+    from mpstui.coverage.client import CoverageProcess
+    from mpstui.investigate.client import InvestigationProcess
+    from mpstui.investigate.request import InvestigationFolder
+
+StartInvestigation = Callable[["InvestigationFolder"], "InvestigationProcess"]
+"""Creates an investigation from the folder of its request."""
+
+StartCoverage = Callable[[str, str], "CoverageProcess"]
+"""Creates a check whether a workload runs on MPS with a version of torch."""
+
+
+def _doctor() -> Screen[None]:
+    from .screens.doctor import DoctorScreen
+
+    return DoctorScreen()
+
+
+def _configure() -> Screen[None]:
+    from .screens.configure import ConfigureScreen
+
+    return ConfigureScreen()
+
+
+def _live() -> Screen[None]:
+    from .screens.live import LiveScreen
+
+    return LiveScreen()
+
+
+def _results() -> Screen[None]:
+    from .screens.results import ResultsScreen
+
+    return ResultsScreen()
+
+
+MODES: dict[str, str | Callable[[], Screen[None]]] = {
+    "doctor": _doctor,
+    "configure": _configure,
+    "live": _live,
+    "results": _results,
+}
+"""The four screens, in the order of their keys."""
+
+
+def investigation_client(folder: InvestigationFolder) -> InvestigationProcess:
+    """Create an investigation that runs in a worker process."""
+    from mpstui.investigate.client import InvestigationClient
+
+    return InvestigationClient(folder)
+
+
+def coverage_client(workload: str, torch: str) -> CoverageProcess:
+    """Create a coverage check that runs in a worker process."""
+    from mpstui.coverage.client import CoverageClient
+
+    return CoverageClient(workload, torch)
