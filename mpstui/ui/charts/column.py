@@ -27,7 +27,7 @@ class ChartColumn(Vertical):
     """Stacked charts with shared axes."""
 
     DEFAULT_CSS = """
-    Charts {
+    ChartColumn {
         overflow-x: hidden;
         overflow-y: auto;
         Chart { height: 2fr; min-height: 3; }

@@ -29,7 +29,7 @@ class Overlay(Vertical):
         width: 100%;
         height: 1fr;
         #legend { height: 1; }
-        Charts { height: 1fr; }
+        ChartColumn { height: 1fr; }
     }
     """
 

@@ -48,7 +48,7 @@ class ConfigureScreen(MainScreen):
             #form-pane { max-height: 75%; }
             #plan-pane { display: block; }
             #help-pane { width: 1fr; padding: 0 2; }
-            #problem, #about, Fact { margin-bottom: 1; }
+            #problem, #about, FieldFact { margin-bottom: 1; }
         }
         #bar { height: auto; padding: 0 1; }
         #start {

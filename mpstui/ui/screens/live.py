@@ -45,7 +45,7 @@ class LiveScreen(LiveCharts):
         #outcome { height: auto; padding: 0 2; display: none; text-style: bold; }
         &.-over #outcome { display: block; }
         &.-overlay {
-            #panels { height: 6; RunPanel Charts, RunPanel Picture { display: none; } }
+            #panels { height: 6; RunPanel ChartColumn, RunPanel Picture { display: none; } }
             #together { height: 1fr; }
         }
         &.-overlay.-low #panels { height: 3; }

@@ -25,7 +25,7 @@ class FractionBar(Static):
         "progress--background",
     }
     DEFAULT_CSS = """
-    Progress {
+    FractionBar {
         width: 1fr;
         height: 1;
         .progress--bar { color: $primary; }

@@ -38,7 +38,7 @@ class RunPanel(Vertical):
         #progress-line { height: 1; }
         #progress-text { width: auto; margin-left: 1; }
         #numbers { height: 3; }
-        Charts { height: 5fr; }
+        ChartColumn { height: 5fr; }
         #warnings {
             height: 1; display: none; color: $text-error;
             text-wrap: nowrap; text-overflow: ellipsis;

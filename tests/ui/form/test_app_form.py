@@ -176,16 +176,17 @@ async def test_while_torch_is_asked_it_says_so_and_nothing_jumps(make_app: MakeA
     async with app.run_test(size=SMALL) as pilot:
         await open_form(app, pilot)
         before = app.state.facts
-        places = {row.id: row.region for row in app.screen.query("Row")}
-        app.state.facts = DoctorFacts(machine=M2)
+        places = {row.id: row.region for row in app.screen.query("FieldRow")}
+        app.state.set_facts(DoctorFacts(machine=M2), frozenset())
         await pilot.pause()
         note = app.screen.query_one("#row-devices .note", Static)
         assert "asking torch" in str(note.content)
         assert tick(app, "mps").value
         assert not app.screen.query_one("#start", Button).disabled
-        app.state.facts = before
+        assert before is not None
+        app.state.set_facts(before, frozenset())
         await pilot.pause()
-        assert {row.id: row.region for row in app.screen.query("Row")} == places
+        assert {row.id: row.region for row in app.screen.query("FieldRow")} == places
 
 
 async def test_enter_goes_through_the_fields_to_the_button(make_app: MakeApp) -> None:

@@ -19,7 +19,7 @@ class FieldFact(Horizontal):
     """A heading with a short text."""
 
     DEFAULT_CSS = """
-    Fact {
+    FieldFact {
         height: auto; display: none;
         .heading { width: 10; text-style: bold; }
         .value { width: 1fr; }

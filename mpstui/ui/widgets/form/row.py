@@ -16,7 +16,7 @@ class FieldRow(Vertical):
     """A field with its note beside it, or below if the field is long."""
 
     DEFAULT_CSS = """
-    Row {
+    FieldRow {
         height: auto;
         .line { height: auto; }
         Input, SelectCurrent { background: $foreground 10%; }
