@@ -113,7 +113,7 @@ class ArticleLog:
 
     def _steps(self, event: StepsCompleted) -> Iterator[str]:
         config = self._config
-        losses = np.frombuffer(event.losses, "<f4")
+        losses = np.asarray(event.values())
         # The scripts number an epoch's batches from 0 and print the samples before the current one.
         batches = (event.first_step - 1 + np.arange(len(losses))) % config.steps_per_epoch
         for offset in np.flatnonzero(batches % config.log_interval == 0):

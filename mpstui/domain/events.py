@@ -6,6 +6,9 @@ The worker appends them; screens and commands read them. Consumers ``match`` on 
 
 from __future__ import annotations
 
+import sys
+from array import array
+
 import msgspec
 
 from .plan import Plan
@@ -96,6 +99,18 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=T
     """Energy that the GPU and, if readable, the CPU used during these steps."""
     worker_bytes: int | None = None
     """Resident memory of the worker process; None if it cannot be read."""
+
+    @property
+    def count(self) -> int:
+        """The number of steps."""
+        return len(self.losses) // 4
+
+    def values(self) -> array[float]:
+        """Return the losses, one per step, as float32."""
+        losses = array("f", self.losses)
+        if sys.byteorder == "big":
+            losses.byteswap()
+        return losses
 
     def __post_init__(self) -> None:
         if not self.losses or len(self.losses) % 4:  # msgspec turns this into a ValidationError

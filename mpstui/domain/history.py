@@ -34,6 +34,7 @@ from .events import (
     WarmupFinished,
 )
 from .growth import MemoryGrowth, MemoryReading, growth_of
+from .metrics import LOSS, METRICS, THROUGHPUT
 from .series import Series
 from .summary import MedianSpread, measure
 from .workloads import EPOCH_SAMPLES
@@ -44,20 +45,6 @@ WINDOWS = 4096
 
 READINGS = 512
 """Memory readings kept; when full, every second one is dropped."""
-
-METRICS = (
-    "elapsed",
-    "test loss",
-    "accuracy",
-    "learning rate",
-    "gradient norm",
-    "device memory",
-    "cpu",
-    "gpu",
-    "watts",
-)
-"""Series besides loss and throughput. ``elapsed`` is seconds since the first step, so that the x
-axis can be time; memory is in bytes, cpu in percent of one core, gpu in percent."""
 
 
 class RunState(str, Enum):
@@ -113,11 +100,11 @@ class RunHistory:
         self.loss: float | None = None
         """The newest loss, NaN and ±inf included."""
         self.device_bytes: int | None = None
-        self.losses = Series()
-        self.rates = Series()
-        """Samples per second over steps, timed windows only."""
-        self.metrics = {name: Series() for name in METRICS}
-        """The other series over steps, by name; see :data:`METRICS`."""
+        self.series = {metric.name: Series() for metric in METRICS}
+        """Every metric over steps, by name."""
+        self.losses = self.series[LOSS.name]
+        self.elapsed_by_step = Series()
+        """Seconds since the first step, so that the x axis can be time."""
         self.epochs: list[EpochCompleted] = []
         self.evaluations: list[EvaluationCompleted] = []
         self.pictures: list[SampleSaved] = []
@@ -161,6 +148,13 @@ class RunHistory:
         self.first_at = event.at if self.first_at is None else self.first_at
         if not self.state.over:  # an alarm may follow the end
             self.last_at = event.at
+        self._apply_state(event)
+        for metric in METRICS:
+            value = metric.recorded(event)
+            if metric is not LOSS and value is not None and self.step:
+                self.series[metric.name].add(self.step, value)
+
+    def _apply_state(self, event: AnyEvent) -> None:
         match event:
             case PreparationAdvanced():
                 # A resumed run's log begins with the earlier run's steps; preparation follows them.
@@ -184,19 +178,12 @@ class RunHistory:
                 self.state = RunState.EVALUATING
             case EvaluationCompleted():
                 self.evaluations.append(event)
-                self._note("test loss", event.loss)
-                if event.correct is not None:
-                    self._note("accuracy", event.correct / event.samples)
                 self.state = RunState.TRAINING
             case SampleSaved():
                 self.pictures.append(event)
             case SystemSampled():
                 self.system = event
-                self._note("cpu", event.process_cpu)
                 self._note_memory(event.process_rss)
-                for gpu in event.gpus[:1]:
-                    self._note("gpu", gpu.use)
-                    self._note("watts", gpu.watts)
             case StepProfiled():
                 self.profile = event
             case SnapshotSaved():
@@ -238,7 +225,7 @@ class RunHistory:
             self.state, self.message, self.fraction = RunState.WARMING_UP, "", None
 
     def _apply_steps(self, event: StepsCompleted) -> None:
-        losses = np.frombuffer(event.losses, "<f4")
+        losses = np.asarray(event.values())
         steps = np.arange(event.first_step, event.first_step + len(losses))
         self.losses.append(steps, losses)
         if self.state is not RunState.WARMING_UP:
@@ -250,13 +237,9 @@ class RunHistory:
         if self.started is None:
             self._earlier_seconds += event.seconds
         since = event.at - self._ready_at if self.started is not None else 0.0
-        self._note("elapsed", self._earlier_seconds + since)
-        self._note("learning rate", event.lr)
-        self._note("gradient norm", event.grad_norm)
-        self._note("device memory", event.device_bytes)
+        self.elapsed_by_step.add(self.step, self._earlier_seconds + since)
         self._note_memory(event.worker_bytes)
-        if event.timed and event.seconds > 0:
-            self.rates.add(self.step, event.samples / event.seconds)
+        if THROUGHPUT.recorded(event) is not None:
             self._windows.append(TimedWindow(event.samples, event.seconds))
             if event.joules is not None:
                 self.joules += event.joules
@@ -267,10 +250,6 @@ class RunHistory:
                     TimedWindow(left.samples + right.samples, left.seconds + right.seconds)
                     for left, right in pairs
                 ]
-
-    def _note(self, name: str, value: float | None) -> None:
-        if value is not None and self.step:
-            self.metrics[name].add(self.step, value)
 
     def _note_memory(self, worker_bytes: int | None) -> None:
         if not self._warm:

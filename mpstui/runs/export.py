@@ -17,6 +17,7 @@ import numpy as np
 
 from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.events import AnyEvent, EvaluationCompleted, StepsCompleted
+from mpstui.domain.metrics import LOSS, METRICS
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.domain.units import DASH, number
@@ -29,17 +30,13 @@ from .view import RunView
 
 FORMATS = ("markdown", "csv", "json", "html", "tensorboard")
 
-COLUMNS = (
-    "run_id",
-    "device",
-    "step",
-    "epoch",
-    "loss",
-    "samples_per_second",
-    "lr",
-    "test_loss",
-    "accuracy",
+CSV_METRICS = sorted(
+    (metric for metric in METRICS if metric.column),
+    key=lambda metric: metric.event is EvaluationCompleted,
 )
+"""The metrics of a CSV row: those of training steps, then those of evaluations."""
+
+COLUMNS = ("run_id", "device", "step", "epoch", *(metric.column for metric in CSV_METRICS))
 
 
 class ExportedRun(NamedTuple):
@@ -189,20 +186,26 @@ def _rows(event: AnyEvent) -> Iterator[list[object]]:
     windows that are not timed it is empty. A test loss that is not finite is ``nan``.
     """
     if isinstance(event, StepsCompleted):
-        losses = _losses(event)
-        rate = event.samples / event.seconds if event.timed and event.seconds > 0 else ""
-        for step, loss in enumerate(losses, event.first_step):
-            last = step == event.first_step + len(losses) - 1
-            yield [step, event.epoch, loss, rate if last else "", event.lr, "", ""]
+        last = event.first_step + event.count - 1
+        values = {metric.name: metric.exported(event) for metric in CSV_METRICS}
+        for step, loss in enumerate(_losses(event), event.first_step):
+            row: list[object] = [step, event.epoch]
+            for metric in CSV_METRICS:
+                value = values[metric.name] if step == last or metric.every_step else None
+                row.append(loss if metric is LOSS else _cell(value))
+            yield row
     elif isinstance(event, EvaluationCompleted):
-        test_loss = "nan" if event.loss is None else event.loss
-        accuracy = "" if event.correct is None else event.correct / event.samples
-        yield [event.step, event.epoch, "", "", "", test_loss, accuracy]
+        cells = [_cell(metric.exported(event)) for metric in CSV_METRICS]
+        yield [event.step, event.epoch, *cells]
+
+
+def _cell(value: float | None) -> object:
+    return "" if value is None else value
 
 
 def _losses(event: StepsCompleted) -> list[str]:
     """Format losses as the shortest text that gives the same float32; or ``nan``, ``±inf``."""
-    return [str(loss) for loss in np.frombuffer(event.losses, "<f4")]
+    return [str(loss) for loss in np.asarray(event.values())]
 
 
 def _json(records: Sequence[ExportedRun]) -> str:
@@ -226,7 +229,7 @@ def _document(record: ExportedRun) -> dict[str, object]:
             "step": [
                 step
                 for event in steps
-                for step in range(event.first_step, event.first_step + len(event.losses) // 4)
+                for step in range(event.first_step, event.first_step + event.count)
             ],
             # JSON has no NaN: a loss that is not finite becomes a string.
             "loss": [loss if not math.isfinite(float(loss)) else float(loss) for loss in losses],

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import queue
-import struct
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -107,7 +106,7 @@ class GapWatch:
 
 def _losses(events: Iterable[AnyEvent]) -> list[float]:
     steps = (event for event in events if isinstance(event, StepsCompleted))
-    return [loss for event in steps for (loss,) in struct.iter_unpack("<f", event.losses)]
+    return [loss for event in steps for loss in event.values()]
 
 
 def _log_alarm(run: RunDir, alarm: GapAlarm) -> None:

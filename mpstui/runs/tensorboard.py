@@ -7,18 +7,20 @@ is not imported here.
 from __future__ import annotations
 
 import importlib
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from mpstui.domain.errors import UsageError
 from mpstui.domain.events import AnyEvent, EvaluationCompleted, StepsCompleted
+from mpstui.domain.metrics import LOSS, METRICS
 
 from .files import move
+
+
+TAGGED = sorted((metric for metric in METRICS if metric.tag), key=lambda m: not m.every_step)
+"""The exported metrics: those of every step, then those of a whole event."""
 
 
 class Scalar(NamedTuple):
@@ -39,21 +41,18 @@ def scalars(events: Sequence[AnyEvent]) -> Iterator[Scalar]:
     """
     for event in events:
         if isinstance(event, StepsCompleted):
-            losses = np.frombuffer(event.losses, "<f4")
-            last = event.first_step + len(losses) - 1
+            losses, last = event.values(), event.first_step + event.count - 1
             for step, loss in enumerate(losses, event.first_step):
                 at = event.at - event.seconds * (last - step) / len(losses)
-                yield Scalar("train/loss", step, at, float(loss))
-            yield Scalar("train/lr", last, event.at, event.lr)
-            if event.timed and event.seconds > 0:
-                rate = event.samples / event.seconds
-                yield Scalar("train/samples_per_second", last, event.at, rate)
+                yield Scalar(LOSS.tag, step, at, loss)
         elif isinstance(event, EvaluationCompleted):
-            loss = math.nan if event.loss is None else event.loss
-            yield Scalar("test/loss", event.step, event.at, loss)
-            if event.correct is not None:
-                accuracy = event.correct / event.samples
-                yield Scalar("test/accuracy", event.step, event.at, accuracy)
+            last = event.step
+        else:
+            continue
+        for metric in TAGGED:
+            value = metric.exported(event)
+            if metric is not LOSS and value is not None:
+                yield Scalar(metric.tag, last, event.at, value)
 
 
 def path(out: Path, run_id: str, at: float) -> Path:

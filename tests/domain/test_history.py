@@ -130,7 +130,7 @@ def test_windows_outside_the_clock_do_not_count() -> None:
     rate = history.rate()
     assert rate is not None
     assert (rate.median, rate.count) == (128.0, 1)
-    assert history.rates.count == 1
+    assert history.series["throughput"].count == 1
     assert history.losses.count == 11
 
 

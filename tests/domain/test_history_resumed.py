@@ -122,7 +122,7 @@ def test_the_time_of_an_earlier_run_goes_on_in_the_charts() -> None:
     history = resumed()
     history.apply(started(at=1010.0))
     history.apply(steps(1020.0, 61, 10, seconds=10.0))
-    at, seconds = history.metrics["elapsed"].points(100)
+    at, seconds = history.elapsed_by_step.points(100)
     assert list(at) == [40, 60, 70]
     assert list(seconds) == [4.0, 6.0, 16.0]
 

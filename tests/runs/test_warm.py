@@ -44,8 +44,8 @@ for path in paths:
 
 STARTER = """
 import os, signal, sys
-from mpstui.runs.launch import Warm
-warm = Warm()
+from mpstui.runs.launch import PrewarmedSupervisor
+warm = PrewarmedSupervisor()
 warm.heat(2)
 print(warm._keeper.pid, flush=True)
 sys.stdin.read()

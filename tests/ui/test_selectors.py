@@ -19,11 +19,12 @@ SELECTED = re.compile(r"(?<![\w#.$-])([A-Z]\w+)(?=[^;\n]*\{)")
 
 
 def subclasses(kind: type) -> set[str]:
-    return {kind.__name__} | {name for child in kind.__subclasses__() for name in subclasses(child)}
+    children: list[type] = kind.__subclasses__()
+    return {kind.__name__}.union(*(subclasses(child) for child in children))
 
 
 def test_every_selected_class_exists() -> None:
-    for name in textual.widgets.__all__:
+    for name in vars(textual.widgets)["__all__"]:
         getattr(textual.widgets, name)  # imports the widget
     selected: dict[str, str] = {}
     root = Path(mpstui.ui.__path__[0])

@@ -123,12 +123,12 @@ def _charts(runs: Sequence[NamedRun]) -> list[Any]:
         ),
         chart(
             "samples/s",
-            [PageCurve(name, history.rates) for name, history in histories],
+            [PageCurve(name, history.series["throughput"]) for name, history in histories],
             from_zero=True,
         ),
         chart(
             f"test loss, {unit}",
-            [PageCurve(name, history.metrics["test loss"]) for name, history in histories],
+            [PageCurve(name, history.series["test loss"]) for name, history in histories],
         ),
     )
     return [plot for plot in charts if plot is not None]

@@ -7,20 +7,11 @@ from collections.abc import Mapping, Sequence
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from .figures import UNITS, RunSeries, figure, readout
-from .view_state import CHARTS, Limits, ViewState
-from .widget import Chart
+from mpstui.domain.metrics import LOSS, METRICS, TEST_LOSS
 
-EMPTY = {
-    "loss": "no step yet",
-    "throughput": "no timed step yet",
-    "test loss": "no epoch is done yet",
-    "accuracy": "no epoch is done yet, or the workload has none",
-    "gradient norm": "not measured in this run",
-    "device memory": "the device's allocator does not report it",
-    "gpu": "no GPU that can be read",
-    "watts": "no power that can be read",
-}
+from .figures import RunSeries, figure, readout
+from .view_state import Limits, ViewState
+from .widget import Chart
 
 
 class ChartColumn(Vertical):
@@ -45,10 +36,10 @@ class ChartColumn(Vertical):
         super().__init__(id=id)
         self._chart_names: tuple[str, ...] = ()
         self._charts: dict[str, Chart] = {}
-        for name in CHARTS:
-            unit = loss_unit if "loss" in name else UNITS.get(name, "")
-            empty = EMPTY.get(name, "nothing yet")
-            self._charts[name] = Chart(name, unit, empty, id=name.replace(" ", "-"))
+        for metric in METRICS:
+            unit = loss_unit if metric in (LOSS, TEST_LOSS) else metric.unit
+            widget_id = metric.name.replace(" ", "-")
+            self._charts[metric.name] = Chart(metric.name, unit, metric.empty, id=widget_id)
 
     def compose(self) -> ComposeResult:
         """Yield every possible chart; most are not displayed."""

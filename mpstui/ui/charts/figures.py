@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mpstui.domain.history import RunHistory
-from mpstui.domain.series import Floats, Series, Value
+from mpstui.domain.metrics import METRIC_BY_NAME
+from mpstui.domain.series import Floats, Value
 from mpstui.domain.units import DASH, duration, number
-from mpstui.domain.units import memory as size
 
 from .plotting import Figure, Line, Mark, Run
 from .view_state import Limits, ViewState
@@ -25,18 +25,6 @@ MOST_MARKS = 40
 _ROUNDING = 1e-6
 """The share of a step that floats may lose when converted to the axis's unit and back."""
 
-UNITS = {
-    "throughput": "samples/s",
-    "accuracy": "%",
-    "device memory": "MB",
-    "cpu": "% of a core",
-    "gpu": "%",
-    "watts": "W",
-}
-SCALES = {"accuracy": 100.0, "device memory": 2.0**-20}
-FROM_ZERO = ("throughput", "device memory", "cpu", "gpu", "watts")
-"""Charts whose y axis starts at zero, because absolute values matter."""
-
 
 class RunSeries(NamedTuple):
     """A run as charts draw it."""
@@ -49,13 +37,6 @@ class RunSeries(NamedTuple):
     """Its name next to other runs."""
 
 
-def series_of(history: RunHistory, chart: str) -> Series:
-    """Return the series that a chart shows."""
-    if chart == "loss":
-        return history.losses
-    return history.rates if chart == "throughput" else history.metrics[chart]
-
-
 class Axis:
     """One run's x axis, which converts steps to the axis's unit and back."""
 
@@ -64,7 +45,7 @@ class Axis:
         self._batch = subject.batch_size
         self._last = subject.history.step
         if axis == "time":
-            self._steps, self._seconds = subject.history.metrics["elapsed"].ends()
+            self._steps, self._seconds = subject.history.elapsed_by_step.ends()
 
     def of(self, steps: Floats) -> Floats:
         """Convert steps to the axis's unit: samples, or seconds since the first step."""
@@ -120,13 +101,14 @@ def y_limits(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> Lim
     spans = [span for subject in subjects if (span := _span(subject, chart, state))]
     if not spans:
         return None
-    scale = SCALES.get(chart, 1.0)
+    metric = METRIC_BY_NAME[chart]
+    scale = metric.scale
     low, high = min(low for low, _ in spans) * scale, max(high for _, high in spans) * scale
-    return (0.0, high * 1.05 or 1.0) if chart in FROM_ZERO else (low, high)
+    return (0.0, high * 1.05 or 1.0) if metric.from_zero else (low, high)
 
 
 def _span(subject: RunSeries, chart: str, state: ViewState) -> Limits | None:
-    series = series_of(subject.history, chart)
+    series = subject.history.series[chart]
     if state.window is None:
         return series.span()
     start, end = Axis(subject, state.axis).steps(
@@ -158,7 +140,7 @@ def figure(
         limits: The full range of x, and the limits of y, shared by all panels.
         columns: Cells across.
     """
-    if not any(series_of(subject.history, chart).count for subject in subjects):
+    if not any(subject.history.series[chart].count for subject in subjects):
         return None
     x_limits, y = limits
     start, end = state.visible_range(x_limits)
@@ -186,13 +168,14 @@ def figure(
 def _lines(
     subject: RunSeries, chart: str, state: ViewState, x_range: Limits, columns: int
 ) -> list[Line]:
-    series, axis = series_of(subject.history, chart), Axis(subject, state.axis)
-    scale = SCALES.get(chart, 1.0)
+    series, axis = subject.history.series[chart], Axis(subject, state.axis)
+    metric = METRIC_BY_NAME[chart]
+    scale = metric.scale
     start, end = axis.steps(np.array(x_range))
     x, y = series.points(columns, start - 1, end + 1)
     style = subject.style
     raw = Line(tuple(axis.of(x).tolist()), tuple((y * scale).tolist()), style)
-    if not state.smoothing or chart not in ("loss", "throughput", "gradient norm"):
+    if not state.smoothing or not metric.smoothed:
         return [raw]
     x, y = _thin(*series.smoothed(state.smoothing, start - 1, end + 1), columns)
     smooth = Line(tuple(axis.of(x).tolist()), tuple((y * scale).tolist()), style)
@@ -230,7 +213,7 @@ def readout(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> tupl
     runs: list[Run] = []
     for subject in subjects:
         step = Axis(subject, state.axis).step_at(state.cursor)
-        value = None if step is None else series_of(subject.history, chart).at(step)
+        value = None if step is None else subject.history.series[chart].at(step)
         name = f"{subject.name} " if len(subjects) > 1 else ""
         runs += [(" · ", "label"), (name + format_value(chart, value), subject.style)]
     return (*runs[1:], (f" at {format_position(state, state.cursor)}", "label"))
@@ -252,10 +235,4 @@ def format_value(chart: str, value: Value | None) -> str:
 
 
 def _format_bound(chart: str, value: float) -> str:
-    if not math.isfinite(value):
-        return number(value)
-    if chart == "device memory":
-        return size(int(value))
-    if chart == "accuracy":
-        return f"{value:.2%}"
-    return f"{value:,.0f}" if chart == "throughput" else number(value)
+    return METRIC_BY_NAME[chart].format(value) if math.isfinite(value) else number(value)

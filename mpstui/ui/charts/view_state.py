@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from mpstui.domain.metrics import METRICS
 from mpstui.runs.files import replace as write
 
 AXES = ("step", "samples", "time")
@@ -16,18 +17,7 @@ SMOOTHING = (0.0, 0.6, 0.9, 0.98)
 
 LOG_Y = ("auto", "on", "off")
 
-CHARTS = (
-    "loss",
-    "throughput",
-    "test loss",
-    "accuracy",
-    "learning rate",
-    "gradient norm",
-    "device memory",
-    "cpu",
-    "gpu",
-    "watts",
-)
+CHARTS = tuple(metric.name for metric in METRICS)
 """Every chart that can be shown, in display order."""
 
 PANES = ("log", "system", "gap", "pictures")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.events import StepsCompleted, SystemSampled
 from mpstui.domain.history import RunState
@@ -103,7 +101,7 @@ class RunSession:
                 if number >= old_count or not steps:
                     self._write(prefix + line for line in log.lines(event))
                 if self.courses and isinstance(event, StepsCompleted):
-                    self._compare(position, np.frombuffer(event.losses, "<f4").tolist())
+                    self._compare(position, event.values().tolist())
             state = view.history.state
             if state in (RunState.CRASHED, RunState.KILLED) and view.run.id not in self._reported:
                 self._reported.add(view.run.id)  # no event reports it
