@@ -18,7 +18,6 @@ from mpstui.domain.metrics import LOSS, METRICS
 
 from .files import move
 
-
 TAGGED = sorted((metric for metric in METRICS if metric.tag), key=lambda m: not m.every_step)
 """The exported metrics: those of every step, then those of a whole event."""
 

@@ -31,16 +31,21 @@ def _accelerator(facts: DoctorFacts) -> CheckVerdict:
     if fact is None:
         advice = advise(facts)
         return CheckVerdict(
-            Status.WARN,
-            f"no accelerator: {advice.cause}",
-            _torch_reasons(facts),
-            advice.remedy,
-            advice.commands,
-            "how fast runs are: they go to the CPU",
+            status=Status.WARN,
+            summary=f"no accelerator: {advice.cause}",
+            reason=_torch_reasons(facts),
+            remedy=advice.remedy,
+            commands=advice.commands,
+            affects="how fast runs are: they go to the CPU",
         )
     if fact.usable is False:
         remedy = "Until it can, runs go to the CPU."
-        return CheckVerdict(Status.FAIL, f"{label(fact)} cannot be used", fact.reason, remedy)
+        return CheckVerdict(
+            status=Status.FAIL,
+            summary=f"{label(fact)} cannot be used",
+            reason=fact.reason,
+            remedy=remedy,
+        )
     if fact.usable is None and fact.reason:
         return undecided(facts, label(fact), fact.reason, "accelerator")
     if fact.usable is None:
@@ -58,7 +63,9 @@ def _usable(facts: DoctorFacts, fact: DeviceFact) -> CheckVerdict:
         return ok(f"{label(fact)} is usable", agreed)
     reasons = "; ".join(f"{item.device}: {item.reason}" for item in broken)
     names = ", ".join(item.device for item in broken)
-    return CheckVerdict(Status.WARN, f"{label(fact)} is usable, {names} not", reasons)
+    return CheckVerdict(
+        status=Status.WARN, summary=f"{label(fact)} is usable, {names} not", reason=reasons
+    )
 
 
 def _torch_reasons(facts: DoctorFacts) -> str:
@@ -86,12 +93,12 @@ def _cuda_driver(facts: DoctorFacts) -> CheckVerdict:
         return ok(f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}")
     remedy, commands = _cuda_wheel(facts)
     return CheckVerdict(
-        Status.FAIL,
-        f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}",
-        "A driver runs code built for its own CUDA major version or an older one.",
-        remedy,
-        commands,
-        "every run on cuda",
+        status=Status.FAIL,
+        summary=f"{name} supports CUDA {torch.cuda_driver}, torch was built for {torch.cuda}",
+        reason="A driver runs code built for its own CUDA major version or an older one.",
+        remedy=remedy,
+        commands=commands,
+        affects="every run on cuda",
     )
 
 
@@ -127,12 +134,12 @@ def _without_cuda(facts: DoctorFacts, loaded: str | None) -> CheckVerdict:
     torch = facts.torch.version if facts.torch else ""
     remedy, commands = _cuda_wheel(facts)
     return CheckVerdict(
-        Status.FAIL,
-        f"NVIDIA driver {loaded} is loaded, but torch {torch} was built without CUDA",
-        "A CPU-only wheel was installed on a machine with an NVIDIA GPU.",
-        remedy,
-        commands,
-        "every run on cuda",
+        status=Status.FAIL,
+        summary=f"NVIDIA driver {loaded} is loaded, but torch {torch} was built without CUDA",
+        reason="A CPU-only wheel was installed on a machine with an NVIDIA GPU.",
+        remedy=remedy,
+        commands=commands,
+        affects="every run on cuda",
     )
 
 

@@ -22,39 +22,54 @@ def broken_package(facts: DoctorFacts, fact: ImportFact, affects: str) -> CheckV
         if fact.version is None:
             command = pip_install(facts.machine, fact.package)
             return CheckVerdict(
-                Status.FAIL, "not installed", "", "Install it.", (command,), affects
+                status=Status.FAIL,
+                summary="not installed",
+                reason="",
+                remedy="Install it.",
+                commands=(command,),
+                affects=affects,
             )
+        remedy, commands = reinstall(broken)
         return CheckVerdict(
-            Status.FAIL,
-            f"its files are gone; its metadata, {fact.version}, is still there",
-            "Half an uninstall leaves this. Pip then calls the requirement satisfied already.",
-            *reinstall(broken),
+            status=Status.FAIL,
+            summary=f"its files are gone; its metadata, {fact.version}, is still there",
+            reason="Half an uninstall leaves this. Pip then calls the requirement satisfied "
+            "already.",
+            remedy=remedy,
+            commands=commands,
             affects=affects,
         )
     if fact.shadows:
+        remedy, commands = unshadow_remedy(facts, fact)
         return CheckVerdict(
-            Status.FAIL,
-            f"cannot be imported: another {fact.package} comes first, {fact.path}",
-            error,
-            *unshadow_remedy(facts, fact),
+            status=Status.FAIL,
+            summary=f"cannot be imported: another {fact.package} comes first, {fact.path}",
+            reason=error,
+            remedy=remedy,
+            commands=commands,
             affects=affects,
         )
     row = meaning_of(error)
     if row is not None:
         cause = cause_of(row, broken._replace(package=owner_of(broken)))
+        remedy, commands = row.remedy(broken)
         return CheckVerdict(
-            Status.FAIL,
-            f"cannot be imported: {cause}",
-            error[:1500],
-            *row.remedy(broken),
+            status=Status.FAIL,
+            summary=f"cannot be imported: {cause}",
+            reason=error[:1500],
+            remedy=remedy,
+            commands=commands,
             affects=affects,
         )
     if "has no __version__" in error or "partially initialized" in error:
+        remedy, commands = reinstall(broken)
         return CheckVerdict(
-            Status.FAIL,
-            f"cannot be imported: the package at {fact.path or 'its location'} is incomplete",
-            error,
-            *reinstall(broken),
+            status=Status.FAIL,
+            summary=f"cannot be imported: the package at {fact.path or 'its location'} is "
+            "incomplete",
+            reason=error,
+            remedy=remedy,
+            commands=commands,
             affects=affects,
         )
     remedy, commands = install_torch(
@@ -63,7 +78,14 @@ def broken_package(facts: DoctorFacts, fact: ImportFact, affects: str) -> CheckV
         *("--force-reinstall",),
     )
     reason = " ".join(filter(None, (error[:1500], no_wheel(facts.machine))))
-    return CheckVerdict(Status.FAIL, "cannot be imported", reason, remedy, commands, affects)
+    return CheckVerdict(
+        status=Status.FAIL,
+        summary="cannot be imported",
+        reason=reason,
+        remedy=remedy,
+        commands=commands,
+        affects=affects,
+    )
 
 
 def unshadow_remedy(facts: DoctorFacts, fact: ImportFact) -> tuple[str, tuple[str, ...]]:

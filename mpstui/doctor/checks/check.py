@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage
@@ -13,7 +14,8 @@ PROBING = "…probing"
 THREAD = "https://github.com/pytorch/pytorch/issues/"
 
 
-class CheckVerdict(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class CheckVerdict:
     """A check's result; with the check's id, group and title it becomes a finding."""
 
     status: Status
@@ -45,27 +47,27 @@ class Check(NamedTuple):
 
     def finding_from(self, verdict: CheckVerdict) -> Finding:
         """Return a verdict as a finding of this check."""
-        return Finding(id=self.id, group=self.group, title=self.title, **verdict._asdict())
+        return Finding(id=self.id, group=self.group, title=self.title, **vars(verdict))
 
 
 def ok(summary: str, reason: str = "") -> CheckVerdict:
     """Return a verdict without problems."""
-    return CheckVerdict(Status.OK, summary, reason)
+    return CheckVerdict(status=Status.OK, summary=summary, reason=reason)
 
 
 def not_applicable(summary: str) -> CheckVerdict:
     """Return the verdict of a check that does not apply to this machine."""
-    return CheckVerdict(Status.NOT_APPLICABLE, summary)
+    return CheckVerdict(status=Status.NOT_APPLICABLE, summary=summary)
 
 
 def unknown(summary: str, reason: str = "") -> CheckVerdict:
     """Return the verdict of a check that cannot decide."""
-    return CheckVerdict(Status.UNKNOWN, summary, reason)
+    return CheckVerdict(status=Status.UNKNOWN, summary=summary, reason=reason)
 
 
 def pending(summary: str = "") -> CheckVerdict:
     """Return the verdict of a check whose facts are still being probed."""
-    return CheckVerdict(Status.UNKNOWN, f"{summary} {PROBING}".strip(), pending=True)
+    return CheckVerdict(status=Status.UNKNOWN, summary=f"{summary} {PROBING}".strip(), pending=True)
 
 
 def undecided(facts: DoctorFacts, subject: str, why: str, id: str) -> CheckVerdict:
@@ -80,9 +82,21 @@ def undecided(facts: DoctorFacts, subject: str, why: str, id: str) -> CheckVerdi
     summary = f"{subject}: not decided: {why}"
     if "outside" not in why:
         remedy = "Nothing speaks against it. Check again when the machine is less busy."
-        return CheckVerdict(Status.UNKNOWN, summary, "", remedy, (f"mpstui doctor --only {id}",))
+        return CheckVerdict(
+            status=Status.UNKNOWN,
+            summary=summary,
+            reason="",
+            remedy=remedy,
+            commands=(f"mpstui doctor --only {id}",),
+        )
     remedy, commands = out_of_memory_remedy(facts.machine)
-    return CheckVerdict(Status.UNKNOWN, summary, "Nothing speaks against it.", remedy, commands)
+    return CheckVerdict(
+        status=Status.UNKNOWN,
+        summary=summary,
+        reason="Nothing speaks against it.",
+        remedy=remedy,
+        commands=commands,
+    )
 
 
 def out_of_memory_remedy(machine: Machine) -> tuple[str, tuple[str, ...]]:

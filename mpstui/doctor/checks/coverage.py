@@ -37,13 +37,13 @@ def _kernels(facts: DoctorFacts) -> CheckVerdict:
         if ops
     ]
     return CheckVerdict(
-        Status.WARN,
-        f"{len(absent) + len(extra)} ops are not as in the table of torch {table.torch}",
-        " ".join(parts),
-        "This torch was built from other sources, or the table is wrong: please report it. "
+        status=Status.WARN,
+        summary=f"{len(absent) + len(extra)} ops are not as in the table of torch {table.torch}",
+        reason=" ".join(parts),
+        remedy="This torch was built from other sources, or the table is wrong: please report it. "
         "Answers of `mpstui doctor --for mps` about these ops are not valid here.",
-        (GENERATE,),
-        "mpstui doctor --for mps",
+        commands=(GENERATE,),
+        affects="mpstui doctor --for mps",
     )
 
 

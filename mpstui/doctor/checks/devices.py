@@ -53,18 +53,18 @@ def _unusable(facts: DoctorFacts, fact: DeviceFact) -> CheckVerdict:
     if advice := lacks_kernels(facts, fact):
         arches = " ".join(facts.torch.arches) if facts.torch else ""
         return CheckVerdict(
-            Status.FAIL,
-            f"{fact.name or fact.device}: {advice.cause}",
-            f"It has those for {arches}. {fact.reason}",
-            advice.remedy,
-            advice.commands,
-            f"every run on {fact.device}",
+            status=Status.FAIL,
+            summary=f"{fact.name or fact.device}: {advice.cause}",
+            reason=f"It has those for {arches}. {fact.reason}",
+            remedy=advice.remedy,
+            commands=advice.commands,
+            affects=f"every run on {fact.device}",
         )
     return CheckVerdict(
-        Status.FAIL,
-        f"{fact.name or fact.device}: {fact.reason or 'cannot be used'}",
-        "A small forward and backward was tried there, in a separate process.",
-        "Train on the CPU, or on another device; o checks single ops."
+        status=Status.FAIL,
+        summary=f"{fact.name or fact.device}: {fact.reason or 'cannot be used'}",
+        reason="A small forward and backward was tried there, in a separate process.",
+        remedy="Train on the CPU, or on another device; o checks single ops."
         if fact.device != "cpu"
         else "Reinstall torch; there is no remedy for a CPU that is too old for this torch.",
         affects=f"every run on {fact.device}",
@@ -105,12 +105,24 @@ def _ops(facts: DoctorFacts) -> CheckVerdict:
     failures = " ".join(_everyday_failures(run) for run in facts.ops if run.everyday_odd)
     if faulty:
         remedy = "See the faulty rows; do not trust training that uses these ops there."
-        return CheckVerdict(Status.FAIL, summary, f"{failures} {errors}".strip(), remedy)
+        return CheckVerdict(
+            status=Status.FAIL,
+            summary=summary,
+            reason=f"{failures} {errors}".strip(),
+            remedy=remedy,
+        )
     if any(run.seconds is None for run in facts.ops):
-        return CheckVerdict(Status.UNKNOWN, summary, f"{PROBING} {failures}".strip(), pending=True)
+        return CheckVerdict(
+            status=Status.UNKNOWN,
+            summary=summary,
+            reason=f"{PROBING} {failures}".strip(),
+            pending=True,
+        )
     incomplete = errors or any(run.undecided for run in facts.ops)
     return CheckVerdict(
-        Status.WARN if incomplete else Status.OK, summary, f"{failures} {errors}".strip()
+        status=Status.WARN if incomplete else Status.OK,
+        summary=summary,
+        reason=f"{failures} {errors}".strip(),
     )
 
 
@@ -160,20 +172,26 @@ def _row(facts: DoctorFacts, fault: KnownFault) -> CheckVerdict:
     statuses = {result.status for _, result in results}
     if OpStatus.FAULTY in statuses:
         return CheckVerdict(
-            Status.FAIL,
-            summary,
-            reason,
-            _workaround(fault),
+            status=Status.FAIL,
+            summary=summary,
+            reason=reason,
+            remedy=_workaround(fault),
             affects=f"models that use {fault.op}",
             links=fault.links,
         )
     if not results:
-        return CheckVerdict(Status.UNKNOWN, "not run yet", reason, links=fault.links)
+        return CheckVerdict(
+            status=Status.UNKNOWN, summary="not run yet", reason=reason, links=fault.links
+        )
     if OpStatus.UNDECIDED in statuses:
-        return CheckVerdict(Status.UNKNOWN, summary, reason, links=fault.links)
+        return CheckVerdict(
+            status=Status.UNKNOWN, summary=summary, reason=reason, links=fault.links
+        )
     if statuses == {OpStatus.NOT_RUN}:
-        return CheckVerdict(Status.NOT_APPLICABLE, summary, reason, links=fault.links)
-    return CheckVerdict(Status.OK, summary, reason, links=fault.links)
+        return CheckVerdict(
+            status=Status.NOT_APPLICABLE, summary=summary, reason=reason, links=fault.links
+        )
+    return CheckVerdict(status=Status.OK, summary=summary, reason=reason, links=fault.links)
 
 
 def _device_label(run: OpsRun) -> str:

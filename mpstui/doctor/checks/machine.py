@@ -34,18 +34,19 @@ def _memory(facts: DoctorFacts) -> CheckVerdict:
     swapped = f"Swap in use: {size(swap)}."
     if surroundings.memory_available < SCANT_MEMORY:
         return CheckVerdict(
-            Status.FAIL if surroundings.memory_available < NO_MEMORY else Status.WARN,
-            summary,
-            f"{swapped} A run of the article's MNIST takes about 1 GiB, a comparison twice that.",
-            "Close what you do not need, or train with a smaller test batch size.",
+            status=Status.FAIL if surroundings.memory_available < NO_MEMORY else Status.WARN,
+            summary=summary,
+            reason=f"{swapped} A run of the article's MNIST takes about 1 GiB, a comparison "
+            "twice that.",
+            remedy="Close what you do not need, or train with a smaller test batch size.",
             affects="every run; swapping makes timings meaningless",
         )
     if swap > facts.machine.memory_bytes // 4:
         return CheckVerdict(
-            Status.WARN,
-            f"{summary}, {size(swap)} swapped out",
-            "Programs that come back from swap disturb a measurement.",
-            "Close what you do not need.",
+            status=Status.WARN,
+            summary=f"{summary}, {size(swap)} swapped out",
+            reason="Programs that come back from swap disturb a measurement.",
+            remedy="Close what you do not need.",
             affects="timings",
         )
     return ok(summary, swapped)
@@ -59,10 +60,10 @@ def _disk(facts: DoctorFacts) -> CheckVerdict:
     if disk.free >= SCANT_DISK:
         return ok(summary)
     return CheckVerdict(
-        Status.FAIL if disk.free < NO_DISK else Status.WARN,
-        summary,
-        "A log takes about 20 MB for a million steps; full MNIST takes 64 MB.",
-        "Free some space, or keep runs elsewhere: MPSTUI_HOME or --runs-dir.",
+        status=Status.FAIL if disk.free < NO_DISK else Status.WARN,
+        summary=summary,
+        reason="A log takes about 20 MB for a million steps; full MNIST takes 64 MB.",
+        remedy="Free some space, or keep runs elsewhere: MPSTUI_HOME or --runs-dir.",
         affects="logs, pictures, checkpoints",
     )
 
@@ -72,20 +73,20 @@ def _power(facts: DoctorFacts) -> CheckVerdict:
     charge = "" if power.percent is None else f", {power.percent:.0f} %"
     if power.saving:
         return CheckVerdict(
-            Status.WARN,
-            f"{power.saving_by} is on",
-            "The system saves energy at the cost of speed.",
-            "Turn it off for measurements.",
+            status=Status.WARN,
+            summary=f"{power.saving_by} is on",
+            reason="The system saves energy at the cost of speed.",
+            remedy="Turn it off for measurements.",
             affects="timings",
         )
     if power.source is None:
         return not_applicable(power.reason)
     if power.source == "battery":
         return CheckVerdict(
-            Status.WARN,
-            f"on battery{charge}",
-            "Many laptops run slower on battery.",
-            "Plug it in for measurements.",
+            status=Status.WARN,
+            summary=f"on battery{charge}",
+            reason="Many laptops run slower on battery.",
+            remedy="Plug it in for measurements.",
             affects="timings",
         )
     return ok(f"mains{charge}")
@@ -97,10 +98,10 @@ def _thermal(facts: DoctorFacts) -> CheckVerdict:
         return unknown("thermal state is not known", thermal.reason)
     if thermal.throttled:
         return CheckVerdict(
-            Status.WARN,
-            f"slowed down by heat: {thermal.detail}",
-            "",
-            "Let it cool before measuring.",
+            status=Status.WARN,
+            summary=f"slowed down by heat: {thermal.detail}",
+            reason="",
+            remedy="Let it cool before measuring.",
             affects="timings",
         )
     return ok(thermal.detail)
@@ -123,7 +124,13 @@ def _terminal(facts: DoctorFacts) -> CheckVerdict:
     if not lacks:
         return ok(summary, f"{terminal.name}." if terminal.name else "")
     remedy = "Make the window larger, or use a terminal with UTF-8 and 256 colours or more."
-    return CheckVerdict(Status.WARN, summary, " ".join(lacks), remedy, affects="the screens")
+    return CheckVerdict(
+        status=Status.WARN,
+        summary=summary,
+        reason=" ".join(lacks),
+        remedy=remedy,
+        affects="the screens",
+    )
 
 
 def _telemetry(facts: DoctorFacts) -> CheckVerdict:
@@ -139,7 +146,12 @@ def _telemetry(facts: DoctorFacts) -> CheckVerdict:
     if not commands:
         return ok(summary, reason)
     return CheckVerdict(
-        Status.WARN, summary, reason, "To read the rest:", commands, "watts, joules and GPU use"
+        status=Status.WARN,
+        summary=summary,
+        reason=reason,
+        remedy="To read the rest:",
+        commands=commands,
+        affects="watts, joules and GPU use",
     )
 
 

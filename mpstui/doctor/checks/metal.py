@@ -30,13 +30,13 @@ def why_unavailable(facts: DoctorFacts) -> CheckVerdict:
     """
     cause = _cause(facts)
     return CheckVerdict(
-        Status.FAIL,
-        f"MPS is built, but not available: {cause.summary}",
-        _metal_answer(facts),
-        cause.remedy,
-        cause.commands,
-        "every run on mps",
-        (f"{THREAD}177819",),
+        status=Status.FAIL,
+        summary=f"MPS is built, but not available: {cause.summary}",
+        reason=_metal_answer(facts),
+        remedy=cause.remedy,
+        commands=cause.commands,
+        affects="every run on mps",
+        links=(f"{THREAD}177819",),
     )
 
 

@@ -31,12 +31,12 @@ def _python(facts: DoctorFacts) -> CheckVerdict:
     summary = f"{machine.python} {where}: {environment.executable}"
     if environment.managed:
         return CheckVerdict(
-            Status.WARN,
-            summary,
-            "The system's package manager owns this Python: pip refuses to install into it.",
-            "Make a virtual environment, and install mpstui and torch there.",
-            (shell_of(machine).command(environment.executable, "-m", "venv", ".venv"),),
-            "every remedy that installs something",
+            status=Status.WARN,
+            summary=summary,
+            reason="The system's package manager owns this Python: pip refuses to install into it.",
+            remedy="Make a virtual environment, and install mpstui and torch there.",
+            commands=(shell_of(machine).command(environment.executable, "-m", "venv", ".venv"),),
+            affects="every remedy that installs something",
         )
     reason = "All of this is true for this Python only."
     if environment.kind == "conda":
@@ -56,7 +56,12 @@ def _torch(facts: DoctorFacts) -> CheckVerdict:
     if facts.torch_error == TORCH_MISSING and machine.torch is None:
         remedy, commands = install_torch(facts, "Install it.")
         return CheckVerdict(
-            Status.FAIL, "not installed", _why_missing(machine), remedy, commands, "every run"
+            status=Status.FAIL,
+            summary="not installed",
+            reason=_why_missing(machine),
+            remedy=remedy,
+            commands=commands,
+            affects="every run",
         )
     fact = facts.torch_import or ImportFact(
         package="torch", imported=False, version=machine.torch, error=facts.torch_error
@@ -75,11 +80,13 @@ def _imported_torch(facts: DoctorFacts, torch: TorchFacts) -> CheckVerdict:
     machine, version = facts.machine, torch.version
     fact = facts.imported("torch")
     if fact is not None and fact.shadows and machine.torch not in (None, version):
+        remedy, commands = unshadow_remedy(facts, fact)
         return CheckVerdict(
-            Status.WARN,
-            f"{version} comes before the installed {machine.torch}: {fact.path}",
-            "Python takes the first torch on its path.",
-            *unshadow_remedy(facts, fact),
+            status=Status.WARN,
+            summary=f"{version} comes before the installed {machine.torch}: {fact.path}",
+            reason="Python takes the first torch on its path.",
+            remedy=remedy,
+            commands=commands,
             affects="every run",
         )
     origin = wheel_origin(version, torch.cuda)
@@ -96,12 +103,12 @@ def _too_old(facts: DoctorFacts, version: str) -> CheckVerdict:
     least = ".".join(map(str, TORCH_FROM))
     remedy, commands = install_torch(facts, "Install a newer one.", "--upgrade")
     return CheckVerdict(
-        Status.WARN,
-        f"{version} is older than what mpstui asks for, torch>={least}",
-        no_wheel(facts.machine) or "mpstui was not tried with it.",
-        remedy,
-        commands,
-        "every run",
+        status=Status.WARN,
+        summary=f"{version} is older than what mpstui asks for, torch>={least}",
+        reason=no_wheel(facts.machine) or "mpstui was not tried with it.",
+        remedy=remedy,
+        commands=commands,
+        affects="every run",
     )
 
 
@@ -110,30 +117,32 @@ def _torchvision(facts: DoctorFacts) -> CheckVerdict:
     torch = facts.torch.version if facts.torch else facts.machine.torch
     if vision is None and (fact is None or not fact.imported):
         return CheckVerdict(
-            Status.WARN,
-            "not installed",
-            "The reference pipeline, which is the article's unchanged script, needs it.",
-            "Install it.",
-            (pip_install(facts.machine, "torchvision"),),
+            status=Status.WARN,
+            summary="not installed",
+            reason="The reference pipeline, which is the article's unchanged script, needs it.",
+            remedy="Install it.",
+            commands=(pip_install(facts.machine, "torchvision"),),
         )
     if vision and (misfit := mismatch(torch or "", vision, facts.machine.torchvision_requires)):
         failed = fact is not None and fact.imported is False
         return CheckVerdict(
-            Status.FAIL if failed else Status.WARN,
-            misfit,
-            "By torchvision's own metadata."
+            status=Status.FAIL if failed else Status.WARN,
+            summary=misfit,
+            reason="By torchvision's own metadata."
             if facts.machine.torchvision_requires
             else "Torchvision's metadata does not name the torch it needs; its wheels' does.",
-            "Install the pair together.",
-            (pip_install(facts.machine, "torch", "torchvision", "--upgrade"),),
-            "the reference pipeline",
+            remedy="Install the pair together.",
+            commands=(pip_install(facts.machine, "torch", "torchvision", "--upgrade"),),
+            affects="the reference pipeline",
         )
     if fact is not None and _is_for_pillow(facts, fact):
+        remedy, commands = reinstall(BrokenPackage(facts, "pillow", fact.error))
         return CheckVerdict(
-            Status.FAIL,
-            "cannot be imported, since Pillow cannot",
-            "See Pillow.",
-            *reinstall(BrokenPackage(facts, "pillow", fact.error)),
+            status=Status.FAIL,
+            summary="cannot be imported, since Pillow cannot",
+            reason="See Pillow.",
+            remedy=remedy,
+            commands=commands,
             affects="the reference pipeline",
         )
     return _imported_package(

@@ -44,16 +44,18 @@ def _intel_mac(facts: DoctorFacts) -> CheckVerdict:
     wheels = f"{no_wheel(machine)} The last one with a wheel for Intel Macs is 2.2.2"
     if mps is None or not mps.available:
         return CheckVerdict(
-            Status.WARN, f"{machine.name}: an Intel Mac", f"{wheels}; runs go to the CPU."
+            status=Status.WARN,
+            summary=f"{machine.name}: an Intel Mac",
+            reason=f"{wheels}; runs go to the CPU.",
         )
     return CheckVerdict(
-        Status.WARN,
-        f"{machine.name}: an Intel Mac, and this torch's MPS takes its {mps.name or 'GPU'}",
-        f"{wheels}. MPS lacks more ops on such a GPU, and may be slower than the CPU.",
-        "Compare it with the CPU before you rely on it.",
-        ("mpstui compare --devices cpu,mps",),
-        "every run on mps",
-        (f"{THREAD}119130",),
+        status=Status.WARN,
+        summary=f"{machine.name}: an Intel Mac, and this torch's MPS takes its {mps.name or 'GPU'}",
+        reason=f"{wheels}. MPS lacks more ops on such a GPU, and may be slower than the CPU.",
+        remedy="Compare it with the CPU before you rely on it.",
+        commands=("mpstui compare --devices cpu,mps",),
+        affects="every run on mps",
+        links=(f"{THREAD}119130",),
     )
 
 
@@ -82,19 +84,20 @@ def _arm64_python(facts: DoctorFacts) -> CheckVerdict:
     if not machine.translated and machine.python_arch == "arm64":
         return ok(f"Python {machine.python}, {machine.python_arch}")
     return CheckVerdict(
-        Status.FAIL,
-        f"Python {machine.python} is {machine.python_arch} and runs under Rosetta",
-        f"The machine is arm64 ({machine.name}); sysctl.proc_translated says that this process is "
+        status=Status.FAIL,
+        summary=f"Python {machine.python} is {machine.python_arch} and runs under Rosetta",
+        reason=f"The machine is arm64 ({machine.name}); sysctl.proc_translated says that this "
+        "process is "
         "translated. MPS needs an arm64 Python, and version checks are unreliable under Rosetta.",
-        "Make an environment with an arm64 Python: with uv, as below, or with Miniforge for "
+        remedy="Make an environment with an arm64 Python: with uv, as below, or with Miniforge for "
         "arm64 from https://github.com/conda-forge/miniforge.",
-        (
+        commands=(
             "uv venv --python cpython-3.12-macos-aarch64-none",
             shell_of(machine).activate(".venv"),
             "uv pip install torch torchvision",
         ),
-        "every run on mps",
-        (f"{THREAD}146236",),
+        affects="every run on mps",
+        links=(f"{THREAD}146236",),
     )
 
 
@@ -110,14 +113,16 @@ def _torch_mps(facts: DoctorFacts) -> CheckVerdict:
         return not_applicable(f"{machine.platform}: an Intel Mac")
     arm64 = machine.python_arch == "arm64"
     return CheckVerdict(
-        Status.FAIL,
-        f"torch {torch.version} was built without MPS",
-        f"This Python is {machine.python_arch}; PyTorch's macOS arm64 wheels have MPS.",
-        "Install PyTorch's own wheel."
+        status=Status.FAIL,
+        summary=f"torch {torch.version} was built without MPS",
+        reason=f"This Python is {machine.python_arch}; PyTorch's macOS arm64 wheels have MPS.",
+        remedy="Install PyTorch's own wheel."
         if arm64
         else "Install torch in an arm64 Python; see arm64 Python.",
-        (pip_install(machine, "--force-reinstall", "torch", "torchvision"),) if arm64 else (),
-        "every run on mps",
+        commands=(pip_install(machine, "--force-reinstall", "torch", "torchvision"),)
+        if arm64
+        else (),
+        affects="every run on mps",
     )
 
 
@@ -159,14 +164,21 @@ def _too_old(facts: DoctorFacts, requirement: str, source: str) -> CheckVerdict:
     machine, mps = facts.machine, facts.device("mps")
     if mps is not None and mps.available:
         return CheckVerdict(
-            Status.WARN,
-            f"{machine.system}: {requirement}, yet MPS is available here",
-            source,
-            "Update macOS.",
+            status=Status.WARN,
+            summary=f"{machine.system}: {requirement}, yet MPS is available here",
+            reason=source,
+            remedy="Update macOS.",
         )
     remedy, commands = _newer_macos(facts)
     summary = f"{machine.system} is too old: {requirement}"
-    return CheckVerdict(Status.FAIL, summary, source, remedy, commands, "every run on mps")
+    return CheckVerdict(
+        status=Status.FAIL,
+        summary=summary,
+        reason=source,
+        remedy=remedy,
+        commands=commands,
+        affects="every run on mps",
+    )
 
 
 def _unsupported(facts: DoctorFacts, summary: str) -> CheckVerdict:
@@ -175,7 +187,14 @@ def _unsupported(facts: DoctorFacts, summary: str) -> CheckVerdict:
     note = "Torch still uses a device here. " if mps is not None and mps.available else ""
     remedy, commands = _newer_macos(facts)
     reason = f"{note}What it does on an older macOS is not known."
-    return CheckVerdict(Status.WARN, summary, reason, remedy, commands, "runs on mps")
+    return CheckVerdict(
+        status=Status.WARN,
+        summary=summary,
+        reason=reason,
+        remedy=remedy,
+        commands=commands,
+        affects="runs on mps",
+    )
 
 
 def _newer_macos(facts: DoctorFacts) -> tuple[str, tuple[str, ...]]:
@@ -201,14 +220,15 @@ def _mps_available(facts: DoctorFacts) -> CheckVerdict:
         return not_applicable("MPS is not built; see torch with MPS")
     if mps.available and machine.translated:
         return CheckVerdict(
-            Status.WARN,
-            f"{mps.name or machine.name} (mps), under Rosetta",
-            "An x86_64 torch's MPS is not made for Apple silicon; results can be incorrect, as "
+            status=Status.WARN,
+            summary=f"{mps.name or machine.name} (mps), under Rosetta",
+            reason="An x86_64 torch's MPS is not made for Apple silicon; results can be "
+            "incorrect, as "
             "argmax's are in the thread.",
-            "Use an arm64 Python; see arm64 Python.",
-            (),
-            "every run on mps",
-            (f"{THREAD}98191",),
+            remedy="Use an arm64 Python; see arm64 Python.",
+            commands=(),
+            affects="every run on mps",
+            links=(f"{THREAD}98191",),
         )
     if mps.available:
         return ok(f"{mps.name or machine.name} (mps)")

@@ -33,13 +33,13 @@ def _fallback(facts: DoctorFacts) -> CheckVerdict:
         return ok(f"{FALLBACK} is not set" if value is None else f"{FALLBACK}={value} is off")
     empty = "" if value else " Torch reads every value except 0 as on, even an empty one."
     return CheckVerdict(
-        Status.WARN,
-        f"{FALLBACK}={value} hides CPU fallback",
-        "Ops that MPS lacks then run on the CPU silently; timings and results mix." + empty,
-        "Unset it for measurements.",
-        (shell_of(facts.machine).unset_variable(FALLBACK),),
-        "timings and comparisons on mps",
-        ("https://github.com/scverse/scvi-tools/issues/3981",),
+        status=Status.WARN,
+        summary=f"{FALLBACK}={value} hides CPU fallback",
+        reason="Ops that MPS lacks then run on the CPU silently; timings and results mix." + empty,
+        remedy="Unset it for measurements.",
+        commands=(shell_of(facts.machine).unset_variable(FALLBACK),),
+        affects="timings and comparisons on mps",
+        links=("https://github.com/scverse/scvi-tools/issues/3981",),
     )
 
 
@@ -78,26 +78,33 @@ def _watermark(facts: DoctorFacts) -> CheckVerdict:
     ]
     if not (0 <= high <= 2 and 0 <= low <= (high or 2)):
         return CheckVerdict(
-            Status.FAIL,
-            f"high {high:g}, low {low:g}: torch does not accept these",
-            "Allowed: high from 0 to 2, low from 0 to high. torch stops at its first mps tensor.",
-            "Unset them, or set a low that is not over the high.",
-            unset,
-            "every run on mps",
+            status=Status.FAIL,
+            summary=f"high {high:g}, low {low:g}: torch does not accept these",
+            reason="Allowed: high from 0 to 2, low from 0 to high. torch stops at its first "
+            "mps tensor.",
+            remedy="Unset them, or set a low that is not over the high.",
+            commands=unset,
+            affects="every run on mps",
         )
     if high == 0:
         return CheckVerdict(
-            Status.WARN,
-            "; ".join(misread) or f"{HIGH}=0: no limit",
-            "Without a limit a run may take all memory; the system may stall or kill processes.",
-            "Unset it, and use a smaller batch where memory is short.",
-            unset,
-            "the whole machine",
+            status=Status.WARN,
+            summary="; ".join(misread) or f"{HIGH}=0: no limit",
+            reason="Without a limit a run may take all memory; the system may stall or kill "
+            "processes.",
+            remedy="Unset it, and use a smaller batch where memory is short.",
+            commands=unset,
+            affects="the whole machine",
         )
     if misread:
         reason = "Torch reads the numeric start of a value, else 0, which is no watermark."
         return CheckVerdict(
-            Status.WARN, "; ".join(misread), reason, "Unset it.", unset, "memory on mps"
+            status=Status.WARN,
+            summary="; ".join(misread),
+            reason=reason,
+            remedy="Unset it.",
+            commands=unset,
+            affects="memory on mps",
         )
     return ok(f"high {high:g}, low {low:g} of the recommended maximum")
 
@@ -123,12 +130,14 @@ def _other_variables(facts: DoctorFacts) -> CheckVerdict:
     if not harmful:
         return ok(", ".join(variable.name for variable in present), effects)
     return CheckVerdict(
-        Status.WARN,
-        ", ".join(f"{variable.name}={variables[variable.name]}" for variable in harmful),
-        effects,
-        "Unset the variables that you did not set on purpose.",
-        tuple(shell_of(facts.machine).unset_variable(variable.name) for variable in harmful),
-        "timings and results",
+        status=Status.WARN,
+        summary=", ".join(f"{variable.name}={variables[variable.name]}" for variable in harmful),
+        reason=effects,
+        remedy="Unset the variables that you did not set on purpose.",
+        commands=tuple(
+            shell_of(facts.machine).unset_variable(variable.name) for variable in harmful
+        ),
+        affects="timings and results",
     )
 
 
@@ -154,21 +163,21 @@ def _threads(facts: DoctorFacts) -> CheckVerdict:
     physical = min(machine.cores_physical or threads, usable or threads)
     if usable and threads > usable:
         return CheckVerdict(
-            Status.WARN,
-            f"{summary}: more threads than cores",
-            f"{reason} A container or the scheduler gives this process {usable} cores.",
-            "Set as many threads as there are cores; for one run, write cpu@threads=N.",
-            (shell.set_variable("OMP_NUM_THREADS", str(usable)),),
-            "runs on the CPU",
+            status=Status.WARN,
+            summary=f"{summary}: more threads than cores",
+            reason=f"{reason} A container or the scheduler gives this process {usable} cores.",
+            remedy="Set as many threads as there are cores; for one run, write cpu@threads=N.",
+            commands=(shell.set_variable("OMP_NUM_THREADS", str(usable)),),
+            affects="runs on the CPU",
         )
     if settings and threads * 2 <= physical:
         return CheckVerdict(
-            Status.WARN,
-            f"{summary}: most cores stay idle",
-            reason,
-            "Unset the variable; for one run, write cpu@threads=N.",
-            tuple(shell.unset_variable(name.partition("=")[0]) for name in settings),
-            "runs on the CPU",
+            status=Status.WARN,
+            summary=f"{summary}: most cores stay idle",
+            reason=reason,
+            remedy="Unset the variable; for one run, write cpu@threads=N.",
+            commands=tuple(shell.unset_variable(name.partition("=")[0]) for name in settings),
+            affects="runs on the CPU",
         )
     return ok(summary, reason)
 
