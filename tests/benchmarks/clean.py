@@ -29,7 +29,7 @@ from mpstui.investigate.step_inspector import StepInspector, StepResult
 from mpstui.investigate.twin import Twin, build
 from mpstui.runs.rundir import Dataset
 
-from tests.specimens import SPECIMENS, twin_of  # isort: skip
+from tests.builders.specimens import SPECIMENS, twin_of  # isort: skip
 
 MODELS = ("mnist", "vae", "convnet", "transformer", "lstm")
 OPTIMIZERS: dict[str, dict[str, bool]] = {

@@ -28,7 +28,7 @@ from mpstui.modes.shared_random import SharedRandom
 from mpstui.modes.step import take_step
 from mpstui.runs.rundir import Dataset
 
-from tests.specimens import REACHES, SPECIMENS, Reached, twin_of  # isort: skip
+from tests.builders.specimens import REACHES, SPECIMENS, Reached, twin_of  # isort: skip
 
 ARTICLE = (
     Reached("neg-stride0", "vae", "aten.neg.default", "backward", "divergence = -0.5"),

@@ -4,7 +4,7 @@
 right runs: on other numbers of threads, in lower precisions, on kernels that round otherwise. Every
 alarm is a false one. ``… faults PAIRS.py`` trains each pair of its list ``ALL``, a fault and the
 workload that reaches it, both ``FILE.py:CLASS``. ``… specimens`` takes one step of each model of
-``tests/specimens.py`` on such kernels.
+``tests/builders/specimens.py`` on such kernels.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from mpstui.runs.rundir import Dataset
 
 from .clean import OtherRounding
 
-from tests.specimens import SPECIMENS, twin_of  # isort: skip
+from tests.builders.specimens import SPECIMENS, twin_of  # isort: skip
 
-OWN = str(Path(__file__).parents[1] / "own/stripes.py:Stripes")
+OWN = str(Path(__file__).parents[1] / "custom_workloads/stripes.py:Stripes")
 WORKLOADS = ("mnist", "vae", OWN)
 STEPS = 30
 

@@ -25,7 +25,7 @@ from mpstui.domain.machine import Machine, PythonEnvironment
 from mpstui.processes.client import ProcessFailed
 from mpstui.processes.command import child_environment
 
-from tests.machines import HEALTHY, LINUX, M4, NO_DRIVER, WINDOWS, Answers, torch  # isort: skip
+from tests.builders.machines import HEALTHY, LINUX, M4, NO_DRIVER, WINDOWS, Answers, torch  # isort: skip
 
 REINSTALL = "--force-reinstall"
 CONDA = replace(

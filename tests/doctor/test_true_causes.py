@@ -18,7 +18,7 @@ from mpstui.domain.conditions import Gpus, HostSession
 from mpstui.domain.facts import DeviceFact, DoctorFacts, MpsFacts
 from mpstui.domain.findings import Finding
 from mpstui.domain.machine import PythonEnvironment
-from tests.machines import (
+from tests.builders.machines import (
     CUDA,
     HEALTHY,
     LINUX,

@@ -14,7 +14,7 @@ from mpstui.domain.events import SystemSampled, WarmupFinished
 from mpstui.domain.growth import MemoryGrowth, MemoryReading, growth_of
 from mpstui.domain.history import READINGS, RunHistory
 from mpstui.domain.summarise import summarise
-from tests.domain.test_history_more import steps
+from tests.domain.test_history_states import steps
 
 MEGABYTE = 2**20
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from mpstui.domain.machine import Machine, PythonEnvironment
 from mpstui.domain.shell import Posix, PowerShell, pip_install, shell_of
 
-from tests.machines import LINUX, M4, WINDOWS  # isort: skip
+from tests.builders.machines import LINUX, M4, WINDOWS  # isort: skip
 
 
 Kind = Literal["venv", "uv", "conda", "system"]

@@ -8,7 +8,7 @@ from mpstui.investigate.step_inspector import StepInspector, StepResult
 
 from tests.benchmarks.clean import Clean, cleans, finding, looks  # isort: skip
 from tests.benchmarks.investigate import ARTICLE, twin  # isort: skip
-from tests.specimens import REACHES, SPECIMENS, Reached  # isort: skip
+from tests.builders.specimens import REACHES, SPECIMENS, Reached  # isort: skip
 
 
 def first_wrong(reached: Reached) -> StepResult:

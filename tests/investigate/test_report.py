@@ -34,7 +34,7 @@ from mpstui.runs.log import LogWriter
 from mpstui.runs.privacy import without_names
 from mpstui.runs.rundir import RunDir
 
-from tests.machines import M4  # isort: skip
+from tests.builders.machines import M4  # isort: skip
 
 OP = OpAtFault(
     op="aten.neg.default",

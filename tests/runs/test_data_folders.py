@@ -22,7 +22,7 @@ from mpstui.runs.mnist_files import MnistFiles, contents, locate
 from mpstui.runs.paths import embedded_mnist, named_folder
 from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.runs.store import RunStore
-from tests.machines import M4
+from tests.builders.machines import M4
 
 NAMES = tuple(
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")

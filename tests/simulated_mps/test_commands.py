@@ -15,7 +15,7 @@ from mpstui.kernel_tables.tables import kernel_table
 from . import Fault, scripts
 from .conftest import RunProgram, RunPython, Simulate
 
-from tests.own import stripes  # isort: skip
+from tests.custom_workloads import stripes  # isort: skip
 
 pytestmark = pytest.mark.slow
 

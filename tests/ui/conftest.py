@@ -36,8 +36,8 @@ from mpstui.runs.rundir import Exit, RunDir
 from mpstui.runs.store import RunStore
 from mpstui.ui.app import MpstuiApp
 
-from tests.machines import METAL, Answers, absent, torch  # isort: skip
-from tests.ui.constructed import ConstructedInvestigating  # isort: skip
+from tests.builders.machines import METAL, Answers, absent, torch  # isort: skip
+from tests.builders.investigations import ConstructedInvestigating  # isort: skip
 
 NOW = 1_795_000_000.0
 """The tests' wall clock: it stands still."""

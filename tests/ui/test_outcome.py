@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from mpstui.domain.summary import measure
 from mpstui.ui.outcome import outcome
 
-from tests.summaries import bare_summary  # isort: skip
+from tests.builders.summaries import bare_summary  # isort: skip
 
 CPU = bare_summary(
     run_id="1", precision="", mode="turns", comparison="c", epoch_seconds=measure([33.0, 34.0])

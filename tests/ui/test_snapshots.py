@@ -20,7 +20,7 @@ from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.live import LiveScreen
 
 from tests.ui.conftest import LINUX  # isort: skip
-from tests.ui.constructed import (
+from tests.builders.investigations import (
     CONSTRUCTED_NOTHING,
     CONSTRUCTED_TOLD,
     CONSTRUCTED_VAE,

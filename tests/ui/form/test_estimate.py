@@ -13,7 +13,7 @@ from mpstui.runs.store import RunStore
 from mpstui.ui.form.estimate import Estimate, PastRun, estimate, format_span, past_run
 from mpstui.ui.form.past_runs import PastRuns
 
-from tests.summaries import bare_summary  # isort: skip
+from tests.builders.summaries import bare_summary  # isort: skip
 
 NOON = 1_795_000_000.0
 

@@ -1,0 +1,136 @@
+"""Workers that import torch ahead of their runs: who takes them, and when they end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from mpstui.domain.config import make_config
+from mpstui.domain.devices import parse_devices
+from mpstui.processes.command import child_environment
+from mpstui.runs import supervisor, workers
+from mpstui.runs.launch import PrewarmedSupervisor, launch
+from mpstui.runs.rundir import Dataset, Exit, RunDir, SupervisorProcess
+from mpstui.runs.store import RunStore
+from mpstui.runs.workers import SpareWorker
+from mpstui.telemetry.machine import read_machine
+
+from tests.waiting import PATIENCE, wait_until_ended  # isort: skip
+
+WORKER = """
+import json, pathlib, sys
+how, path = "cold", sys.argv[-1]
+if len(sys.argv) == 1:
+    how, path = "warm", json.loads(sys.stdin.readline().removeprefix("run "))
+pathlib.Path(path, "how").write_text(how)
+"""
+
+KEEPER = """
+import json, pathlib, sys
+how, paths = "cold", sys.argv[1:]
+if paths[0] == "--warm":
+    how, paths = "warm", json.loads(sys.stdin.readline())
+for path in paths:
+    pathlib.Path(path, "how").write_text(how)
+"""
+
+STARTER = """
+import os, signal, sys
+from mpstui.runs.launch import PrewarmedSupervisor
+warm = PrewarmedSupervisor()
+warm.heat(2)
+print(warm._keeper.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def made(tmp_path: Path, specs: str) -> list[RunDir]:
+    config = make_config({"dataset": "embedded"})
+    # A folder that needs more than ASCII, quotes and a line break to be told.
+    store = RunStore(tmp_path / 'Läufe "2"\nneu')
+    runs = store.create(config, parse_devices(specs), read_machine(), datetime.now())
+    for run in runs:
+        run.write_dataset(Dataset(source="embedded"))
+    return runs
+
+
+def how(runs: list[RunDir]) -> list[str]:
+    return [(run.path / "how").read_text() for run in runs]
+
+
+@pytest.fixture
+def constructed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keepers and workers that write down how they were started, and end."""
+
+    def say(code: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-c", code, *arguments]
+
+    monkeypatch.setattr(workers, "module_command", lambda _, *rest: say(WORKER, *rest))
+    monkeypatch.setattr("mpstui.runs.launch.module_command", lambda _, *rest: say(KEEPER, *rest))
+
+
+@pytest.mark.usefixtures("constructed")
+def test_warm_workers_take_the_first_runs_and_the_rest_start_cold(tmp_path: Path) -> None:
+    runs = made(tmp_path, "cpu,cpu@threads=1,cpu@threads=2")
+    supervisor.keep(runs, [SpareWorker(), SpareWorker()])
+    assert how(runs) == ["warm", "warm", "cold"]
+    assert [run.exit() for run in runs] == [Exit(code=0)] * 3
+
+
+@pytest.mark.usefixtures("constructed")
+def test_a_warm_worker_that_was_killed_leaves_its_run_to_a_cold_one(tmp_path: Path) -> None:
+    runs, killed, left = made(tmp_path, "cpu"), SpareWorker(), SpareWorker()
+    killed._process.kill()
+    killed._process.wait()
+    supervisor.keep(runs, [killed, left])
+    assert how(runs) == ["cold"]
+    assert (runs[0].exit(), runs[0].worker_log_tail()) == (Exit(code=0), "")
+    assert left._process.poll() is not None  # one too many
+
+
+@pytest.mark.usefixtures("constructed")
+@pytest.mark.parametrize("killed", [False, True])
+def test_runs_are_given_to_the_keeper_that_waits_unless_it_has_died(
+    tmp_path: Path, killed: bool
+) -> None:
+    runs, warm = made(tmp_path, "cpu,cpu@threads=1"), PrewarmedSupervisor()
+    warm.heat(2)
+    waiting = warm._keeper
+    warm.heat(2)
+    assert warm.waiting
+    assert warm._keeper is waiting is not None
+    if killed:
+        waiting.kill()
+        waiting.wait()
+    started = launch(runs, warm)
+    assert not warm.waiting
+    assert (started is waiting) is not killed
+    noted = msgspec.json.decode((runs[0].path / "keeper.json").read_bytes(), type=SupervisorProcess)
+    assert noted.pid == started.pid
+    assert started.wait(PATIENCE) == 0
+    assert how(runs) == ["cold" if killed else "warm"] * 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("first", ["whoever started it", "the keeper"])
+def test_the_warm_ones_end_when_what_is_over_them_is_killed(first: str) -> None:
+    command, environ = [sys.executable, "-c", STARTER], child_environment()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environ, text=True, **pipes) as starter:  # type: ignore[call-overload]
+        waiting = psutil.Process(int(starter.stdout.readline()))
+        deadline = time.monotonic() + PATIENCE
+        while len(warmed := waiting.children()) < 2:
+            assert time.monotonic() < deadline
+        if sys.platform != "win32":
+            assert os.getsid(waiting.pid) == waiting.pid
+        (waiting if first == "the keeper" else psutil.Process(starter.pid)).kill()
+        wait_until_ended([waiting, *warmed])
+        starter.kill()
