@@ -222,7 +222,7 @@ def test_a_turn_that_ends_within_the_profile_goes_on_with_it_later(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    gate = Gate(refereed=True, say=said.append)
+    gate = Gate(takes_turns=True, send=said.append)
     gate.turn(True)
     gate.wait_for_turn = lambda: gate.turn(True)  # type: ignore[method-assign]
     loop = make(gate=gate, steps=45)

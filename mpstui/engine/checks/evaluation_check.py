@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mpstui.domain.events import EvaluationChecked
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import StepStart, cast, default_dtype, enter, fault_of, jittered
+from mpstui.engine.sides import StepStart, cast, copy_fault, default_dtype, load_start, perturb
 from mpstui.modes.agreement import CONSTANT, tolerance_of_loss
 from mpstui.modes.base import StepMode
 from mpstui.modes.lockstep import relative_gap
@@ -49,7 +49,7 @@ def compare_tests(setup: Setup, trio: Trio, batch: Batch, step: int) -> Evaluati
     names = [name for name, _ in trio.cpu.model.named_parameters()]
     first: EvaluationChecked | None = None
     for place in range(STATES):
-        begin = jittered(trio.begin, names, place) if place else trio.begin
+        begin = perturb(trio.begin, names, place) if place else trio.begin
         found = _look(setup, trio, begin, batch, step)
         if not found.differs:
             return found
@@ -60,7 +60,7 @@ def compare_tests(setup: Setup, trio: Trio, batch: Batch, step: int) -> Evaluati
 
 def _look(setup: Setup, trio: Trio, begin: StepStart, batch: Batch, step: int) -> EvaluationChecked:
     draws = RecordedRandom(setup.config.seed)
-    ours = _test(trio.device, begin, batch, step, draws, fault_of(setup))
+    ours = _test(trio.device, begin, batch, step, draws, copy_fault(setup))
     theirs = _test(trio.cpu, begin, cast(batch, trio.dtype), step, draws, nullcontext())
     if draws.unshared:
         raise NotChecked(f"{', '.join(sorted(draws.unshared))} draws numbers of its own")
@@ -110,7 +110,7 @@ def _test(
     draws: SharedRandom,
     fault: AbstractContextManager[Any],
 ) -> _Tested:
-    enter(setup, begin)
+    load_start(setup, begin)
     setup.model.eval()
     images, labels = (each.to(setup.backend.device, copy=True) for each in batch)
     mode = StepMode(draws)

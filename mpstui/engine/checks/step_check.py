@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mpstui.domain.events import StepChecked
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import StepStart, enter, fault_of, in_dtype, jittered, side_of
+from mpstui.engine.sides import StepStart, copy_fault, in_dtype, load_start, perturb, side_of
 from mpstui.modes.agreement import (
     CONSTANT,
     StepGaps,
@@ -51,7 +51,7 @@ def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChec
     names = [name for name, _ in trio.cpu.model.named_parameters()]
     looks: list[_Look] = []
     for place in range(STATES):
-        begin = jittered(trio.begin, names, place) if place else trio.begin
+        begin = perturb(trio.begin, names, place) if place else trio.begin
         look = _look(setup, trio, begin, batch, step)
         if look.tolerance.hides:
             continue
@@ -69,10 +69,10 @@ def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChec
 def _look(setup: Setup, trio: Trio, begin: StepStart, batch: Batch, step: int) -> _Look:
     draws = RecordedRandom(setup.config.seed)
     for each in (trio.device, trio.cpu):
-        enter(each, begin)
+        load_start(each, begin)
     device = side_of(trio.device)
     cpu = in_dtype(side_of(trio.cpu), trio.dtype)
-    ours = step_outcome(device, batch, step, draws, fault_of(setup))
+    ours = step_outcome(device, batch, step, draws, copy_fault(setup))
     began = time.perf_counter()
     theirs = step_outcome(cpu, batch, step, draws, nullcontext(), ours.gradients)
     seconds = time.perf_counter() - began
@@ -80,16 +80,16 @@ def _look(setup: Setup, trio: Trio, begin: StepStart, batch: Batch, step: int) -
         raise NotChecked(f"{', '.join(sorted(draws.unshared))} draws numbers of its own")
     if seconds > SLOW_SECONDS:
         raise CheckTooSlow(f"a step on the CPU takes {seconds:.0f} s, more than {SLOW_SECONDS:.0f}")
-    gaps = gaps_of(ours, theirs, begin.named, trio.half)
+    gaps = gaps_of(ours, theirs, begin.tensors, trio.half)
     tolerance, note = CONSTANT, trio.note
     if trio.other is not None:
         try:
-            enter(trio.other, begin)
+            load_start(trio.other, begin)
             other = in_dtype(side_of(trio.other), trio.other_dtype)
             third = step_outcome(
                 other, batch, step, trio.repeated(draws), nullcontext(), ours.gradients
             )
-            own = gaps_of(third, theirs, begin.named, trio.half)
+            own = gaps_of(third, theirs, begin.tensors, trio.half)
             tolerance = tolerance_of(own, trio.half)
         except Exception as error:  # a person's model may make float32 tensors as it runs
             if trio.half:

@@ -17,7 +17,7 @@ from mpstui.backends import HALVES, Backend, open_backend
 from mpstui.domain.devices import parse_device
 from mpstui.domain.units import memory
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import StepStart, as_it_runs, rebuild, step_start_of, undisturbed
+from mpstui.engine.sides import StepStart, apply_run_plan, preserve_rng, read_step_start, rebuild
 from mpstui.engine.snapshots import tensor_bytes
 from mpstui.modes.agreement import finite
 from mpstui.modes.recorded_random import DoubleRandom, RecordedRandom
@@ -77,14 +77,14 @@ def build(setup: Setup) -> Trio:
         Exception: Whatever a person's class raises.
     """
     _make_room(setup)
-    begin = step_start_of(setup)
-    if not finite(begin.named):
+    begin = read_step_start(setup)
+    if not finite(begin.tensors):
         raise NotChecked("the weights are not finite")
     precision = setup.config.precision
     lower = any(each.dtype in HALVES.values() for each in setup.model.parameters())
     half, dtype = precision != "float32" or lower, torch.float32 if lower else None
     plain = open_backend(parse_device("cpu"))
-    device = as_it_runs(setup, rebuild(setup, setup.backend, precision))
+    device = apply_run_plan(setup, rebuild(setup, setup.backend, precision))
     cpu = rebuild(setup, plain, "float32", dtype)
     if half:
         other = rebuild(setup, plain, "bf16" if precision == "tf32" else precision)
@@ -109,7 +109,7 @@ def in_a_line(error: Exception) -> str:
 @contextmanager
 def beside(setup: Setup) -> Iterator[None]:
     """Work beside a run: generators and threads are afterwards as they were."""
-    with undisturbed(setup.backend.device), torch.enable_grad():
+    with preserve_rng(setup.backend.device), torch.enable_grad():
         if setup.config.spec.option("threads") is not None:
             # The reference is the plain CPU, which has them all.
             torch.set_num_threads(psutil.cpu_count() or 1)
