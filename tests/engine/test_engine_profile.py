@@ -275,18 +275,18 @@ def test_a_short_run_is_not_profiled(make: Make) -> None:
 def test_an_epochs_last_batch_is_never_profiled(left: int, epoch: int, wanted: int) -> None:
     profiler = Profiler()
     profiler._steps = AFTER
-    assert profiler.wanted(left, epoch) == wanted
+    assert profiler.steps_due(left, epoch) == wanted
     profiler._steps = AFTER - 1
-    assert profiler.wanted(left, epoch) == 0
+    assert profiler.steps_due(left, epoch) == 0
 
 
 def test_medians_are_told() -> None:
     profiler = Profiler()
     profiler._steps, profiler._seconds = 50, 5.0
     one = [{"forward": value, "data": 1.0} for value in (1.0, 2.0, 9.0)]
-    assert profiler.take(5.0, 70, one[:1], False) is None
-    told = profiler.take(5.0, 72, one[1:], True)
+    assert profiler.add(5.0, 70, one[:1], False) is None
+    told = profiler.add(5.0, 72, one[1:], True)
     assert told == StepProfiled(
         at=5.0, step=72, steps=3, seconds={"forward": 2.0, "data": 1.0}, unsynchronised=0.1
     )
-    assert profiler.wanted(100, 938) == 0
+    assert profiler.steps_due(100, 938) == 0

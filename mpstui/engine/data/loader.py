@@ -33,7 +33,7 @@ class LoaderSize(NamedTuple):
     """Processes; 0 makes batches in the training's own thread."""
     prefetch: int = 2
     """Batches that each process makes ahead."""
-    why: str = ""
+    reason: str = ""
     """What that rests on, in words."""
 
 

@@ -81,7 +81,7 @@ def size_loader(
     assert alone is not None  # a batch in the own thread is always waited for
     enough = QUICK if step_seconds is None else max(QUICK, step_seconds / 20)
     if alone < enough:
-        return LoaderSize(why=f"{_ms(alone)} a batch: no process is needed")
+        return LoaderSize(reason=f"{_ms(alone)} a batch: no process is needed")
     best, quickest, why = LoaderSize(), alone, ""
     workers = 1
     while workers <= most and clock() < until:
@@ -111,7 +111,7 @@ def size_loader(
         told += f", {_ms(quickest)} with {best.workers} process{'es' * (best.workers > 1)}"
     else:
         told += ": no process is quicker" + why
-    return best._replace(why=told)
+    return best._replace(reason=told)
 
 
 def _serves(seconds: float, step_seconds: float | None) -> bool:
