@@ -74,7 +74,7 @@ def _call(setup: Setup, hook: str, function: Callable[[], Any]) -> Any:
 
 def _check_pictures(setup: Setup) -> None:
     with torch.no_grad():
-        for pair in setup.workload.pictures(setup.model, setup.pipeline.shown()):
+        for pair in setup.workload.pictures(setup.model, setup.pipeline.sample_inputs()):
             is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
             if not is_pair or not isinstance(pair[0], str):
                 raise _refusal(setup, f"pictures yields {_describe(pair)}", PICTURES)
