@@ -34,7 +34,7 @@ def chart(lines: Mapping[str, Mapping[int, float]]) -> list[str]:
     ]
     figure = Figure(tuple(curves), x_limits=x_limits, y_limits=y_limits, log_y=True)
     cells = [[*"".join(text for text, _ in row)] for row in draw(figure, WIDTH, HEIGHT)]
-    plot_left = next(place for place, cell in enumerate(cells[0]) if cell in "│┤") + 1
+    plot_left = next(index for index, cell in enumerate(cells[0]) if cell in "│┤") + 1
     columns, rows = WIDTH - plot_left, HEIGHT - 2  # the last two are the axis and its labels
     markers: dict[tuple[int, int], str] = {}
     for letter, curve in zip(LETTERS, curves, strict=False):

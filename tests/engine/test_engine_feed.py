@@ -141,7 +141,7 @@ BYTES = 25 * (4 * 784 + 8)
             "resident",
             BYTES - 1,
             StreamedPipeline,
-            "copied ahead: 0 MiB do not fit into the 0 MiB that may",
+            "copied ahead: 0 MiB do not fit into the 0 MiB that mpstui may",
         ),
         ("streamed", BYTES, StreamedPipeline, "batches are copied ahead"),
     ],

@@ -325,7 +325,7 @@ def test_processes_end_when_the_training_is_killed(tmp_path: Path) -> None:
 
 
 def test_own_data_have_no_reference_pipeline(tmp_path: Path) -> None:
-    with pytest.raises(FieldError, match="pipeline: reference is the article's"):
+    with pytest.raises(FieldError, match="pipeline: reference only supports"):
         ready(f"{STRIPES}:Stripes", tmp_path, pipeline="reference")
 
 

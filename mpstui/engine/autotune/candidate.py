@@ -73,7 +73,7 @@ class Candidate:
         self.setup.model.train()
 
     def changes_host_state(self) -> bool:
-        """Whether a step changes host values or generators, which a CUDA graph would not."""
+        """Return whether a step changes host values or generators, which a CUDA graph would not."""
         before = _host_state(self.setup)
         self.take()
         return _host_state(self.setup) != before

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from mpstui.domain.plan import SAME
 
-HOW = ("foreach", "fused", "capturable")
+EXECUTION_OPTIONS = ("foreach", "fused", "capturable")
 """Options for how an optimizer computes, not for what."""
 
 COUNTS = ("step", "mu_product")
@@ -41,20 +41,20 @@ class FlatOptimizer(Optimizer):
     plain optimizer, parameter by parameter.
     """
 
-    def __init__(self, plain: Optimizer, **how: Any) -> None:
+    def __init__(self, plain: Optimizer, **execution: Any) -> None:
         """Take over the parameters of an optimizer, which must not be used any more.
 
         Args:
             plain: One of :data:`ELEMENTWISE`.
-            how: Options of :data:`HOW` for the optimizer of the long tensors.
+            execution: Options of :data:`EXECUTION_OPTIONS` for the optimizer of the long tensors.
         """
         super().__init__(plain.param_groups, plain.defaults)
         self._tensors = [_join(group["params"]) for group in self.param_groups]
         groups = [
-            {**group, **how, "params": [tensor]}
+            {**group, **execution, "params": [tensor]}
             for group, tensor in zip(self.param_groups, self._tensors, strict=True)
         ]
-        self._inner = type(plain)(groups, **how)
+        self._inner = type(plain)(groups, **execution)
         self.state = self._inner.state
         self.load_state_dict(plain.state_dict())
 
@@ -85,9 +85,9 @@ class FlatOptimizer(Optimizer):
             if not flat:
                 continue
             offset = 0
-            for place, parameter in zip(numbers, group["params"], strict=True):
+            for index, parameter in zip(numbers, group["params"], strict=True):
                 # The step count is copied: an optimizer that loads it increments each parameter's.
-                state[place] = {
+                state[index] = {
                     name: _view(value, parameter, offset)
                     if _is_long(value, tensor)
                     else copy.deepcopy(value)
@@ -100,14 +100,20 @@ class FlatOptimizer(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state dict of the plain optimizer."""
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            options = {name: value for name, value in saved.items() if name not in ("params", *HOW)}
+            options = {
+                name: value
+                for name, value in saved.items()
+                if name not in ("params", *EXECUTION_OPTIONS)
+            }
             group.update(options)
         packed = self._inner.state_dict()
         for number, (inner, saved) in enumerate(
             zip(packed["param_groups"], state_dict["param_groups"], strict=True)
         ):
-            inner.update({k: v for k, v in saved.items() if k not in ("params", *HOW)})
-            states = [state_dict["state"].get(place) for place in saved["params"]]
+            inner.update(
+                {k: v for k, v in saved.items() if k not in ("params", *EXECUTION_OPTIONS)}
+            )
+            states = [state_dict["state"].get(index) for index in saved["params"]]
             if all(states):
                 packed["state"][number] = self._joined(number, states)
         self._inner.load_state_dict(packed)
@@ -153,18 +159,20 @@ def implement(optimizer: Optimizer, name: str, capturable: bool = False) -> Opti
         capturable: Whether a CUDA graph captures its steps.
     """
     options = inspect.signature(type(optimizer)).parameters
-    how: dict[str, Any] = {}
+    execution: dict[str, Any] = {}
     if capturable and "capturable" in options:
-        how["capturable"] = True
+        execution["capturable"] = True
     if name == "flat":
         fused: dict[str, Any] = {"fused": True} if "fused" in options else {"foreach": False}
-        return _with_hooks(FlatOptimizer(optimizer, **fused, **how), optimizer)
+        return _with_hooks(FlatOptimizer(optimizer, **fused, **execution), optimizer)
     if name != SAME:
-        how |= {option: option == name for option in ("foreach", "fused") if option in options}
-    if not how:
+        execution |= {
+            option: option == name for option in ("foreach", "fused") if option in options
+        }
+    if not execution:
         return optimizer
-    groups = [{**group, **how} for group in optimizer.param_groups]
-    substitute = type(optimizer)(groups, **how)
+    groups = [{**group, **execution} for group in optimizer.param_groups]
+    substitute = type(optimizer)(groups, **execution)
     load_state(substitute, optimizer.state_dict())
     return _with_hooks(substitute, optimizer)
 
@@ -191,7 +199,7 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """
     state = copy.deepcopy(state)
     for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=False):
-        saved.update({name: group[name] for name in HOW if name in group})
+        saved.update({name: group[name] for name in EXECUTION_OPTIONS if name in group})
     optimizer.load_state_dict(state)
 
 

@@ -111,11 +111,11 @@ class Autotuner:
         self._untried: list[str] = []
         self._loading = ""
 
-    def run(self, least: float = SHORTEST_RUN) -> Generator[str, None, AutotuneResult]:
+    def run(self, min_seconds: float = SHORTEST_RUN) -> Generator[str, None, AutotuneResult]:
         """Autotune; yields a description of each change before it is tried.
 
         Args:
-            least: Seconds that the run must take in the plain loop.
+            min_seconds: Least seconds that the run must take in the plain loop.
 
         Returns:
             The fastest plan that gives the plain loop's results.
@@ -125,12 +125,12 @@ class Autotuner:
                 stopped.
         """
         steps = self._setup.config.total_steps
-        if least and steps < FEWEST_STEPS:
+        if min_seconds and steps < FEWEST_STEPS:
             raise AutotuneRefused(f"not calibrated: {steps} steps are too few")
         began = self._clock()
         rng_state = read_rng_state(self._setup.backend.device)
         try:
-            yield from self._run(least, began + BUDGET_SECONDS)
+            yield from self._run(min_seconds, began + BUDGET_SECONDS)
         finally:
             set_rng_state(rng_state, self._setup.backend.device)
             torch.set_num_threads(self._threads)
@@ -146,7 +146,7 @@ class Autotuner:
             unsteady=self._unsteady if self._unsteady > UNSTEADY else None,
         )
 
-    def _run(self, least: float, end: float) -> Iterator[str]:
+    def _run(self, min_seconds: float, end: float) -> Iterator[str]:
         yield "the plain loop"
         self._batches = _batches(self._setup)
         plain = self._best = Candidate(self._setup, PLAIN, self._batches)
@@ -162,7 +162,7 @@ class Autotuner:
         self._plain = statistics.median(paces)
         self._unsteady = self._plain / min(paces)  # the median: one slow block in five is usual
         expected = self._plain * self._setup.config.total_steps
-        if expected < least:
+        if expected < min_seconds:
             raise AutotuneRefused(
                 f"not calibrated: about {expected:.2g} s of training are too short"
             )

@@ -99,7 +99,7 @@ def _refusal(setup: Setup, problem: str, allowed: str) -> FieldError:
 
 
 def _user_line(setup: Setup, error: BaseException) -> str:
-    """The innermost line of the user's file in a traceback, as `` (my_model.py:98, in score)``."""
+    """Return a traceback's innermost line in the user's file: `` (my_model.py:98, in score)``."""
     source = origin(type(setup.workload))
     if source is None:
         return ""
@@ -111,7 +111,7 @@ def _user_line(setup: Setup, error: BaseException) -> str:
 
 
 def _describe(value: object) -> str:
-    """A value's type, and a tensor's shape, for a message."""
+    """Describe a value's type, and a tensor's shape, for a message."""
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, (tuple, list)):
