@@ -227,7 +227,7 @@ def test_an_end_without_an_answer_is_the_points_error(
         ((500.0, 60.0, 70.0, 400.0), "cuda overtakes cpu at batch 128"),
         ((500.0, 60.0, 700.0, 80.0), "cuda is ahead of cpu at batch 16, 64, but not at larger"),
         ((50.0, 100.0, None, 400.0), "cuda overtakes cpu at batch 128"),
-        ((None, None, None, None), "cuda and cpu have no batch size in common"),
+        ((None, None, None, None), "cuda and cpu have no measured batch size in common"),
     ],
 )
 def test_the_sentence_names_where_one_overtakes_the_other(
