@@ -1,1 +1,1 @@
-"""Everything that the app can do, without the app: arguments to calls, plain lines out."""
+"""The command line: all of the app's functions, with plain lines as output."""

@@ -37,10 +37,10 @@ def add_settings(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = (
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings on the command line, parsed, by field name.
+    """Parse the settings on the command line; return them by field name.
 
     Raises:
-        FieldError: Naming the field and what is allowed.
+        FieldError: The message has the field and its allowed values.
     """
     return {
         field.name: field.parse(value) if isinstance(value, str) else value
@@ -50,10 +50,10 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def config_of(arguments: argparse.Namespace) -> RunConfig:
-    """The config of a command line; settings that are missing get the workload's defaults.
+    """Return the config of a command line; missing settings get the workload's defaults.
 
     Raises:
-        FieldError: Naming the field and what is allowed.
+        FieldError: The message has the field and its allowed values.
     """
     return make_config(settings_of(arguments))
 
@@ -70,7 +70,7 @@ def add_workload(
 
 
 def metavar(field: Field) -> str:
-    """What a field takes, for ``--help``."""
+    """Return the placeholder of a field's value, for ``--help``."""
     if isinstance(field, Choice):
         custom = ("FILE.py:CLASS",) if isinstance(field, ChoiceOrClass) else ()
         return "|".join((*field.choices, *custom))
@@ -105,7 +105,7 @@ def add_runs_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def runs_dir_of(arguments: argparse.Namespace) -> Path | None:
-    """The folder of runs on the command line; None for the default one."""
+    """Return the folder of runs on the command line; None for the default one."""
     folder: Path | None = getattr(arguments, "runs_dir", None)
     return folder
 

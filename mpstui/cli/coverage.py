@@ -1,4 +1,4 @@
-"""``mpstui doctor --for mps``: whether a workload runs there, on a machine with or without it."""
+"""``mpstui doctor --for mps``: whether a workload runs on MPS; it works on any machine."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import FieldError, MpstuiError, UsageError
 from mpstui.domain.workloads import short_name
 
-FORM = "mnist, vae, or path/to/file.py:Class"
+WORKLOAD_FORMS = "mnist, vae, or path/to/file.py:Class"
 
 
-def coverage(workload: str | None, torch: str, form: str, verbose: bool) -> int:
+def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> int:
     """Record a workload's step and print the verdict with its ops; progress goes to stderr.
 
     Args:
         workload: ``mnist``, ``vae`` or ``path/to/file.py:Class``.
-        torch: The version that is asked about; empty for the installed one.
-        form: ``text``, ``json`` or ``markdown``.
+        torch: The version of torch to check; empty for the installed one.
+        format: ``text``, ``json`` or ``markdown``.
         verbose: List native ops too.
 
     Returns:
-        0 when it runs on MPS, 1 when it does not or it cannot be told, 130 when the user ended it.
+        0 if it runs on MPS, 1 if it does not or that can't be determined, 130 after Ctrl-C.
 
     Raises:
-        FieldError: When no workload is named, or it is none.
+        FieldError: When no workload is named, or it is invalid.
         UsageError: When there is no table of that version, or no such workload.
     """
     if workload is None:
-        raise FieldError("workload", "none is named", f"--workload {FORM}")
-    coverer = CoverageClient(workload, torch)
+        raise FieldError("workload", "none is named", f"--workload {WORKLOAD_FORMS}")
+    client = CoverageClient(workload, torch)
     try:
-        answer = coverer.run(_say)
+        result = client.run(_print_progress)
     except KeyboardInterrupt:
-        coverer.stop()
-        sys.stderr.write("stopped; nothing was concluded\n")
+        client.stop()
+        sys.stderr.write("stopped without a result\n")
         return 130
     except UsageError:
         raise
     except MpstuiError as error:
-        answer = Coverage(
+        result = Coverage(
             workload=short_name(workload), torch=torch, recorded_with="", error=str(error)
         )
-    sys.stdout.write(_text(answer, form, verbose))
-    return answer.exit_code
+    sys.stdout.write(_format(result, format, verbose))
+    return result.exit_code
 
 
-def _text(answer: Coverage, form: str, verbose: bool) -> str:
-    match form:
+def _format(result: Coverage, format: str, verbose: bool) -> str:
+    match format:
         case "json":
-            return as_document(answer) + "\n"
+            return as_document(result) + "\n"
         case "markdown":
-            return as_markdown(answer, verbose)
+            return as_markdown(result, verbose)
         case _:
-            return as_text(answer, verbose)
+            return as_text(result, verbose)
 
 
-def _say(text: str) -> None:
+def _print_progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"… {text}\n")
         sys.stderr.flush()

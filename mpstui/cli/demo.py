@@ -1,4 +1,4 @@
-"""``mpstui demo``: the article's story in plain lines, or in the app."""
+"""``mpstui demo``: the article's divergence, simulated, in the app or as plain lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .lazy_facts import LazyFacts
 from .train import follow, start
 
 NEXT = (
-    ("mpstui", "the app; Doctor says what this machine can do"),
+    ("mpstui", "the app; Doctor shows what this machine can do"),
     ("mpstui doctor --ops", "known faults and everyday ops on each device"),
     ("mpstui compare", "the CPU and the best device, side by side"),
 )
@@ -23,41 +23,41 @@ NEXT = (
 
 
 def demo(no_ui: bool, runs_dir: Path | None) -> int:
-    """Tell the story.
+    """Show the demo.
 
     Args:
-        no_ui: Print plain lines, also on a terminal. Off a terminal it does so anyway.
-        runs_dir: Where runs are kept; None for the usual place.
+        no_ui: Print plain lines on a terminal too; without a terminal this is always so.
+        runs_dir: The folder of runs; None for the default.
 
     Returns:
-        0 when the op was named, 1 when it was not.
+        0 if the op was found, else 1.
     """
     if no_ui or not sys.stdout.isatty():
-        return _in_lines(runs_dir)
+        return _print_demo(runs_dir)
     from mpstui.ui.app import run_app
 
     return run_app(runs_dir, demo=True)
 
 
-def _in_lines(runs_dir: Path | None) -> int:
-    _say(story.OPENING)
+def _print_demo(runs_dir: Path | None) -> int:
+    _print(story.OPENING)
     specs = story.demo_specs()
     views = start(story.demo_config(), specs, LazyFacts(), runs_dir)
     width = max(len(str(spec)) for spec in specs)
-    follow(views, lambda view, line: _say(f"{view.config.device:<{width}}  {line}"))
-    strayed = next((view for view in views if view.history.alarms), None)
-    if strayed is None:
-        ends = "; ".join(f"{view.config.device} {view.history.state.value}" for view in views)
-        _say(f"No alarm was raised, so there is nothing to investigate: {ends}.")
+    follow(views, lambda view, line: _print(f"{view.config.device:<{width}}  {line}"))
+    diverged = next((view for view in views if view.history.alarms), None)
+    if diverged is None:
+        states = "; ".join(f"{view.config.device} {view.history.state.value}" for view in views)
+        _print(f"No alarm was raised, so there is nothing to investigate: {states}.")
         return 1
-    _say(f"\n{story.ALARM}")
-    folder = new_folder(of_run(strayed.run), datetime.now())
+    _print(f"\n{story.ALARM}")
+    folder = new_folder(of_run(diverged.run), datetime.now())
     finding = follow_investigation(folder)
-    _say(f"\n{as_text(finding, folder).rstrip()}")
-    _say(f"\n{story.ENDING}\n{aligned([(f'  {command}', use) for command, use in NEXT], ())}")
+    _print(f"\n{as_text(finding, folder).rstrip()}")
+    _print(f"\n{story.ENDING}\n{aligned([(f'  {command}', help) for command, help in NEXT], ())}")
     return 0 if finding.op is not None else 1
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

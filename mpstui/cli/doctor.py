@@ -1,4 +1,4 @@
-"""``mpstui doctor``."""
+"""``mpstui doctor``: probes the machine and prints findings."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ WRITERS: dict[str, Callable[[DoctorFacts, Sequence[Finding]], str]] = {
 }
 
 
-def doctor(form: str, only: Sequence[str], ops: bool, simulate: str) -> int:
-    """Probe the machine and print what was found; 1 when a finding fails.
+def doctor(format: str, only: Sequence[str], ops: bool, simulate: str) -> int:
+    """Probe the machine and print the findings; return 1 if one fails, else 0.
 
     Args:
-        form: One of :data:`WRITERS`.
-        only: Ids of the findings to show; only what they need is probed. All when empty.
-        ops: Whether to check the ops of each usable device.
-        simulate: A fault to be simulated in that check.
+        format: One of :data:`WRITERS`.
+        only: Ids of the findings to show; only the probes they need run. Empty for all.
+        ops: Check the ops of each usable device.
+        simulate: A fault to simulate in that check.
 
     Raises:
-        FieldError: When no finding has one of the ids.
+        FieldError: When an id has no finding.
     """
-    wanted = [need_of(id) for id in only]
+    stages = [need_of(id) for id in only]
     up_to = max(
-        [*wanted, ProbeStage.OPS if ops else ProbeStage.MACHINE if only else ProbeStage.USE]
+        [*stages, ProbeStage.OPS if ops else ProbeStage.MACHINE if only else ProbeStage.USE]
     )
     rows = frozenset(id for id in only if id in BY_ID)
     if ops or "ops" in only:
         rows = frozenset()
     probes = SystemProbes(simulate=simulate)
-    facts = gather(probes, _progress if up_to is ProbeStage.OPS else None, up_to=up_to, only=rows)
-    found = [finding for finding in findings(facts) if not only or finding.id in only]
-    sys.stdout.write(WRITERS[form](facts, found).rstrip() + "\n")
-    return exit_code(found)
+    facts = gather(
+        probes, _print_progress if up_to is ProbeStage.OPS else None, up_to=up_to, only=rows
+    )
+    selection = [finding for finding in findings(facts) if not only or finding.id in only]
+    sys.stdout.write(WRITERS[format](facts, selection).rstrip() + "\n")
+    return exit_code(selection)
 
 
-def _progress(facts: DoctorFacts) -> None:
-    """How far the op check has come, on a terminal's stderr."""
+def _print_progress(facts: DoctorFacts) -> None:
+    """Print the op check's progress, if stderr is a terminal."""
     if not facts.ops or not sys.stderr.isatty():
         return
     run = facts.ops[-1]

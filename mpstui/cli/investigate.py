@@ -1,4 +1,4 @@
-"""``mpstui investigate``: from a diverged run, or from nothing, to the op at fault."""
+"""``mpstui investigate``: finds the op at fault, from a diverged run or from a device."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mpstui.runs.store import RunStore
 from .lazy_facts import LazyFacts, refuse
 
 EXPLAINED = (Verdict.LOWER_PRECISION, Verdict.DIVERGES_ON_CPU)
-"""Verdicts with a cause that is not the device."""
+"""Verdicts with another cause than the device."""
 
 STEPS = (1, 10_000)
-"""How many steps may be looked at."""
+"""Least and most steps to inspect."""
 
 
 def investigate(
@@ -39,22 +39,22 @@ def investigate(
     """Investigate; progress goes to stderr, the finding to stdout.
 
     Args:
-        config: The settings, when no run is named.
-        device: A device spec, when no run is named.
-        run: A run to begin from; its own settings count then.
-        steps: How many steps are looked at.
+        config: The settings, if no run is named.
+        device: A device spec; with a run, it replaces the run's.
+        run: A run to start from, with its own settings.
+        steps: How many steps to inspect.
         json: Print the finding as one JSON document.
-        out: Where the files go.
-        runs_dir: Where runs are kept; None for the usual place.
+        out: The folder for the files.
+        runs_dir: The folder of runs; None for the default.
 
     Returns:
-        0 when nothing is wrong with the device, 1 when something is or could not be told, 130 when
-        a person ended it.
+        0 if nothing is wrong with the device, 1 if something is or that can't be determined, 130
+        after Ctrl-C.
 
     Raises:
         FieldError: When neither run nor device is named, or the steps are out of range.
         RunNotFound: When there is no such run.
-        DeviceUnavailable: When the device is not there.
+        DeviceUnavailable: When the device is not available.
     """
     if run is not None:
         request = of_run(RunStore(runs_dir or default_runs_dir()).find(run))
@@ -76,37 +76,37 @@ def investigate(
     try:
         finding = follow_investigation(folder)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing was concluded\n")
+        sys.stderr.write("stopped without a result\n")
         return 130
     sys.stdout.write(as_json(finding) + "\n" if json else as_text(finding, folder))
     return int(finding.verdict not in (Verdict.NOTHING, *EXPLAINED) or bool(finding.error))
 
 
 def follow_investigation(folder: InvestigationFolder) -> Investigation:
-    """Investigate what a folder asks for, with a line on stderr for each stage."""
-    investigator = InvestigationClient(folder)
+    """Run the investigation that a folder requests, with a line on stderr for each stage."""
+    client = InvestigationClient(folder)
     try:
-        return investigator.run(_say)
+        return client.run(_print_progress)
     except KeyboardInterrupt:
-        investigator.stop()
+        client.stop()
         raise
 
 
-def _say(told: ProgressMessage) -> None:
-    mark = "✓" if told.done else "…"
-    if told.done or sys.stderr.isatty():
-        sys.stderr.write(f"{told.stage.value:<9} {mark} {told.text}\n")
+def _print_progress(message: ProgressMessage) -> None:
+    mark = "✓" if message.done else "…"
+    if message.done or sys.stderr.isatty():
+        sys.stderr.write(f"{message.stage.value:<9} {mark} {message.text}\n")
         sys.stderr.flush()
 
 
 def as_text(finding: Investigation, folder: InvestigationFolder) -> str:
-    """The finding in a few lines."""
+    """Format the finding as a few lines of text."""
     kind = f": {finding.kind}" if finding.kind else ""
     lines = [f"{finding.verdict.value}{kind}", finding.summary]
     lines += [f"{note}" for note in finding.notes if "SIMULATED" in note]
     if finding.remedy:
         lines.append(f"remedy: {finding.remedy}")
-    lines += [f"{each.tried}: {each.outcome}" for each in finding.evidence]
+    lines += [f"{evidence.tried}: {evidence.outcome}" for evidence in finding.evidence]
     if finding.repro:
         lines.append(f"repro: {folder.repro} ({finding.repro_note})")
     elif finding.repro_note:

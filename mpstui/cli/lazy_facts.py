@@ -1,4 +1,4 @@
-"""The doctor's facts, probed when a command needs them, and what they refuse."""
+"""The doctor's facts, probed when a command needs them, and the devices that they refuse."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mpstui.domain.facts import DoctorFacts, ProbeStage
 
 
 class LazyFacts:
-    """Facts that are probed only when a question needs them: an import of torch takes long."""
+    """Facts that are probed on first use: an import of torch takes long."""
 
     def __init__(self) -> None:
         self._facts: DoctorFacts | None = None
 
     def get(self) -> DoctorFacts:
-        """The facts, torch's answer included."""
+        """Return the facts, with those from torch."""
         if self._facts is None:
             sys.stderr.write("asking torch which devices it has …\n")
             sys.stderr.flush()
@@ -28,25 +28,25 @@ class LazyFacts:
         return self._facts
 
     def trainable(self) -> tuple[str, ...]:
-        """Devices that a run can be started on: the CPU first, then the best accelerator.
+        """Return the devices that can train: the CPU first, then the best accelerator.
 
         Raises:
-            DeviceUnavailable: When torch did not answer, so that nobody knows.
+            DeviceUnavailable: When torch did not answer, so the devices are unknown.
         """
         facts = self.get()
         if facts.torch_state == "undecided":
             raise DeviceUnavailable(
-                f"device: which ones there are is not known: {facts.torch_error}. "
+                f"device: the available ones are unknown: {facts.torch_error}. "
                 "Name one, such as cpu"
             )
         return facts.trainable()
 
 
 def refuse(specs: Sequence[DeviceSpec], facts: LazyFacts) -> None:
-    """Look whether something speaks against running on some devices; nobody asks about the CPU.
+    """Refuse devices that the doctor's facts rule out; the CPU is never probed.
 
     Raises:
-        DeviceUnavailable: When something does; the message says why.
+        DeviceUnavailable: When a device can't be used; the message has the reason.
     """
     for spec in specs:
         if spec.type == "cpu":

@@ -29,7 +29,7 @@ from mpstui.runs.view import RunView
 
 OVER = tuple(state.value for state in RunState if state.over)
 STATES = (*(state.value for state in RunState), "running")
-"""What can be asked for: a state, or ``running`` for all that are not over."""
+"""Values of ``--state``: a state, or ``running`` for all that are not over."""
 
 
 def list_runs(
@@ -46,55 +46,55 @@ def list_runs(
 
     Args:
         json: Print one JSON document instead.
-        runs_dir: Where runs are kept; None for the usual place.
-        workload: Only runs of this workload; of an own one, its file's folders may be left out.
+        runs_dir: The folder of runs; None for the default.
+        workload: Only runs of this workload; a custom one may be written without folders.
         state: Only runs in this state, one of ``STATES``.
         alarm: Only runs with an alarm.
-        device: Only runs whose device spec or device name holds this, in any case.
-        sort: ``started``: the newest first. ``epoch``, ``loss``, ``accuracy``: the best first and
-            last those without the number; equals, and ``device``, the newest first.
+        device: Only runs whose device spec or device name contains this, in any case.
+        sort: ``started``: the newest first. ``epoch``, ``loss``, ``accuracy``: the best first,
+            those without the number last. ``device``: by device spec. Ties: the newest first.
 
     Raises:
-        FieldError: When there is no such state, or no workload could be called so.
+        FieldError: When there is no such state, or ``workload`` is not a valid name.
     """
     if workload is not None:
         workload = BY_NAME["workload"].check(workload)
     if state is not None and state not in STATES:
-        also = "; --alarm lists the runs that diverged" if state == "diverged" else ""
-        raise FieldError("state", f"{state!r} is none", ", ".join(STATES) + also)
+        hint = "; --alarm lists the runs that diverged" if state == "diverged" else ""
+        raise FieldError("state", f"{state!r} is none", ", ".join(STATES) + hint)
     store = _store(runs_dir)
-    kept = _summaries(store.all())
-    found = [
+    summaries = _summaries(store.all())
+    matches = [
         run
-        for run in kept
+        for run in summaries
         if workload in (None, run.workload, short_name(run.workload))
         and (state is None or state in (run.state, None if run.state in OVER else "running"))
         and (run.alarm or not alarm)
         and (device or "").lower() in f"{run.device}\n{run.device_name}".lower()
     ]
     if sort != "started":
-        found.sort(key=lambda run: _key(run, sort))
+        matches.sort(key=lambda run: _key(run, sort))
     if json:
-        _say(as_json({"runs": found}))
-    elif found:
-        _say(runs_table(found))
-    elif kept:
-        _say(f"none of the {len(kept)} runs in {store.root} is so")
+        _print(as_json({"runs": matches}))
+    elif matches:
+        _print(runs_table(matches))
+    elif summaries:
+        _print(f"none of the {len(summaries)} runs in {store.root} matches")
     else:
-        _say(f"no runs in {store.root}; `mpstui train` starts one")
+        _print(f"no runs in {store.root}; `mpstui train` starts one")
     return 0
 
 
 def show_run(text: str, json: bool, runs_dir: Path | None) -> int:
-    """Print one run: its settings, its numbers, its note, and how it ended."""
+    """Print one run: its settings, numbers, note and end state."""
     run = _store(runs_dir).find(text)
     view = RunView(run)
     view.catch_up()
     summary, note = view.summary(), read_note(run)
     if json:
-        _say(as_json({**msgspec.structs.asdict(summary), "note": note}))
+        _print(as_json({**msgspec.structs.asdict(summary), "note": note}))
         return 0
-    _say(
+    _print(
         f"{run.id}\n{run.path}\nstarted {date(summary.started_at)}, "
         f"{summary.state} after {summary.steps:,} steps"
         + (f"\nalarm: {summary.alarm}" if summary.alarm else "")
@@ -107,36 +107,38 @@ def show_run(text: str, json: bool, runs_dir: Path | None) -> int:
 def compare_runs(
     texts: Sequence[str], baseline: str | None, format: str, runs_dir: Path | None
 ) -> int:
-    """Print the results of some runs side by side, whenever and wherever they ran.
+    """Print the results of several runs side by side.
 
     Args:
         texts: Runs or comparisons, as :meth:`RunStore.select` takes them.
-        baseline: The run that speed-ups are against, moved or added to the top; else the first.
+        baseline: The reference of speed-ups, moved or added to the top; None for the first run.
         format: One of ``mpstui.domain.tables.FORMATS``.
-        runs_dir: Where runs are kept; None for the usual place.
+        runs_dir: The folder of runs; None for the default.
 
     Raises:
-        RunNotFound: When one of them is none.
-        UsageError: When they are fewer than two.
+        RunNotFound: When one of them does not exist.
+        UsageError: When there are fewer than two.
     """
     store = _store(runs_dir)
     first = [] if baseline is None else [store.find(baseline).id]
-    chosen = store.select([*first, *texts])
-    if len(chosen) < 2:
-        named = ", ".join(run.id for run in chosen)
-        raise UsageError(f"runs compare: {named} is one run; allowed: two or more")
-    runs = [_summary(run) for run in chosen]
-    told = describe_mismatches(runs)
-    # Two runs on one device can only be told apart by their ids, which the table has no room for.
-    told += [f"row {place}: {run.run_id}" for place, run in enumerate(runs, 1)]
+    selection = store.select([*first, *texts])
+    if len(selection) < 2:
+        ids = ", ".join(run.id for run in selection)
+        raise UsageError(f"runs compare: {ids} is one run; allowed: two or more")
+    runs = [_summary(run) for run in selection]
+    mismatches = describe_mismatches(runs)
+    # Ids distinguish two runs on one device; the table has no room for them.
+    mismatches += [f"row {number}: {run.run_id}" for number, run in enumerate(runs, 1)]
     if format == "json":
-        _say(_document(runs, told))
+        _print(_document(runs, mismatches))
     elif format == "csv":
-        _say(_csv(runs))
+        _print(_csv(runs))
         sys.stderr.writelines(f"{note}\n" for note in describe_mismatches(runs))
     else:
         mark = "- " if format == "markdown" else ""
-        _say("\n".join([comparison_table(runs, format), *(f"{mark}{note}" for note in told)]))
+        _print(
+            "\n".join([comparison_table(runs, format), *(f"{mark}{note}" for note in mismatches)])
+        )
     return 0
 
 
@@ -148,13 +150,13 @@ def export_runs(
     Args:
         texts: Runs or comparisons, as :meth:`RunStore.select` takes them.
         format: One of ``mpstui.runs.export.FORMATS``.
-        out: The file or folder; None prints a format that is one text to stdout.
-        force: Replace files that are there.
-        runs_dir: Where runs are kept; None for the usual place.
+        out: The file or folder; None prints a single-file text format to stdout.
+        force: Replace existing files.
+        runs_dir: The folder of runs; None for the default.
 
     Raises:
-        FieldError: When a format of several files has no folder to go to.
-        UsageError: When a file cannot be written.
+        FieldError: When a format of several files has no folder.
+        UsageError: When a file can't be written.
     """
     views = [RunView(run) for run in _store(runs_dir).select(texts)]
     if out is None:
@@ -163,43 +165,43 @@ def export_runs(
         sys.stdout.write(export_text(views, format))
         return 0
     for path in export(views, format, out, force):
-        _say(str(path))
+        _print(str(path))
     return 0
 
 
 def note_run(text: str, note: str | None, runs_dir: Path | None) -> int:
-    """Print a run's note or, given one, write it; an empty one is removed."""
+    """Print a run's note, or replace it with a new one; an empty one removes it."""
     run = _store(runs_dir).find(text)
     if note is not None:
         write_note(run, note)
-    elif held := read_note(run):
-        _say(held.rstrip("\n"))
+    elif current := read_note(run):
+        _print(current.rstrip("\n"))
     else:
         sys.stderr.write(f"{run.id} has no note; `mpstui runs note {run.id} TEXT` writes one\n")
     return 0
 
 
 def delete_runs(texts: Sequence[str], runs_dir: Path | None) -> int:
-    """Move runs to the trash, and say how to undo it."""
+    """Move runs to the trash, and print the command that undoes it."""
     store = _store(runs_dir)
-    moved = trash.delete(store, [run.id for run in store.select(texts)])
-    where = "" if runs_dir is None else f" --runs-dir {local_shell().quote(str(runs_dir))}"
-    for id in moved:
-        _say(f"deleted {id}")
-    _say(f"to undo: mpstui runs restore{where} {' '.join(moved)}")
+    ids = trash.delete(store, [run.id for run in store.select(texts)])
+    flag = "" if runs_dir is None else f" --runs-dir {local_shell().quote(str(runs_dir))}"
+    for id in ids:
+        _print(f"deleted {id}")
+    _print(f"to undo: mpstui runs restore{flag} {' '.join(ids)}")
     return 0
 
 
 def restore_runs(texts: Sequence[str], runs_dir: Path | None) -> int:
-    """Move runs back from the trash; without any named, list what it holds."""
+    """Move runs back from the trash; without ids, list the trash."""
     store = _store(runs_dir)
-    held = RunStore(store.root / TRASH)
+    trash_store = RunStore(store.root / TRASH)
     if not texts:
-        for run in held.all():
-            _say(run.id)
+        for run in trash_store.all():
+            _print(run.id)
         return 0
-    for id in trash.restore(store, [run.id for run in held.select(texts)]):
-        _say(f"restored {id}")
+    for id in trash.restore(store, [run.id for run in trash_store.select(texts)]):
+        _print(f"restored {id}")
     return 0
 
 
@@ -207,7 +209,7 @@ def _store(runs_dir: Path | None) -> RunStore:
     return RunStore(runs_dir or default_runs_dir())
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
@@ -219,13 +221,13 @@ def _summary(run: RunDir) -> RunSummary:
 
 
 def _summaries(runs: Sequence[RunDir]) -> list[RunSummary]:
-    found = []
+    summaries = []
     for run in runs:
         try:
-            found.append(_summary(run))
+            summaries.append(_summary(run))
         except LogError as error:  # one broken folder must not hide the others
             sys.stderr.write(f"mpstui: {error.title}: {error}\n")
-    return found
+    return summaries
 
 
 def _key(run: RunSummary, sort: str) -> tuple[bool, float, str]:
@@ -239,14 +241,14 @@ def _key(run: RunSummary, sort: str) -> tuple[bool, float, str]:
     return value is None, value or 0.0, ""
 
 
-def _document(runs: Sequence[RunSummary], told: Sequence[str]) -> str:
+def _document(runs: Sequence[RunSummary], mismatches: Sequence[str]) -> str:
     return as_json(
         {
             "baseline": runs[0].run_id,
             "runs": runs,
             "speed_up": {run.run_id: speed_up(run, runs[0]) for run in runs},
             "article": [row._asdict() for row in article_rows()] if _mnist(runs) else [],
-            "notes": [*told, *notes(runs)],
+            "notes": [*mismatches, *notes(runs)],
         }
     )
 

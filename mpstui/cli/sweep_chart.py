@@ -1,4 +1,4 @@
-"""A sweep's lines as plain text, without colours: letters tell the devices apart."""
+"""A sweep's chart as plain text, without colours: a letter marks each device's points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def chart(lines: Mapping[str, Mapping[int, float]]) -> list[str]:
-    """Both axes logarithmic; a letter stands at each point, ``*`` where two meet.
+    """Draw a chart with logarithmic axes and a letter at each point, ``*`` where two coincide.
 
     Args:
         lines: Samples/s by batch size, ascending, by device.
@@ -20,32 +20,32 @@ def chart(lines: Mapping[str, Mapping[int, float]]) -> list[str]:
     Returns:
         Rows of plain text, the legend first.
     """
-    from mpstui.ui.charts.plotting import Figure, Line, draw  # plotext, for this format alone
+    from mpstui.ui.charts.plotting import Figure, Line, draw  # plotext, only for this format
 
-    rates = [rate for found in lines.values() for rate in found.values()]
+    rates = [rate for by_size in lines.values() for rate in by_size.values()]
     if not rates:
         return ["nothing to draw: no point could be measured"]
-    sizes = sorted({size for found in lines.values() for size in found})
+    sizes = sorted({size for by_size in lines.values() for size in by_size})
     x_limits = (math.log2(sizes[0]) - 0.5, math.log2(sizes[-1]) + 0.5)
     y_limits = (min(rates) / 1.25, max(rates) * 1.25)
     curves = [
-        Line(tuple(math.log2(size) for size in found), tuple(found.values()), device)
-        for device, found in lines.items()
+        Line(tuple(math.log2(size) for size in by_size), tuple(by_size.values()), device)
+        for device, by_size in lines.items()
     ]
     figure = Figure(tuple(curves), x_limits=x_limits, y_limits=y_limits, log_y=True)
     cells = [[*"".join(text for text, _ in row)] for row in draw(figure, WIDTH, HEIGHT)]
-    left = next(place for place, cell in enumerate(cells[0]) if cell in "│┤") + 1
-    columns, rows = WIDTH - left, HEIGHT - 2  # under them the axis and its labels
-    placed: dict[tuple[int, int], str] = {}
+    plot_left = next(index for index, cell in enumerate(cells[0]) if cell in "│┤") + 1
+    columns, rows = WIDTH - plot_left, HEIGHT - 2  # the last two are the axis and its labels
+    markers: dict[tuple[int, int], str] = {}
     for letter, curve in zip(LETTERS, curves, strict=False):
         for x, y in zip(curve.x, curve.y, strict=True):
-            column = left + _cell(x, x_limits, columns, 2)
+            column = plot_left + _cell(x, x_limits, columns, 2)
             log_limits = (math.log10(y_limits[0]), math.log10(y_limits[1]))
             row = rows - 1 - _cell(math.log10(y), log_limits, rows, 4)
-            placed[row, column] = "*" if (row, column) in placed else letter
-    for (row, column), letter in placed.items():
+            markers[row, column] = "*" if (row, column) in markers else letter
+    for (row, column), letter in markers.items():
         cells[row][column] = letter
-    _label_sizes(cells, left, columns, sizes, x_limits)
+    _label_sizes(cells, plot_left, columns, sizes, x_limits)
     legend = "   ".join(
         f"{letter} {device}" for letter, device in zip(LETTERS, lines, strict=False)
     )
@@ -54,17 +54,17 @@ def chart(lines: Mapping[str, Mapping[int, float]]) -> list[str]:
 
 def _label_sizes(
     cells: list[list[str]],
-    left: int,
+    plot_left: int,
     columns: int,
     sizes: Sequence[int],
     limits: tuple[float, float],
 ) -> None:
-    """Batch sizes under the axis, in place of their logarithms; those that have room."""
+    """Label the axis with batch sizes instead of their logarithms, where there is room."""
     axis, labels = cells[-2], [" "] * WIDTH
-    axis[left:] = ["─" if cell == "┬" else cell for cell in axis[left:]]
+    axis[plot_left:] = ["─" if cell == "┬" else cell for cell in axis[plot_left:]]
     free = 0
     for size in sizes:
-        column, label = left + _cell(math.log2(size), limits, columns, 2), str(size)
+        column, label = plot_left + _cell(math.log2(size), limits, columns, 2), str(size)
         start = min(column - len(label) // 2, WIDTH - len(label))
         if start >= free:
             axis[column] = "┬"
@@ -74,6 +74,6 @@ def _label_sizes(
 
 
 def _cell(value: float, limits: tuple[float, float], cells: int, dots: int) -> int:
-    """The cell that ``draw`` puts a value into: it counts dots, several a cell."""
+    """Return the cell that ``draw`` uses for a value: it counts dots, several a cell."""
     low, high = limits
     return round((value - low) / (high - low) * (dots * cells - 1)) // dots

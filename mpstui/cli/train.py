@@ -1,4 +1,4 @@
-"""``mpstui train`` and ``mpstui compare``: launch, follow the logs, print, and say how it ended."""
+"""``mpstui train`` and ``mpstui compare``: launch runs, print their lines and their results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .lazy_facts import LazyFacts, refuse
 POLL_SECONDS = 0.1
 
 KEEPER_SECONDS = 10.0
-"""How long a keeper is waited for once all its runs are over: a driver may never let one go."""
+"""How long to wait for a supervisor after all its runs are over: a driver may block its exit."""
 
 
 def train(
@@ -38,14 +38,14 @@ def train(
     json: bool,
     runs_dir: Path | None,
 ) -> int:
-    """Train on one device; its lines go to stdout, or to stderr when JSON is asked for.
+    """Train on one device; its lines go to stdout, or to stderr with ``json``.
 
     Args:
         config: The settings.
-        device: A device spec; None for the best device there is.
-        example_flags: Flags of other scripts that stand for a device.
+        device: A device spec; None for the best available device.
+        example_flags: Flags of other scripts that name a device.
         json: Print the run's numbers as JSON.
-        runs_dir: Where runs are kept; None for the usual place.
+        runs_dir: The folder of runs; None for the default.
     """
     facts = LazyFacts()
     specs = [parse_device(device_of(example_flags, device, facts.trainable))]
@@ -63,23 +63,23 @@ def _train(view: RunView, json: bool) -> int:
     else:
         _print(lines, f"run {view.run.id} in {view.run.path}")
     if view.history.state is not RunState.FINISHED and view.run.snapshots():
-        _print(sys.stderr, f"to go on with it: mpstui train --resume {view.run.id}")
+        _print(sys.stderr, f"to resume it: mpstui train --resume {view.run.id}")
     return _exit_code([view])
 
 
 def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | None) -> int:
-    """Go on with a run that ended early, in a new run; lines go where ``train``'s go.
+    """Resume a run that ended early, in a new run; prints like ``train``.
 
     Args:
-        text: The old run's id, or a part that only it has.
-        changes: Settings that were given along with it.
+        text: The original run's id, or a unique part of it.
+        changes: Settings on the command line.
         json: Print the new run's numbers as JSON.
-        runs_dir: Where runs are kept; None for the usual place.
+        runs_dir: The folder of runs; None for the default.
     """
     store = RunStore(runs_dir or default_runs_dir())
-    old = store.find(text)
-    refuse([old.config().spec], LazyFacts())
-    run = resume_run(store, old, changes, read_machine(), datetime.now())
+    original = store.find(text)
+    refuse([original.config().spec], LazyFacts())
+    run = resume_run(store, original, changes, read_machine(), datetime.now())
     launch([run])
     return _train(RunView(run), json)
 
@@ -103,11 +103,11 @@ def start(
     """Create a run on each device and launch them.
 
     Raises:
-        FieldError: When the config does not go with a device.
-        DeviceUnavailable: When one of the devices is not there.
+        FieldError: When the config is invalid on a device.
+        DeviceUnavailable: When one of the devices is not available.
     """
     for spec in specs:
-        config.on(spec)  # bad combinations are told before torch is asked
+        config.on(spec)  # reports invalid combinations before torch is imported
     refuse(specs, facts)
     store = RunStore(runs_dir or default_runs_dir())
     runs = store.create(config, specs, read_machine(), datetime.now())
@@ -118,26 +118,26 @@ def start(
 def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:
     """Print each run's lines until all are over. Ctrl-C stops safely; a second one kills.
 
-    A comparison's runs are over when their keeper is too: it may log an alarm after a run's end.
+    A comparison also waits for its supervisor's end: it may log an alarm after a run's end.
     """
     logs = {view.run.id: ArticleLog(view.config) for view in views}
-    asked = "run"
+    request = "run"
     deadline = None
     while True:
         try:
-            kept = len(views) > 1 and any(view.run.keeper_alive() for view in views)
+            supervised = len(views) > 1 and any(view.run.keeper_alive() for view in views)
             over = all([_print_new(view, logs[view.run.id], show) for view in views])
             if over:
                 deadline = deadline or time.monotonic() + KEEPER_SECONDS
-                if not kept or time.monotonic() > deadline:
+                if not supervised or time.monotonic() > deadline:
                     return
             time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            asked = "stop" if asked == "run" else "kill"
-            _print(sys.stderr, "stopping safely …" if asked == "stop" else "killing …")
+            request = "stop" if request == "run" else "kill"
+            _print(sys.stderr, "stopping safely …" if request == "stop" else "killing …")
             for view in views:
                 if not view.history.state.over:
-                    view.run.ask("stop" if asked == "stop" else "kill")
+                    view.run.ask("stop" if request == "stop" else "kill")
 
 
 def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], None]) -> bool:
@@ -147,15 +147,15 @@ def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], No
             show(view, line)
     state = view.history.state
     if state.over and not was_over and state.value in ("crashed", "killed"):
-        show(view, view.history.message)  # no event of its own tells it
+        show(view, view.history.message)  # these states have no event
     return state.over
 
 
 def _exit_code(views: Sequence[RunView]) -> int:
-    fine = ("finished", "stopped")
-    return 0 if all(view.history.state.value in fine for view in views) else 1
+    successes = ("finished", "stopped")
+    return 0 if all(view.history.state.value in successes for view in views) else 1
 
 
-def _print(to: TextIO, line: str) -> None:
-    to.write(f"{line}\n")
-    to.flush()
+def _print(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()

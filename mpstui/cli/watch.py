@@ -1,6 +1,6 @@
-"""``mpstui watch``: the lines of a run that was started anywhere, as ``mpstui train`` prints them.
+"""``mpstui watch``: prints the lines of any run, as ``mpstui train`` does.
 
-Watching only reads. Whoever started the run, and its keeper, do not notice.
+Watching only reads files, so it does not affect the run or its supervisor.
 """
 
 from __future__ import annotations
@@ -26,48 +26,48 @@ def watch(
     runs_dir: Path | None,
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Print a run's whole log and what is added to it, until it is over.
+    """Print a run's log, and new lines as they are added, until the run is over.
 
-    Of a comparison all runs are followed, each line after its device. Ctrl-C stops the watching
-    and nothing else.
+    All runs of a comparison are followed, with each line's device in front. Ctrl-C only stops the
+    watching.
 
     Args:
-        text: A run's folder, its id or a part that only it has, or a comparison's id; None for the
+        text: A run's folder, its id or a unique part of it, or a comparison's id; None for the
             newest run or comparison.
-        only: Follow that one run, not the others of its comparison.
-        runs_dir: Where runs are kept; None for the usual place.
-        wait: Called with seconds between two looks.
+        only: Follow only that run of its comparison.
+        runs_dir: The folder of runs; None for the default.
+        wait: Called with the seconds between two polls.
 
     Returns:
-        0 when all were finished or stopped; 1 when one failed, crashed or was killed, or when the
-        watching was stopped before the end is known.
+        0 if all runs finished or were stopped; 1 if one failed, crashed or was killed, or if the
+        user stopped watching before the end.
 
     Raises:
-        RunNotFound: When no run, or more than one, is meant.
+        RunNotFound: When ``text`` matches no run, or more than one.
         UsageError: When ``only`` comes with a comparison's id.
-        LogError: When a run's files cannot be read.
+        LogError: When a run's files can't be read.
     """
-    views = [RunView(run) for run in _chosen(text, only, RunStore(runs_dir or default_runs_dir()))]
+    views = [RunView(run) for run in _select(text, only, RunStore(runs_dir or default_runs_dir()))]
     logs = [ArticleLog(view.config) for view in views]
     width = max(len(view.config.device) for view in views)
     try:
         while True:
             for view, log in zip(views, logs, strict=True):
-                before = f"{view.config.device:<{width}}  " if len(views) > 1 else ""
-                for line in _new(view, log):
-                    _say(f"{before}{line}")
+                prefix = f"{view.config.device:<{width}}  " if len(views) > 1 else ""
+                for line in _new_lines(view, log):
+                    _print(f"{prefix}{line}")
             if all(view.history.state.over for view in views):
                 break
             wait(POLL_SECONDS)
     except KeyboardInterrupt:
         ids = " ".join(view.run.id for view in views if not view.history.state.over)
-        sys.stderr.write(f"no longer watching; still under way: {ids}\n")
+        sys.stderr.write(f"no longer watching; still running: {ids}\n")
         return 1
-    fine = ("finished", "stopped")
-    return 0 if all(view.history.state.value in fine for view in views) else 1
+    successes = ("finished", "stopped")
+    return 0 if all(view.history.state.value in successes for view in views) else 1
 
 
-def _chosen(text: str | None, only: bool, store: RunStore) -> list[RunDir]:
+def _select(text: str | None, only: bool, store: RunStore) -> list[RunDir]:
     if text is None:
         newest = store.newest_group()
         if not newest:
@@ -76,26 +76,26 @@ def _chosen(text: str | None, only: bool, store: RunStore) -> list[RunDir]:
     folder = Path(text)
     if (folder / "config.toml").is_file():
         folder = folder.resolve()
-        chosen, store = [RunDir(folder)], RunStore(folder.parent)
+        runs, store = [RunDir(folder)], RunStore(folder.parent)
     else:
-        chosen = store.select([text])
+        runs = store.select([text])
     if only:
-        if len(chosen) > 1:
-            several = ", ".join(run.id for run in chosen)
-            raise UsageError(f"{text} is a comparison; allowed with --only: one of {several}")
-        return chosen
-    return store.group(chosen[0])
+        if len(runs) > 1:
+            ids = ", ".join(run.id for run in runs)
+            raise UsageError(f"{text} is a comparison; allowed with --only: one of {ids}")
+        return runs
+    return store.group(runs[0])
 
 
-def _new(view: RunView, log: ArticleLog) -> list[str]:
+def _new_lines(view: RunView, log: ArticleLog) -> list[str]:
     was_over = view.history.state.over
     lines = [line for event in view.refresh() for line in log.lines(event)]
     state = view.history.state
     if state.over and not was_over and state.value in ("crashed", "killed"):
-        lines.append(view.history.message)  # no event of its own tells it
+        lines.append(view.history.message)  # these states have no event
     return lines
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

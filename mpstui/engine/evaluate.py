@@ -73,7 +73,7 @@ def save_pictures(
 ) -> Iterator[SampleSaved]:
     """Draw the workload's pictures and save them as PNG files in the run's folder."""
     with torch.no_grad():
-        pictures = list(setup.workload.pictures(setup.model, setup.pipeline.shown()))
+        pictures = list(setup.workload.pictures(setup.model, setup.pipeline.sample_inputs()))
     for kind, picture in pictures:
         path = setup.run_dir / "samples" / f"epoch-{progress.epoch:03}-{kind}.png"
         save_grid(picture, path)

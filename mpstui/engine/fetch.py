@@ -1,7 +1,7 @@
 """Fetch full MNIST with torchvision: ``python -m mpstui.engine.fetch FOLDER``.
 
-Run by the keeper. On stdout goes one line at a time: ``fraction 0.42``, and at the end ``done`` or
-``failed WHY``. Without a network it gives up within seconds.
+Run by the supervisor. It prints lines to stdout: ``fraction 0.42``, and at the end ``done`` or
+``failed REASON``. Without a network it gives up within seconds.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PATIENCE_SECONDS = 4.0
 """For a mirror to answer, or to send its next bytes."""
 
 PACKED_BYTES = 9_912_422 + 28_881 + 1_648_877 + 4_542
-"""MNIST's four files as they are sent."""
+"""The compressed size of MNIST's four files."""
 
 
 def fetch(folder: Path) -> str:
-    """Download; returns why not, or an empty text."""
+    """Download MNIST; return the reason for a failure, or an empty string."""
     from torchvision.datasets import MNIST
 
     raw = folder / "MNIST" / "raw"
@@ -38,7 +38,7 @@ def fetch(folder: Path) -> str:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             MNIST(str(folder), train=True, download=True)
-    # torchvision's "Error downloading …"; no disk; a server that speaks something else.
+    # torchvision's "Error downloading …"; a full disk; a server with another protocol.
     except (RuntimeError, OSError, HTTPException) as error:
         _drop_torn_files(set(raw.glob("*")) - before)
         # "Error downloading X:" and then, for each mirror, "Tried U, got:" and the error itself.
@@ -50,7 +50,7 @@ def fetch(folder: Path) -> str:
 
 
 def _drop_torn_files(fetched: Iterable[Path]) -> None:
-    """Remove what cannot be read: four files, one of them torn, would pass for the data set."""
+    """Remove files that can't be read: four files with a torn one would pass for the data set."""
     for path in fetched:
         with contextlib.suppress(OSError):
             try:
@@ -60,18 +60,18 @@ def _drop_torn_files(fetched: Iterable[Path]) -> None:
 
 
 def _watch(raw: Path, done: threading.Event) -> None:
-    # torchvision shows its progress as a bar on stderr only; the sizes of its files tell the same.
+    # torchvision shows its progress only as a bar on stderr; file sizes give the same fraction.
     while not done.wait(0.25):
         packed = sum(path.stat().st_size for path in raw.glob("*.gz"))
         if packed:
-            _say(f"fraction {min(packed / PACKED_BYTES, 1.0):.3f}")
+            _print(f"fraction {min(packed / PACKED_BYTES, 1.0):.3f}")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.__stdout__.write(f"{line}\n")  # type: ignore[union-attr]
     sys.__stdout__.flush()  # type: ignore[union-attr]
 
 
 if __name__ == "__main__":
-    why = fetch(Path(sys.argv[1]))
-    _say(f"failed {why}" if why else "done")
+    reason = fetch(Path(sys.argv[1]))
+    _print(f"failed {reason}" if reason else "done")

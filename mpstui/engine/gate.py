@@ -1,7 +1,7 @@
-"""The gate that the training thread passes before each step: pause, stop, and whose turn it is.
+"""The gate that the training thread passes before each step: pauses, stops and turns.
 
-The main thread opens and closes it; the training thread looks at one attribute a step and waits on
-a condition only when it is shut.
+The main thread opens and closes it; the training thread reads one attribute a step and waits on a
+condition only when it is shut.
 """
 
 from __future__ import annotations
@@ -10,93 +10,93 @@ import threading
 from collections.abc import Callable
 
 
-def _nobody(word: str) -> None:
-    """There is no keeper to talk to."""
+def _discard(message: str) -> None:
+    """Send nothing: there is no supervisor."""
 
 
 class Gate:
-    """What a person and the keeper want of the loop right now."""
+    """The current requests of the user and the supervisor to the loop."""
 
-    def __init__(self, say: Callable[[str], None] = _nobody, refereed: bool = False) -> None:
-        """Open, unless a keeper hands out turns.
+    def __init__(self, send: Callable[[str], None] = _discard, takes_turns: bool = False) -> None:
+        """Create an open gate, or a shut one if runs take turns.
 
         Args:
-            say: Tells the keeper a word.
-            refereed: Whether a keeper hands out turns; then the first one has to be granted.
+            send: Sends the supervisor a message.
+            takes_turns: Whether a supervisor grants turns, the first one included.
         """
         self.paused = False
         self.stop_reason = ""
-        """Why the run shall stop; empty while it shall not."""
-        self._turn = not refereed
-        self._held = not refereed  # a turn was granted and not given back yet
-        self._refereed = refereed
-        self._say = say
+        """Why the run must stop; empty while it need not."""
+        self._turn = not takes_turns
+        self._held = not takes_turns  # a turn was granted and not handed back yet
+        self._takes_turns = takes_turns
+        self._send = send
         self._changed = threading.Condition()
 
     @property
     def shut(self) -> bool:
-        """Whether the loop has to hold before its next step."""
+        """Whether the loop must wait before its next step."""
         return (self.paused or not self._turn) and not self.stop_reason
 
     def wish(self, wish: str) -> None:
-        """Take in what control.json asks for."""
+        """Apply the request in control.json."""
         with self._changed:
             self.paused = wish == "pause"
             if wish == "stop" and not self.stop_reason:
-                self.stop_reason = "asked by a person"
+                self.stop_reason = "requested by the user"
             self._changed.notify_all()
 
     def stop(self, reason: str) -> None:
-        """Ask for a safe stop for another reason than a person's wish."""
+        """Request a safe stop for another reason than the user's request."""
         with self._changed:
             self.stop_reason = self.stop_reason or reason
             self._changed.notify_all()
 
-    def turn(self, mine: bool) -> None:
-        """The keeper grants a turn or wants it back."""
+    def turn(self, granted: bool) -> None:
+        """Apply the supervisor's decision to grant a turn, or to end it."""
         with self._changed:
-            self._turn = mine
-            self._held = self._held or mine
+            self._turn = granted
+            self._held = self._held or granted
             self._changed.notify_all()
 
     def ready(self) -> None:
-        """The set-up is done; the first turn may be granted."""
-        self._say("ready")
+        """Report that the set-up is done and the first turn may be granted."""
+        self._send("ready")
 
     def hand_back(self) -> None:
-        """Give back a turn that is wanted back, the device being idle.
+        """Hand back a turn that the supervisor has ended; the device must be idle.
 
-        A turn is given back once: on a second word the keeper would believe that the turn which it
-        has granted since is over too, and two runs would train at once.
+        A turn is handed back once: on a second message the supervisor would take the turn that it
+        has granted since as over too, and two runs would train at the same time.
         """
         with self._changed:
             if self._turn or not self._held:
                 return
             self._held = False
-        self._say("yielded")
+        self._send("yielded")
 
     def pausing(self) -> None:
-        """Tell that a pause begins, which gives the turn back too."""
+        """Report that a pause begins, which hands the turn back too."""
         self._drop_turn()
-        self._say("paused")
+        self._send("paused")
 
     def resumed(self) -> None:
-        """Tell that the pause is over; a turn has to be granted anew."""
+        """Report that the pause is over; a new turn must be granted."""
         self._drop_turn()
-        self._say("resumed")
+        self._send("resumed")
 
     def wait_while_paused(self) -> None:
-        """Block until the pause ends or the run shall stop."""
+        """Block until the pause ends or the run must stop."""
         with self._changed:
             self._changed.wait_for(lambda: not self.paused or bool(self.stop_reason))
 
     def wait_for_turn(self) -> None:
-        """Block until it is this run's turn, or a person wants something else."""
+        """Block until it is this run's turn, or the user requests a pause or a stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._turn or self.paused or bool(self.stop_reason))
 
     def _drop_turn(self) -> None:
-        # A grant that crossed our word on its way is void: the keeper has taken it back by now.
-        if self._refereed:
+        # A grant sent before our message arrived is void: the supervisor has revoked it by now.
+        if self._takes_turns:
             with self._changed:
                 self._turn = self._held = False

@@ -233,15 +233,15 @@ class Loop:
     def _profile(self, batches: Feed) -> Iterator[AnyEvent]:
         """Once a run, train on the next few batches synchronised, outside the clock."""
         steps_left = self._steps_left_in_epoch - batches.ahead
-        steps = self._profiler.wanted(steps_left, self._config.steps_per_epoch)
-        # A CUDA graph has no phases, and its steps taken op by op would not be its steps.
+        steps = self._profiler.steps_due(steps_left, self._config.steps_per_epoch)
+        # A CUDA graph has no phases, and running its ops one by one would not be its steps.
         if not steps or not self._is_free() or self._setup.plan.graph_steps:
             return
         self._meter.start(steps)
         laps = profile_steps(self._setup, batches, steps, self._count_steps, self._is_free)
         yield from self._flush()
         self._meter.start(SETTLE_STEPS)
-        event = self._profiler.take(self._now(), self.step, laps, len(laps) == steps)
+        event = self._profiler.add(self._now(), self.step, laps, len(laps) == steps)
         if event is not None:
             yield event
 

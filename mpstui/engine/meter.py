@@ -1,8 +1,8 @@
-"""The clock and the losses: windows of steps, read from the device at once.
+"""The clock and the losses: windows of steps whose losses are read from the device together.
 
-Rules of the clock: the first steps stand outside it, evaluation stands outside it, the device is
-synchronised at both edges, and time comes from ``perf_counter``. Reading the losses waits for the
-device, so that a window's end is an edge by itself. Energy is read at the same edges.
+Rules of the clock: the first steps and evaluations are excluded, the device is synchronised at both
+edges, and time comes from ``perf_counter``. Reading the losses waits for the device, so a window's
+end needs no other synchronisation. Energy is read at the same edges.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ WARMUP_STEPS = 10
 """First steps of a run that train but are not timed: kernels load, caches fill."""
 
 SETTLE_STEPS = 3
-"""First steps of each later turn that are not timed: the other run had the caches."""
+"""First steps of each later turn that are not timed: the other run used the caches."""
 
 FLUSH_SECONDS = 0.15
 FLUSH_STEPS = 250
 
 
 class StepBatch(NamedTuple):
-    """Some steps, read at once."""
+    """A window of steps whose losses were read together."""
 
     losses: npt.NDArray[np.float32]
     """Shape (steps,), as the workload reports them."""
     samples: int
     loss_sum: float
-    """Over the samples, each step's loss being its samples' mean."""
+    """Over the samples; each step's loss is the mean of its samples."""
     seconds: float
     timed: bool
     joules: float | None = None
-    """Energy taken meanwhile; None where it is unknown, and outside the clock."""
+    """Energy consumed; None where unknown, and for untimed steps."""
 
 
 class Meter:
@@ -51,13 +51,13 @@ class Meter:
         clock: Callable[[], float] = time.perf_counter,
         energy: Callable[[], float | None] | None = None,
     ) -> None:
-        """Start with the clock shut; ``start`` it before the first step.
+        """Create a stopped meter; call ``start`` before the first step.
 
         Args:
-            backend: Where the losses are.
+            backend: The device that holds the losses.
             per_sample: Whether objectives are sums over a batch, to be divided by its size.
             clock: Seconds, monotonic.
-            energy: Joules since some moment that stays the same; None where unknown.
+            energy: Joules since a fixed moment; None where unknown.
         """
         self._backend = backend
         self._per_sample = per_sample
@@ -70,17 +70,17 @@ class Meter:
         self._warmup_steps = 0
 
     def start(self, warmup_steps: int) -> None:
-        """Begin to measure, with so many steps outside the clock first."""
+        """Start measuring; the first ``warmup_steps`` are untimed."""
         self._backend.synchronize()
         self._joules = self._energy() if self._energy else None
         self._mark = self._clock()
         self._warmup_steps = warmup_steps
 
     def add(self, objectives: torch.Tensor, samples: Sequence[int]) -> None:
-        """Take in some steps' objectives, shape (steps,), which stay on the device.
+        """Add steps.
 
         Args:
-            objectives: What was minimised.
+            objectives: The minimised values, shape (steps,); they stay on the device.
             samples: Of each step.
         """
         self._losses.append(objectives)
@@ -88,17 +88,17 @@ class Meter:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to read: the settling is over, or the window is long enough."""
+        """Whether to flush now: the untimed steps are over, or the window is long enough."""
         steps = len(self._sizes)
         if self._warmup_steps:
             return steps >= self._warmup_steps
         return steps >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
 
     def exclude_elapsed(self, joules: bool = False) -> None:
-        """Leave out what was done since the last flush: measuring is no training.
+        """Exclude the time since the last flush, which was not spent on training.
 
         Args:
-            joules: Leave its energy out too, where it took long enough to matter.
+            joules: Exclude its energy too, where it took long enough to matter.
         """
         if self._losses:
             return
@@ -107,7 +107,7 @@ class Meter:
         self._mark = self._clock()
 
     def flush(self) -> StepBatch | None:
-        """Read what there is; None when there is nothing."""
+        """Return the steps since the last flush; None when there are none."""
         if not self._losses:
             return None
         losses = torch.cat(self._losses).float().cpu().numpy()
@@ -115,8 +115,8 @@ class Meter:
         joules = None
         if self._energy is not None:
             joules, self._joules = self._joules, self._energy()
-            joules = _taken(joules, self._joules)
-            mark = self._clock()  # reading the counter is no training
+            joules = _consumed(joules, self._joules)
+            mark = self._clock()  # excludes reading the counter
         sizes = np.asarray(self._sizes)
         if self._per_sample:
             losses = losses / sizes.astype(np.float32)
@@ -133,8 +133,8 @@ class Meter:
         return window
 
 
-def _taken(before: float | None, after: float | None) -> float | None:
-    # Nothing trains on nothing: a counter that stood still or went back has not measured.
+def _consumed(before: float | None, after: float | None) -> float | None:
+    # Training consumes energy: a counter that did not increase has not measured.
     if before is None or after is None or after <= before:
         return None
     return after - before

@@ -17,9 +17,8 @@ def save_grid(pictures: torch.Tensor, path: Path) -> None:
     """Save a grid of grey pictures as one PNG.
 
     Args:
-        pictures: Shape (rows, columns, height, width), values in 0 to 1; others are clipped, and
-            NaN is drawn black.
-        path: The file; its folder is made.
+        pictures: Shape (rows, columns, height, width), values clipped to 0 to 1; NaN is black.
+        path: The file; its folder is created.
     """
     rows, columns, height, width = pictures.shape
     grid = torch.zeros(rows * (height + GAP) + GAP, columns * (width + GAP) + GAP)

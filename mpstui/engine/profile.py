@@ -1,7 +1,7 @@
-"""Where a step's time goes: a few training steps, synchronised after each phase.
+"""The step profile: a few training steps, synchronised after each phase.
 
-They are the run's own next steps: same batches, same mathematics, their losses told like all
-others. Only the clock leaves them out, since waiting for the device after each phase takes time.
+They are the run's own next steps, with the same batches and mathematics, and their losses are
+reported as usual. Only the clock excludes them: waiting for the device after each phase takes time.
 """
 
 from __future__ import annotations
@@ -20,68 +20,69 @@ from .data.feed import Feed
 from .setup import Setup
 
 PROFILE_AFTER = 50
-"""Timed steps before the profile: the run has found its pace, and the clock can tell it."""
+"""Timed steps before the profile: the run's speed is steady then, and the clock has measured it."""
 
 PROFILE_STEPS = 5
-"""Steps that are profiled; their medians are told."""
+"""Steps that are profiled; their medians are reported."""
 
 
 class Profiler:
-    """When a run is profiled, once; and what was measured so far, should a turn end in between."""
+    """Schedules a run's only profile, and keeps its measured steps if a turn ends in between."""
 
     def __init__(self) -> None:
         self._steps = 0
         self._seconds = 0.0
-        self._found: list[dict[str, float]] = []
-        self._told = False
+        self._laps: list[dict[str, float]] = []
+        self._done = False
 
     def watch(self, events: Iterator[AnyEvent]) -> Iterator[AnyEvent]:
-        """Pass events on, and keep count of the timed steps among them."""
+        """Yield the events, and count the timed steps among them."""
         for event in events:
             if isinstance(event, StepsCompleted) and event.timed:
                 self._steps += event.count
                 self._seconds += event.seconds
             yield event
 
-    def wanted(self, left: int, epoch: int) -> int:
-        """How many of the next steps are to be profiled; 0 while it is too early or done.
+    def steps_due(self, steps_left: int, epoch_steps: int) -> int:
+        """Return how many of the next steps to profile; 0 while it is too early or done.
 
-        The last batch of an epoch may be smaller: a profile waits for the next epoch rather than
-        take it in.
+        The last batch of an epoch may be smaller: a profile that would include it waits for the
+        next epoch.
 
         Args:
-            left: Batches of this epoch, and of the run, that are still to be made.
-            epoch: Steps of a whole epoch.
+            steps_left: Batches of this epoch, and of the run, that are not made yet.
+            epoch_steps: Steps of a full epoch.
         """
-        if self._told or self._steps < PROFILE_AFTER:
+        if self._done or self._steps < PROFILE_AFTER:
             return 0
-        most = min(PROFILE_STEPS, epoch - 2) - len(self._found)  # one before them, one after
-        return most if 0 < most < left else 0
+        # One step of the epoch stays before the profile and one after it.
+        due = min(PROFILE_STEPS, epoch_steps - 2) - len(self._laps)
+        return due if 0 < due < steps_left else 0
 
-    def take(
-        self, at: float, step: int, found: list[dict[str, float]], complete: bool
+    def add(
+        self, at: float, step: int, laps: list[dict[str, float]], complete: bool
     ) -> StepProfiled | None:
-        """Take measured steps in.
+        """Add profiled steps.
 
         Args:
             at: Wall-clock Unix time in seconds.
             step: The newest step.
-            found: Seconds by phase, one a step.
-            complete: Whether all that were wanted are there.
+            laps: Seconds by phase, one dict a step.
+            complete: Whether these complete the profile.
 
         Returns:
             The medians, when the profile is complete.
         """
-        self._found += found
+        self._laps += laps
         if not complete:
             return None
-        self._told = True
-        names = self._found[0]
+        self._done = True
+        names = self._laps[0]
         return StepProfiled(
             at=at,
             step=step,
-            steps=len(self._found),
-            seconds={name: statistics.median(one[name] for one in self._found) for name in names},
+            steps=len(self._laps),
+            seconds={name: statistics.median(lap[name] for lap in self._laps) for name in names},
             unsynchronised=self._seconds / self._steps,
         )
 
@@ -90,28 +91,29 @@ def profile_steps(
     setup: Setup,
     batches: Feed,
     steps: int,
-    take: Callable[[torch.Tensor, int], None],
-    go_on: Callable[[], bool],
+    count: Callable[[torch.Tensor, int], None],
+    may_continue: Callable[[], bool],
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, float]]:
-    """Train on the next batches, waiting for the device after each phase.
+    """Train on the next batches, and wait for the device after each phase.
 
     Args:
         setup: The run.
-        batches: Its batches on their way; as many as steps are taken off.
-        steps: At most so many.
-        take: Gets each step's objective, shape (1,), on the device, and its number of samples.
-        go_on: Asked before each step: False when the turn is wanted back or the run shall stop.
+        batches: Its feed; one batch is consumed a step.
+        steps: The maximum number.
+        count: Called with each step's objective, shape (1,), on the device, and its sample count.
+        may_continue: Called before each step; returns False when the turn has ended or the run must
+            stop.
         clock: Seconds, monotonic.
 
     Returns:
-        Seconds by phase, one dict a step. On an accelerator ``launch`` too: the part of forward,
-        backward and optimizer that was over when the calls came back, before the wait.
+        Seconds by phase, one dict a step. On an accelerator also ``launch``: the part of forward,
+        backward and optimizer before the calls returned, without the wait.
     """
-    found: list[dict[str, float]] = []
-    while len(found) < steps and go_on():
+    laps: list[dict[str, float]] = []
+    while len(laps) < steps and may_continue():
         watch = _Stopwatch(setup.backend, clock)
-        # Each step makes a batch, sends one and takes the oldest that was sent, as ``next`` does.
+        # Each step makes a batch, sends one and takes the oldest sent one, as ``next`` does.
         batches.make()
         watch.lap("data")
         batches.send()
@@ -129,18 +131,18 @@ def profile_steps(
             watch.lap("backward", launches=True)
             setup.step()
             watch.lap("optimizer", launches=True)
-        found.append(watch.seconds)
-        take(objective.detach().view(1), len(images))
-    return found
+        laps.append(watch.seconds)
+        count(objective.detach().view(1), len(images))
+    return laps
 
 
 class _Stopwatch:
-    """Laps with an idle device at both edges."""
+    """Times phases, with an idle device at both edges of each."""
 
     def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
         self._backend, self._clock = backend, clock
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        if backend.device.type != "cpu":  # there, calls come back when the work is done
+        if backend.device.type != "cpu":  # there, calls return when the work is done
             self.seconds[LAUNCH] = 0.0
         backend.synchronize()
         self._mark = clock()

@@ -1,4 +1,4 @@
-"""Everything that stands ready before the first step: model, data and device."""
+"""A run's set-up: everything that exists before the first step, such as model, data and device."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class Setup:
     data: Digits | Items
     pipeline: Pipeline
     model: nn.Module
-    """Who owns the parameters, under the names that snapshots have."""
+    """Owns the parameters, under the names that snapshots use."""
     net: nn.Module
-    """What is called: the model, or a module on the same parameters that is faster."""
+    """The module that is called: the model, or a faster one on the same parameters."""
     optimizer: Optimizer
     scheduler: LRScheduler
     run_dir: Path
     notes: tuple[str, ...]
     fault: AbstractContextManager[Any] = field(default_factory=nullcontext)
-    """A simulated fault that training runs in; nothing unless the device spec asks for one."""
+    """A simulated fault that training runs in; a null context unless the device spec names one."""
     scaler: torch.amp.GradScaler | None = None
-    """For half-precision gradients, where they need it."""
+    """For half-precision gradients that need scaling."""
     plan: Plan = PLAIN
-    """How its steps are carried out."""
+    """How steps are executed."""
 
     def started(self, at: float) -> RunStarted:
         """Describe the run, for its log.
@@ -76,36 +76,36 @@ class Setup:
         )
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The context of a forward pass."""
+        """Return the autocast context of a forward pass."""
         return self.backend.autocast(self.config.precision)
 
-    def laid_out(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in the memory format of the weights."""
+    def to_layout(self, images: torch.Tensor) -> torch.Tensor:
+        """Convert images to the memory format of the weights."""
         if self.plan.layout == "channels_last" and images.dim() == 4:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
     def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The forward pass of a training step: what is minimised, 0-d."""
-        # A last batch of another size would have the model compiled a second time, on the clock.
+        """Run a training step's forward pass and return the value to minimise, 0-d."""
+        # A last batch of another size would compile the model a second time, on the clock.
         short = self.config.compile and len(images) != self.config.batch_size
         with self.autocast():
             net = self.model if short else self.net
-            return self.workload.objective(net, self.laid_out(images), labels)
+            return self.workload.objective(net, self.to_layout(images), labels)
 
     def score(self, images: torch.Tensor, labels: torch.Tensor) -> Score:
-        """The test of a batch; without gradients, and not compiled a second time for it."""
+        """Evaluate a batch without gradients; a compiled model is not compiled again for it."""
         net = self.model if self.config.compile else self.net
         with torch.no_grad(), self.autocast():
-            return self.workload.score(net, self.laid_out(images), labels)
+            return self.workload.score(net, self.to_layout(images), labels)
 
     def backward(self, objective: torch.Tensor) -> None:
-        """Fill the gradients; in half precision they are scaled until the step."""
+        """Compute the gradients; in half precision they stay scaled until the step."""
         scaled = objective if self.scaler is None else self.scaler.scale(objective)
         torch.autograd.backward(scaled)
 
     def step(self) -> None:
-        """Step the optimizer; gradients that left the range of fp16 are passed over."""
+        """Step the optimizer; a step whose gradients overflow fp16 is skipped."""
         if self.scaler is None:
             self.optimizer.step()
             return
@@ -117,19 +117,19 @@ class Setup:
 def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     """Build a run.
 
-    Weights are drawn on the CPU from the seed and copied, so that every device starts from the
-    same; then the seed is set anew, for the draws of the training itself.
+    Weights are initialised on the CPU from the seed and copied, so that every device starts from
+    the same ones; then the seed is set again, for the random numbers of training.
 
     Raises:
-        DeviceUnavailable: When the device is not there.
-        DataError: When the data cannot be read.
-        FieldError: When the file of a simulated fault or of an own workload holds none.
+        DeviceUnavailable: When the device is not available.
+        DataError: When the data can't be read.
+        FieldError: When the file of a simulated fault or of a custom workload does not define one.
     """
-    simulated = config.spec.option("fault")
-    fault = load_fault(simulated, run_dir) if simulated else nullcontext()
+    fault_name = config.spec.option("fault")
+    fault = load_fault(fault_name, run_dir) if fault_name else nullcontext()
     backend = open_backend(config.spec)
     notes = backend.set_precision(config.precision)
-    with seeded(config.seed):  # an own workload may draw its data: alike on each device
+    with seeded(config.seed):  # a custom workload may generate its data: same on each device
         workload = find_workload(config.workload, run_dir)
         data = load_items(workload) or load_digits(dataset, config.data_dir)
     pipeline = open_pipeline(config.pipeline, data, backend, workload.normalise, config.batch_size)
@@ -139,14 +139,14 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     scheduler = StepLR(optimizer, step_size=1, gamma=config.gamma)
     torch.manual_seed(config.seed)
     if dataset.reason:
-        notes += (f"full MNIST was not to be had: {dataset.reason}",)
+        notes += (f"full MNIST is not available: {dataset.reason}",)
     if pipeline.note:
         notes += (pipeline.note,)
     if config.compile:
         notes += ("torch.compile: the model is compiled in the first steps, outside the clock",)
-    if simulated:
-        what = BY_ID[simulated].op if simulated in BY_ID else "training"
-        notes += (f"SIMULATED fault {simulated}: {what} goes wrong on purpose",)
+    if fault_name:
+        target = BY_ID[fault_name].op if fault_name in BY_ID else "training"
+        notes += (f"SIMULATED fault {fault_name}: {target} goes wrong on purpose",)
     return Setup(
         config=config,
         backend=backend,
@@ -154,7 +154,7 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
         data=data,
         pipeline=pipeline,
         model=model,
-        net=_compiled(model) if config.compile else model,
+        net=_compile(model) if config.compile else model,
         optimizer=optimizer,
         scheduler=scheduler,
         run_dir=run_dir,
@@ -164,7 +164,7 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     )
 
 
-def _compiled(model: nn.Module) -> nn.Module:
+def _compile(model: nn.Module) -> nn.Module:
     compiled = torch.compile(model)
     assert isinstance(compiled, nn.Module)
     return compiled

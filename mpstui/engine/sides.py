@@ -1,8 +1,8 @@
-"""A run as the checks take it, and built anew beside itself, so that its own objects stay as is.
+"""Independent copies of a run for the checks, which leave the run's own objects unchanged.
 
-What is built anew is the workload, the model and the optimizer: a step changes more of a person's
-objects than a state has, such as a counter in an objective or an average beside the model. So
-nothing has to be put back but the random numbers.
+Workload, model and optimizer are rebuilt: a step may change more than their state dicts hold, such
+as a counter in an objective or an average next to the model. So only the random number generators
+have to be restored.
 """
 
 from __future__ import annotations
@@ -33,26 +33,28 @@ from .workloads import Workload, find_workload, load_items
 
 
 class StepStart(NamedTuple):
-    """What a step starts from, on the CPU."""
+    """The state that a step starts from, on the CPU."""
 
     model: dict[str, Any]
     unsaved: dict[str, torch.Tensor]
-    """Buffers that are not in the model's state."""
+    """Buffers that are not in the model's state dict."""
     optimizer: dict[str, Any]
 
     @property
-    def named(self) -> dict[str, torch.Tensor]:
+    def tensors(self) -> dict[str, torch.Tensor]:
         """Parameters and buffers by name."""
-        saved = {name: each for name, each in self.model.items() if isinstance(each, torch.Tensor)}
+        saved = {
+            name: value for name, value in self.model.items() if isinstance(value, torch.Tensor)
+        }
         return {**saved, **self.unsaved}
 
 
 def side_of(setup: Setup) -> Side:
-    """A run that is ready to train, as the checks take it."""
+    """Return a run that is ready to train in the form that the checks take."""
 
     def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
         images, labels = batch
-        return setup.workload.objective(model, setup.laid_out(images), labels)
+        return setup.workload.objective(model, setup.to_layout(images), labels)
 
     autocast: Callable[[], AbstractContextManager[Any]] = (
         nullcontext if setup.config.precision == "float32" else setup.autocast
@@ -67,22 +69,24 @@ def side_of(setup: Setup) -> Side:
     )
 
 
-def step_start_of(setup: Setup) -> StepStart:
-    """A run's state, copied to the CPU."""
-    model = {name: _copied(value) for name, value in setup.model.state_dict().items()}
+def read_step_start(setup: Setup) -> StepStart:
+    """Copy a run's state to the CPU."""
+    model = {name: _copy_to_cpu(value) for name, value in setup.model.state_dict().items()}
     unsaved = {
-        name: _copied(buffer) for name, buffer in setup.model.named_buffers() if name not in model
+        name: _copy_to_cpu(buffer)
+        for name, buffer in setup.model.named_buffers()
+        if name not in model
     }
-    return StepStart(model, unsaved, _copied(setup.optimizer.state_dict()))
+    return StepStart(model, unsaved, _copy_to_cpu(setup.optimizer.state_dict()))
 
 
-def enter(setup: Setup, begin: StepStart) -> None:
-    """Put a run that was built anew into a state, ready for a step."""
-    setup.model.load_state_dict(begin.model)
+def load_start(setup: Setup, start: StepStart) -> None:
+    """Load a state into a rebuilt run, ready for a step."""
+    setup.model.load_state_dict(start.model)
     for name, buffer in setup.model.named_buffers():
-        if name in begin.unsaved:
-            buffer.copy_(begin.unsaved[name])
-    load_state(setup.optimizer, begin.optimizer)
+        if name in start.unsaved:
+            buffer.copy_(start.unsaved[name])
+    load_state(setup.optimizer, start.optimizer)
     setup.optimizer.zero_grad()
     setup.model.train()
 
@@ -90,20 +94,20 @@ def enter(setup: Setup, begin: StepStart) -> None:
 def rebuild(
     setup: Setup, backend: Backend, precision: str, dtype: torch.dtype | None = None
 ) -> Setup:
-    """A run built anew from the same config, without its data and without a fault.
+    """Rebuild a run from the same config, without its data and without a fault.
 
     Args:
-        setup: The run; it is left alone.
-        backend: Where the other stands.
-        precision: What it computes in.
-        dtype: Of its weights; None for the workload's own.
+        setup: The run; it is not changed.
+        backend: The copy's device.
+        precision: The copy's precision.
+        dtype: Of the copy's weights; None for the workload's own.
 
     Raises:
-        Exception: Whatever a person's class raises.
+        Exception: Any error of a custom workload's class.
     """
     config = msgspec.structs.replace(setup.config, compile=False, precision=precision)
     with seeded(config.seed):
-        workload, model = _made(setup)
+        workload, model = _build_model(setup)
     model = model.to(device=backend.device, dtype=dtype)
     optimizer = workload.optimizer(model, config)
     return replace(
@@ -120,22 +124,22 @@ def rebuild(
     )
 
 
-def as_it_runs(setup: Setup, other: Setup) -> Setup:
-    """A run that was built anew, in the memory layout and with the optimizer's kernels of another.
+def apply_run_plan(setup: Setup, rebuilt: Setup) -> Setup:
+    """Apply the memory layout and the optimizer kernels of a run's plan to its copy.
 
     Args:
-        setup: The run whose plan it is.
-        other: What was built anew.
+        setup: The run.
+        rebuilt: The copy, from :func:`rebuild`.
     """
     kernels = setup.plan.optimizer
     plan = Plan(
         layout=setup.plan.layout, optimizer=kernels if kernels in ("fused", "foreach") else SAME
     )
-    return apply_plan(plan, other)
+    return apply_plan(plan, rebuilt)
 
 
 def in_dtype(side: Side, dtype: torch.dtype | None) -> Side:
-    """A side whose batches are brought to the type of its weights, and what it makes is of it."""
+    """Return a side that casts its batches to a dtype and creates tensors in it."""
     if dtype is None:
         return side
 
@@ -148,59 +152,59 @@ def in_dtype(side: Side, dtype: torch.dtype | None) -> Side:
 
 @contextmanager
 def default_dtype(dtype: torch.dtype | None) -> Iterator[None]:
-    """Floating-point tensors that are made without a type are of this one; None leaves it."""
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype or usual)
+    """Set torch's default dtype inside the context; None leaves it."""
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype or previous)
     try:
         yield
     finally:
-        torch.set_default_dtype(usual)
+        torch.set_default_dtype(previous)
 
 
 def cast(batch: Batch, dtype: torch.dtype | None) -> Batch:
-    """A batch with its floating-point tensors in a type; None leaves them."""
+    """Cast a batch's floating-point tensors to a dtype; None leaves them."""
     if dtype is None:
         return batch
-    return tuple(each.to(dtype) if each.is_floating_point() else each for each in batch)
+    return tuple(part.to(dtype) if part.is_floating_point() else part for part in batch)
 
 
-def jittered(begin: StepStart, parameters: Iterable[str], seed: int) -> StepStart:
-    """A state nearby: each weight a few percent larger or smaller."""
+def perturb(start: StepStart, parameters: Iterable[str], seed: int) -> StepStart:
+    """Return a nearby state: each weight a few percent larger or smaller."""
     generator = torch.Generator().manual_seed(seed)
-    model = dict(begin.model)
+    model = dict(start.model)
     for name in parameters:
         if name in model and model[name].is_floating_point():
             noise = torch.randn(model[name].shape, generator=generator)
             model[name] = model[name] * (1 + noise.to(model[name].dtype) / 32)
-    return begin._replace(model=model)
+    return start._replace(model=model)
 
 
-def fault_of(setup: Setup) -> AbstractContextManager[Any]:
-    """A run's simulated fault, as far as it has counted, in an instance of its own."""
+def copy_fault(setup: Setup) -> AbstractContextManager[Any]:
+    """Copy a run's simulated fault, with its current counters."""
     try:
         return copy.deepcopy(setup.fault)
-    except Exception:  # noqa: BLE001 - a person's class may hold what cannot be copied
-        named = setup.config.spec.option("fault")
-        return load_fault(named, setup.run_dir) if named else nullcontext()
+    except Exception:  # noqa: BLE001 - a custom class may hold objects that can't be copied
+        name = setup.config.spec.option("fault")
+        return load_fault(name, setup.run_dir) if name else nullcontext()
 
 
 @contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn inside, generators are afterwards as they were."""
-    draws, numpy, python = read_rng_state(device), np.random.get_state(), random.getstate()
+def preserve_rng(device: torch.device) -> Iterator[None]:
+    """Restore all random number generators and the thread count at the context's end."""
+    torch_state, numpy, python = read_rng_state(device), np.random.get_state(), random.getstate()
     threads = torch.get_num_threads()
     try:
         yield
     finally:
-        set_rng_state(draws, device)
+        set_rng_state(torch_state, device)
         np.random.set_state(numpy)
         random.setstate(python)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 
 
-def _made(setup: Setup) -> tuple[Workload, nn.Module]:
-    """A workload of its own, and its model; the data are made only where the model needs them."""
+def _build_model(setup: Setup) -> tuple[Workload, nn.Module]:
+    """Create a workload and its model; the data are loaded only if the model needs them."""
     workload = find_workload(setup.config.workload, setup.run_dir)
     try:
         return workload, workload.model()
@@ -210,11 +214,11 @@ def _made(setup: Setup) -> tuple[Workload, nn.Module]:
         return workload, workload.model()
 
 
-def _copied(value: Any) -> Any:
+def _copy_to_cpu(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):
-        return {name: _copied(each) for name, each in value.items()}
+        return {name: _copy_to_cpu(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_copied(each) for each in value)
+        return type(value)(_copy_to_cpu(item) for item in value)
     return copy.deepcopy(value)

@@ -1,9 +1,9 @@
 """When a run's state is saved, and which of its snapshots are kept.
 
-Snapshots may take 1 % of the time that a run trains, and so much of the disk. The first comes soon
-after warm-up, on credit: where the run is expected to last long enough to pay for it. Each later
-one waits until all of them, itself included, are within their share of what has been trained. The
-one of a safe stop is not asked to wait.
+Snapshots may take 1 % of a run's training time, and a limited part of the disk. The first is saved
+soon after warm-up, on credit, if the run is expected to last long enough to pay for it. Each later
+one waits until the cost of all snapshots, its own included, is within their share of the training
+time. The snapshot of a safe stop does not wait.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ SHARE = 0.01
 """Of the training time."""
 
 LEAST_SECONDS = 2.0
-"""Of training between two snapshots, however little they cost."""
+"""Of training between two snapshots, even if they cost less."""
 
 MOST_FILES = 4
 MOST_BYTES = 512 << 20
-"""Both on disk. The newest is kept whatever its size."""
+"""Limits on disk. The newest snapshot is kept whatever its size."""
 
 BYTES_PER_SECOND = 200e6
-"""What the first one is expected to be written with, before any was measured: a slow disk."""
+"""The assumed write speed of the first snapshot: a slow disk."""
 
 
 class SnapshotRecord(NamedTuple):
-    """What a snapshot was; the fields of ``SnapshotSaved``."""
+    """A saved snapshot; the fields of ``SnapshotSaved``."""
 
     step: int
     epoch: int
@@ -51,7 +51,7 @@ def _never() -> bool:
 
 
 class Snapshots:
-    """A run's snapshots. Seconds are those of training unless they say otherwise."""
+    """A run's snapshots. Seconds are training time unless stated otherwise."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class Snapshots:
         frozen: Callable[[], bool] = _never,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Nothing is done yet.
+        """Start without snapshots.
 
         Args:
             run_dir: The run's folder.
-            frozen: Whether something went wrong with the run. From then on its snapshots are
-                evidence: none is removed, and no more are taken.
-            clock: Seconds, monotonic; it measures what a snapshot costs.
+            frozen: Whether the run has an alarm. From then on its snapshots are evidence: none is
+                removed, and none is added.
+            clock: Seconds, monotonic; it measures a snapshot's cost.
         """
         self._run_dir = run_dir
         self._frozen = frozen
@@ -74,36 +74,36 @@ class Snapshots:
         self._trained = 0.0
         self._spent = 0.0  # by all snapshots, off the clock
         self._cost = 0.0  # of the last one
-        self._last: float | None = None  # how much had been trained when it was taken
+        self._last: float | None = None  # training time when it was saved
 
     def trained(self, seconds: float) -> None:
-        """Add to the time that the run has trained."""
+        """Add to the run's training time."""
         self._trained += seconds
 
-    def due(self, setup: Setup, left: float) -> bool:
-        """Whether the budget allows one now.
+    def due(self, setup: Setup, seconds_left: float) -> bool:
+        """Return whether the budget allows a snapshot now.
 
         Args:
             setup: The run.
-            left: Seconds that the rest of the run is expected to train.
+            seconds_left: Expected training time of the rest of the run.
         """
         if self._broken or self._frozen():
             return False
         if self._last is None:
             cost = tensor_bytes(setup) / BYTES_PER_SECOND
-            return self._trained + left >= cost / SHARE
+            return self._trained + seconds_left >= cost / SHARE
         waited = self._trained - self._last
         return (
             waited >= max(LEAST_SECONDS, self._cost / SHARE)
             and self._trained >= (self._spent + self._cost) / SHARE
         )
 
-    def save(self, setup: Setup, progress: Progress, draws: RngState) -> SnapshotRecord | None:
-        """Write a snapshot, whole or not at all, and remove the oldest beyond the limits.
+    def save(self, setup: Setup, progress: Progress, rng: RngState) -> SnapshotRecord | None:
+        """Write a snapshot atomically, and remove the oldest ones beyond the limits.
 
         Returns:
-            What was saved; None when the run's snapshots are evidence by now, or it failed. A disk
-            that is full must not end a run that trains well: it is said once, in worker.log.
+            The saved snapshot; None when the run's snapshots are frozen, or saving failed. A full
+            disk must not end a run that trains well: it is reported once, in worker.log.
         """
         if self._broken or self._frozen():
             return None
@@ -111,7 +111,7 @@ class Snapshots:
         path = RunDir(self._run_dir).snapshot(progress.step)
         try:
             setup.backend.synchronize()
-            content = pack(setup, progress, draws)
+            content = pack(setup, progress, rng)
             replace(path, content)
             self._remove_oldest()
         except OSError as error:
@@ -121,18 +121,18 @@ class Snapshots:
         self._cost = self._clock() - began
         self._spent += self._cost
         self._last = self._trained
-        whole = self._trained + self._spent
-        share = self._spent / whole if whole else 0.0
+        total = self._trained + self._spent
+        share = self._spent / total if total else 0.0
         relative = f"{path.parent.name}/{path.name}"
         return SnapshotRecord(
             progress.step, progress.epoch, relative, len(content), self._cost, share
         )
 
     def _remove_oldest(self) -> None:
-        kept = [path for _, path in snapshots_of(self._run_dir)]
-        sizes = [path.stat().st_size for path in kept]
-        while len(kept) > 1 and (len(kept) > MOST_FILES or sum(sizes) > MOST_BYTES):
+        paths = [path for _, path in snapshots_of(self._run_dir)]
+        sizes = [path.stat().st_size for path in paths]
+        while len(paths) > 1 and (len(paths) > MOST_FILES or sum(sizes) > MOST_BYTES):
             if self._frozen():  # an alarm may come at any moment, from another thread
                 return
-            kept.pop(0).unlink()
+            paths.pop(0).unlink()
             sizes.pop(0)

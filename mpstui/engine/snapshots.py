@@ -1,7 +1,7 @@
-"""Snapshots: the state of a training between two steps, as a file of tensors and plain values.
+"""Snapshots: a run's training state between two steps, as a file of tensors and plain values.
 
-``torch.load(weights_only=True)`` reads it, on any machine. The order of the data is not in it: that
-follows from seed and step (:func:`mpstui.engine.data.order.order_of_epoch`).
+``torch.load(weights_only=True)`` reads it, on any machine. It doesn't hold the order of the data,
+which follows from seed and step (:func:`mpstui.engine.data.order.order_of_epoch`).
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ RngState = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot that was read; its tensors are on the CPU."""
+    """A snapshot read from a file; its tensors are on the CPU."""
 
     workload: str
     progress: Progress
     model: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
-    draws: RngState
+    rng_state: RngState
     scaler: dict[str, Any] = field(default_factory=dict)
     """Of a run in fp16."""
 
     @property
     def step(self) -> int:
-        """The last step that was done."""
+        """The last completed step."""
         return self.progress.step
 
-    def restore(self, setup: Setup, draws: bool = True) -> None:
-        """Put the state into a run that was built, on whatever device it is.
+    def restore(self, setup: Setup, rng: bool = True) -> None:
+        """Load the state into a run on any device.
 
-        The snapshot shares no tensor with the run afterwards, so that one may go into several.
+        The snapshot shares no tensor with the run afterwards, so several runs can load it.
 
         Args:
             setup: Changed in place: model, optimizer, scheduler.
-            draws: Set torch's generators too: the CPU's, and the device's if the snapshot is from
-                a device of that type.
+            rng: Also set torch's generators: the CPU's, and the device's if the snapshot is from a
+                device of that type.
 
         Raises:
-            LogError: When the run is another workload's.
+            LogError: When the run has another workload.
         """
         if setup.config.workload != self.workload:
             raise LogError(
@@ -70,16 +70,16 @@ class Snapshot:
         load_state(setup.optimizer, self.optimizer)
         if setup.scaler is not None and self.scaler:
             setup.scaler.load_state_dict(self.scaler)
-        # It keeps what it is given.
+        # The scheduler keeps a reference to the dict.
         setup.scheduler.load_state_dict(copy.deepcopy(self.scheduler))
-        # It has stepped, elsewhere; the scheduler would warn that it had not.
+        # The optimizer has stepped in another process; the scheduler would warn that it has not.
         setup.optimizer._opt_called = True  # type: ignore[attr-defined,unused-ignore]
-        if draws:
-            set_rng_state(self.draws, setup.backend.device)
+        if rng:
+            set_rng_state(self.rng_state, setup.backend.device)
 
 
-def pack(setup: Setup, progress: Progress, draws: RngState) -> bytes:
-    """A run's state as a file's content. The device has to be idle."""
+def pack(setup: Setup, progress: Progress, rng_state: RngState) -> bytes:
+    """Serialise a run's state as a file's content. The device must be idle."""
     file = io.BytesIO()
     state = {
         "format": FORMAT,
@@ -89,7 +89,7 @@ def pack(setup: Setup, progress: Progress, draws: RngState) -> bytes:
         "model": setup.model.state_dict(),
         "optimizer": setup.optimizer.state_dict(),
         "scheduler": setup.scheduler.state_dict(),
-        "draws": draws,
+        "draws": rng_state,
         "scaler": setup.scaler.state_dict() if setup.scaler is not None else {},
     }
     torch.save(state, file)
@@ -97,7 +97,7 @@ def pack(setup: Setup, progress: Progress, draws: RngState) -> bytes:
 
 
 def tensor_bytes(setup: Setup) -> int:
-    """About how large a snapshot of this run is, in bytes."""
+    """Return the approximate size of this run's snapshots, in bytes."""
     tensors = [*setup.model.state_dict().values()]
     for state in setup.optimizer.state.values():
         tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
@@ -108,10 +108,10 @@ def load_snapshot(path: Path) -> Snapshot:
     """Read a snapshot.
 
     Raises:
-        LogError: When the file is missing or no snapshot of ours; the message names it.
+        LogError: When the file is missing or is not a snapshot; the message has its path.
     """
     try:
-        # Asked first: what is no archive would go to a reader of old formats, and its many errors.
+        # Checked first: other files would go to torch's reader of old formats, with many errors.
         if not zipfile.is_zipfile(path):
             raise ValueError("no archive" if path.exists() else "missing")
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -123,21 +123,21 @@ def load_snapshot(path: Path) -> Snapshot:
             model=state["model"],
             optimizer=state["optimizer"],
             scheduler=state["scheduler"],
-            draws=state["draws"],
+            rng_state=state["draws"],
             scaler=state.get("scaler", {}),
         )
     except (OSError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as e:
-        why = f"without {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]
-        raise LogError(f"{path}: no snapshot: {why}; allowed: what mpstui wrote there") from e
+        reason = f"without {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]
+        raise LogError(f"{path}: no snapshot: {reason}; allowed: a snapshot from mpstui") from e
 
 
 def snapshots_of(run_dir: Path) -> list[tuple[int, Path]]:
-    """A run's snapshots that are there, step and file, ascending."""
+    """Return a run's existing snapshots, as step and path, ascending."""
     return RunDir(run_dir).snapshots()
 
 
 def read_rng_state(device: torch.device) -> RngState:
-    """The generators' states now."""
+    """Return the generators' current states."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "mps":
         states["mps"] = torch.mps.get_rng_state()
@@ -147,12 +147,12 @@ def read_rng_state(device: torch.device) -> RngState:
 
 
 def set_rng_state(states: RngState, device: torch.device) -> None:
-    """Put generators into a state; a device's own is left alone where there is none for it."""
+    """Set the generators' states; a device without a state in ``states`` is not changed."""
     torch.set_rng_state(states["cpu"])
-    own = states.get(device.type)
-    if own is None or device.type == "cpu":
+    device_state = states.get(device.type)
+    if device_state is None or device.type == "cpu":
         return
     if device.type == "mps":
-        torch.mps.set_rng_state(own)
+        torch.mps.set_rng_state(device_state)
     else:
-        torch.get_device_module(device).set_rng_state(own, device)
+        torch.get_device_module(device).set_rng_state(device_state, device)

@@ -1,4 +1,4 @@
-"""The worker's end of the pipes to its keeper, and where it prints meanwhile."""
+"""The worker's end of the pipes to its supervisor, and the redirection of its own output."""
 
 from __future__ import annotations
 
@@ -15,49 +15,52 @@ from mpstui.runs.rundir import RunDir
 
 
 def take_pipes() -> tuple[TextIO, int]:
-    """The pipes to and from the keeper, taken out of stdout's and stdin's place.
+    """Move the pipes to and from the supervisor off stdout and stdin.
 
-    What libraries print must not mix with our words. And a DataLoader's forked process closes its
-    ``sys.stdin`` first of all: it would wait for ever for the lock of a thread that reads there.
+    Libraries' output must not mix with our messages. And a DataLoader's forked process first closes
+    its ``sys.stdin``: it would wait forever for the lock of a thread that reads it.
+
+    Returns:
+        The output to the supervisor, and the file descriptor of the input from it.
     """
-    said, keeper = take_stdout(), os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    return said, keeper
+    output, input_fd = take_stdout(), os.dup(0)
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, 0)
+    os.close(devnull)
+    return output, input_fd
 
 
-def word_sender(said: TextIO) -> Callable[[str], None]:
-    """What says a word to the keeper; one that is gone does not hear it."""
+def message_sender(output: TextIO) -> Callable[[str], None]:
+    """Return a function that sends the supervisor a message, if it is still running."""
 
-    def say(word: str) -> None:
-        with contextlib.suppress(OSError):  # whoever hears its words stops the run
-            said.write(f"{word}\n")
-            said.flush()
+    def send(message: str) -> None:
+        with contextlib.suppress(OSError):  # the listening thread stops the run
+            output.write(f"{message}\n")
+            output.flush()
 
-    return say
+    return send
 
 
-def supervisor_words(keeper: int) -> Iterator[bytes]:
-    """What the keeper says, a line each, until it is gone."""
+def supervisor_messages(input_fd: int) -> Iterator[bytes]:
+    """Yield the supervisor's messages, one a line, until it exits."""
     # Plain reads: a thread inside a buffered file would hold its lock when the process ends.
     rest = b""
-    while block := os.read(keeper, 64):
-        *words, rest = (rest + block).split(b"\n")
-        yield from words
+    while block := os.read(input_fd, 64):
+        *messages, rest = (rest + block).split(b"\n")
+        yield from messages
 
 
-def wait_for_run(words: Iterator[bytes]) -> Path:
-    """Wait for the keeper to name a run, and print into its worker.log from then on.
+def wait_for_run(messages: Iterator[bytes]) -> Path:
+    """Wait for the supervisor to send a run, and print to its worker.log from then on.
 
-    The process ends if none comes.
+    The process exits if none comes.
     """
-    with tempfile.TemporaryFile() as early:  # what torch says as it is imported belongs there too
+    with tempfile.TemporaryFile() as early:  # holds what torch prints during its import
         _print_to(early.fileno())
-        word = next(words, None)
-        if word is None:
-            os._exit(0)  # at once, whatever the training thread imports just now
-        run = RunDir(Path(json.loads(word.removeprefix(b"run "))))
+        message = next(messages, None)
+        if message is None:
+            os._exit(0)  # immediately, whatever the training thread is importing
+        run = RunDir(Path(json.loads(message.removeprefix(b"run "))))
         with run.worker_log.open("ab", buffering=0) as log:
             _print_to(log.fileno())
             early.seek(0)

@@ -1,7 +1,7 @@
 """One point of a sweep: ``python -m mpstui.engine.sweep DEVICE WORKLOAD BATCH SECONDS``.
 
-A process of its own, so that a device which runs out of memory or aborts costs one point, and every
-point starts as cold as the others. It prints one line of JSON, a
+Each point has its own process, so that a device that runs out of memory or aborts costs one point,
+and every point starts equally cold. It prints one line of JSON, a
 :class:`~mpstui.domain.anatomy.SweepPoint`.
 """
 
@@ -29,52 +29,52 @@ from .setup import Setup, set_up
 from .steps import train_step
 
 WINDOWS = 5
-"""Windows that the timed seconds are cut into, for a spread."""
+"""Windows that the timed seconds are divided into, for a spread."""
 
 LEAST_WINDOWS = 3
-"""However slow a step is: fewer say nothing of a spread."""
+"""However slow a step is: fewer give no spread."""
 
 LEAST_WARMUP = 2
-"""Steps; the first ones load kernels, and a large batch on a CPU may take seconds for each."""
+"""Steps; the first ones load kernels, and a large batch on a CPU may take seconds a step."""
 
 OUT_OF_MEMORY = "out of memory"
 
 
 def sweep_point(device: str, workload: str, batch_size: int, seconds: float) -> SweepPoint:
-    """Train on the embedded digits for a while and measure.
+    """Train on the embedded digits and measure the throughput.
 
     Args:
         device: A device spec.
         workload: Its name, or ``path/to/file.py:Class``.
         batch_size: Samples a step.
-        seconds: About so long, timed; at least three steps.
+        seconds: About the timed duration; at least three steps.
 
     Returns:
-        The point; what went wrong stands in its ``error``.
+        The point; an error is reported in its ``error``.
     """
     point = SweepPoint(device=device, batch_size=batch_size)
     try:
-        asked = {"workload": workload, "device": device, "batch_size": batch_size}
-        with TemporaryDirectory() as empty:  # in the current one, any workload.py would be taken
-            setup = set_up(make_config(asked), Dataset(source="embedded"), Path(empty))
+        options = {"workload": workload, "device": device, "batch_size": batch_size}
+        with TemporaryDirectory() as empty:  # the current one may hold an unrelated workload.py
+            setup = set_up(make_config(options), Dataset(source="embedded"), Path(empty))
         windows = rates(setup, seconds)
     except MpstuiError as error:
         return msgspec.structs.replace(point, error=str(error))
     except (RuntimeError, MemoryError, NotImplementedError) as error:
-        return msgspec.structs.replace(point, error=_in_words(error))
-    found = measure(windows)
-    assert found is not None  # there are three windows or more
+        return msgspec.structs.replace(point, error=_describe(error))
+    speed = measure(windows)
+    assert speed is not None  # there are three windows or more
     return msgspec.structs.replace(
-        point, samples_per_second=found.median, spread=found.spread, windows=found.count
+        point, samples_per_second=speed.median, spread=speed.spread, windows=speed.count
     )
 
 
 def rates(
     setup: Setup, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
-    """Samples per second, window by window, the device synchronised at both edges of each.
+    """Return samples per second by window; the device is synchronised at both edges of each.
 
-    Warm-up is ten steps as in a run, or fewer where they take longer than a window.
+    Warm-up is ten steps, as in a run, or fewer if they take longer than a window.
     """
     batches = _endless(setup)
     setup.model.train()
@@ -92,32 +92,32 @@ def rates(
         if step >= LEAST_WARMUP and warming >= window:
             break
         warming += timed(1)
-    # As many steps as fill a window: a synchronisation costs, and so it must not come each step.
+    # Enough steps to fill a window: synchronising after each step would cost too much.
     steps = 1
     while (took := timed(steps)) < window:
         steps *= 2
     spent = [took]
     while len(spent) < LEAST_WINDOWS or sum(spent) < seconds:
         spent.append(timed(steps))
-    return [steps * setup.config.batch_size / each for each in spent]
+    return [steps * setup.config.batch_size / window_seconds for window_seconds in spent]
 
 
 def _endless(setup: Setup) -> Iterator[Batch]:
-    """Whole batches, epoch after epoch; a smaller last one would be another measurement."""
+    """Yield full batches, epoch after epoch; a smaller last one would distort the measurement."""
     generator = torch.Generator().manual_seed(setup.config.seed)
     size = setup.config.batch_size
     while True:
         order = epoch_order(generator, setup.pipeline.train_samples)
-        whole = order[: len(order) // size * size]
-        yield from setup.pipeline.training(whole, size)
+        full_batches = order[: len(order) // size * size]
+        yield from setup.pipeline.training(full_batches, size)
 
 
-def _in_words(error: Exception) -> str:
-    """One line. CUDA has a type for it, MPS and the CPU only say it."""
+def _describe(error: Exception) -> str:
+    """Describe an error in one line. CUDA's lack of memory has a type, others only a message."""
     line = str(error).splitlines()[0] if str(error) else ""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
+    phrases = ("out of memory", "can't allocate memory", "not enough memory")
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        word in str(error).lower() for word in words
+        phrase in str(error).lower() for phrase in phrases
     ):
         return OUT_OF_MEMORY
     return f"{type(error).__name__}: {line}"

@@ -1,10 +1,11 @@
-"""The worker: ``python -m mpstui.engine.worker [RUN_DIR]``. One process for each run.
+"""The worker process: ``python -m mpstui.engine.worker [RUN_DIR]``. One for each run.
 
-Without a run it is a warm one: it imports torch, and its keeper tells it the run later.
+Without a run directory it is a warm worker: it imports torch, and the supervisor sends the run
+later.
 
-A training thread does everything of the run that touches torch (two threads would open two OpenMP
-pools, and two threads on MPS crash); the main thread obeys control.json and samples psutil. A
-process, because a Metal assertion aborts it and cannot be caught.
+A training thread does everything that touches torch (two threads would open two OpenMP pools, and
+two threads on MPS crash); the main thread obeys control.json and samples psutil. A run needs its
+own process because a Metal assertion aborts the process and can't be caught.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ from mpstui.telemetry.gpu import open_gpu
 from mpstui.telemetry.system import SystemSampler
 
 from .gate import Gate
-from .supervisor_pipes import supervisor_words, take_pipes, wait_for_run, word_sender
+from .supervisor_pipes import message_sender, supervisor_messages, take_pipes, wait_for_run
 
-if TYPE_CHECKING:  # torch is imported by the training thread, when its time has come
+if TYPE_CHECKING:  # the training thread imports torch, later
     from .loop import SelectPlan
     from .progress import Progress
     from .setup import Setup
@@ -56,92 +57,95 @@ SAMPLE_SECONDS = 1.0
 
 
 class EventRecorder:
-    """The run's log, and the history that goes with it; every thread of the worker tells it."""
+    """Writes events to the run's log and applies them to its history; safe for any thread."""
 
     def __init__(self, run: RunDir, log: LogWriter) -> None:
         self.history = RunHistory()
         self._log = log
         self._lock = threading.Lock()
-        # What the keeper did before there was a worker, and the steps of a run that is resumed.
-        for told in LogReader(run.events).rest():
-            self.history.apply(told)
+        # The supervisor's events from before the worker's start, and a resumed run's steps.
+        for event in LogReader(run.events).rest():
+            self.history.apply(event)
 
-    def tell(self, event: AnyEvent) -> None:
-        """Take one fact in, and write it down."""
+    def record(self, event: AnyEvent) -> None:
+        """Apply an event to the history and append it to the log."""
         with self._lock:
             self.history.apply(event)
             self._log.append(event)
 
 
 def train_run(
-    run: RunDir, gate: Gate, diary: EventRecorder, energy: Callable[[], float | None] | None = None
+    run: RunDir,
+    gate: Gate,
+    recorder: EventRecorder,
+    energy: Callable[[], float | None] | None = None,
 ) -> None:
-    """Train a run from its directory, in the calling thread, to its end.
+    """Train a run from its directory to its end, in the calling thread.
 
-    What goes wrong becomes a ``RunFailed`` event, with the traceback on stderr.
+    Errors become a ``RunFailed`` event, with the traceback on stderr.
 
     Args:
-        run: Where it is described, and kept.
-        gate: What may hold it.
-        diary: What it tells.
-        energy: Joules since some moment that stays the same; None where unknown.
+        run: The run's directory.
+        gate: Pauses, stops and turns.
+        recorder: Receives the run's events.
+        energy: Joules since a fixed moment; None where unknown.
 
     Raises:
-        LogError: When config.toml cannot be read.
+        LogError: When config.toml can't be read.
     """
-    tell, step = diary.tell, diary.history.step
+    record, step = recorder.record, recorder.history.step
     config = run.config()
     try:
-        tell(PreparationAdvanced(at=time.time(), stage="importing torch"))
+        record(PreparationAdvanced(at=time.time(), stage="importing torch"))
         from .checks.schedule import CheckSchedule
         from .loop import Loop
         from .setup import set_up
         from .snapshot_budget import Snapshots
         from .workloads.check import check_contract
 
-        tell(PreparationAdvanced(at=time.time(), stage="building model and data"))
+        record(PreparationAdvanced(at=time.time(), stage="building model and data"))
         setup = set_up(config, run.dataset() or Dataset(source="embedded"), run.path)
         check_contract(setup)
-        setup, resume = _resumed(run, setup)
-        snapshots = Snapshots(run.path, frozen=lambda: diary.history.alarm is not None)
-        chooser = _chooser(run, diary) if config.calibrate != "off" else None
+        setup, resume = _load_resumed_state(run, setup)
+        snapshots = Snapshots(run.path, frozen=lambda: recorder.history.alarm is not None)
+        select_plan = _plan_selector(run, recorder) if config.calibrate != "off" else None
         loop = Loop(
             setup,
             gate,
             energy=energy,
             snapshots=snapshots,
             resume=resume,
-            select_plan=chooser,
+            select_plan=select_plan,
             checks=CheckSchedule() if config.checked else None,
         )
         for event in loop.events():
-            tell(event)
+            record(event)
             step = loop.step
             if isinstance(event, DivergenceDetected):
                 act_on_alarm(run, gate, config.on_alarm, f"loss {event.value} at step {event.step}")
             elif isinstance(event, (StepChecked, EvaluationChecked)) and fails(event):
                 act_on_alarm(run, gate, config.on_alarm, describe_check(event))
-    except Exception as error:  # noqa: BLE001 - whatever it was, the log has to say so
+    except Exception as error:  # noqa: BLE001 - the log must record any error
         traceback.print_exc()
         line = str(error).splitlines()[0] if str(error) else ""
-        shown = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
-        tell(RunFailed(at=time.time(), step=step, error=shown))
-    run.write_summary(summarise(run.id, config, run.machine(), diary.history))
+        message = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
+        record(RunFailed(at=time.time(), step=step, error=message))
+    run.write_summary(summarise(run.id, config, run.machine(), recorder.history))
 
 
-def _chooser(run: RunDir, diary: EventRecorder) -> SelectPlan | None:
-    """What settles the run's plan; where it is resumed, that of the run that it goes on from."""
+def _plan_selector(run: RunDir, recorder: EventRecorder) -> SelectPlan | None:
+    """Return a selector of the run's plan; a resumed run keeps the plan of its original."""
     from .autotune.select import PlanSelector
 
-    machine, before = run.machine(), diary.history.plan
-    return PlanSelector(machine, before.plan if before else None) if machine else None
+    machine, previous = run.machine(), recorder.history.plan
+    return PlanSelector(machine, previous.plan if previous else None) if machine else None
 
 
-def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
-    """Put the state of the run into it that it goes on from, where it does.
+def _load_resumed_state(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
+    """Load the snapshot that the run resumes from, if it is a resumed run.
 
     Raises:
-        LogError: When that snapshot cannot be read.
+        LogError: When the snapshot can't be read.
     """
     resumed = run.resumed()
     if resumed is None:
@@ -155,96 +159,105 @@ def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
 
 
 def main(path: Path | None) -> None:
-    """Be a worker under a keeper: of a run, or with None a warm one, of the run that it is told."""
-    said, keeper = take_pipes()
-    words = supervisor_words(keeper)
-    begin: queue.SimpleQueue[WorkerStart] = queue.SimpleQueue()
-    told = (begin, path is None)
-    # A daemon, lest it wait for ever where what comes before the run's start fails in this thread.
-    training = threading.Thread(target=_train, args=told, name="training", daemon=True)
+    """Work for a supervisor.
+
+    Args:
+        path: The run's directory; None for a warm worker, which waits for the supervisor to send
+            one.
+    """
+    output, input_fd = take_pipes()
+    messages = supervisor_messages(input_fd)
+    start_queue: queue.SimpleQueue[WorkerStart] = queue.SimpleQueue()
+    args = (start_queue, path is None)
+    # A daemon: it would wait forever if this thread failed before the run's start.
+    training = threading.Thread(target=_train, args=args, name="training", daemon=True)
     if path is None:
         training.start()
-        path = wait_for_run(words)
+        path = wait_for_run(messages)
     run = RunDir(path)
-    gate = Gate(say=word_sender(said), refereed=True)
+    gate = Gate(send=message_sender(output), takes_turns=True)
     with LogWriter(run.events) as log:
-        diary = EventRecorder(run, log)
-        alarms = Alarms(run, gate, diary)
-        threading.Thread(target=_hear, args=(words, gate, alarms), daemon=True).start()
+        recorder = EventRecorder(run, log)
+        alarms = Alarms(run, gate, recorder)
+        threading.Thread(target=_listen, args=(messages, gate, alarms), daemon=True).start()
         energy = EnergyMeter()
-        begin.put(WorkerStart(run, gate, diary, energy.joules))
+        start_queue.put(WorkerStart(run, gate, recorder, energy.joules))
         if not training.is_alive():
             training.start()
         try:
-            _attend(run, gate, diary, training, energy)
+            _poll_until_done(run, gate, recorder, training, energy)
         finally:
-            training.join()  # what goes wrong with watching must not cost the run its end
+            training.join()  # an error while sampling must not end the run
 
 
 class WorkerStart(NamedTuple):
-    """What the training thread is given to begin with: the arguments of ``train_run``."""
+    """The arguments of ``train_run``, sent to the training thread."""
 
     run: RunDir
     gate: Gate
-    diary: EventRecorder
+    recorder: EventRecorder
     energy: Callable[[], float | None]
 
 
-def _train(begin: queue.SimpleQueue[WorkerStart], warm: bool) -> None:
-    """The training thread, from its start to the run's end."""
+def _train(start_queue: queue.SimpleQueue[WorkerStart], warm: bool) -> None:
+    """Run as the training thread, until the run's end."""
     if warm:
-        with contextlib.suppress(Exception):  # train_run meets it again, and the run's log tells it
+        with contextlib.suppress(Exception):  # it recurs in train_run, which logs it
             _import_ahead()
-    train_run(*begin.get())
+    train_run(*start_queue.get())
 
 
 def _import_ahead() -> None:
-    """Import what a run needs. No tensor is made and no device opened: that is the run's choice."""
-    # Torch imports this one when the first optimizer is made, and it takes as long as torch itself.
+    """Import what a run needs. No tensor is created and no device opened: the run decides those."""
+    # Torch imports this when the first optimizer is created; it takes as long as torch itself.
     import torch._dynamo  # noqa: F401
 
     from . import loop, setup, snapshot_budget  # noqa: F401
 
 
 class Alarms:
-    """What a run does when it is off its course, as its config says."""
+    """Applies the config's ``on_alarm`` policy to gap alarms."""
 
-    def __init__(self, run: RunDir, gate: Gate, diary: EventRecorder) -> None:
-        self._run, self._gate, self._diary = run, gate, diary
+    def __init__(self, run: RunDir, gate: Gate, recorder: EventRecorder) -> None:
+        self._run, self._gate, self._recorder = run, gate, recorder
         self._policy = run.config().on_alarm
 
-    def parted(self, told: GapAlarm) -> None:
-        """Log that the run left another's course, and act."""
-        self._diary.tell(told.event(time.time(), self._policy))
-        why = f"diverged from {told.against} at step {told.step}"
-        act_on_alarm(self._run, self._gate, self._policy, why)
+    def handle(self, alarm: GapAlarm) -> None:
+        """Log that the run diverged from the first run, and act on it."""
+        self._recorder.record(alarm.event(time.time(), self._policy))
+        reason = f"diverged from {alarm.against} at step {alarm.step}"
+        act_on_alarm(self._run, self._gate, self._policy, reason)
 
 
-def act_on_alarm(run: RunDir, gate: Gate, policy: str, why: str) -> None:
-    """Pause a run through its control file, so that a person can let it go on; or stop it."""
+def act_on_alarm(run: RunDir, gate: Gate, policy: str, reason: str) -> None:
+    """Stop a run, or pause it through its control file, so that the user can resume it."""
     if policy == "pause" and run.wish() == "run":
         run.ask("pause")
         gate.wish("pause")
     elif policy == "stop":
-        gate.stop(f"alarm: {why}")
+        gate.stop(f"alarm: {reason}")
 
 
-def _hear(words: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
-    for word in words:
-        if word.startswith(b"alarm "):
-            alarms.parted(msgspec.json.decode(word.removeprefix(b"alarm "), type=GapAlarm))
+def _listen(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
+    for message in messages:
+        if message.startswith(b"alarm "):
+            alarms.handle(msgspec.json.decode(message.removeprefix(b"alarm "), type=GapAlarm))
         else:
-            gate.turn(word.strip() == b"go")
-    gate.stop("the keeper is gone")
+            gate.turn(message.strip() == b"go")
+    gate.stop("the supervisor exited")
 
 
-def _attend(
-    run: RunDir, gate: Gate, diary: EventRecorder, training: threading.Thread, energy: EnergyMeter
+def _poll_until_done(
+    run: RunDir,
+    gate: Gate,
+    recorder: EventRecorder,
+    training: threading.Thread,
+    energy: EnergyMeter,
 ) -> None:
     sampler = SystemSampler(os.getpid())
-    sampler.sample()  # the first reading of psutil has no interval to speak of
+    sampler.sample()  # psutil's first reading covers no interval
     device = run.config().spec
-    # Drivers may take their time to open; here the training thread does not wait for them.
+    # Drivers may be slow to open; here the training thread doesn't wait for them.
     energy.open(*find_sources(device.type, device.index))
     gpu, processor = open_gpu(device.type, device.index), open_cpu_power()
     next_sample = time.monotonic() + SAMPLE_SECONDS
@@ -253,7 +266,7 @@ def _attend(
         if time.monotonic() >= next_sample:
             next_sample = time.monotonic() + SAMPLE_SECONDS
             reading, gpus, watts = sampler.sample(), gpu.read(), processor.watts()
-            diary.tell(
+            recorder.record(
                 SystemSampled(
                     at=time.time(),
                     cores=reading.cores,

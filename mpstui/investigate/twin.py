@@ -72,7 +72,7 @@ def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
 
     def restore(path: Path) -> int:
         snapshot = load_snapshot(path)
-        snapshot.restore(ours, draws=False)
+        snapshot.restore(ours, rng=False)
         load(cpu, save(device))
         return snapshot.step
 

@@ -30,17 +30,17 @@ TORCH_MISSING = "torch is not installed"
 
 
 class ProcessFailed(MpstuiError):
-    """A process returned no answer; the message says why.
+    """A process returned no answer; the message is the reason.
 
     Args:
-        why: The reason as text.
+        reason: The message.
         imported: How the import of torch went, if the process reported it.
     """
 
     title = "Probe failed"
 
-    def __init__(self, why: str, imported: ImportFact | None = None) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, imported: ImportFact | None = None) -> None:
+        super().__init__(reason)
         self.imported = imported
 
 

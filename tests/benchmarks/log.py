@@ -139,7 +139,7 @@ def at_pace(pace: int, repeats: int, folder: Path) -> dict[str, Any]:
         with LogWriter(run.path / "alone.jsonl") as log:
             appends.append(microseconds(told, log.append, steps))
         with LogWriter(run.events) as log:
-            tells.append(microseconds(told, EventRecorder(run, log).tell, steps))
+            tells.append(microseconds(told, EventRecorder(run, log).record, steps))
     at = f"at {pace:,} steps/s"
     return {
         f"append {at}, µs a step": spread(appends),

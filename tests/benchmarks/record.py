@@ -32,7 +32,7 @@ from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS
 from mpstui.engine.setup import set_up
 from mpstui.engine.snapshot_budget import Snapshots
-from mpstui.engine.worker import EventRecorder, _attend
+from mpstui.engine.worker import EventRecorder, _poll_until_done
 from mpstui.processes.command import child_environment
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
@@ -84,7 +84,7 @@ def recorded(config: RunConfig, folder: Path, told: dict[str, Any]) -> None:
             loop = Loop(setup, gate, energy=energy.joules, snapshots=Snapshots(folder))
             began = 0.0
             for event in loop.events():
-                diary.tell(event)
+                diary.record(event)
                 if isinstance(event, WarmupFinished):
                     began = time.perf_counter()
                 elif isinstance(event, SnapshotSaved):
@@ -96,7 +96,7 @@ def recorded(config: RunConfig, folder: Path, told: dict[str, Any]) -> None:
 
         training = threading.Thread(target=train)
         training.start()
-        _attend(run, gate, diary, training, energy)
+        _poll_until_done(run, gate, diary, training, energy)
         training.join()
         told["bytes_a_step"] = run.events.stat().st_size / config.total_steps
 

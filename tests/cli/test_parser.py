@@ -224,7 +224,7 @@ def test_without_torchs_answer_no_device_is_chosen_for_the_user(
     silent = DoctorFacts(machine=read_machine(), torch_state="undecided", torch_error="no answer")
     monkeypatch.setattr(facts_module, "gather", lambda *_, **__: silent)
     assert main([command]) == 2
-    assert "which ones there are is not known: no answer. Name one" in capsys.readouterr().err
+    assert "the available ones are unknown: no answer. Name one" in capsys.readouterr().err
     assert not (home / "runs").exists()
 
 

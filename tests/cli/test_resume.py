@@ -58,7 +58,7 @@ def test_a_run_is_gone_on_with_to_its_end_and_beyond(
     assert (summary["state"], summary["steps"]) == ("finished", 5)
     assert f"resumed from {old.id} at step 2" in lines
     assert f"resumed from {old.id} at step 2" in summary["notes"]
-    assert "to go on with it" not in lines
+    assert "to resume it" not in lines
     new = RunStore(home / "runs").find(summary["run_id"])
     assert new.id != old.id
     assert new.config().device == "cpu@threads=1"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mpstui.__main__ import main
 from mpstui.cli import sweep as module
-from mpstui.cli.sweep import ask, parse_batch_sizes
+from mpstui.cli.sweep import measure_point, parse_batch_sizes
 from mpstui.cli.sweep_chart import chart
-from mpstui.cli.sweep_report import measured, overtaking, report, sentences, table
+from mpstui.cli.sweep_report import measured_points, overtaking, report, sentences, table
 from mpstui.domain.anatomy import SweepPoint
 from mpstui.domain.errors import FieldError
 from mpstui.processes.client import ProcessFailed
@@ -57,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         order.append((device, batch_size))
         return point(device, batch_size, float(device[-1]) * batch_size)
 
-    monkeypatch.setattr(module, "ask", answer)
+    monkeypatch.setattr(module, "measure_point", answer)
     return order
 
 
@@ -156,7 +156,7 @@ def test_larger_batches_are_not_tried_where_memory_ran_out(
         full = device == "cpu" and size == 32
         return point(device, size, None if full else 5.0, "out of memory" if full else "")
 
-    monkeypatch.setattr(module, "ask", answer)
+    monkeypatch.setattr(module, "measure_point", answer)
     devices = "cpu,cpu@threads=1"
     arguments = ["--devices", devices, "--batch-sizes", "16..64", "--format", "json"]
     assert main(["sweep", *arguments]) == 0
@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_what_was_measured(
             raise KeyboardInterrupt
         return point(device, size, 5.0)
 
-    monkeypatch.setattr(module, "ask", answer)
+    monkeypatch.setattr(module, "measure_point", answer)
     assert main(["sweep", "--devices", "cpu", "--format", "csv"]) == 1
     assert capsys.readouterr().out.splitlines()[1:] == ["cpu,16,5,1,5,"]
 
@@ -184,7 +184,9 @@ def test_ctrl_c_keeps_what_was_measured(
 def test_a_device_without_any_point_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "ask", lambda *asked: point(asked[0], asked[2], None, "no"))
+    monkeypatch.setattr(
+        module, "measure_point", lambda *asked: point(asked[0], asked[2], None, "no")
+    )
     assert main(["sweep", "--devices", "cpu", "--batch-sizes", "16"]) == 1
     out = capsys.readouterr().out
     assert "batch 16 on cpu: no" in out
@@ -211,7 +213,7 @@ def test_an_end_without_an_answer_is_the_points_error(
             return told
 
     monkeypatch.setattr(module, "ProcessClient", Answers)
-    answer = ask("cpu", "vae", 8, 0.5)
+    answer = measure_point("cpu", "vae", 8, 0.5)
     assert (answer.device, answer.batch_size, answer.error) == ("cpu", 8, error)
 
 
@@ -225,7 +227,7 @@ def test_an_end_without_an_answer_is_the_points_error(
         ((500.0, 60.0, 70.0, 400.0), "cuda overtakes cpu at batch 128"),
         ((500.0, 60.0, 700.0, 80.0), "cuda is ahead of cpu at batch 16, 64, but not at larger"),
         ((50.0, 100.0, None, 400.0), "cuda overtakes cpu at batch 128"),
-        ((None, None, None, None), "cuda and cpu have no batch size in common"),
+        ((None, None, None, None), "cuda and cpu have no measured batch size in common"),
     ],
 )
 def test_the_sentence_names_where_one_overtakes_the_other(
@@ -234,9 +236,9 @@ def test_the_sentence_names_where_one_overtakes_the_other(
     for points in (CPU + rates("cuda", *cuda), rates("cuda", *cuda) + CPU):
         (told,) = sentences(["cuda", "cpu"], points)
         assert told.startswith(sentence)
-    assert not overtaking("cuda", measured(CUDA, "cuda"), "cpu", measured(CPU, "cpu")).endswith(
-        "there"
-    )
+    assert not overtaking(
+        "cuda", measured_points(CUDA, "cuda"), "cpu", measured_points(CPU, "cpu")
+    ).endswith("there")
 
 
 def test_a_single_device_is_told_its_best_batch() -> None:

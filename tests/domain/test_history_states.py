@@ -127,7 +127,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
         (SampleSaved(at=7.0, epoch=1, kind="sample", path="samples/1.png"), RunState.TRAINING),
         (system, RunState.TRAINING),
         (snapshot, RunState.TRAINING),
-        (RunStopped(at=8.0, step=3, reason="asked by a person"), RunState.STOPPED),
+        (RunStopped(at=8.0, step=3, reason="requested by the user"), RunState.STOPPED),
         (RunFailed(at=8.0, step=3, error="RuntimeError: no"), RunState.FAILED),
         (RunFinished(at=8.0, step=3), RunState.FINISHED),
     ]

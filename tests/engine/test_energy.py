@@ -238,7 +238,7 @@ def test_the_main_thread_opens_the_counters_and_samples_the_gpu(
     with LogWriter(run.events) as log:
         diary = worker.EventRecorder(run, log)
         training = cast("threading.Thread", Training(2))
-        worker._attend(run, Gate(), diary, training, energy)
+        worker._poll_until_done(run, Gate(), diary, training, energy)
     sample = diary.history.system
     assert asked == [("cuda", 1), ("cuda", 1)]
     assert energy.joules() == 7.0

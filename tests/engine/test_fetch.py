@@ -155,7 +155,7 @@ def test_progress_is_told_by_the_packed_files_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[int], line: str
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(fetching, "_say", said.append)
+    monkeypatch.setattr(fetching, "_print", said.append)
     monkeypatch.setattr(fetching, "PACKED_BYTES", 1000)
     for number, size in enumerate(sizes):
         (tmp_path / f"{number}.gz").write_bytes(bytes(size))
@@ -168,6 +168,6 @@ def test_no_progress_is_told_before_there_is_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(fetching, "_say", said.append)
+    monkeypatch.setattr(fetching, "_print", said.append)
     fetching._watch(tmp_path / "not yet", Polls(3))
     assert said == []

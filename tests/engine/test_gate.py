@@ -75,7 +75,7 @@ def test_a_gate_without_a_keeper_is_open() -> None:
 
 
 def test_a_gate_under_a_keeper_waits_for_the_first_turn() -> None:
-    gate = Gate(refereed=True)
+    gate = Gate(takes_turns=True)
     assert gate.shut
     gate.turn(True)
     assert not gate.shut
@@ -91,20 +91,20 @@ def test_the_newest_wish_wins_but_a_stop_stays() -> None:
     assert not gate.shut
     gate.wish("stop")
     gate.wish("run")
-    assert gate.stop_reason == "asked by a person"
+    assert gate.stop_reason == "requested by the user"
 
 
 def test_the_first_reason_to_stop_stays() -> None:
     gate = Gate()
-    gate.stop("the keeper is gone")
+    gate.stop("the supervisor exited")
     gate.wish("stop")
     gate.stop("something else")
-    assert gate.stop_reason == "the keeper is gone"
+    assert gate.stop_reason == "the supervisor exited"
 
 
-@pytest.mark.parametrize("refereed", [False, True])
-def test_a_stop_opens_whatever_is_shut(refereed: bool) -> None:
-    gate = Gate(refereed=refereed)
+@pytest.mark.parametrize("takes_turns", [False, True])
+def test_a_stop_opens_whatever_is_shut(takes_turns: bool) -> None:
+    gate = Gate(takes_turns=takes_turns)
     gate.wish("pause")
     gate.stop("enough")
     assert not gate.shut
@@ -114,7 +114,7 @@ def test_a_stop_opens_whatever_is_shut(refereed: bool) -> None:
 
 def test_a_turn_granted_while_pausing_is_void() -> None:
     said: list[str] = []
-    gate = Gate(said.append, refereed=True)
+    gate = Gate(said.append, takes_turns=True)
     gate.ready()
     gate.turn(True)
     gate.wish("pause")
@@ -137,7 +137,7 @@ def test_without_a_keeper_a_pause_costs_no_turn() -> None:
 
 def test_a_turn_is_given_back_once() -> None:
     said: list[str] = []
-    gate = Gate(said.append, refereed=True)
+    gate = Gate(said.append, takes_turns=True)
     gate.turn(True)
     gate.turn(False)
     gate.hand_back()
@@ -147,7 +147,7 @@ def test_a_turn_is_given_back_once() -> None:
 
 def test_a_turn_never_had_is_not_given_back() -> None:
     said: list[str] = []
-    gate = Gate(said.append, refereed=True)
+    gate = Gate(said.append, takes_turns=True)
     gate.hand_back()
     gate.turn(True)
     gate.hand_back()  # nobody wants it back
@@ -162,7 +162,7 @@ def test_a_turn_never_had_is_not_given_back() -> None:
 class Scripted(Gate):
     def __init__(self) -> None:
         self.words: list[str] = []
-        super().__init__(self.words.append, refereed=True)
+        super().__init__(self.words.append, takes_turns=True)
 
     def wait_for_turn(self) -> None:
         self.words.append("(waits)")
@@ -260,9 +260,9 @@ def test_a_pause_during_evaluation_loses_nothing(
 class Running:
     """A loop at work in a thread; its events and its words to a keeper come in one queue."""
 
-    def __init__(self, make: Make, refereed: bool = False) -> None:
+    def __init__(self, make: Make, takes_turns: bool = False) -> None:
         self.told: queue.Queue[Told] = queue.Queue()
-        self.gate = Gate(self.told.put, refereed)
+        self.gate = Gate(self.told.put, takes_turns)
         self._loop = make(self.gate)
         self.thread = threading.Thread(target=self._work, daemon=True)
         self.thread.start()
@@ -291,8 +291,8 @@ class Running:
 def run(make: Make) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
-    def start(refereed: bool = False) -> Running:
-        started.append(Running(make, refereed))
+    def start(takes_turns: bool = False) -> Running:
+        started.append(Running(make, takes_turns))
         return started[-1]
 
     yield start
@@ -327,7 +327,7 @@ def test_a_stop_ends_a_run_with_its_reason(run: Callable[..., Running]) -> None:
     stopped = told[-1]
     steps = [event for event in told if isinstance(event, StepsCompleted)]
     assert isinstance(stopped, RunStopped)
-    assert stopped.reason == "asked by a person"
+    assert stopped.reason == "requested by the user"
     assert not steps or last_step(steps[-1]) == stopped.step
     assert running.told.empty()
 
@@ -344,21 +344,21 @@ def test_a_paused_run_can_be_stopped(run: Callable[..., Running]) -> None:
 
 
 def test_a_run_without_a_turn_can_be_paused_and_stopped(run: Callable[..., Running]) -> None:
-    running = run(refereed=True)
+    running = run(takes_turns=True)
     assert [type(told) for told in running.until("ready")] == [RunStarted, str]
     running.gate.wish("pause")
     assert running.next() == "paused"
     paused = running.next()
     assert isinstance(paused, RunPaused)
     assert paused.step == 0
-    running.gate.stop("the keeper is gone")
+    running.gate.stop("the supervisor exited")
     *_, stopped = running.until(RunStopped)
     assert isinstance(stopped, RunStopped)
-    assert (stopped.step, stopped.reason) == (0, "the keeper is gone")
+    assert (stopped.step, stopped.reason) == (0, "the supervisor exited")
 
 
 def test_a_refereed_run_trains_in_its_turns_only(run: Callable[..., Running]) -> None:
-    running = run(refereed=True)
+    running = run(takes_turns=True)
     running.until("ready")
     running.gate.turn(True)
     running.until(StepsCompleted)

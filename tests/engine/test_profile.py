@@ -222,7 +222,7 @@ def test_a_turn_that_ends_within_the_profile_goes_on_with_it_later(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    gate = Gate(refereed=True, say=said.append)
+    gate = Gate(takes_turns=True, send=said.append)
     gate.turn(True)
     gate.wait_for_turn = lambda: gate.turn(True)  # type: ignore[method-assign]
     loop = make(gate=gate, steps=45)
@@ -275,18 +275,18 @@ def test_a_short_run_is_not_profiled(make: Make) -> None:
 def test_an_epochs_last_batch_is_never_profiled(left: int, epoch: int, wanted: int) -> None:
     profiler = Profiler()
     profiler._steps = AFTER
-    assert profiler.wanted(left, epoch) == wanted
+    assert profiler.steps_due(left, epoch) == wanted
     profiler._steps = AFTER - 1
-    assert profiler.wanted(left, epoch) == 0
+    assert profiler.steps_due(left, epoch) == 0
 
 
 def test_medians_are_told() -> None:
     profiler = Profiler()
     profiler._steps, profiler._seconds = 50, 5.0
     one = [{"forward": value, "data": 1.0} for value in (1.0, 2.0, 9.0)]
-    assert profiler.take(5.0, 70, one[:1], False) is None
-    told = profiler.take(5.0, 72, one[1:], True)
+    assert profiler.add(5.0, 70, one[:1], False) is None
+    told = profiler.add(5.0, 72, one[1:], True)
     assert told == StepProfiled(
         at=5.0, step=72, steps=3, seconds={"forward": 2.0, "data": 1.0}, unsynchronised=0.1
     )
-    assert profiler.wanted(100, 938) == 0
+    assert profiler.steps_due(100, 938) == 0

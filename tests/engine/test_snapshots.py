@@ -221,7 +221,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
     train_a_step(one)
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    snapshot.restore(two, draws=False)
+    snapshot.restore(two, rng=False)
     assert torch.equal(torch.get_rng_state(), state)
     fresh = load_snapshot(path)  # what one trained on has changed nothing of two
     for name, tensor in two.model.state_dict().items():

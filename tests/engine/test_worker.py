@@ -210,7 +210,7 @@ def test_a_run_obeys_control_json(tmp_path: Path) -> None:
         keeper.wait(PATIENCE)
     events, summary, exit = read(run), run.summary(), run.exit()
     ends = [event for event in events if isinstance(event, RunStopped)]
-    assert [event.reason for event in ends] == ["asked by a person"]
+    assert [event.reason for event in ends] == ["requested by the user"]
     assert summary is not None
     assert exit is not None
     assert (summary.state, summary.steps) == ("stopped", ends[0].step)
@@ -232,7 +232,7 @@ def test_a_worker_whose_keeper_is_killed_stops(tmp_path: Path) -> None:
     wait_until_ended(workers)
     stopped, summary = read(run)[-1], run.summary()
     assert isinstance(stopped, RunStopped)
-    assert stopped.reason == "the keeper is gone"
+    assert stopped.reason == "the supervisor exited"
     assert stopped.step > 0
     assert summary is not None
     assert summary.state == "stopped"
@@ -273,6 +273,6 @@ def test_a_worker_whose_keeper_went_before_it_was_ready_stops(tmp_path: Path) ->
     _, stderr = worker.communicate(timeout=PATIENCE)
     stopped = [event for event in read(run) if not isinstance(event, SystemSampled)][-1]
     assert isinstance(stopped, RunStopped), stderr.decode()
-    assert (stopped.step, stopped.reason) == (0, "the keeper is gone")
+    assert (stopped.step, stopped.reason) == (0, "the supervisor exited")
     assert worker.returncode == 0
     assert stderr == b""

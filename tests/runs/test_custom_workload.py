@@ -62,7 +62,7 @@ def train(run: RunDir, stop_after: float = float("inf")) -> list[float]:
     gate, done = Gate(), 0
     with LogWriter(run.events) as log:
         diary = EventRecorder(run, log)
-        tell = diary.tell
+        tell = diary.record
 
         def counted(event: object) -> None:
             nonlocal done
@@ -72,7 +72,7 @@ def train(run: RunDir, stop_after: float = float("inf")) -> list[float]:
             if done >= stop_after:
                 gate.stop("enough")
 
-        diary.tell = counted  # type: ignore[method-assign]
+        diary.record = counted  # type: ignore[method-assign]
         train_run(run, gate, diary)
     told = [each for each in LogReader(run.events).read() if isinstance(each, StepsCompleted)]
     return np.frombuffer(b"".join(each.losses for each in told), "<f4").tolist()  # type: ignore[no-any-return]

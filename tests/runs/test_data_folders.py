@@ -202,7 +202,7 @@ def test_a_torn_file_is_named_and_not_replaced_by_other_data(tmp_path: Path) -> 
     data = lay(tmp_path / "data", "{}.gz")
     torn = data / f"{NAMES[0]}.gz"
     torn.write_bytes(torn.read_bytes()[:20_000])
-    with pytest.raises(DataError, match=f"{torn.name}: not a whole gzip file"):
+    with pytest.raises(DataError, match=f"{torn.name}: not a complete gzip file"):
         load_digits(decided(data), "")
 
 

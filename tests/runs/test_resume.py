@@ -43,7 +43,7 @@ E = TypeVar("E")
 NOW = datetime(2026, 11, 23, 7, 0, 0)
 LATER = datetime(2026, 11, 24, 7, 0, 0)
 
-STOPPED = RunStopped(at=9.0, step=8, reason="asked by a person")
+STOPPED = RunStopped(at=9.0, step=8, reason="requested by the user")
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -392,7 +392,7 @@ def test_an_alarm_keeps_the_run_from_saving_any_more(
     stop_in(monkeypatch, gate, 2)
     with LogWriter(run.events) as log:
         diary = EventRecorder(run, log)
-        diary.tell(
+        diary.record(
             AlarmRaised(
                 at=1.0, step=1, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
             )

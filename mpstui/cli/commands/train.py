@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         return train(config_of(arguments), arguments.device, flags, arguments.json, runs_dir)
     if arguments.example_flags:
         flag = arguments.example_flags[0]
-        raise FieldError("resume", f"{flag} beside it", "none: a run keeps its device")
+        raise FieldError("resume", f"{flag} with it", "none: a run keeps its device")
     changes = settings_of(arguments)
     if arguments.device is not None:
         changes["device"] = arguments.device

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_parser(commands: Subparsers) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
-        "watch", help="follow a run, whoever started it; Ctrl-C doesn't stop the run"
+        "watch", help="follow a run that was started anywhere; Ctrl-C doesn't stop the run"
     )
     parser.add_argument(
         "id",

@@ -1,5 +1,5 @@
-"""The fast path: ways to do a step's mathematical work faster, and the calibration that picks.
+"""Autotune: measures faster ways to execute a step's mathematics, and selects from them.
 
-A way is taken only where it was measured to be faster on this machine and gave the plain loop's
-losses and gradients there.
+It selects only what is measurably faster on this machine and gives the plain loop's losses and
+gradients there.
 """

@@ -1,8 +1,8 @@
-"""glibc's allocator: keep what was freed instead of giving it back to the system.
+"""glibc's allocator: keep freed memory instead of returning it to the system.
 
 Blocks above a threshold are mapped from the system and unmapped when freed, and each time the
-kernel fills their pages with zeros anew; a training step asks for the same large blocks over and
-over. Source: the man page mallopt(3).
+kernel zeroes their pages again; a training step requests the same large blocks over and over.
+Source: the man page mallopt(3).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def _libc() -> Any:
 
 
 def available() -> bool:
-    """Whether this process's allocator can be told."""
+    """Return whether this process's allocator can be configured."""
     return _libc() is not None
 
 
 def keep(freed: bool) -> None:
-    """Say what becomes of freed memory, in the whole process.
+    """Set whether the process keeps freed memory.
 
     Args:
-        freed: Keep it; else give it back as glibc would after it has seen large blocks. (How glibc
-            behaves before the first call cannot be had again: it stops adapting.)
+        freed: Keep it; else return it as glibc does after large blocks. (glibc's behaviour before
+            the first call can't be restored: it stops adapting its thresholds.)
     """
     libc = _libc()
     if libc is None:

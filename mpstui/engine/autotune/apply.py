@@ -1,4 +1,4 @@
-"""Carries a plan out: the same run, ready to train another way."""
+"""Applies a plan to a run: the same training, executed in another way."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from .rewrites import rewrite
 
 
 def apply_plan(plan: Plan, setup: Setup) -> Setup:
-    """A run under a plan; weights, optimizer state and random numbers are what they were.
+    """Apply a plan to a run; weights, optimizer state and random numbers stay the same.
 
     Args:
-        plan: What to do; the process's thread count and allocator are set too.
-        setup: A run under the plain plan. Its model is changed in place, and it is not to be
-            trained any more.
+        plan: The plan; the process's thread count and allocator are set too.
+        setup: A run under the plain plan. Its model is changed in place; don't train it any more.
     """
-    plan = _fitting(plan, setup)
+    plan = _drop_unusable(plan, setup)
     if plan.allocator == "keep":
         allocator.keep(True)
     if plan.threads is not None:
@@ -48,8 +47,8 @@ def apply_plan(plan: Plan, setup: Setup) -> Setup:
     )
 
 
-def _fitting(plan: Plan, setup: Setup) -> Plan:
-    """The plan without what does not go with this run: it may be one of an earlier day."""
+def _drop_unusable(plan: Plan, setup: Setup) -> Plan:
+    """Return the plan without parts that this run can't use; a saved plan may have some."""
     if plan.optimizer not in (SAME, *implementations(setup.optimizer)):
         plan = msgspec.structs.replace(plan, optimizer=SAME)
     if plan.graph_steps and not graphable(setup.optimizer):

@@ -1,4 +1,4 @@
-"""A run's copy under some plan: to be timed against another, and held against the plain loop."""
+"""A copy of a run under a plan, to time it and to compare its results with the plain loop's."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from .apply import apply_plan
 from .optimizers import load_state
 
 TOLERANCES = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2, "fp16": 5e-2}
-"""How far losses and gradients may be from the plain loop's, by precision: rounding, no more."""
+"""Allowed relative differences of losses and gradients to the plain loop's, by precision: only
+rounding."""
 
 
 class Candidate:
-    """A copy of a run, trained on a few batches that lie on its device."""
+    """A copy of a run, trained on a few batches on its device."""
 
     def __init__(
         self, setup: Setup, plan: Plan, batches: Sequence[Batch], threads: int | None = None
@@ -38,25 +39,25 @@ class Candidate:
         Args:
             setup: The run under the plain plan. It is not changed.
             plan: How the copy trains.
-            batches: Whole ones; they are gone through again and again.
-            threads: CPU threads where the plan leaves them as they are.
+            batches: Full batches, used cyclically.
+            threads: CPU threads if the plan does not set them.
         """
         self.plan = plan
         self._threads = plan.threads or threads or torch.get_num_threads()
         self.setup = apply_plan(plan, _copy(setup))
         self._steps = steps_of(self.setup)
-        self._batches = [_joined(batches, at, self._steps.batches) for at in range(len(batches))]
+        self._batches = [_join(batches, at, self._steps.batches) for at in range(len(batches))]
         self._next = 0
         self.setup.model.train()
 
     def take(self) -> torch.Tensor:
-        """Train on the next batch, or on as many as one call of this plan takes; the losses."""
+        """Train on the next batches, as many as the plan takes a call; return the losses."""
         batch = self._batches[self._next % len(self._batches)]
         self._next += self._steps.batches
         return self._steps.take(*batch)
 
     def seconds(self, calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
-        """Seconds of a training step, over some calls of ``take``."""
+        """Return the seconds of a training step, over some calls of ``take``."""
         torch.set_num_threads(self._threads)
         self.setup.backend.synchronize()
         began = clock()
@@ -66,19 +67,19 @@ class Candidate:
         return (clock() - began) / calls / self._steps.batches
 
     def test(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        """Test on some images; the outcome is nobody's business."""
+        """Run one evaluation batch for timing; the result is discarded."""
         self.setup.model.eval()
         self.setup.score(images, labels)
         self.setup.model.train()
 
-    def moves_the_host(self) -> bool:
-        """Whether a step leaves numbers or random draws of the host changed: no graph would."""
-        before = _host(self.setup)
+    def changes_host_state(self) -> bool:
+        """Return whether a step changes host values or generators, which a CUDA graph would not."""
+        before = _host_state(self.setup)
         self.take()
-        return _host(self.setup) != before
+        return _host_state(self.setup) != before
 
     def without_dropout(self) -> Candidate:
-        """This trial, for comparing: masks that are drawn in two ways never agree."""
+        """Disable dropout, for comparisons: masks from two implementations never agree."""
         for module in self.setup.model.modules():
             if isinstance(module, nn.Dropout):
                 module.eval()
@@ -86,12 +87,12 @@ class Candidate:
 
 
 class TwoSteps(NamedTuple):
-    """What two training steps told."""
+    """The results of two training steps."""
 
     losses: torch.Tensor
     """float32, shape (2,)."""
     gradients: torch.Tensor
-    """float32, shape (parameters,), of the first step, each tensor in its plain order."""
+    """float32, shape (parameters,), of the first step, each tensor in contiguous order."""
 
 
 def two_steps(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> TwoSteps:
@@ -99,50 +100,50 @@ def two_steps(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> TwoSteps:
 
     Args:
         setup: The run under the plain plan.
-        plan: How to train; a graph's ops are launched one by one.
-        batches: Two whole ones, or more.
+        plan: How to train; the ops of a graph are launched one by one.
+        batches: Two full ones, or more.
     """
-    trial = Candidate(
+    candidate = Candidate(
         setup, msgspec.structs.replace(plan, graph_steps=0), batches
     ).without_dropout()
-    torch.manual_seed(setup.config.seed)  # draws of the model's own
+    torch.manual_seed(setup.config.seed)  # for random numbers other than dropout's
     losses: list[torch.Tensor] = []
     for batch in batches[:2]:
-        losses.append(train_step(trial.setup, *batch).detach().float().view(1))
+        losses.append(train_step(candidate.setup, *batch).detach().float().view(1))
         if len(losses) == 1:
-            found = [p.grad for p in trial.setup.model.parameters() if p.grad is not None]
-            gradients = torch.cat([gradient.float().reshape(-1) for gradient in found])
+            grads = [p.grad for p in candidate.setup.model.parameters() if p.grad is not None]
+            gradients = torch.cat([grad.float().reshape(-1) for grad in grads])
     return TwoSteps(torch.cat(losses), gradients)
 
 
-def max_relative_difference(one: TwoSteps, other: TwoSteps) -> float:
-    """The largest relative distance of losses and, in Euclidean norm, gradients; NaN if one is."""
-    gap = (one.gradients - other.gradients).norm() / other.gradients.norm().clamp_min(1e-30)
-    return float(torch.cat([_relative(one.losses, other.losses), gap.view(1)]).max())
+def max_relative_difference(steps: TwoSteps, plain: TwoSteps) -> float:
+    """Return the largest relative difference of losses and, as a norm, gradients; NaN if any is."""
+    gap = (steps.gradients - plain.gradients).norm() / plain.gradients.norm().clamp_min(1e-30)
+    return float(torch.cat([_relative(steps.losses, plain.losses), gap.view(1)]).max())
 
 
 def max_relative_difference_in_graph(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> float:
-    """How far the losses of a plan's graph are from those of the same ops launched one by one.
+    """Return the relative difference of a graph's losses to those of its ops launched one by one.
 
     The last of the steps are replayed.
 
     Args:
         setup: The run under the plain plan.
         plan: One with a graph.
-        batches: Whole ones.
+        batches: Full batches.
     """
     calls = -(-CAPTURE_WARMUP_STEPS // plan.graph_steps) + 1
     plain = msgspec.structs.replace(plan, graph_steps=0)
     graphed = Candidate(setup, plan, batches).without_dropout()
     eager = Candidate(setup, plain, batches).without_dropout()
     torch.manual_seed(setup.config.seed)
-    ours = torch.cat([graphed.take() for _ in range(calls)])
+    graph_losses = torch.cat([graphed.take() for _ in range(calls)])
     torch.manual_seed(setup.config.seed)
-    theirs = torch.cat([eager.take() for _ in range(len(ours))])
-    return float(_relative(ours, theirs).max())
+    eager_losses = torch.cat([eager.take() for _ in range(len(graph_losses))])
+    return float(_relative(graph_losses, eager_losses).max())
 
 
-def _host(setup: Setup) -> object:
+def _host_state(setup: Setup) -> object:
     owners = (setup.workload, *setup.model.modules())
     plain = [
         (name, value)
@@ -153,15 +154,15 @@ def _host(setup: Setup) -> object:
     return plain, random.getstate(), torch.get_rng_state().tolist()
 
 
-def _relative(losses: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    return (losses.float() - others.float()).abs() / others.float().abs().clamp_min(1e-30)
+def _relative(losses: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    return (losses.float() - reference.float()).abs() / reference.float().abs().clamp_min(1e-30)
 
 
 def _copy(setup: Setup) -> Setup:
-    """The run with a model, an optimizer and a scheduler of its own."""
-    # An own workload may keep counts, or parameters of its own; its data sets it keeps.
-    kept = {id(part): part for part in getattr(setup.data, "parts", ())}
-    workload, model = copy.deepcopy((setup.workload, setup.model), kept)
+    """Copy a run's workload, model, optimizer and scheduler."""
+    # A custom workload may have counters or parameters; its data sets are shared.
+    shared = {id(part): part for part in getattr(setup.data, "parts", ())}
+    workload, model = copy.deepcopy((setup.workload, setup.model), shared)
     optimizer = workload.optimizer(model, setup.config)
     load_state(optimizer, setup.optimizer.state_dict())
     return replace(
@@ -175,9 +176,9 @@ def _copy(setup: Setup) -> Setup:
     )
 
 
-def _joined(batches: Sequence[Batch], at: int, count: int) -> Batch:
-    """Some batches from one on, around the end, laid end to end."""
+def _join(batches: Sequence[Batch], at: int, count: int) -> Batch:
+    """Concatenate batches from an index on, cyclically."""
     if count == 1:
         return batches[at]
-    chosen = [batches[(at + step) % len(batches)] for step in range(count)]
-    return torch.cat([images for images, _ in chosen]), torch.cat([labels for _, labels in chosen])
+    parts = [batches[(at + step) % len(batches)] for step in range(count)]
+    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])

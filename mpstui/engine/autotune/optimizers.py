@@ -1,4 +1,4 @@
-"""Other implementations of an optimizer's own mathematics: what torch.optim offers, and flat."""
+"""Other implementations of an optimizer's mathematics: torch.optim's own, and a flat one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing_extensions import override
 
 from mpstui.domain.plan import SAME
 
-HOW = ("foreach", "fused", "capturable")
-"""Options that say how an optimizer computes, not what."""
+EXECUTION_OPTIONS = ("foreach", "fused", "capturable")
+"""Options for how an optimizer computes, not for what."""
 
 COUNTS = ("step", "mu_product")
-"""Numbers of a state that are no parameter's, though one without dimensions has their shape."""
+"""Scalars of a state that don't belong to a parameter, even if a 0-d one has their shape."""
 
 ELEMENTWISE = (
     optim.Adadelta,
@@ -30,51 +30,51 @@ ELEMENTWISE = (
     optim.RMSprop,
     optim.SGD,
 )
-"""Optimizers that treat each number by itself, so that it does not matter in which tensor it is."""
+"""Optimizers that treat each number on its own, whatever tensor it is in."""
 
 
 class FlatOptimizer(Optimizer):
     """An optimizer whose parameters, gradients and state are one tensor for each group.
 
     A step is then a few passes over a long tensor instead of a few over each of many small ones.
-    The parameters become views; each keeps its shape and strides. To the outside its state is that
-    of the plain optimizer, parameter by parameter.
+    The parameters become views; each keeps its shape and strides. Its state dict is that of the
+    plain optimizer, parameter by parameter.
     """
 
-    def __init__(self, plain: Optimizer, **how: Any) -> None:
-        """Take over the parameters of an optimizer, which is not used any more.
+    def __init__(self, plain: Optimizer, **execution: Any) -> None:
+        """Take over the parameters of an optimizer, which must not be used any more.
 
         Args:
             plain: One of :data:`ELEMENTWISE`.
-            how: Options of :data:`HOW` for the optimizer of the long tensors.
+            execution: Options of :data:`EXECUTION_OPTIONS` for the optimizer of the long tensors.
         """
         super().__init__(plain.param_groups, plain.defaults)
         self._tensors = [_join(group["params"]) for group in self.param_groups]
         groups = [
-            {**group, **how, "params": [tensor]}
+            {**group, **execution, "params": [tensor]}
             for group, tensor in zip(self.param_groups, self._tensors, strict=True)
         ]
-        self._inner = type(plain)(groups, **how)
+        self._inner = type(plain)(groups, **execution)
         self.state = self._inner.state
         self.load_state_dict(plain.state_dict())
 
     @override
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Fill the gradients with zeros: being views, they cannot be taken away."""
+        """Fill the gradients with zeros: as views, they can't be set to None."""
         for tensor in self._tensors:
             assert tensor.grad is not None
             tensor.grad.zero_()
 
     @override
     def step(self, closure: Any = None) -> Any:
-        """Take one step, with each group's options as they are now."""
+        """Take one step with each group's current learning rate."""
         for group, inner in zip(self.param_groups, self._inner.param_groups, strict=True):
             inner["lr"] = group["lr"]
         return self._inner.step(closure)
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """As of the plain optimizer; tensors are views of the state, not copies."""
+        """Return the plain optimizer's state dict; tensors are views of the state, not copies."""
         groups, state, number = [], {}, 0
         for group, tensor in zip(self.param_groups, self._tensors, strict=True):
             options = {name: value for name, value in group.items() if name != "params"}
@@ -85,9 +85,9 @@ class FlatOptimizer(Optimizer):
             if not flat:
                 continue
             offset = 0
-            for place, parameter in zip(numbers, group["params"], strict=True):
-                # The count of steps is copied: who takes it over counts it up for each parameter.
-                state[place] = {
+            for index, parameter in zip(numbers, group["params"], strict=True):
+                # The step count is copied: an optimizer that loads it increments each parameter's.
+                state[index] = {
                     name: _view(value, parameter, offset)
                     if _is_long(value, tensor)
                     else copy.deepcopy(value)
@@ -98,16 +98,22 @@ class FlatOptimizer(Optimizer):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what the plain optimizer would."""
-        for group, theirs in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            kept = {name: value for name, value in theirs.items() if name not in ("params", *HOW)}
-            group.update(kept)
+        """Load a state dict of the plain optimizer."""
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            options = {
+                name: value
+                for name, value in saved.items()
+                if name not in ("params", *EXECUTION_OPTIONS)
+            }
+            group.update(options)
         packed = self._inner.state_dict()
-        for number, (ours, theirs) in enumerate(
+        for number, (inner, saved) in enumerate(
             zip(packed["param_groups"], state_dict["param_groups"], strict=True)
         ):
-            ours.update({k: v for k, v in theirs.items() if k not in ("params", *HOW)})
-            states = [state_dict["state"].get(place) for place in theirs["params"]]
+            inner.update(
+                {k: v for k, v in saved.items() if k not in ("params", *EXECUTION_OPTIONS)}
+            )
+            states = [state_dict["state"].get(index) for index in saved["params"]]
             if all(states):
                 packed["state"][number] = self._joined(number, states)
         self._inner.load_state_dict(packed)
@@ -119,84 +125,86 @@ class FlatOptimizer(Optimizer):
         for name, first in states[0].items():
             long = isinstance(first, torch.Tensor) and first.shape == parameters[0].shape
             if not long or name in COUNTS:
-                joined[name] = first  # the count of steps, the same for all
+                joined[name] = first  # the step count, the same for all
                 continue
-            whole = torch.zeros_like(tensor, requires_grad=False)
+            flat = torch.zeros_like(tensor, requires_grad=False)
             offset = 0
             for state, parameter in zip(states, parameters, strict=True):
-                _view(whole, parameter, offset).copy_(state[name])
+                _view(flat, parameter, offset).copy_(state[name])
                 offset += parameter.numel()
-            joined[name] = whole
+            joined[name] = flat
         return joined
 
 
 def implementations(optimizer: Optimizer) -> tuple[str, ...]:
-    """The other ways to step that this optimizer has, by name; of a foreign one there are none."""
+    """Return the names of an optimizer's other implementations; none for a custom optimizer."""
     if type(optimizer) not in ELEMENTWISE:
         return ()
-    known = inspect.signature(type(optimizer)).parameters
+    options = inspect.signature(type(optimizer)).parameters
     plain = not optimizer.state  # a flat one needs every parameter to have a gradient
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     one_kind = len({(p.device, p.dtype) for p in trained}) == 1
     used = plain or all(parameter in optimizer.state for parameter in trained)
     flat = one_kind and used and all(p.requires_grad and _is_dense(p) for p in trained)
-    names = [name for name in ("fused", "foreach") if name in known]
+    names = [name for name in ("fused", "foreach") if name in options]
     return (*names, "flat") if flat else tuple(names)
 
 
 def implement(optimizer: Optimizer, name: str, capturable: bool = False) -> Optimizer:
-    """An optimizer over the same parameters, in the same state, that steps in another way.
+    """Return an optimizer over the same parameters, in the same state, in another implementation.
 
     Args:
-        optimizer: One that is not used any more if another comes back.
+        optimizer: Must not be used any more if another one is returned.
         name: One of :func:`implementations`, or :data:`~mpstui.domain.plan.SAME`.
-        capturable: Whether its steps go into a CUDA graph.
+        capturable: Whether a CUDA graph captures its steps.
     """
-    known = inspect.signature(type(optimizer)).parameters
-    how: dict[str, Any] = {}
-    if capturable and "capturable" in known:
-        how["capturable"] = True
+    options = inspect.signature(type(optimizer)).parameters
+    execution: dict[str, Any] = {}
+    if capturable and "capturable" in options:
+        execution["capturable"] = True
     if name == "flat":
-        fused: dict[str, Any] = {"fused": True} if "fused" in known else {"foreach": False}
-        return _with_hooks(FlatOptimizer(optimizer, **fused, **how), optimizer)
+        fused: dict[str, Any] = {"fused": True} if "fused" in options else {"foreach": False}
+        return _with_hooks(FlatOptimizer(optimizer, **fused, **execution), optimizer)
     if name != SAME:
-        how |= {each: each == name for each in ("foreach", "fused") if each in known}
-    if not how:
+        execution |= {
+            option: option == name for option in ("foreach", "fused") if option in options
+        }
+    if not execution:
         return optimizer
-    groups = [{**group, **how} for group in optimizer.param_groups]
-    other = type(optimizer)(groups, **how)
-    load_state(other, optimizer.state_dict())
-    return _with_hooks(other, optimizer)
+    groups = [{**group, **execution} for group in optimizer.param_groups]
+    substitute = type(optimizer)(groups, **execution)
+    load_state(substitute, optimizer.state_dict())
+    return _with_hooks(substitute, optimizer)
 
 
 def graphable(optimizer: Optimizer) -> bool:
-    """Whether nothing of a step is counted on the host, where a graph would not see it change."""
+    """Return whether a step counts nothing on the host, which a CUDA graph would not update."""
     kind = type(optimizer)
     return kind is optim.SGD or (kind in ELEMENTWISE and "capturable" in optimizer.defaults)
 
 
-def _with_hooks(other: Optimizer, optimizer: Optimizer) -> Optimizer:
-    """What a person registered around a step, such as clipping, goes on around it."""
+def _with_hooks(substitute: Optimizer, optimizer: Optimizer) -> Optimizer:
+    """Copy an optimizer's step hooks, such as gradient clipping, to its substitute."""
     for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
-        getattr(other, name).update(getattr(optimizer, name))
-    return other
+        getattr(substitute, name).update(getattr(optimizer, name))
+    return substitute
 
 
 def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Load a state that another implementation, maybe on another device, has saved.
 
     Args:
-        optimizer: It goes on to compute in its own way.
+        optimizer: It keeps its own implementation.
         state: A ``state_dict()``; it is copied.
     """
     state = copy.deepcopy(state)
-    for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=False):
-        saved.update({name: own[name] for name in HOW if name in own})
+    for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=False):
+        saved.update({name: group[name] for name in EXECUTION_OPTIONS if name in group})
     optimizer.load_state_dict(state)
 
 
 def _join(parameters: list[nn.Parameter]) -> nn.Parameter:
-    """One long tensor with a gradient; the parameters and their gradients become views of it."""
+    """Join parameters to one long tensor with a gradient; they and theirs become views of it."""
     first, count = parameters[0], sum(parameter.numel() for parameter in parameters)
     long = nn.Parameter(torch.empty(count, dtype=first.dtype, device=first.device))
     long.grad = torch.zeros_like(long)
@@ -219,7 +227,7 @@ def _is_long(value: Any, tensor: torch.Tensor) -> bool:
 
 
 def _is_dense(parameter: torch.Tensor) -> bool:
-    """Whether its numbers fill a stretch of memory without holes, in whatever order."""
+    """Return whether its numbers fill a memory range without holes, in any order."""
     sizes = zip(parameter.shape, parameter.stride(), strict=True)
     span = sum((size - 1) * step for size, step in sizes) + 1
     return parameter.numel() > 0 and span == parameter.numel()

@@ -1,9 +1,9 @@
-"""Changes to a model's graph that keep its values: found with torch.fx, for anybody's model.
+"""Rewrites of a model's torch.fx graph that preserve its values; they work for any model.
 
-``pool-first`` takes the maximum before the ReLU, which then has a quarter of the work or less: both
-are monotone, so values and gradients are the same to the bit. ``byte-dropout`` draws one byte an
-element instead of a float: with p a multiple of 1/256 the mask has exactly its distribution (other
-draws, though, from the same generator).
+``pool-first`` moves max-pooling before the ReLU, which then has a quarter of the work or less: both
+are monotone, so values and gradients are bitwise equal. ``byte-dropout`` draws one byte an element
+instead of a float: with p a multiple of 1/256 the mask has exactly the same distribution (but other
+random numbers from the same generator).
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _LEVELS = 256
 
 
 class ByteDropout(nn.Module):
-    """Dropout whose mask is a comparison of random bytes; trains when its original trains."""
+    """Dropout whose mask compares random bytes; active while its original is in training mode."""
 
     def __init__(self, original: nn.Dropout) -> None:
         super().__init__()
-        self._original = (original,)  # in a tuple: it stays registered in its own place only
-        self._kept = round(_LEVELS * (1 - original.p))
+        self._original = (original,)  # a tuple, so that it is not registered a second time
+        self._threshold = round(_LEVELS * (1 - original.p))
         self._scale = 1 / (1 - original.p)
 
     @override
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """The values of any shape, each zero with probability p, else scaled by 1 / (1 - p)."""
+        """Zero each value, of any shape, with probability p; scale the others by 1 / (1 - p)."""
         if not self._original[0].training:
             return values
         count = values.numel()
-        words = torch.empty(-(-count // 8), dtype=torch.int64, device=values.device)
-        drawn = words.random_(-(2**63), None).view(torch.uint8)[:count]
-        # In the order of the values in memory, since the product of two layouts is slow.
+        int64s = torch.empty(-(-count // 8), dtype=torch.int64, device=values.device)
+        noise = int64s.random_(-(2**63), None).view(torch.uint8)[:count]
+        # The mask has the memory layout of the values: the product of two layouts is slow.
         dense = values.untyped_storage().nbytes() == count * values.element_size()
-        drawn = drawn.as_strided(values.shape, values.stride()) if dense else drawn.view_as(values)
-        return values * (drawn < self._kept).to(values.dtype).mul_(self._scale)
+        noise = noise.as_strided(values.shape, values.stride()) if dense else noise.view_as(values)
+        return values * (noise < self._threshold).to(values.dtype).mul_(self._scale)
 
 
 def possible(model: nn.Module) -> tuple[str, ...]:
-    """The rewrites that change anything in a model; none of a model that cannot be traced."""
+    """Return the rewrites that change a model; none for a model that can't be traced."""
     traced = _trace(model)
     if traced is None:
         return ()
@@ -57,11 +57,11 @@ def possible(model: nn.Module) -> tuple[str, ...]:
 
 
 def rewrite(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
-    """A module that computes what the model does, on the same parameters.
+    """Return a module that computes the same as the model, on the same parameters.
 
     Args:
-        model: It stays as it is, and keeps its parameters' names.
-        names: What to change; the model itself comes back for none.
+        model: It is not changed, and keeps its parameters' names.
+        names: The rewrites; without any, the model itself is returned.
     """
     traced = _trace(model) if names else None
     if traced is None:
@@ -74,25 +74,26 @@ def rewrite(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
 
 
 def _trace(model: nn.Module) -> fx.GraphModule | None:
-    """The model's graph; None where it has not one alone, or Python decides on the way."""
+    """Return the model's graph; None if it has several, or depends on Python's control flow."""
     before = torch.get_rng_state(), random.getstate()
     try:
-        # On copies: what a forward pass keeps for later would be no tensor there.
+        # On copies: a forward pass may store values, which are proxies while tracing.
         probes = [copy.deepcopy(model).train(mode) for mode in (True, False)]
         traced = [fx.symbolic_trace(probe) for probe in probes]
-    except Exception:  # noqa: BLE001 - own code runs on proxies here, and may raise anything
+    except Exception:  # noqa: BLE001 - custom code runs on proxies here, and may raise anything
         return None
-    drew = not torch.equal(before[0], torch.get_rng_state()) or before[1] != random.getstate()
-    # Drawn, made or kept in Python, or another graph for tests: the trace is not all of the model.
-    if drew or traced[0].code != traced[1].code or any(map(_keeps_or_makes, probes, traced)):
+    rng_used = not torch.equal(before[0], torch.get_rng_state()) or before[1] != random.getstate()
+    # The trace is incomplete if tracing used Python's state or evaluation has another graph.
+    if rng_used or traced[0].code != traced[1].code or any(map(_has_side_effects, probes, traced)):
         return None
     return fx.GraphModule(model, traced[0].graph)
 
 
-def _keeps_or_makes(probe: nn.Module, traced: fx.GraphModule) -> bool:
-    kept = any(type(v) is fx.Proxy for each in probe.modules() for v in vars(each).values())
+def _has_side_effects(probe: nn.Module, traced: fx.GraphModule) -> bool:
+    """Return whether the forward pass stores values in a module, or creates constant tensors."""
+    stores = any(type(v) is fx.Proxy for module in probe.modules() for v in vars(module).values())
     targets = [str(node.target) for node in traced.graph.nodes if node.op == "get_attr"]
-    return kept or any(target.startswith("_tensor_constant") for target in targets)
+    return stores or any(target.startswith("_tensor_constant") for target in targets)
 
 
 def _pool_first(traced: fx.GraphModule) -> bool:
@@ -114,7 +115,7 @@ def _pool_first(traced: fx.GraphModule) -> bool:
 
 
 class _BiasApart(nn.Module):
-    """A linear layer in two ops."""
+    """A linear layer as two ops: the matrix product, then the bias."""
 
     def __init__(self, original: nn.Linear) -> None:
         super().__init__()
@@ -122,40 +123,40 @@ class _BiasApart(nn.Module):
 
     @override
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """As the layer: (…, in) to (…, out)."""
+        """Apply the layer: (…, in) to (…, out)."""
         layer = self._original[0]
         return functional.linear(values, layer.weight) + layer.bias
 
 
 def _byte_dropout(traced: fx.GraphModule) -> bool:
     def exact(dropout: nn.Dropout) -> bool:
-        return 0 < dropout.p < 1 and _whole(_LEVELS * dropout.p)
+        return 0 < dropout.p < 1 and _is_integer(_LEVELS * dropout.p)
 
-    return _put_in_place(traced, nn.Dropout, exact, ByteDropout)
+    return _replace_modules(traced, nn.Dropout, exact, ByteDropout)
 
 
 def _bias_apart(traced: fx.GraphModule) -> bool:
-    return _put_in_place(traced, nn.Linear, lambda layer: layer.bias is not None, _BiasApart)
+    return _replace_modules(traced, nn.Linear, lambda layer: layer.bias is not None, _BiasApart)
 
 
-def _put_in_place(
+def _replace_modules(
     traced: fx.GraphModule,
     kind: type[nn.Module],
     fits: Callable[[Any], bool],
-    other: Callable[[Any], nn.Module],
+    substitute: Callable[[Any], nn.Module],
 ) -> bool:
-    """Put another module in the place of each of a kind, where it fits."""
+    """Replace each module of a type that fits; return whether any was replaced."""
     changed = False
     for node in traced.graph.nodes:
         if _is_module(traced, node, kind) and fits(original := _module(traced, node)):
             node.target = f"{str(node.target).replace('.', '_')}_other"
-            traced.add_submodule(node.target, other(original))
+            traced.add_submodule(node.target, substitute(original))
             changed = True
     return changed
 
 
 def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
-    # In place it would change what others may read.
+    # An in-place ReLU would change values that other nodes may read.
     functions = (functional.relu, torch.relu)
     return (
         (node.op == "call_function" and node.target in functions and not node.kwargs.get("inplace"))
@@ -178,7 +179,7 @@ def _module(traced: fx.GraphModule, node: fx.Node) -> Any:
     return traced.get_submodule(str(node.target))
 
 
-def _whole(value: float) -> bool:
+def _is_integer(value: float) -> bool:
     return abs(value - round(value)) < 1e-9
 
 

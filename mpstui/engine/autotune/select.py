@@ -1,4 +1,4 @@
-"""Which plan a run trains under: one known for its circumstances, or a new calibration's."""
+"""Selects the plan that a run trains under: a saved one, or the result of a new autotune search."""
 
 from __future__ import annotations
 
@@ -25,56 +25,56 @@ from .search import SHORTEST_RUN, Autotuner, AutotuneRefused
 
 
 class PlanSelector:
-    """Settles a run's plan. Called by the loop when the device is the run's."""
+    """Selects a run's plan. The loop calls it when it is the run's turn on the device."""
 
     def __init__(
-        self, machine: Machine, before: Plan | None = None, now: Callable[[], float] = time.time
+        self, machine: Machine, previous: Plan | None = None, now: Callable[[], float] = time.time
     ) -> None:
-        """Choose for runs on a machine.
+        """Select plans for runs on a machine.
 
         Args:
-            machine: Where they run.
-            before: The plan of the run that this one goes on from: on it it stays.
+            machine: The machine.
+            previous: For a resumed run, the plan of its original, which it keeps.
             now: Wall-clock Unix time in seconds.
         """
         self._machine = machine
-        self._before = before
+        self._previous = previous
         self._now = now
 
     def __call__(self, setup: Setup, go_on: Callable[[], bool]) -> Generator[AnyEvent, None, Setup]:
-        """Tell what is tried, then the plan; returns the run under it."""
+        """Yield what is tried, then the plan; return the run under it."""
         if plain_only(setup.config):
             return setup
-        told = yield from self._settle(setup, go_on)
-        under = setup if told.plan == PLAIN else apply_plan(told.plan, setup)
-        # Of an earlier day's plan some may not go with this run any more.
-        yield msgspec.structs.replace(told, plan=under.plan)
-        return under
+        event = yield from self._select(setup, go_on)
+        planned = setup if event.plan == PLAIN else apply_plan(event.plan, setup)
+        # apply_plan may have dropped parts of a saved plan.
+        yield msgspec.structs.replace(event, plan=planned.plan)
+        return planned
 
-    def _settle(
+    def _select(
         self, setup: Setup, go_on: Callable[[], bool]
     ) -> Generator[AnyEvent, None, PlanChosen]:
         again = setup.config.calibrate == "again"
-        if self._before is not None and not again:
-            return self._told(self._before, "as the run that this one goes on from")
-        circumstances = self._circumstances(setup)
-        known = None if again else load_plan(circumstances)
-        if known is not None:
-            return self._found(known, known.line(cached=True))
-        calibrator = Autotuner(setup, go_on)
+        if self._previous is not None and not again:
+            return self._plan_event(self._previous, "same plan as the original run")
+        key = self._plan_key(setup)
+        saved = None if again else load_plan(key)
+        if saved is not None:
+            return self._result_event(saved, saved.line(cached=True))
+        autotuner = Autotuner(setup, go_on)
         try:
-            found = yield from self._announce(calibrator.run(0.0 if again else SHORTEST_RUN))
-        except AutotuneRefused as short:
-            return self._told(PLAIN, f"plain loop: {short}")
-        except Exception as error:  # noqa: BLE001 - a run that trains must not end for this
+            result = yield from self._announce(autotuner.run(0.0 if again else SHORTEST_RUN))
+        except AutotuneRefused as refusal:
+            return self._plan_event(PLAIN, f"plain loop: {refusal}")
+        except Exception as error:  # noqa: BLE001 - an error here must not end the run
             setup.optimizer.zero_grad()
             line = str(error).partition("\n")[0]
-            why = f"plain loop: not calibrated: {type(error).__name__}: {line}"
-            return self._told(PLAIN, why)
-        # Cut short, or among others' work: the next run had better look again.
-        if go_on() and found.unsteady is None:
-            _keep(circumstances, found)
-        return self._found(found, found.line())
+            reason = f"plain loop: not calibrated: {type(error).__name__}: {line}"
+            return self._plan_event(PLAIN, reason)
+        # An interrupted search, or one on a busy machine, is not saved: the next run repeats it.
+        if go_on() and result.unsteady is None:
+            _save(key, result)
+        return self._result_event(result, result.line())
 
     def _announce(
         self, search: Generator[str, None, AutotuneResult]
@@ -88,21 +88,21 @@ class PlanSelector:
                 return result
             yield PreparationAdvanced(at=self._now(), stage=f"calibrating: {stage}")
 
-    def _found(self, found: AutotuneResult, line: str) -> PlanChosen:
-        told = self._told(found.plan, line)
-        return msgspec.structs.replace(told, gain=found.gain, untried=found.untried)
+    def _result_event(self, result: AutotuneResult, line: str) -> PlanChosen:
+        event = self._plan_event(result.plan, line)
+        return msgspec.structs.replace(event, gain=result.gain, untried=result.untried)
 
-    def _told(self, plan: Plan, line: str) -> PlanChosen:
+    def _plan_event(self, plan: Plan, line: str) -> PlanChosen:
         return PlanChosen(at=self._now(), plan=plan, line=line)
 
-    def _circumstances(self, setup: Setup) -> PlanKey:
+    def _plan_key(self, setup: Setup) -> PlanKey:
         config, machine = setup.config, self._machine
         options = [f"@{k}={v}" for k, v in config.spec.options if k != "calibrate"]
         return PlanKey(
             machine=f"{machine.name}, {machine.system}, {machine.cores_logical} cores",
             torch=f"{torch.__version__}, mpstui {__version__}",
             device=f"{config.spec.device}{''.join(options)}, {setup.backend.name()}",
-            workload=_named(config, setup),
+            workload=_workload_key(config, setup),
             batch_size=config.batch_size,
             test_batch_size=config.test_batch_size,
             precision=config.precision,
@@ -111,10 +111,10 @@ class PlanSelector:
 
 
 def plain_only(config: RunConfig) -> bool:
-    """Whether a run stays with the plain loop without a question.
+    """Return whether a run always uses the plain loop.
 
-    The reference pipeline is there to be measured as it stands; a simulated fault is to be seen in
-    the ops that it was made for; a compiled model would be compiled anew for each choice.
+    The reference pipeline must be measured unchanged; a simulated fault must show in the ops that
+    it was made for; a compiled model would be compiled again for each change.
     """
     return (
         config.calibrate == "off"
@@ -125,15 +125,15 @@ def plain_only(config: RunConfig) -> bool:
     )
 
 
-def _named(config: RunConfig, setup: Setup) -> str:
-    own = RunDir(setup.run_dir).workload
-    if class_path(config.workload) is None or not own.is_file():
+def _workload_key(config: RunConfig, setup: Setup) -> str:
+    source = RunDir(setup.run_dir).workload
+    if class_path(config.workload) is None or not source.is_file():
         return config.workload
-    return f"{config.workload}, {hashlib.sha256(own.read_bytes()).hexdigest()[:16]}"
+    return f"{config.workload}, {hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
 
 
-def _keep(circumstances: PlanKey, found: AutotuneResult) -> None:
+def _save(key: PlanKey, result: AutotuneResult) -> None:
     try:
-        save_plan(circumstances, found)
-    except OSError as error:  # the run trains all the same
+        save_plan(key, result)
+    except OSError as error:  # the run can train without it
         sys.stderr.write(f"calibration not kept: {error}\n")

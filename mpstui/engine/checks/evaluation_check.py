@@ -1,8 +1,8 @@
-"""The test of a batch, compared with the CPU's: the loss, and the answers that are counted.
+"""The evaluation of a batch, compared with the CPU's: the loss and the number of correct answers.
 
-Rounding changes an answer only where two classes are equal but for rounding. So on the CPU too, in
-another precision, some of the answers change, and a device may change four times as many; at least
-:data:`ANSWERS` of the batch, or :data:`HALF_ANSWERS` in half precision, with its many ties.
+Rounding changes an answer only where two classes are equal but for rounding. Some answers change on
+the CPU too, in another precision, and a device may change four times as many; but always
+:data:`ANSWERS` of the batch, or :data:`HALF_ANSWERS` in half precision, which has many ties.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mpstui.domain.events import EvaluationChecked
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import StepStart, cast, default_dtype, enter, fault_of, jittered
+from mpstui.engine.sides import StepStart, cast, copy_fault, default_dtype, load_start, perturb
 from mpstui.modes.agreement import CONSTANT, tolerance_of_loss
 from mpstui.modes.base import StepMode
 from mpstui.modes.lockstep import relative_gap
@@ -27,76 +27,79 @@ ANSWERS = 0.02
 HALF_ANSWERS = 0.1
 
 
-class _Tested(NamedTuple):
-    """A batch's mean loss, and its right answers."""
+class _Evaluation(NamedTuple):
+    """A batch's mean loss and number of correct answers."""
 
     loss: float
     correct: int | None
 
 
 def compare_tests(setup: Setup, trio: Trio, batch: Batch, step: int) -> EvaluationChecked:
-    """Test a batch on each of three with the run's weights, and with others where they part.
+    """Evaluate a batch on each of the three; if they differ, also with nearby weights.
 
     Args:
         setup: The run, for its fault.
-        trio: The run built anew.
+        trio: The rebuilt run.
         batch: On the CPU.
-        step: Seeds the draws, if a test has any.
+        step: Seeds the random numbers, if the evaluation uses any.
 
     Raises:
-        NotChecked: When draws cannot be shared, or the CPU's own rounding hides any difference.
+        NotChecked: When random numbers can't be shared, or the CPU's own rounding hides any
+            difference.
     """
     names = [name for name, _ in trio.cpu.model.named_parameters()]
     first: EvaluationChecked | None = None
-    for place in range(STATES):
-        begin = jittered(trio.begin, names, place) if place else trio.begin
-        found = _look(setup, trio, begin, batch, step)
-        if not found.differs:
-            return found
-        first = first or found
+    for state_index in range(STATES):
+        start = perturb(trio.start, names, state_index) if state_index else trio.start
+        result = _compare(setup, trio, start, batch, step)
+        if not result.differs:
+            return result
+        first = first or result
     assert first is not None
     return first
 
 
-def _look(setup: Setup, trio: Trio, begin: StepStart, batch: Batch, step: int) -> EvaluationChecked:
-    draws = RecordedRandom(setup.config.seed)
-    ours = _test(trio.device, begin, batch, step, draws, fault_of(setup))
-    theirs = _test(trio.cpu, begin, cast(batch, trio.dtype), step, draws, nullcontext())
-    if draws.unshared:
-        raise NotChecked(f"{', '.join(sorted(draws.unshared))} draws numbers of its own")
-    note, loss_tolerance, own = trio.note, CONSTANT.loss, 0
-    if trio.other is not None:
-        dtype = trio.other_dtype
+def _compare(
+    setup: Setup, trio: Trio, start: StepStart, batch: Batch, step: int
+) -> EvaluationChecked:
+    rng = RecordedRandom(setup.config.seed)
+    device = _test(trio.device, start, batch, step, rng, copy_fault(setup))
+    cpu = _test(trio.cpu, start, cast(batch, trio.dtype), step, rng, nullcontext())
+    if rng.unshared:
+        raise NotChecked(f"{', '.join(sorted(rng.unshared))} generates its own random numbers")
+    note, loss_tolerance, cpu_changes = trio.note, CONSTANT.loss, 0
+    if trio.rounding is not None:
+        dtype = trio.rounding_dtype
         try:
             with default_dtype(dtype):
-                shared, repeated = cast(batch, dtype), trio.repeated(draws)
-                third = _test(trio.other, begin, shared, step, repeated, nullcontext())
-            loss_tolerance = tolerance_of_loss(relative_gap(third.loss, theirs.loss), trio.half)
-            own = abs((third.correct or 0) - (theirs.correct or 0))
-        except Exception as error:  # a person's model may make float32 tensors as it runs
+                cast_batch, replayed = cast(batch, dtype), trio.replay(rng)
+                third = _test(trio.rounding, start, cast_batch, step, replayed, nullcontext())
+            loss_tolerance = tolerance_of_loss(relative_gap(third.loss, cpu.loss), trio.half)
+            cpu_changes = abs((third.correct or 0) - (cpu.correct or 0))
+        except Exception as error:  # a custom model may create float32 tensors in its forward pass
             if trio.half:
-                raise NotChecked(f"no test on the CPU in {setup.config.precision}") from error
+                raise NotChecked(f"no evaluation on the CPU in {setup.config.precision}") from error
             note = without_double(error)
     if not loss_tolerance < 1:
         raise NotChecked(HIDDEN)
     samples = len(batch[0])
     share = HALF_ANSWERS if trio.half else ANSWERS
-    allowed = max(1, math.ceil(share * samples), 4 * own)
-    apart = abs((ours.correct or 0) - (theirs.correct or 0))
-    gap = relative_gap(ours.loss, theirs.loss)
-    differs = "answers" if apart > allowed else "" if gap <= loss_tolerance else "loss"
+    allowed = max(1, math.ceil(share * samples), 4 * cpu_changes)
+    changes = abs((device.correct or 0) - (cpu.correct or 0))
+    gap = relative_gap(device.loss, cpu.loss)
+    differs = "answers" if changes > allowed else "" if gap <= loss_tolerance else "loss"
     return EvaluationChecked(
         at=0.0,
         epoch=0,
         step=0,
         samples=samples,
-        loss=_finite(ours.loss),
-        cpu_loss=_finite(theirs.loss),
+        loss=_finite(device.loss),
+        cpu_loss=_finite(cpu.loss),
         loss_gap=_finite(gap),
         loss_tolerance=_finite(loss_tolerance),
-        correct=ours.correct,
-        cpu_correct=theirs.correct,
-        correct_tolerance=None if ours.correct is None else allowed,
+        correct=device.correct,
+        cpu_correct=cpu.correct,
+        correct_tolerance=None if device.correct is None else allowed,
         differs=differs,
         note=note,
     )
@@ -104,22 +107,22 @@ def _look(setup: Setup, trio: Trio, begin: StepStart, batch: Batch, step: int) -
 
 def _test(
     setup: Setup,
-    begin: StepStart,
+    start: StepStart,
     batch: Batch,
     step: int,
-    draws: SharedRandom,
+    rng: SharedRandom,
     fault: AbstractContextManager[Any],
-) -> _Tested:
-    enter(setup, begin)
+) -> _Evaluation:
+    load_start(setup, start)
     setup.model.eval()
-    images, labels = (each.to(setup.backend.device, copy=True) for each in batch)
-    mode = StepMode(draws)
+    images, labels = (part.to(setup.backend.device, copy=True) for part in batch)
+    mode = StepMode(rng)
     mode.restart(step)
     with fault, mode:
         score = setup.score(images, labels)
     setup.backend.synchronize()
     correct = None if score.correct is None else int(score.correct)
-    return _Tested(float(score.loss_sum) / len(images), correct)
+    return _Evaluation(float(score.loss_sum) / len(images), correct)
 
 
 def _finite(value: float) -> float | None:

@@ -1,7 +1,7 @@
-"""The checks of a run beside itself: its steps and its tests, against the CPU.
+"""The checks of a run's steps and evaluations against the CPU, during training.
 
-They cost what a few steps cost and stand outside the clock. Whatever goes wrong with them is told
-as the reason why nothing was checked; it is no alarm, and ends no run.
+They cost as much as a few steps, and the clock excludes them. An error in a check becomes the
+reason why nothing was checked; it raises no alarm and does not end the run.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from mpstui.modes.step import Batch
 
 from .evaluation_check import compare_tests
 from .step_check import compare_steps
-from .trio import CheckTooSlow, NotChecked, Trio, beside, build, in_a_line
+from .trio import CheckTooSlow, NotChecked, Trio, build, format_error, isolated
 
-Found = TypeVar("Found", StepChecked, EvaluationChecked)
+Result = TypeVar("Result", StepChecked, EvaluationChecked)
 
 
 class CheckSchedule:
     """The checks of one run."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Nothing is checked yet.
+        """Start without checks.
 
         Args:
-            clock: Seconds, monotonic; it measures what a check takes.
+            clock: Seconds, monotonic; it measures a check's duration.
         """
         self._clock = clock
         self._given_up = ""
@@ -39,17 +39,17 @@ class CheckSchedule:
     def step(
         self, setup: Setup, images: torch.Tensor, labels: torch.Tensor, step: int, at: float
     ) -> StepChecked:
-        """Take a step from the run's state, which stays as it is.
+        """Compare a step from the run's state, which is not changed.
 
         Args:
             setup: The run.
             images: Of one batch, on its device.
             labels: Likewise.
-            step: How many steps the run has done.
+            step: The run's completed steps.
             at: Wall-clock Unix time in seconds.
         """
         blank = StepChecked(at=at, step=max(step, 1))
-        return self._made(setup, (images, labels), blank, compare_steps)
+        return self._run(setup, (images, labels), blank, compare_steps)
 
     def test(
         self,
@@ -60,40 +60,40 @@ class CheckSchedule:
         epoch: int,
         at: float,
     ) -> EvaluationChecked:
-        """Test one batch with the run's weights, which stay as they are.
+        """Compare one batch's evaluation with the run's weights, which are not changed.
 
         Args:
             setup: The run.
             images: Of one batch of the test set, on its device.
             labels: Likewise.
-            step: How many steps the run has done.
+            step: The run's completed steps.
             epoch: Counted from 1.
             at: Wall-clock Unix time in seconds.
         """
         blank = EvaluationChecked(at=at, epoch=epoch, step=step)
-        return self._made(setup, (images, labels), blank, compare_tests)
+        return self._run(setup, (images, labels), blank, compare_tests)
 
-    def _made(
+    def _run(
         self,
         setup: Setup,
         batch: Batch,
-        blank: Found,
-        compare: Callable[[Setup, Trio, Batch, int], Found],
-    ) -> Found:
+        blank: Result,
+        compare: Callable[[Setup, Trio, Batch, int], Result],
+    ) -> Result:
         began = self._clock()
-        known = {
+        position = {
             name: getattr(blank, name) for name in ("at", "step", "epoch") if hasattr(blank, name)
         }
         try:
             if self._given_up:
                 raise NotChecked(self._given_up)
-            with beside(setup):
-                here = tuple(each.detach().cpu() for each in batch)
-                found = replace(compare(setup, build(setup), here, blank.step), **known)
-        except NotChecked as why:
-            if isinstance(why, CheckTooSlow):
-                self._given_up = str(why)
-            found = replace(blank, reason=str(why))
-        except Exception as error:  # noqa: BLE001 - an error of ours is no evidence
-            found = replace(blank, reason=in_a_line(error))
-        return replace(found, seconds=round(self._clock() - began, 4))
+            with isolated(setup):
+                cpu_batch = tuple(part.detach().cpu() for part in batch)
+                result = replace(compare(setup, build(setup), cpu_batch, blank.step), **position)
+        except NotChecked as refusal:
+            if isinstance(refusal, CheckTooSlow):
+                self._given_up = str(refusal)
+            result = replace(blank, reason=str(refusal))
+        except Exception as error:  # noqa: BLE001 - an error in the check is not evidence
+            result = replace(blank, reason=format_error(error))
+        return replace(result, seconds=round(self._clock() - began, 4))

@@ -1,6 +1,7 @@
-"""A step of a run, compared with the CPU's: :mod:`mpstui.modes.agreement` says how.
+"""A training step compared with the CPU's, by the rules of :mod:`mpstui.modes.agreement`.
 
-It must differ in :data:`~mpstui.engine.checks.trio.STATES` states: the run's own and others nearby.
+A difference counts only if it shows in :data:`~mpstui.engine.checks.trio.STATES` states: the run's
+own and others nearby.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from mpstui.domain.events import StepChecked
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import StepStart, enter, fault_of, in_dtype, jittered, side_of
+from mpstui.engine.sides import StepStart, copy_fault, in_dtype, load_start, perturb, side_of
 from mpstui.modes.agreement import (
     CONSTANT,
     StepGaps,
@@ -28,8 +29,8 @@ from mpstui.modes.step import Batch
 from .trio import HIDDEN, SLOW_SECONDS, STATES, CheckTooSlow, NotChecked, Trio, without_double
 
 
-class _Look(NamedTuple):
-    """What one state shows."""
+class _Comparison(NamedTuple):
+    """A step compared from one state."""
 
     gaps: StepGaps
     tolerance: StepTolerance
@@ -37,69 +38,70 @@ class _Look(NamedTuple):
 
 
 def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChecked:
-    """Take a step on each of three, from the run's state, and from others where they part.
+    """Take a step on each of the three, from the run's state, and nearby ones if they differ.
 
     Args:
         setup: The run, for its fault.
-        trio: The run built anew.
+        trio: The rebuilt run.
         batch: On the CPU.
-        step: Seeds the draws.
+        step: Seeds the random numbers.
 
     Raises:
-        NotChecked: When draws cannot be shared, or the CPU's own rounding hides any difference.
+        NotChecked: When random numbers can't be shared, or the CPU's own rounding hides any
+            difference.
     """
     names = [name for name, _ in trio.cpu.model.named_parameters()]
-    looks: list[_Look] = []
-    for place in range(STATES):
-        begin = jittered(trio.begin, names, place) if place else trio.begin
-        look = _look(setup, trio, begin, batch, step)
-        if look.tolerance.hides:
+    comparisons: list[_Comparison] = []
+    for state_index in range(STATES):
+        start = perturb(trio.start, names, state_index) if state_index else trio.start
+        newest = _compare(setup, trio, start, batch, step)
+        if newest.tolerance.hides:
             continue
-        looks.append(look)
-        # A gap of the CPU's own may be small by chance: that of the other states counts too.
-        allowed = widest([each.tolerance for each in looks])
-        for each in looks:
-            if not allowed.phase(each.gaps):
-                return _told(each, allowed)
-    if len(looks) < STATES:
+        comparisons.append(newest)
+        # One state's CPU gap may be small by chance, so the largest of all states counts.
+        allowed = widest([comparison.tolerance for comparison in comparisons])
+        for comparison in comparisons:
+            if not allowed.phase(comparison.gaps):
+                return _as_event(comparison, allowed)
+    if len(comparisons) < STATES:
         raise NotChecked(HIDDEN)
-    return _told(looks[0], allowed)
+    return _as_event(comparisons[0], allowed)
 
 
-def _look(setup: Setup, trio: Trio, begin: StepStart, batch: Batch, step: int) -> _Look:
-    draws = RecordedRandom(setup.config.seed)
-    for each in (trio.device, trio.cpu):
-        enter(each, begin)
+def _compare(setup: Setup, trio: Trio, start: StepStart, batch: Batch, step: int) -> _Comparison:
+    rng = RecordedRandom(setup.config.seed)
+    for rebuilt in (trio.device, trio.cpu):
+        load_start(rebuilt, start)
     device = side_of(trio.device)
     cpu = in_dtype(side_of(trio.cpu), trio.dtype)
-    ours = step_outcome(device, batch, step, draws, fault_of(setup))
+    device_outcome = step_outcome(device, batch, step, rng, copy_fault(setup))
     began = time.perf_counter()
-    theirs = step_outcome(cpu, batch, step, draws, nullcontext(), ours.gradients)
+    cpu_outcome = step_outcome(cpu, batch, step, rng, nullcontext(), device_outcome.gradients)
     seconds = time.perf_counter() - began
-    if draws.unshared:
-        raise NotChecked(f"{', '.join(sorted(draws.unshared))} draws numbers of its own")
+    if rng.unshared:
+        raise NotChecked(f"{', '.join(sorted(rng.unshared))} generates its own random numbers")
     if seconds > SLOW_SECONDS:
         raise CheckTooSlow(f"a step on the CPU takes {seconds:.0f} s, more than {SLOW_SECONDS:.0f}")
-    gaps = gaps_of(ours, theirs, begin.named, trio.half)
+    gaps = gaps_of(device_outcome, cpu_outcome, start.tensors, trio.half)
     tolerance, note = CONSTANT, trio.note
-    if trio.other is not None:
+    if trio.rounding is not None:
         try:
-            enter(trio.other, begin)
-            other = in_dtype(side_of(trio.other), trio.other_dtype)
+            load_start(trio.rounding, start)
+            rounding = in_dtype(side_of(trio.rounding), trio.rounding_dtype)
             third = step_outcome(
-                other, batch, step, trio.repeated(draws), nullcontext(), ours.gradients
+                rounding, batch, step, trio.replay(rng), nullcontext(), device_outcome.gradients
             )
-            own = gaps_of(third, theirs, begin.named, trio.half)
-            tolerance = tolerance_of(own, trio.half)
-        except Exception as error:  # a person's model may make float32 tensors as it runs
+            rounding_gaps = gaps_of(third, cpu_outcome, start.tensors, trio.half)
+            tolerance = tolerance_of(rounding_gaps, trio.half)
+        except Exception as error:  # a custom model may create float32 tensors in its forward pass
             if trio.half:
                 raise NotChecked(f"no step on the CPU in {setup.config.precision}") from error
             note = without_double(error)
-    return _Look(gaps, tolerance, note)
+    return _Comparison(gaps, tolerance, note)
 
 
-def _told(look: _Look, tolerance: StepTolerance) -> StepChecked:
-    gaps, phase = look.gaps, tolerance.phase(look.gaps)
+def _as_event(comparison: _Comparison, tolerance: StepTolerance) -> StepChecked:
+    gaps, phase = comparison.gaps, tolerance.phase(comparison.gaps)
     worst = gaps.update_of if phase == "optimizer" else gaps.gradient_of
     return StepChecked(
         at=0.0,
@@ -112,7 +114,7 @@ def _told(look: _Look, tolerance: StepTolerance) -> StepChecked:
         update_tolerance=_finite(tolerance.update),
         phase=phase,
         worst=worst if phase else "",
-        note=look.note,
+        note=comparison.note,
     )
 
 

@@ -1,4 +1,4 @@
-"""The article's pipeline as its script has it, to be measured: slow, and left so."""
+"""The article's pipeline, unchanged from its script, so that it can be measured; it is slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mpstui.backends import Backend
 
 from .digits import Digits
 from .feed import Batch, Feed, Ready, on_host
-from .source import SHOWN, Pipeline
+from .source import SAMPLE_INPUTS, Pipeline
 
 
 class ArticlePipeline(Pipeline):
@@ -40,13 +40,13 @@ class ArticlePipeline(Pipeline):
         return Feed(self._load(self._test, {"batch_size": batch_size}), self._send)
 
     @override
-    def shown(self) -> torch.Tensor:
-        count = min(SHOWN, len(self._test))
+    def sample_inputs(self) -> torch.Tensor:
+        count = min(SAMPLE_INPUTS, len(self._test))
         return torch.stack([self._test[index][0] for index in range(count)]).to(self._device)
 
-    def _load(self, dataset: PilDigits, how: dict[str, Any]) -> Iterator[Batch]:
+    def _load(self, dataset: PilDigits, options: dict[str, Any]) -> Iterator[Batch]:
         # A generator of its own: the loader's seed draw must not move the model's random numbers.
-        loader = DataLoader(dataset, generator=torch.Generator(), **how, **self._options)
+        loader = DataLoader(dataset, generator=torch.Generator(), **options, **self._options)
         yield from loader
 
     def _send(self, batch: Batch) -> Ready:
@@ -55,12 +55,12 @@ class ArticlePipeline(Pipeline):
 
 
 class PilDigits(Dataset[tuple[torch.Tensor, int]]):
-    """Digits that go through PIL and torchvision's transforms one by one, as in the example."""
+    """Digits converted one by one with PIL and torchvision's transforms, as in the example."""
 
     def __init__(
         self, images: torch.Tensor, labels: torch.Tensor, normalise: tuple[float, float] | None
     ) -> None:
-        from torchvision import transforms  # three seconds, for this pipeline only
+        from torchvision import transforms  # takes three seconds; only this pipeline needs it
 
         steps: list[Any] = [transforms.ToTensor()]
         if normalise is not None:

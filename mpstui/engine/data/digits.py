@@ -1,4 +1,4 @@
-"""MNIST's digits, full or embedded, as tensors of bytes."""
+"""MNIST's digits, the full set or the embedded subset, as tensors of bytes."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Digits:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Images for training and for the test."""
+        """The numbers of training and test images."""
         return len(self.train_labels), len(self.test_labels)
 
     @property
     def resident_bytes(self) -> int:
-        """What all of it takes on a device, as float32 images and int64 labels."""
+        """Bytes of all digits on a device, as float32 images and int64 labels."""
         images = self.train_images.numel() + self.test_images.numel()
         return 4 * images + 8 * sum(self.sizes)
 
 
 def load_digits(dataset: Dataset, data_dir: str) -> Digits:
-    """Read the data that was decided on.
+    """Read a run's digits.
 
     Raises:
-        DataError: When a file is missing, corrupt or truncated, or nothing could be fetched.
+        DataError: When a file is missing, corrupt or truncated, or the download failed.
     """
     if dataset.error:
         raise DataError(dataset.error)
@@ -68,9 +68,9 @@ def load_digits(dataset: Dataset, data_dir: str) -> Digits:
 
 
 def describe(name: str, training: int, test: int) -> str:
-    """A data set in a line, with how often an epoch of 60,000 samples visits an image."""
+    """Describe a data set in a line, with how often an epoch of 60,000 samples visits an image."""
     visits = EPOCH_SAMPLES / training
-    often = f"{visits:,.0f}" if visits >= 100 else f"{visits:.3g}"
+    times = f"{visits:,.0f}" if visits >= 100 else f"{visits:.3g}"
     if training == EPOCH_SAMPLES:
         return f"{name}, {training:,} training and {test:,} test images"
     if training > EPOCH_SAMPLES:
@@ -79,7 +79,7 @@ def describe(name: str, training: int, test: int) -> str:
             f"{test:,} test images"
         )
     return (
-        f"{name}, {training:,} training images each visited {often} times an epoch, "
+        f"{name}, {training:,} training images each visited {times} times an epoch, "
         f"{test:,} test images"
     )
 
@@ -87,12 +87,12 @@ def describe(name: str, training: int, test: int) -> str:
 def as_float(
     images: torch.Tensor, normalise: tuple[float, float] | None, pin: bool = False
 ) -> torch.Tensor:
-    """What ToTensor and Normalize make of bytes, for all images at once.
+    """Convert bytes as ToTensor and Normalize do, all images together.
 
     Args:
         images: uint8, shape (n, 28, 28).
-        normalise: Mean and deviation, or None.
-        pin: Whether the result is to lie in pinned memory, for a copy to the device.
+        normalise: Mean and standard deviation, or None.
+        pin: Whether to return pinned memory, for a copy to the device.
 
     Returns:
         float32, shape (n, 1, 28, 28).
@@ -115,6 +115,6 @@ def _part(images_path: Path, labels_path: Path) -> tuple[torch.Tensor, torch.Ten
 
 
 def _official(training_images: torch.Tensor, test_images: torch.Tensor) -> bool:
-    """Whether these are MNIST's own digits: other sets (Fashion-MNIST) have the same file names."""
-    whole = len(training_images) == EPOCH_SAMPLES
-    return whole and zlib.crc32(test_images.numpy().tobytes()) == TEST_IMAGES_CRC32
+    """Return whether these are MNIST's digits: others (Fashion-MNIST) have the same file names."""
+    complete = len(training_images) == EPOCH_SAMPLES
+    return complete and zlib.crc32(test_images.numpy().tobytes()) == TEST_IMAGES_CRC32

@@ -1,8 +1,8 @@
-"""Batches on their way: made, sent to the device ahead of the step that needs them, and taken.
+"""A feed of batches: made, sent to the device ahead of the step that needs them, and taken.
 
-A copy that is waited for costs its whole time; one that was begun two steps earlier costs nothing
-as long as it takes less than two steps. On CUDA and XPU it is begun on a stream of its own, from
-memory that is pinned where the device allows it: else the driver copies twice.
+Waiting for a copy costs its full time; a copy that starts two steps earlier costs nothing if it
+takes less than two steps. On CUDA and XPU it runs on a separate stream, from pinned memory where
+the device supports it: otherwise the driver copies twice.
 """
 
 from __future__ import annotations
@@ -17,55 +17,55 @@ from typing_extensions import override
 from mpstui.backends import Backend
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-"""Inputs and targets, the first dimension counting samples; MNIST's are images (b, 1, 28, 28)
+"""Inputs and targets, with samples along the first dimension; MNIST's are images (b, 1, 28, 28)
 float32 and labels (b,) int64."""
 
 AHEAD = 2
-"""Batches that are on the device, or on their way, before the step that needs them."""
+"""Batches that are on the device, or being copied, before the step that needs them."""
 
 Ready = Callable[[], Batch]
-"""Gives a batch that was sent, to be used on the device's current stream."""
+"""Returns a sent batch, for use on the device's current stream."""
 
 Send = Callable[[Batch], Ready]
-"""Begins to bring a batch to the device."""
+"""Starts copying a batch to the device."""
 
 
 class Feed(Iterator[Batch]):
-    """An iterator over batches on the device, whose three beats can be timed one by one.
+    """An iterator over batches on the device, whose three stages can be timed one by one.
 
-    ``next`` keeps ``ahead`` batches under way. Who times the beats calls ``make``, ``send`` and
-    ``take`` in turn, each once a step: at whatever point of the iteration, as many batches stay
-    under way as were, and every batch comes in its order.
+    ``next`` keeps ``ahead`` batches in flight. To time the stages, call ``make``, ``send`` and
+    ``take`` in turn, each once a step: at any point of the iteration, the number of batches in
+    flight and their order stay the same.
     """
 
-    def __init__(self, made: Iterator[Batch], send: Send, ahead: int = 0) -> None:
-        """Make nothing yet.
+    def __init__(self, source: Iterator[Batch], send: Send, ahead: int = 0) -> None:
+        """Create a feed; it makes no batch yet.
 
         Args:
-            made: Makes the batches.
-            send: Brings one to the device.
+            source: Makes the batches.
+            send: Copies one to the device.
             ahead: How many are sent before they are taken.
         """
-        self._made, self._send, self.ahead = made, send, ahead
+        self._source, self._send, self.ahead = source, send, ahead
         self.copies = send is not on_host and not isinstance(send, NoCopies)
-        """Whether sending is more than handing on."""
-        self._here: Batch | None = None
+        """Whether sending copies a batch."""
+        self._unsent: Batch | None = None
         self._sent: deque[Ready] = deque()
 
     def make(self) -> bool:
-        """Make the next batch, where it is made; False when there is none left."""
-        if self._here is None:
-            self._here = next(self._made, None)
-        return self._here is not None
+        """Make the next batch on the host; return False at the end."""
+        if self._unsent is None:
+            self._unsent = next(self._source, None)
+        return self._unsent is not None
 
     def send(self) -> None:
-        """Send what was made."""
-        if self._here is not None:
-            self._sent.append(self._send(self._here))
-            self._here = None
+        """Send the batch that ``make`` made."""
+        if self._unsent is not None:
+            self._sent.append(self._send(self._unsent))
+            self._unsent = None
 
     def take(self) -> Batch | None:
-        """The oldest batch that was sent; None when there is none."""
+        """Return the oldest sent batch; None when there is none."""
         return self._sent.popleft()() if self._sent else None
 
     @override
@@ -79,21 +79,22 @@ class Feed(Iterator[Batch]):
 
 
 def on_host(batch: Batch) -> Ready:
-    """Sends nothing: the batch was made on the device."""
+    """Copy nothing: the batch was made where it is needed."""
     return lambda: batch
 
 
 class Sender(Protocol):
-    """Brings batches of the host to a device, and says how far ahead that is worth it."""
+    """Copies batches from the host to a device."""
 
     ahead: int
+    """How many batches to send ahead."""
 
     def __call__(self, batch: Batch) -> Ready:
-        """As :data:`Send`."""
+        """Start copying a batch, as :data:`Send`."""
 
 
 class NoCopies(Sender):
-    """On the CPU there is nothing to copy, and nothing to be ahead of."""
+    """The sender of the CPU: it copies nothing, and sends nothing ahead."""
 
     ahead = 0
 
@@ -103,25 +104,25 @@ class NoCopies(Sender):
 
 
 class QueuedCopies(Sender):
-    """Metal's one queue: copies are in line with the steps, and the host goes on meanwhile."""
+    """The sender of MPS: copies share Metal's one queue with the steps; the host doesn't wait."""
 
     ahead = AHEAD
 
     def __init__(self, backend: Backend) -> None:
         self._device = backend.device
-        self._using = _Using()
+        self._pending_copies = _PendingCopies()
 
     @override
     def __call__(self, batch: Batch) -> Ready:
         inputs, targets = (part.to(self._device, non_blocking=True) for part in batch)
         event = torch.mps.Event()
         event.record()
-        self._using.keep(batch, event)
+        self._pending_copies.keep(batch, event)
         return lambda: (inputs, targets)
 
 
 class StreamCopies(Sender):
-    """CUDA and XPU: copies run beside the steps, on a stream of their own."""
+    """The sender of CUDA and XPU: copies run parallel to the steps, on a separate stream."""
 
     ahead = AHEAD
 
@@ -129,7 +130,7 @@ class StreamCopies(Sender):
         self._device = backend.device
         self._module: Any = torch.get_device_module(backend.device)
         self._stream = self._module.Stream(device=backend.device)
-        self._using = _Using()
+        self._pending_copies = _PendingCopies()
 
     @override
     def __call__(self, batch: Batch) -> Ready:
@@ -137,13 +138,13 @@ class StreamCopies(Sender):
             sent = tuple(part.to(self._device, non_blocking=True) for part in batch)
             event = self._module.Event()
             event.record(self._stream)
-        self._using.keep(batch, event)
+        self._pending_copies.keep(batch, event)
 
         def ready() -> Batch:
             inputs, targets = sent
             current = self._module.current_stream(self._device)
             current.wait_event(event)
-            # The allocator knows of the copying stream alone, and would hand the memory out again.
+            # Otherwise the allocator, which only knows the copy's stream, would reuse the memory.
             inputs.record_stream(current)
             targets.record_stream(current)
             return inputs, targets
@@ -151,21 +152,21 @@ class StreamCopies(Sender):
         return ready
 
 
-class _Using:
-    """Memory of the host that copies read from, kept until they have."""
+class _PendingCopies:
+    """Keeps the host memory of running copies alive."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[Any, Batch]] = deque()
+        self._pending: deque[tuple[Any, Batch]] = deque()
 
     def keep(self, batch: Batch, event: Any) -> None:
-        """Keep a batch until an event that follows its copy; let go of those that are done."""
-        while self._kept and self._kept[0][0].query():
-            self._kept.popleft()
-        self._kept.append((event, batch))
+        """Keep a batch until the event after its copy; release batches whose copy is done."""
+        while self._pending and self._pending[0][0].query():
+            self._pending.popleft()
+        self._pending.append((event, batch))
 
 
 def sender(backend: Backend) -> Sender:
-    """What brings batches to a device."""
+    """Return the sender of a device."""
     kind = backend.device.type
     if kind == "cpu":
         return NoCopies()

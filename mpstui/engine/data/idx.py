@@ -31,26 +31,26 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         An array of the shape that the file gives.
 
     Raises:
-        DataError: Naming the file, when it is missing, corrupt, truncated or of another kind.
+        DataError: When the file is missing, corrupt, truncated or of another kind; it has its path.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: missing") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); fetch it anew") from error
+        raise DataError(f"{path}: not a complete gzip file ({error}); fetch it again") from error
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
         raise DataError(
-            f"{path}: does not begin as IDX bytes with {dimensions} dimension(s); fetch it anew"
+            f"{path}: not an IDX file of bytes with {dimensions} dimension(s); fetch it again"
         )
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     if len(content) - header != math.prod(shape):
         raise DataError(
             f"{path}: {len(content) - header:,} bytes of data where its header promises "
-            f"{math.prod(shape):,}; truncated or corrupt, fetch it anew"
+            f"{math.prod(shape):,}; truncated or corrupt, fetch it again"
         )
     try:
         return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-    except ValueError as error:  # a size of 0 beside absurd ones
-        raise DataError(f"{path}: sizes {shape} make no array; fetch it anew") from error
+    except ValueError as error:  # a size of 0 and other invalid ones
+        raise DataError(f"{path}: sizes {shape} are invalid; fetch it again") from error

@@ -1,4 +1,4 @@
-"""A person's own data sets: their items, checked, drawn the same on every device, and picklable."""
+"""A custom workload's data sets: checked, picklable, and with the same items on every device."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ ALLOWED = "(input tensor, target), the target a number or a tensor"
 
 
 class BatchRequest(NamedTuple):
-    """A batch that a DataLoader is asked for."""
+    """A batch for a DataLoader to load."""
 
     part: int
     """:data:`TRAINING` or :data:`TEST`."""
     groups: tuple[tuple[int, ...], ...]
-    """Indices; the random numbers of a group's items follow from its indices."""
+    """Indices; each group seeds the random numbers of its items."""
 
 
 class Items(Dataset[Any]):
-    """The training and the test set of an own workload, as a DataLoader's one data set.
+    """The training and the test set of a custom workload, as one data set for a DataLoader.
 
-    Random numbers that items are made with (torch's, NumPy's, Python's) are seeded for each group,
-    so that a comparison's devices see the same augmentation, whatever number of processes load it,
-    and a run that is resumed goes on with it. Each visit of an item draws anew: it is in another
-    group then. What draws from generators of its own is left alone.
+    The generators that items may use (torch's, NumPy's, Python's) are seeded for each group, so
+    that a comparison's devices get the same augmentation, with any number of processes, and a
+    resumed run continues with it. Each visit of an item gets new random numbers, because it is in
+    another group then. Other generators are not changed.
     """
 
     def __init__(
         self, source: ClassSource | None, where: str, training: Dataset[Any], test: Dataset[Any]
     ) -> None:
-        """Take both sets.
+        """Combine both sets.
 
         Args:
-            source: The file that their classes may be from.
+            source: The file that may define their classes.
             where: File, class and method, for messages.
             training: A map-style data set.
-            test: Another.
+            test: Another one.
         """
         self.source = source
         self.where = where
@@ -59,12 +59,12 @@ class Items(Dataset[Any]):
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
-        # The source goes first: with it the module is there that the sets' classes are found in.
+        # The source is unpickled first: it loads the module that the sets' classes need.
         return _rebuild, (_Module(self.source), self.where, *self.parts)
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Items for training and for the test."""
+        """The numbers of training and test items."""
         training, test = self.parts
         return len(training), len(test)
 
@@ -73,77 +73,77 @@ class Items(Dataset[Any]):
         """For the screen and the log."""
         training, test = self.sizes
         visits = EPOCH_SAMPLES / training
-        told = f"each visited {visits:.3g} times an epoch"
+        frequency = f"each visited {visits:.3g} times an epoch"
         if visits < 1:
-            told = f"{EPOCH_SAMPLES:,} of them an epoch"
-        return f"own data, {training:,} training items, {told}, {test:,} test items"
+            frequency = f"{EPOCH_SAMPLES:,} of them an epoch"
+        return f"custom data, {training:,} training items, {frequency}, {test:,} test items"
 
     def check(self) -> None:
-        """Look at a batch of each set.
+        """Load a batch of each set.
 
         Raises:
-            DataError: When an item cannot be made, is no pair of input tensor and target, or two do
-                not go into one batch.
+            DataError: When an item can't be loaded, is not a pair of input tensor and target, or
+                two can't be combined to a batch.
         """
         for part, size in enumerate(self.sizes):
             self.batch(BatchRequest(part, (tuple(range(min(2, size))),)))
 
-    def batch(self, wanted: BatchRequest) -> Batch:
-        """Inputs and targets, on the CPU; float64 becomes float32, which models are of.
+    def batch(self, request: BatchRequest) -> Batch:
+        """Load inputs and targets, on the CPU; float64 becomes float32, the models' dtype.
 
         Raises:
             DataError: As ``check``.
         """
         items: list[Any] = []
-        for group in wanted.groups:
-            with seeded(zlib.crc32(repr((wanted.part, group)).encode())):
-                items += self._fetch(wanted.part, group)
-        for index, item in zip((i for group in wanted.groups for i in group), items, strict=True):
+        for group in request.groups:
+            with seeded(zlib.crc32(repr((request.part, group)).encode())):
+                items += self._fetch(request.part, group)
+        for index, item in zip((i for group in request.groups for i in group), items, strict=True):
             if not _is_pair(item):
                 raise DataError(
-                    f"{self._name(wanted.part, index)} is {_kind(item)}; allowed: {ALLOWED}"
+                    f"{self._name(request.part, index)} is {_kind(item)}; allowed: {ALLOWED}"
                 )
         try:
             inputs, targets = default_collate(items)
         except (RuntimeError, TypeError, ValueError, KeyError) as error:
             shapes = {tuple(np.shape(item[0])) for item in items}
-            told = f"items of the {PARTS[wanted.part]} set make no batch"
-            why = f"inputs of shapes {', '.join(map(str, sorted(shapes)))}"
+            problem = f"items of the {PARTS[request.part]} set can't be combined to a batch"
+            reason = f"inputs of shapes {', '.join(map(str, sorted(shapes)))}"
             if len(shapes) == 1:
-                why = str(error).partition("\n")[0]
+                reason = str(error).partition("\n")[0]
             raise DataError(
-                f"{self.where}: {told}: {why}; allowed: {ALLOWED}, all alike"
+                f"{self.where}: {problem}: {reason}; allowed: {ALLOWED}, all of the same shape"
             ) from error
         return _single(inputs), _single(targets)
 
-    def __getitems__(self, wanted: BatchRequest) -> Batch | DataError:
-        """For a DataLoader. An error is its answer, since a process would lose the message."""
+    def __getitems__(self, request: BatchRequest) -> Batch | DataError:
+        """Load a batch for a DataLoader; return an error, since raising it loses the message."""
         try:
-            return self.batch(wanted)
+            return self.batch(request)
         except DataError as error:
             return error
 
     def _fetch(self, part: int, indices: Sequence[int]) -> list[Any]:
         dataset = self.parts[part]
-        whole = getattr(dataset, "__getitems__", None)
+        get_items = getattr(dataset, "__getitems__", None)
         try:
-            if whole is not None:
-                return list(whole(list(indices)))
+            if get_items is not None:
+                return list(get_items(list(indices)))
             return [dataset[index] for index in indices]
         except Exception as error:
             line = str(error).partition("\n")[0]
-            which = f"{indices[0]} and on" if len(indices) > 1 else f"{indices[0]}"
+            item = f"{indices[0]} and on" if len(indices) > 1 else f"{indices[0]}"
             raise DataError(
-                f"{self._name(part, which)}: {type(error).__name__}: {line}; "
-                "allowed: items that can be made without an error"
+                f"{self._name(part, item)}: {type(error).__name__}: {line}; "
+                "allowed: items that can be loaded without an error"
             ) from error
 
-    def _name(self, part: int, which: object) -> str:
-        return f"{self.where}: item {which} of the {PARTS[part]} set"
+    def _name(self, part: int, item: object) -> str:
+        return f"{self.where}: item {item} of the {PARTS[part]} set"
 
 
 class _Module(NamedTuple):
-    """A source that is run when it is unpickled, in a DataLoader's process."""
+    """A source file that is executed when unpickled, in a DataLoader's process."""
 
     source: ClassSource | None
 

@@ -1,8 +1,8 @@
-"""A person's own data sets: through a DataLoader, then ahead of the step to the device.
+"""Loads custom data sets with a DataLoader, and copies batches to the device ahead of their step.
 
-Nothing is kept: an item that was made at random is made anew at each visit. How many processes
-load is measured (:mod:`mpstui.engine.data.size`), since a process costs more than it brings where
-items are made quickly.
+Nothing is cached: a random item is generated again at each visit. The number of processes is
+measured (:mod:`mpstui.engine.data.size`), because for quick items a process costs more than it
+gains.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from mpstui.domain.errors import DataError
 
 from .feed import Batch, Feed, sender
 from .items import TEST, TRAINING, BatchRequest, Items
-from .source import SHOWN, Pipeline
+from .source import SAMPLE_INPUTS, Pipeline
 
 
 class LoaderSize(NamedTuple):
-    """How a DataLoader is set up."""
+    """The number of a DataLoader's processes, and how many batches each loads ahead."""
 
     workers: int = 0
-    """Processes; 0 makes batches in the training's own thread."""
+    """Processes; 0 loads batches in the training thread."""
     prefetch: int = 2
-    """Batches that each process makes ahead."""
-    why: str = ""
-    """What that rests on, in words."""
+    """Batches that each process loads ahead."""
+    reason: str = ""
+    """Why this size, as text."""
 
 
 class Loader(Pipeline):
-    """Batches of own data sets. Of those with processes, one iteration is alive at a time."""
+    """The pipeline of custom data sets. With processes, only one iteration can be active."""
 
     def __init__(
         self,
@@ -52,16 +52,18 @@ class Loader(Pipeline):
         Args:
             items: The data sets.
             backend: Where the batches go.
-            batch_size: Of a training step: the samples whose random numbers are drawn together,
-                also where several steps' batches are asked for at once.
-            size: How the DataLoader is set up.
+            batch_size: Of a training step. A step's samples share one seed, even if several steps'
+                batches are requested together.
+            size: The DataLoader's size.
         """
         self.items = items
         self.size = size
         self.train_samples, self.test_samples = items.sizes
-        many = f"{size.workers} process{'es' if size.workers > 1 else ''}"
-        self.note = f"own Dataset: DataLoader with {many if size.workers else 'no processes'}"
-        self._together = batch_size
+        processes = f"{size.workers} process{'es' if size.workers > 1 else ''}"
+        self.note = (
+            f"custom Dataset: DataLoader with {processes if size.workers else 'no processes'}"
+        )
+        self._group_size = batch_size
         self._device = backend.device
         self._send = sender(backend)
         self._queue = Queue()
@@ -71,7 +73,7 @@ class Loader(Pipeline):
     @override
     def training(self, order: torch.Tensor, batch_size: int) -> Feed:
         batches = (
-            BatchRequest(TRAINING, tuple(map(tuple, _split(batch.tolist(), self._together))))
+            BatchRequest(TRAINING, tuple(map(tuple, _split(batch.tolist(), self._group_size))))
             for batch in torch.split(order, batch_size)
         )
         return self._feed(batches)
@@ -84,9 +86,9 @@ class Loader(Pipeline):
         )
 
     @override
-    def shown(self) -> torch.Tensor:
-        wanted = BatchRequest(TEST, (tuple(range(min(SHOWN, self.test_samples))),))
-        return self.items.batch(wanted)[0].to(self._device)
+    def sample_inputs(self) -> torch.Tensor:
+        request = BatchRequest(TEST, (tuple(range(min(SAMPLE_INPUTS, self.test_samples))),))
+        return self.items.batch(request)[0].to(self._device)
 
     def _feed(self, batches: Iterable[BatchRequest]) -> Feed:
         return Feed(self._load(batches), self._send, self._send.ahead)
@@ -99,12 +101,12 @@ class Loader(Pipeline):
                 raise batch
             yield batch
             if self.size.workers and turn != self._turn:
-                # The processes are the same for all, and work for the newest.
+                # All iterations share the processes, which work for the newest.
                 raise RuntimeError("another iteration of this loader has begun")
 
 
 class Queue:
-    """The batches that a DataLoader is asked for next; it iterates over them once an epoch."""
+    """The batches that a DataLoader loads next; it iterates over them once an epoch."""
 
     def __init__(self) -> None:
         self.batches: Iterable[BatchRequest] = ()
@@ -116,45 +118,45 @@ class Queue:
 def open_loader(
     items: Items, backend: Backend, queue: Queue, size: LoaderSize, patience: float = 0
 ) -> DataLoader[Any]:
-    """A DataLoader over both data sets, whose processes stay from one iteration to the next.
+    """Open a DataLoader over both data sets, whose processes persist between iterations.
 
     Args:
         items: The data sets.
-        backend: Where the batches go: pinned memory serves it, or does not.
-        queue: What is asked for.
-        size: How many processes.
-        patience: Seconds that a batch may take; 0 waits for ever.
+        backend: Where the batches go; it decides whether to pin memory.
+        queue: The batches to load.
+        size: The number of processes.
+        patience: Seconds that a batch may take; 0 waits forever.
     """
-    how: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if size.workers:
-        # Never forked: the training has threads, whose locks a fork would hold for ever, and on
-        # MPS a process that holds the device. A server that is started before them may fork.
+        # No fork: a child would inherit locked locks of the training's threads, and on MPS the
+        # device. The fork server starts without threads, so its forks are safe.
         kind = "forkserver" if sys.platform == "linux" else "spawn"
         multiprocessing.set_forkserver_preload([Items.__module__])  # imports torch once for all
-        how = {
+        options = {
             "num_workers": size.workers,
             "prefetch_factor": size.prefetch,
             "persistent_workers": True,
             "multiprocessing_context": kind,
-            "worker_init_fn": _end_with_the_training,
+            "worker_init_fn": _exit_with_training,
             "timeout": patience,
         }
     return DataLoader(
         items,
         batch_sampler=queue,  # type: ignore[arg-type,unused-ignore]
-        collate_fn=_as_it_is,
+        collate_fn=_identity,
         pin_memory=backend.pins,
-        # Its own: the loader's draw of a seed must not move the model's random numbers.
+        # A separate generator: the loader's seed must not advance the model's random numbers.
         generator=torch.Generator(),
-        **how,
+        **options,
     )
 
 
-def _end_with_the_training(_: int) -> None:
-    """Watch, in a process that loads, for the end of the training's: it may be killed.
+def _exit_with_training(_: int) -> None:
+    """Exit a loading process when the training process ends, which may be killed.
 
-    Torch looks for another parent, which a fork server's children do not have, nor does the server
-    end before they do.
+    Torch watches for a changed parent, but these processes' parent is the fork server, which does
+    not exit before its children.
     """
     parent = multiprocessing.parent_process()
 
@@ -166,7 +168,7 @@ def _end_with_the_training(_: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch
 
 

@@ -1,4 +1,4 @@
-"""The order of an epoch's samples: from a CPU generator, so that every device sees the same."""
+"""The order of an epoch's samples, from a CPU generator, so that it is the same on every device."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from mpstui.domain.workloads import EPOCH_SAMPLES
 
 
 def epoch_order(generator: torch.Generator, samples: int) -> torch.Tensor:
-    """Indices of one epoch: whole permutations of the data, one after another, cut at 60,000.
+    """Return the indices of one epoch: full permutations of the data, cut at 60,000.
 
-    So a smaller set is visited again within an epoch, and of a larger one an epoch visits 60,000
-    samples, which the next epoch draws anew.
+    So an epoch visits a smaller set repeatedly, and 60,000 random samples of a larger one.
 
     Args:
-        generator: A CPU generator; it moves on, so that the next epoch differs.
+        generator: A CPU generator; it advances, so that the next epoch differs.
         samples: Size of the training set.
 
     Returns:
@@ -29,13 +28,12 @@ def epoch_order(generator: torch.Generator, samples: int) -> torch.Tensor:
 
 
 def orders(seed: int, samples: int, skip: int = 0) -> Iterator[torch.Tensor]:
-    """The orders of a run's epochs, one after another, without end.
+    """Yield the orders of a run's epochs, endlessly.
 
     Args:
         seed: The run's.
         samples: Size of the training set.
-        skip: Epochs to leave out at the beginning. They are drawn all the same: the generator has
-            no other way past them.
+        skip: Epochs to skip at the beginning. They are generated too, to advance the generator.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -47,7 +45,7 @@ def orders(seed: int, samples: int, skip: int = 0) -> Iterator[torch.Tensor]:
 
 
 def order_of_epoch(seed: int, samples: int, epoch: int) -> torch.Tensor:
-    """What a run visits in one of its epochs: where it stands in the data follows from its step.
+    """Return the order of one of a run's epochs.
 
     Args:
         seed: The run's.

@@ -1,10 +1,10 @@
-"""Ways to feed the loop the same batches; all do the same mathematical work.
+"""Pipelines that feed the loop the same batches, with the same mathematics.
 
-``resident`` keeps normalised float32 images on the device and picks batches by index. ``reference``
-is the article's script as it stands: a DataLoader that makes each image a PIL image, then ToTensor,
-then Normalize, one by one on the host, and a copy of each batch to the device. The gain of the one
-over the other is measured, not claimed. ``streamed`` is for digits that the device has no room for,
-and a workload's own data sets go through a DataLoader of theirs.
+``resident`` keeps normalised float32 images on the device and selects batches by index.
+``reference`` is the article's script, unchanged: a DataLoader that converts each image to a PIL
+image, then ToTensor, then Normalize, one by one on the host, and a copy of each batch to the
+device. The gain of the one over the other is measured, not claimed. ``streamed`` is for digits that
+don't fit on the device, and custom data sets use a DataLoader.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .digits import Digits, as_float
 from .feed import Batch, Feed, on_host
 from .items import Items
 from .loader import Loader
-from .source import SHOWN, Pipeline
+from .source import SAMPLE_INPUTS, Pipeline
 from .streamed import StreamedPipeline
 
 
 class ResidentPipeline(Pipeline):
-    """Everything on the device from the start."""
+    """All data on the device from the start."""
 
     note = ""
 
@@ -52,8 +52,8 @@ class ResidentPipeline(Pipeline):
         return Feed(zip(images, labels, strict=True), on_host)
 
     @override
-    def shown(self) -> torch.Tensor:
-        return self._test_images[:SHOWN]
+    def sample_inputs(self) -> torch.Tensor:
+        return self._test_images[:SAMPLE_INPUTS]
 
     def _pick(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
         for index in torch.split(order.to(self._images.device), batch_size):
@@ -76,24 +76,24 @@ def open_pipeline(
     normalise: tuple[float, float] | None,
     batch_size: int,
 ) -> Pipeline:
-    """What feeds a run.
+    """Open a run's pipeline.
 
-    Digits that a device has no room for are streamed where they were to be resident. Own data sets
-    go through their DataLoader, whichever of the two is asked for.
+    Instead of ``resident``, digits that don't fit on the device are streamed. Custom data sets use
+    their DataLoader for ``resident`` and ``streamed``.
 
     Args:
         name: One of ``PIPELINES``.
-        data: Digits, or a workload's own data sets.
+        data: Digits, or a custom workload's data sets.
         backend: Where the batches go.
-        normalise: Mean and deviation for digits; None leaves them in 0 to 1.
+        normalise: Mean and standard deviation for digits; None leaves them in 0 to 1.
         batch_size: Samples a training step.
 
     Raises:
-        FieldError: When own data sets are to go through the article's pipeline, which is of digits.
+        FieldError: When ``reference`` is selected for custom data sets: it only supports digits.
     """
     if isinstance(data, Items):
         if name == "reference":
-            problem = "reference is the article's, of digits; this workload has data of its own"
+            problem = "reference only supports MNIST's digits; this workload has its own data"
             raise FieldError("pipeline", problem, "resident, streamed")
         return Loader(data, backend, batch_size)
     room = backend.room() if name == "resident" else data.resident_bytes
@@ -101,5 +101,5 @@ def open_pipeline(
         return PIPELINES[name](data, backend, normalise)
     pipeline = StreamedPipeline(data, backend, normalise)
     needed, free = (f"{count / 2**20:,.0f} MiB" for count in (data.resident_bytes, room))
-    pipeline.note += f": {needed} do not go into the {free} that may be taken"
+    pipeline.note += f": {needed} do not fit into the {free} that mpstui may use"
     return pipeline

@@ -1,4 +1,4 @@
-"""Random numbers for data, apart from those of the training."""
+"""Random numbers for data, separate from those of training."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Random numbers on the CPU from a seed, and afterwards as if none had been drawn.
+    """Seed the CPU's generators inside the context, and restore their states at its end.
 
     Args:
-        seed: For torch's, NumPy's and Python's own generators. Devices' generators are left alone.
+        seed: For torch's, NumPy's and Python's default generators. Devices' are not changed.
     """
-    kept = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    # Not torch.manual_seed: that one seeds every device too.
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    # Not torch.manual_seed, which seeds every device too.
     torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
     try:
         yield
     finally:
-        torch.set_rng_state(kept[0])
-        np.random.set_state(kept[1])
-        random.setstate(kept[2])
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])

@@ -1,8 +1,8 @@
-"""How many processes load a person's own data: measured, and as few as serve.
+"""Measures how many processes should load custom data: as few as are enough.
 
-Loading in the training's own thread comes first. Processes are tried only where that is slow, twice
-as many each time, for as long as they bring something: each has its memory, its start, and its
-share of the cores that the training wants.
+Loading in the training thread is measured first. If that is slow, processes are tried, twice as
+many each time, as long as they are faster: each takes memory, time to start, and a share of the
+cores that training needs.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from .items import TRAINING, BatchRequest, Items
 from .loader import LoaderSize, Queue, open_loader
 
 QUICK = 1e-3
-"""Seconds a batch, under which no process is worth its while."""
+"""Seconds a batch below which processes don't pay off."""
 
 GAIN = 1.1
-"""What more processes have to bring, as a factor: less is noise, and equals go to the fewer."""
+"""Least speed-up of more processes: less is noise, and then fewer processes are preferred."""
 
 TRIES = 6
-"""Parts that the budget is cut into; one for each size that is tried."""
+"""Parts of the budget; each size gets one."""
 
 MOST_BATCHES = 100
-"""Of each size: further ones would say the same."""
+"""Of each size: more would not change the result."""
 
 PREFETCH = (2, 4)
-"""Batches that each process makes ahead: torch's own, and more for items of uneven cost."""
+"""Batches that each process loads ahead: torch's default, and more for items of uneven cost."""
 
 Open = Callable[[LoaderSize, float], Iterator[Any]]
-"""Batches of a DataLoader of some size, without end, none of which takes longer than some seconds.
-It is closed afterwards."""
+"""Yields a DataLoader's batches endlessly, given its size and the seconds that a batch may take.
+The iterator is closed after use."""
 
 
 def size_loader(
@@ -51,92 +51,92 @@ def size_loader(
     clock: Callable[[], float] = time.perf_counter,
     open: Open | None = None,
 ) -> LoaderSize:
-    """Measure how a data set is loaded best.
+    """Measure the best size of a data set's loader.
 
     Args:
-        items: The data sets; training items are loaded, without moving anybody's random numbers.
+        items: The data sets; training items are loaded, without changing random numbers.
         batch_size: Samples a training step.
         backend: Where the batches go.
-        budget_seconds: About how long this may take: no size is begun after it.
-        step_seconds: Of a training step without loading, if that is known. Loading that takes a
-            twentieth of it needs no process, and loading that keeps up with it no further one.
-        cores: Processes at most; None for the cores that this process may use.
+        budget_seconds: The approximate limit: no size is tried after it.
+        step_seconds: Of a training step without loading, if known. Loading that takes a twentieth
+            of it needs no process, and loading that keeps up with it no further one.
+        cores: The maximum of processes; None for the cores that this process may use.
         clock: Seconds, monotonic.
         open: Opens a loader; None for a DataLoader.
 
     Returns:
-        The size, with the reason in words.
+        The size, with its reason.
 
     Raises:
-        DataError: When an item cannot be made, or makes no batch.
+        DataError: When an item can't be loaded, or items can't be combined to a batch.
     """
-    opened = open or _Opener(items, batch_size, backend)
-    most = cores if cores is not None else _cores()
-    until = clock() + budget_seconds
+    opener = open or _Opener(items, batch_size, backend)
+    max_workers = cores if cores is not None else _cores()
+    deadline = clock() + budget_seconds
 
-    def measured(size: LoaderSize) -> float | None:
-        return _seconds(opened, size, clock, until, budget_seconds / TRIES)
+    def measure(size: LoaderSize) -> float | None:
+        return _seconds(opener, size, clock, deadline, budget_seconds / TRIES)
 
-    alone = measured(LoaderSize())
-    assert alone is not None  # a batch in the own thread is always waited for
+    alone = measure(LoaderSize())
+    assert alone is not None  # without processes there is no time limit
     enough = QUICK if step_seconds is None else max(QUICK, step_seconds / 20)
     if alone < enough:
-        return LoaderSize(why=f"{_ms(alone)} a batch: no process is needed")
-    best, quickest, why = LoaderSize(), alone, ""
+        return LoaderSize(reason=f"{_ms(alone)} a batch: no process is needed")
+    best, quickest, failure = LoaderSize(), alone, ""
     workers = 1
-    while workers <= most and clock() < until:
+    while workers <= max_workers and clock() < deadline:
         size = LoaderSize(workers)
         try:
-            seconds = measured(size)
+            seconds = measure(size)
         except DataError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever pickling a person's class raises
-            why = f"; in a process: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        except Exception as error:  # noqa: BLE001 - pickling a custom class may raise anything
+            failure = f"; in a process: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
             break
-        if seconds is not None and _serves(seconds, step_seconds):
+        if seconds is not None and _keeps_up(seconds, step_seconds):
             best, quickest = size, seconds
             break
-        # Beyond one: that one is no quicker by itself, it only works beside the training.
+        # Not for one process: it is no faster than none, but it works parallel to training.
         if workers > 1 and (seconds is None or seconds * GAIN > quickest):
             break
         if seconds is not None and seconds * GAIN <= quickest:
             best, quickest = size, seconds
         workers *= 2
-    if best.workers and not _serves(quickest, step_seconds) and clock() < until:
-        more = measured(best._replace(prefetch=PREFETCH[1]))
-        if more is not None and more * GAIN <= quickest:
-            best, quickest = best._replace(prefetch=PREFETCH[1]), more
-    told = f"{_ms(alone)} a batch alone"
+    if best.workers and not _keeps_up(quickest, step_seconds) and clock() < deadline:
+        seconds = measure(best._replace(prefetch=PREFETCH[1]))
+        if seconds is not None and seconds * GAIN <= quickest:
+            best, quickest = best._replace(prefetch=PREFETCH[1]), seconds
+    reason = f"{_ms(alone)} a batch alone"
     if best.workers:
-        told += f", {_ms(quickest)} with {best.workers} process{'es' * (best.workers > 1)}"
+        reason += f", {_ms(quickest)} with {best.workers} process{'es' * (best.workers > 1)}"
     else:
-        told += ": no process is quicker" + why
-    return best._replace(why=told)
+        reason += ": no process is quicker" + failure
+    return best._replace(reason=reason)
 
 
-def _serves(seconds: float, step_seconds: float | None) -> bool:
-    """Whether loading beside the training keeps up with it."""
+def _keeps_up(seconds: float, step_seconds: float | None) -> bool:
+    """Return whether loading parallel to training keeps up with it."""
     return step_seconds is not None and seconds * GAIN <= step_seconds
 
 
 def _seconds(
-    opened: Open, size: LoaderSize, clock: Callable[[], float], until: float, most: float
+    opener: Open, size: LoaderSize, clock: Callable[[], float], deadline: float, limit: float
 ) -> float | None:
-    """Seconds a batch, once the processes are at work; None when there is no time for one batch."""
-    patience = max(until - clock(), 0.1) if size.workers else 0.0
-    batches = opened(size, patience)
+    """Return the seconds a batch after start-up; None when there is no time for one batch."""
+    patience = max(deadline - clock(), 0.1) if size.workers else 0.0
+    batches = opener(size, patience)
     try:
-        next(batches)  # files are opened; processes start, which is no part of an epoch
+        next(batches)  # excludes opening files and starting processes
         for _ in range(size.workers * size.prefetch):
-            if clock() >= until:
+            if clock() >= deadline:
                 return None
-            next(batches)  # was made while nobody asked
+            next(batches)  # was prefetched
         began, done = clock(), 0
         while True:
             next(batches)
             done += 1
             spent = clock() - began
-            if done >= MOST_BATCHES or spent >= most or began + spent >= until:
+            if done >= MOST_BATCHES or spent >= limit or began + spent >= deadline:
                 return spent / done
     except TimeoutError:
         return None
@@ -147,7 +147,7 @@ def _seconds(
 
 
 class _Opener:
-    """Opens DataLoaders over training items in an order of their own."""
+    """Opens DataLoaders over training items in a separate random order."""
 
     def __init__(self, items: Items, batch_size: int, backend: Backend) -> None:
         self._items, self._batch_size, self._backend = items, batch_size, backend
@@ -171,7 +171,7 @@ class _Opener:
         while True:
             order = torch.randperm(self._items.sizes[TRAINING], generator=generator)
             for batch in torch.split(order, self._batch_size):
-                if len(batch) == min(self._batch_size, len(order)):  # a smaller one is quicker
+                if len(batch) == min(self._batch_size, len(order)):  # skips a smaller last one
                     yield BatchRequest(TRAINING, (tuple(batch.tolist()),))
 
 

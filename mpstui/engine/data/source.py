@@ -1,4 +1,4 @@
-"""What the loop needs of a pipeline."""
+"""The interface of a pipeline."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 
 from .feed import Feed
 
-SHOWN = 8
-"""Test inputs that pictures are made of each epoch."""
+SAMPLE_INPUTS = 8
+"""Test inputs for each epoch's pictures."""
 
 
 class Pipeline(Protocol):
@@ -18,13 +18,13 @@ class Pipeline(Protocol):
     train_samples: int
     test_samples: int
     note: str
-    """What a reader of the results should know of it; often nothing."""
+    """A note for the reader of the results; often empty."""
 
     def training(self, order: torch.Tensor, batch_size: int) -> Feed:
-        """The batches of one epoch, in the order of these indices, shape (n,) on the CPU."""
+        """Return the batches of one epoch, in the order of these indices, shape (n,) on the CPU."""
 
     def test(self, batch_size: int) -> Feed:
-        """The test set in its own order."""
+        """Return the batches of the test set, in order."""
 
-    def shown(self) -> torch.Tensor:
-        """The first test inputs, for pictures."""
+    def sample_inputs(self) -> torch.Tensor:
+        """Return the first test inputs, for pictures."""

@@ -1,4 +1,4 @@
-"""Digits that stay on the host as bytes; each batch is made there and copied ahead of its step."""
+"""Streams digits: they stay on the host as bytes; batches are converted there and copied ahead."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mpstui.backends import Backend
 
 from .digits import Digits, as_float
 from .feed import Batch, Feed, sender
-from .source import SHOWN, Pipeline
+from .source import SAMPLE_INPUTS, Pipeline
 
 
 class StreamedPipeline(Pipeline):
-    """The batches of ``resident``, to the bit, for data larger than the device's memory."""
+    """The same batches as ``resident``, bitwise, for data larger than the device's memory."""
 
     note = "streamed: the data stay on the host, batches are copied ahead"
 
@@ -39,16 +39,16 @@ class StreamedPipeline(Pipeline):
         return self._feed(self._test, torch.arange(self.test_samples), batch_size)
 
     @override
-    def shown(self) -> torch.Tensor:
-        return as_float(self._test[0][:SHOWN], self._normalise).to(self._device)
+    def sample_inputs(self) -> torch.Tensor:
+        return as_float(self._test[0][:SAMPLE_INPUTS], self._normalise).to(self._device)
 
     def _feed(self, part: Batch, order: torch.Tensor, batch_size: int) -> Feed:
-        made = self._make(part, order, batch_size)
-        return Feed(made, self._send, self._send.ahead)
+        batches = self._make(part, order, batch_size)
+        return Feed(batches, self._send, self._send.ahead)
 
     def _make(self, part: Batch, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
         images, labels = part
         for index in torch.split(order, batch_size):
             floats = as_float(images.index_select(0, index), self._normalise, pin=self._pins)
-            answers = labels.index_select(0, index)
-            yield floats, answers.pin_memory() if self._pins else answers
+            targets = labels.index_select(0, index)
+            yield floats, targets.pin_memory() if self._pins else targets

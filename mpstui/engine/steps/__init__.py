@@ -15,22 +15,22 @@ class Steps(Protocol):
     """Takes a run's training steps."""
 
     batches: int
-    """How many batches each call of ``take`` is meant to get, laid end to end."""
+    """How many concatenated batches each call of ``take`` gets."""
 
     def take(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Train on so many batches, or on fewer at an epoch's end.
+        """Train on ``batches`` batches, or on fewer at an epoch's end.
 
         Args:
-            images: Samples of one batch or several, the first dimension counting them.
-            labels: As many.
+            images: The samples of one or more batches, along the first dimension.
+            labels: Their labels.
 
         Returns:
-            Each step's objective, shape (steps,), on the device, to stay as it is.
+            Each step's objective, shape (steps,), on the device; later steps don't change it.
         """
 
 
 def steps_of(setup: Setup) -> Steps:
-    """What takes a run's steps, as its plan says."""
+    """Return the implementation of training steps that a run's plan selects."""
     if setup.plan.graph_steps:
         from .cuda_graph import CudaGraphSteps
 
@@ -39,7 +39,7 @@ def steps_of(setup: Setup) -> Steps:
 
 
 class EagerSteps(Steps):
-    """Op by op, as PyTorch's examples train."""
+    """Steps op by op, as in PyTorch's examples."""
 
     batches = 1
 
@@ -52,24 +52,24 @@ class EagerSteps(Steps):
 
 
 class ArticleSteps(EagerSteps):
-    """As the examples' scripts train: they read the loss, which waits for the device."""
+    """Steps that read the loss, which waits for the device, as often as the examples' scripts."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._every = setup.workload.item_every or setup.config.log_interval
-        self._taken = 0
+        self._count = 0
 
     @override
     def take(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         objective = super().take(images, labels)
-        if self._taken % self._every == 0:
+        if self._count % self._every == 0:
             objective.item()
-        self._taken += 1
+        self._count += 1
         return objective
 
 
 def train_step(setup: Setup, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """One step of the examples' loop.
+    """Take one step of the examples' loop.
 
     Returns:
         The objective, 0-d, on the device.
@@ -83,5 +83,5 @@ def train_step(setup: Setup, images: torch.Tensor, labels: torch.Tensor) -> torc
 
 
 def split(images: torch.Tensor, labels: torch.Tensor, size: int) -> list[Batch]:
-    """Batches that were laid end to end, one by one."""
+    """Split concatenated batches."""
     return list(zip(torch.split(images, size), torch.split(labels, size), strict=True))

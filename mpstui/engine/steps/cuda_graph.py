@@ -1,8 +1,8 @@
-"""Whole training steps in a CUDA graph: launched at once, whatever Python and the host take.
+"""Full training steps in a CUDA graph: one launch, without Python's and the host's overhead.
 
 Source: PyTorch's notes on CUDA semantics, "Whole-network capture"; the first steps are trained op
-by op on a side stream, which also makes the optimizer's state. The learning rate is a constant of
-a graph: when a scheduler changes it, the next step is captured anew.
+by op on a side stream, which also creates the optimizer's state. The learning rate is a constant of
+a graph: when a scheduler changes it, the next step is captured again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CAPTURE_WARMUP_STEPS = 3
 
 
 class CudaGraphSteps(Steps):
-    """Replays a graph of one step or of several; what does not fill it is trained op by op."""
+    """Replays a graph of one or more steps; batches that don't fill it are trained op by op."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -45,7 +45,7 @@ class CudaGraphSteps(Steps):
         self._images.copy_(images)
         self._labels.copy_(labels)
         self._graph.replay()
-        # A step op by op, at an epoch's end, has left gradients of its own in their place.
+        # A step op by op, at an epoch's end, replaced the graph's gradients.
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
         return self._losses.clone()
@@ -66,10 +66,10 @@ class CudaGraphSteps(Steps):
     def _capture(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         if self._graph is None:
             self._images, self._labels = images.clone(), labels.clone()
-        self._graph = None  # the one before gives its memory back
+        self._graph = None  # frees the previous graph's memory
         self._setup.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
-        # Own data's loader has a thread that pins memory meanwhile, which is none of the graph's.
+        # The DataLoader of custom data has a thread that pins memory; don't capture its calls.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._losses = self._train(self._images, self._labels)
         self._gradients = [parameter.grad for parameter in self._parameters]

@@ -1,4 +1,4 @@
-"""The workloads: two by name, others from a person's own file."""
+"""The workloads: two built-in ones, and custom ones from the user's files."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ WORKLOADS: dict[str, Workload] = {"mnist": Mnist(), "vae": Vae()}
 
 
 def find_workload(name: str, run_dir: Path) -> Workload:
-    """The workload that a config names.
+    """Return the workload that a config names.
 
     Args:
         name: One of ``WORKLOADS``, or ``path/to/file.py:Class``.
         run_dir: The run's folder, which may hold a copy of that file.
 
     Raises:
-        FieldError: When the file does not hold a workload; the message says what it lacks.
+        FieldError: When the file has no valid workload; the message says what it lacks.
     """
-    own = class_path(name)
-    return WORKLOADS[name] if own is None else load_workload(own, run_dir)
+    path = class_path(name)
+    return WORKLOADS[name] if path is None else load_workload(path, run_dir)
 
 
 __all__ = ["WORKLOADS", "Score", "Workload", "check_kind", "find_workload", "load_items"]

@@ -74,7 +74,7 @@ def _call(setup: Setup, hook: str, function: Callable[[], Any]) -> Any:
 
 def _check_pictures(setup: Setup) -> None:
     with torch.no_grad():
-        for pair in setup.workload.pictures(setup.model, setup.pipeline.shown()):
+        for pair in setup.workload.pictures(setup.model, setup.pipeline.sample_inputs()):
             is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
             if not is_pair or not isinstance(pair[0], str):
                 raise _refusal(setup, f"pictures yields {_describe(pair)}", PICTURES)
@@ -99,7 +99,7 @@ def _refusal(setup: Setup, problem: str, allowed: str) -> FieldError:
 
 
 def _user_line(setup: Setup, error: BaseException) -> str:
-    """The innermost line of the user's file in a traceback, as `` (my_model.py:98, in score)``."""
+    """Return a traceback's innermost line in the user's file: `` (my_model.py:98, in score)``."""
     source = origin(type(setup.workload))
     if source is None:
         return ""
@@ -111,7 +111,7 @@ def _user_line(setup: Setup, error: BaseException) -> str:
 
 
 def _describe(value: object) -> str:
-    """A value's type, and a tensor's shape, for a message."""
+    """Describe a value's type, and a tensor's shape, for a message."""
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, (tuple, list)):

@@ -1,6 +1,7 @@
-"""Workloads of a person's own file: found, looked at, and made.
+"""Custom workloads: loads and checks the class in the user's file, and creates an instance.
 
-The class takes no arguments. It need not know of us: what it lacks it gets from :class:`Workload`.
+The class takes no arguments. It need not import mpstui: missing methods come from
+:class:`Workload`.
 """
 
 from __future__ import annotations
@@ -22,42 +23,42 @@ from .contract import Workload
 T = TypeVar("T")
 
 
-def load_workload(named: ClassPath, run_dir: Path) -> Workload:
-    """Make the workload that ``path/to/file.py:Class`` names.
+def load_workload(path: ClassPath, run_dir: Path) -> Workload:
+    """Create the workload that ``path/to/file.py:Class`` names.
 
     Args:
-        named: The file and the class.
-        run_dir: The run's folder, whose copy of the file is taken where it holds one.
+        path: The file and the class.
+        run_dir: The run's folder; its copy of the file is used if there is one.
 
     Raises:
-        FieldError: When the file is missing or raises an error, the class is missing, cannot be
-            made without arguments, or lacks a method.
+        FieldError: When the file is missing or raises an error, or the class is missing, can't be
+            created without arguments, or lacks a method.
     """
-    source = read_source(WORKLOAD, named, RunDir(run_dir).workload)
-    found = load_class(WORKLOAD, source, named.name)
-    where = f"{source.file}:{named.name}"
+    source = read_source(WORKLOAD, path, RunDir(run_dir).workload)
+    base = load_class(WORKLOAD, source, path.name)
+    where = f"{source.file}:{path.name}"
     try:
-        kind = found
-        if not issubclass(found, Workload):
-            kind = type(found.__name__, (found, Workload), {"__module__": found.__module__})
-        # Asked here: Python would tell of one method only, and another way in each version.
+        kind = base
+        if not issubclass(base, Workload):
+            kind = type(base.__name__, (base, Workload), {"__module__": base.__module__})
+        # Checked here: Python's own message depends on its version.
         if missing := sorted(getattr(kind, "__abstractmethods__", ())):
             problem = f"{where} lacks {' and '.join(missing)}"
             raise FieldError("workload", problem, "a class with the methods model and objective")
-        made: Workload = kind()
+        workload: Workload = kind()
     except FieldError:
         raise
     except Exception as error:
-        raise class_error(WORKLOAD, source.file, f":{named.name}", error) from error
-    return made
+        raise class_error(WORKLOAD, source.file, f":{path.name}", error) from error
+    return workload
 
 
 def load_items(workload: Workload) -> Items | None:
-    """The data that a workload brings; None when it brings none.
+    """Return a workload's own data; None if it has none.
 
     Raises:
-        DataError: When its ``datasets`` raises an error, or returns something else than two
-            map-style data sets with items that can be trained on.
+        DataError: When its ``datasets`` raises an error, or does not return two map-style data sets
+            whose items can be trained on.
     """
     if not hasattr(workload, "datasets"):
         return None
@@ -93,16 +94,16 @@ def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:
     raise FieldError("workload", f"{where} returns {_kind(value)}", allowed)
 
 
-def _check(dataset: Any, what: str) -> None:
+def _check(dataset: Any, subject: str) -> None:
     iterable = isinstance(dataset, IterableDataset)
     if iterable or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-        why = "is an IterableDataset" if iterable else f"is {_kind(dataset)}"
-        raise DataError(f"{what} {why}; allowed: a Dataset with __getitem__ and __len__")
+        problem = "is an IterableDataset" if iterable else f"is {_kind(dataset)}"
+        raise DataError(f"{subject} {problem}; allowed: a Dataset with __getitem__ and __len__")
     if not len(dataset):
-        raise DataError(f"{what} is empty; allowed: one item or more")
+        raise DataError(f"{subject} is empty; allowed: one item or more")
 
 
 def _kind(value: Any) -> str:
-    """A value's type for a message; of a sequence its length too."""
+    """Describe a value's type for a message, with a sequence's length."""
     name = type(value).__name__
     return f"{name} of {len(value)}" if isinstance(value, (tuple, list)) else name

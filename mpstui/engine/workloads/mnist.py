@@ -14,7 +14,7 @@ from .contract import Score, Workload
 
 
 class Net(nn.Module):
-    """Two convolutions, a pooling, two linear layers, two dropouts; 1,199,882 parameters."""
+    """Two convolutions, max-pooling, two linear layers, two dropouts; 1,199,882 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Net(nn.Module):
         self.fc2 = nn.Linear(128, 10)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities, shape (b, 10), of images (b, 1, 28, 28)."""
+        """Return log-probabilities, shape (b, 10), of images, shape (b, 1, 28, 28)."""
         hidden = functional.relu(self.conv1(images))
         hidden = functional.relu(self.conv2(hidden))
         hidden = self.dropout1(functional.max_pool2d(hidden, 2))
@@ -35,7 +35,7 @@ class Net(nn.Module):
 
 
 class Mnist(Workload):
-    """Digits told apart."""
+    """Classification of MNIST's digits."""
 
     normalise = (0.1307, 0.3081)
 

@@ -31,11 +31,11 @@ class Autoencoder(nn.Module):
         self.fc4 = nn.Linear(400, 784)
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
-        """Pixels in 0 to 1, shape (b, 784), of latents (b, 20)."""
+        """Return pixels in 0 to 1, shape (b, 784), from latents, shape (b, 20)."""
         return torch.sigmoid(self.fc4(functional.relu(self.fc3(latent))))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Reconstruction (b, 784), mean and log-variance (b, 20)."""
+        """Return the reconstruction (b, 784), and mean and log-variance (b, 20)."""
         hidden = functional.relu(self.fc1(images.view(-1, 784)))
         mean, log_variance = self.fc21(hidden), self.fc22(hidden)
         deviation = torch.exp(0.5 * log_variance)
@@ -44,7 +44,7 @@ class Autoencoder(nn.Module):
 
 
 class Vae(Workload):
-    """Digits compressed to twenty numbers and drawn again."""
+    """A variational autoencoder of MNIST's digits with twenty latents."""
 
     per_sample = True
     item_every = 1
@@ -72,8 +72,8 @@ class Vae(Workload):
         self, model: nn.Module, images: torch.Tensor
     ) -> Iterable[tuple[str, torch.Tensor]]:
         assert isinstance(model, Autoencoder)
-        drawn = model(images)[0].view(-1, 28, 28)
-        yield "reconstruction", torch.stack([images.view(-1, 28, 28), drawn])
+        reconstruction = model(images)[0].view(-1, 28, 28)
+        yield "reconstruction", torch.stack([images.view(-1, 28, 28), reconstruction])
         # The same latents every epoch and on every device, so that pictures can be compared.
         latent = torch.randn(GRID * GRID, LATENT, generator=torch.Generator().manual_seed(0))
         yield "sample", model.decode(latent.to(images.device)).view(GRID, GRID, 28, 28)

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import StepLR
 from mpstui.domain.plan import SAME
 from mpstui.engine.autotune.optimizers import (
     ELEMENTWISE,
-    HOW,
+    EXECUTION_OPTIONS,
     implement,
     implementations,
     load_state,
@@ -78,8 +78,8 @@ def test_a_flat_optimizers_state_is_that_of_the_plain_one(kind: type[Optimizer])
         for name, value in state.items():
             torch.testing.assert_close(ours["state"][number][name], value, rtol=1e-5, atol=1e-7)
     for one, two in zip(ours["param_groups"], theirs["param_groups"], strict=True):
-        assert {k: v for k, v in one.items() if k not in HOW} == {
-            k: v for k, v in two.items() if k not in HOW
+        assert {k: v for k, v in one.items() if k not in EXECUTION_OPTIONS} == {
+            k: v for k, v in two.items() if k not in EXECUTION_OPTIONS
         }
     # And back: a plain run goes on from what a flat one saved.
     third, fresh = built(kind)

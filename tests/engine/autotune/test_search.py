@@ -115,8 +115,8 @@ def test_a_step_that_counts_or_draws_on_the_host_is_seen(
 ) -> None:
     setup = ready(workload="mnist")
     trial = Candidate(setup, PLAIN, batches(setup))
-    assert trial.moves_the_host()  # on the CPU dropout draws there
-    assert not trial.without_dropout().moves_the_host()
+    assert trial.changes_host_state()  # on the CPU dropout draws there
+    assert not trial.without_dropout().changes_host_state()
     objective = type(setup.workload).objective
 
     def counting(self: Any, *arguments: Any) -> torch.Tensor:
@@ -124,7 +124,7 @@ def test_a_step_that_counts_or_draws_on_the_host_is_seen(
         return objective(self, *arguments)
 
     monkeypatch.setattr(type(setup.workload), "objective", counting)
-    assert trial.moves_the_host()
+    assert trial.changes_host_state()
     assert not hasattr(setup.workload, "calls")  # what a trial counts is not the run's
 
 
@@ -252,10 +252,10 @@ def test_what_there_is_no_time_for_stays_plain(
     assert "fused optimizer: no time" in result.untried
     assert result.line().startswith("plain loop: nothing was faster (calibrated in ")
     asked = Autotuner(ready(), go_on=lambda: False, clock=Paced(monkeypatch, cost))
-    with pytest.raises(AutotuneRefused, match="a person asked"):
+    with pytest.raises(AutotuneRefused, match="the user requested"):
         list(asked.run())
     slower = Autotuner(ready(), clock=Paced(monkeypatch, lambda plan: 1.0))
-    with pytest.raises(AutotuneRefused, match="steps of 1 s take too long"):
+    with pytest.raises(AutotuneRefused, match="steps of 1 s are too slow"):
         list(slower.run())
 
 
@@ -408,7 +408,7 @@ def test_a_plan_that_no_longer_fits_is_carried_out_as_far_as_it_does(ready: Read
 
 
 def test_a_resumed_run_keeps_its_plan(ready: Ready, measured: list[float]) -> None:
-    ((told,), under) = chosen(ready(), before=Plan(optimizer="flat"))
+    ((told,), under) = chosen(ready(), previous=Plan(optimizer="flat"))
     assert isinstance(told, PlanChosen)
     assert (told.plan, told.gain) == (Plan(optimizer="flat"), None)
     assert under.plan == Plan(optimizer="flat")

@@ -141,7 +141,7 @@ BYTES = 25 * (4 * 784 + 8)
             "resident",
             BYTES - 1,
             StreamedPipeline,
-            "copied ahead: 0 MiB do not go into the 0 MiB that may",
+            "copied ahead: 0 MiB do not fit into the 0 MiB that mpstui may",
         ),
         ("streamed", BYTES, StreamedPipeline, "batches are copied ahead"),
     ],
@@ -164,5 +164,5 @@ def test_streamed_is_resident_to_the_bit(normalise: tuple[float, float] | None) 
         for part, its in zip(batch, same, strict=True):
             assert part.dtype == its.dtype
             assert torch.equal(part, its)
-    assert torch.equal(one.shown(), other.shown())
+    assert torch.equal(one.sample_inputs(), other.sample_inputs())
     assert (other.train_samples, other.test_samples) == (20, 5)

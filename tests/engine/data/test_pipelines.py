@@ -116,7 +116,7 @@ def test_both_pipelines_give_the_same_batches(name: str) -> None:
         assert torch.equal(images, same_images)
         assert labels.dtype == same_labels.dtype == torch.int64
         assert torch.equal(labels, same_labels)
-    assert torch.equal(resident.shown(), reference.shown())
+    assert torch.equal(resident.sample_inputs(), reference.sample_inputs())
     assert resident.train_samples == reference.train_samples == 150
 
 
@@ -140,7 +140,7 @@ def test_feeding_draws_nothing_from_the_default_generator(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PIPELINES))
 def test_a_tiny_test_set_is_shown_whole(name: str) -> None:
-    assert len(PIPELINES[name](few(10, 3), CPU, None).shown()) == 3
+    assert len(PIPELINES[name](few(10, 3), CPU, None).sample_inputs()) == 3
 
 
 def first_losses(kind: type[ResidentPipeline] | type[ArticlePipeline], name: str) -> list[float]:

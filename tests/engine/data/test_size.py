@@ -62,7 +62,7 @@ def scaling(seconds: float, up_to: int) -> Callable[[LoaderSize], float]:
 def test_quick_items_get_no_process_and_none_is_tried() -> None:
     machine = Machine(scaling(0.0009, 8))
     found = machine.size()
-    assert (found.workers, found.why) == (0, "0.9 ms a batch: no process is needed")
+    assert (found.workers, found.reason) == (0, "0.9 ms a batch: no process is needed")
     assert machine.tried == [(0, 2)]
     assert machine.now == pytest.approx(0.0009 * (MOST_BATCHES + 1))
 
@@ -96,7 +96,7 @@ def test_more_ahead_is_taken_where_it_helps() -> None:
     machine = Machine(lambda size: 0.02 / max(min(size.workers, 2), 1) / (size.prefetch / 2))
     found = machine.size()
     assert found[:2] == (2, 4)
-    assert found.why == "20 ms a batch alone, 5 ms with 2 processes"
+    assert found.reason == "20 ms a batch alone, 5 ms with 2 processes"
 
 
 def test_a_known_step_says_how_much_is_enough() -> None:
@@ -124,7 +124,7 @@ def test_what_does_not_go_into_a_process_stays_in_the_thread() -> None:
 
     found = Machine(broken).size()
     assert found.workers == 0
-    assert found.why.endswith(
+    assert found.reason.endswith(
         "in a process: AttributeError: Can't pickle local object 'f.<locals>.g'"
     )
 

@@ -67,8 +67,8 @@ def test_the_readmes_example_trains_on_its_own_data(tmp_path: Path) -> None:
     assert np.mean(told[-10:]) < 0.7 * np.mean(told[:10])
     (started,) = [event for event in events if isinstance(event, RunStarted)]
     assert (started.train_samples, started.test_samples) == (50_000, 1_000)
-    assert "own data, 50,000 training items" in started.dataset
-    assert "own Dataset: DataLoader with no processes" in started.notes
+    assert "custom data, 50,000 training items" in started.dataset
+    assert "custom Dataset: DataLoader with no processes" in started.notes
     (tested,) = [event for event in events if isinstance(event, EvaluationCompleted)]
     assert tested.samples == 1_000
     assert tested.correct is not None and tested.correct > 300  # of ten directions
@@ -192,7 +192,7 @@ class Broken(Of):
         ("(Of(('a', 1)), Of(one))", "item 0 of the training set is (str, int)"),
         (
             "(Of(one, (torch.zeros(4), 1)), Of(one))",
-            "items of the training set make no batch: inputs of shapes (3,), (4,)",
+            "items of the training set can't be combined to a batch: inputs of shapes (3,), (4,)",
         ),
         ("(Broken(one), Of(one))", "item 0 of the training set: OSError: no such picture"),
     ],
@@ -231,7 +231,7 @@ def test_items_come_in_the_order_asked_for_as_float32() -> None:
     inputs, targets = (torch.cat(parts) for parts in zip(*pipeline.test(7), strict=True))
     assert torch.equal(inputs, ITEMS.parts[1].tensors[0])
     assert targets.tolist() == list(range(30))
-    assert torch.equal(pipeline.shown(), inputs[:8])
+    assert torch.equal(pipeline.sample_inputs(), inputs[:8])
 
 
 def test_what_is_drawn_follows_from_the_batch_and_is_new_at_each_visit() -> None:
@@ -325,7 +325,7 @@ def test_processes_end_when_the_training_is_killed(tmp_path: Path) -> None:
 
 
 def test_own_data_have_no_reference_pipeline(tmp_path: Path) -> None:
-    with pytest.raises(FieldError, match="pipeline: reference is the article's"):
+    with pytest.raises(FieldError, match="pipeline: reference only supports"):
         ready(f"{STRIPES}:Stripes", tmp_path, pipeline="reference")
 
 
