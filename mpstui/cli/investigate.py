@@ -49,7 +49,7 @@ def investigate(
 
     Returns:
         0 when nothing is wrong with the device, 1 when something is or could not be told, 130 when
-        a person ended it.
+        the user ended it.
 
     Raises:
         FieldError: When neither run nor device is named, or the steps are out of range.

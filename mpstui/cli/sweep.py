@@ -67,7 +67,7 @@ def sweep(devices: str, batch_sizes: str, workload: str, seconds: float, format:
 
 
 def parse_batch_sizes(text: str) -> list[int]:
-    """Batch sizes as a person writes them, each once, ascending.
+    """Batch sizes as the user writes them, each once, ascending.
 
     Raises:
         FieldError: When one is no number, out of bounds, or a range is empty.

@@ -27,8 +27,8 @@ from .lazy_facts import LazyFacts, refuse
 
 POLL_SECONDS = 0.1
 
-KEEPER_SECONDS = 10.0
-"""How long a keeper is waited for once all its runs are over: a driver may never let one go."""
+SUPERVISOR_SECONDS = 10.0
+"""How long a supervisor is waited for once all its runs are over: a driver may never let one go."""
 
 
 def train(
@@ -118,17 +118,17 @@ def start(
 def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> None:
     """Print each run's lines until all are over. Ctrl-C stops safely; a second one kills.
 
-    A comparison's runs are over when their keeper is too: it may log an alarm after a run's end.
+    A comparison's runs are over when their supervisor is too: it may log an alarm after a run's end.
     """
     logs = {view.run.id: ArticleLog(view.config) for view in views}
     asked = "run"
     deadline = None
     while True:
         try:
-            kept = len(views) > 1 and any(view.run.keeper_alive() for view in views)
+            kept = len(views) > 1 and any(view.run.supervisor_alive() for view in views)
             over = all([_print_new(view, logs[view.run.id], show) for view in views])
             if over:
-                deadline = deadline or time.monotonic() + KEEPER_SECONDS
+                deadline = deadline or time.monotonic() + SUPERVISOR_SECONDS
                 if not kept or time.monotonic() > deadline:
                     return
             time.sleep(POLL_SECONDS)
@@ -137,7 +137,7 @@ def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> No
             _print(sys.stderr, "stopping safely …" if asked == "stop" else "killing …")
             for view in views:
                 if not view.history.state.over:
-                    view.run.ask("stop" if asked == "stop" else "kill")
+                    view.run.write_request("stop" if asked == "stop" else "kill")
 
 
 def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], None]) -> bool:

@@ -1,6 +1,6 @@
 """``mpstui watch``: the lines of a run that was started anywhere, as ``mpstui train`` prints them.
 
-Watching only reads. Whoever started the run, and its keeper, do not notice.
+Watching only reads. Whoever started the run, and its supervisor, do not notice.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pipeline: str = "resident"
     precision: str = "float32"
     compile: bool = False
-    calibrate: str = "on"
+    autotune: str = "on"
     """Whether to search for the fastest way to do the same work: ``off`` is the plain loop,
     ``again`` repeats the measurement even if this machine has a stored one."""
     mode: str = "turns"
@@ -91,7 +91,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             pipeline=spec.option("pipeline") or self.pipeline,
             precision=spec.option("precision") or self.precision,
             compile=self.compile or spec.option("compile") is not None,
-            calibrate=spec.option("calibrate") or self.calibrate,
+            autotune=spec.option("autotune") or self.autotune,
         )
         if config.precision == "tf32" and spec.type != "cuda":
             raise FieldError("precision", f"{spec.type} has no TF32", "float32, bf16, fp16")

@@ -1,6 +1,6 @@
 """Fetch full MNIST with torchvision: ``python -m mpstui.engine.fetch FOLDER``.
 
-Run by the keeper. On stdout goes one line at a time: ``fraction 0.42``, and at the end ``done`` or
+Run by the supervisor. On stdout goes one line at a time: ``fraction 0.42``, and at the end ``done`` or
 ``failed WHY``. Without a network it gives up within seconds.
 """
 

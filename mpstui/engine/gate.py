@@ -11,18 +11,18 @@ from collections.abc import Callable
 
 
 def _nobody(word: str) -> None:
-    """There is no keeper to talk to."""
+    """There is no supervisor to talk to."""
 
 
 class Gate:
-    """What a person and the keeper want of the loop right now."""
+    """What the user and the supervisor want of the loop right now."""
 
     def __init__(self, say: Callable[[str], None] = _nobody, refereed: bool = False) -> None:
-        """Open, unless a keeper hands out turns.
+        """Open, unless a supervisor hands out turns.
 
         Args:
-            say: Tells the keeper a word.
-            refereed: Whether a keeper hands out turns; then the first one has to be granted.
+            say: Tells the supervisor a word.
+            refereed: Whether a supervisor hands out turns; then the first one has to be granted.
         """
         self.paused = False
         self.stop_reason = ""
@@ -38,22 +38,22 @@ class Gate:
         """Whether the loop has to hold before its next step."""
         return (self.paused or not self._turn) and not self.stop_reason
 
-    def wish(self, wish: str) -> None:
+    def request(self, request: str) -> None:
         """Take in what control.json asks for."""
         with self._changed:
-            self.paused = wish == "pause"
-            if wish == "stop" and not self.stop_reason:
-                self.stop_reason = "asked by a person"
+            self.paused = request == "pause"
+            if request == "stop" and not self.stop_reason:
+                self.stop_reason = "asked by the user"
             self._changed.notify_all()
 
     def stop(self, reason: str) -> None:
-        """Ask for a safe stop for another reason than a person's wish."""
+        """Ask for a safe stop for another reason than the user's request."""
         with self._changed:
             self.stop_reason = self.stop_reason or reason
             self._changed.notify_all()
 
     def turn(self, mine: bool) -> None:
-        """The keeper grants a turn or wants it back."""
+        """The supervisor grants a turn or wants it back."""
         with self._changed:
             self._turn = mine
             self._held = self._held or mine
@@ -66,7 +66,7 @@ class Gate:
     def hand_back(self) -> None:
         """Give back a turn that is wanted back, the device being idle.
 
-        A turn is given back once: on a second word the keeper would believe that the turn which it
+        A turn is given back once: on a second word the supervisor would believe that the turn which it
         has granted since is over too, and two runs would train at once.
         """
         with self._changed:
@@ -91,12 +91,12 @@ class Gate:
             self._changed.wait_for(lambda: not self.paused or bool(self.stop_reason))
 
     def wait_for_turn(self) -> None:
-        """Block until it is this run's turn, or a person wants something else."""
+        """Block until it is this run's turn, or the user wants something else."""
         with self._changed:
             self._changed.wait_for(lambda: self._turn or self.paused or bool(self.stop_reason))
 
     def _drop_turn(self) -> None:
-        # A grant that crossed our word on its way is void: the keeper has taken it back by now.
+        # A grant that crossed our word on its way is void: the supervisor has taken it back by now.
         if self._refereed:
             with self._changed:
                 self._turn = self._held = False

@@ -123,13 +123,13 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     Raises:
         DeviceUnavailable: When the device is not there.
         DataError: When the data cannot be read.
-        FieldError: When the file of a simulated fault or of an own workload holds none.
+        FieldError: When the file of a simulated fault or of a custom workload holds none.
     """
     simulated = config.spec.option("fault")
     fault = load_fault(simulated, run_dir) if simulated else nullcontext()
     backend = open_backend(config.spec)
     notes = backend.set_precision(config.precision)
-    with seeded(config.seed):  # an own workload may draw its data: alike on each device
+    with seeded(config.seed):  # a custom workload may draw its data: alike on each device
         workload = find_workload(config.workload, run_dir)
         data = load_items(workload) or load_digits(dataset, config.data_dir)
     pipeline = open_pipeline(config.pipeline, data, backend, workload.normalise, config.batch_size)

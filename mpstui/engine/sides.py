@@ -1,6 +1,6 @@
 """A run as the checks take it, and built anew beside itself, so that its own objects stay as is.
 
-What is built anew is the workload, the model and the optimizer: a step changes more of a person's
+What is built anew is the workload, the model and the optimizer: a step changes more of the user's
 objects than a state has, such as a counter in an objective or an average beside the model. So
 nothing has to be put back but the random numbers.
 """
@@ -99,7 +99,7 @@ def rebuild(
         dtype: Of its weights; None for the workload's own.
 
     Raises:
-        Exception: Whatever a person's class raises.
+        Exception: Whatever the user's class raises.
     """
     config = msgspec.structs.replace(setup.config, compile=False, precision=precision)
     with seeded(config.seed):
@@ -179,7 +179,7 @@ def fault_of(setup: Setup) -> AbstractContextManager[Any]:
     """A run's simulated fault, as far as it has counted, in an instance of its own."""
     try:
         return copy.deepcopy(setup.fault)
-    except Exception:  # noqa: BLE001 - a person's class may hold what cannot be copied
+    except Exception:  # noqa: BLE001 - the user's class may hold what cannot be copied
         named = setup.config.spec.option("fault")
         return load_fault(named, setup.run_dir) if named else nullcontext()
 

@@ -1,4 +1,4 @@
-"""The worker's end of the pipes to its keeper, and where it prints meanwhile."""
+"""The worker's end of the pipes to its supervisor, and where it prints meanwhile."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mpstui.runs.rundir import RunDir
 
 
 def take_pipes() -> tuple[TextIO, int]:
-    """The pipes to and from the keeper, taken out of stdout's and stdin's place.
+    """The pipes to and from the supervisor, taken out of stdout's and stdin's place.
 
     What libraries print must not mix with our words. And a DataLoader's forked process closes its
     ``sys.stdin`` first of all: it would wait for ever for the lock of a thread that reads there.
     """
-    said, keeper = take_stdout(), os.dup(0)
+    said, supervisor = take_stdout(), os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return said, keeper
+    return said, supervisor
 
 
 def word_sender(said: TextIO) -> Callable[[str], None]:
-    """What says a word to the keeper; one that is gone does not hear it."""
+    """What says a word to the supervisor; one that is gone does not hear it."""
 
     def say(word: str) -> None:
         with contextlib.suppress(OSError):  # whoever hears its words stops the run
@@ -38,17 +38,17 @@ def word_sender(said: TextIO) -> Callable[[str], None]:
     return say
 
 
-def supervisor_words(keeper: int) -> Iterator[bytes]:
-    """What the keeper says, a line each, until it is gone."""
+def supervisor_words(supervisor: int) -> Iterator[bytes]:
+    """What the supervisor says, a line each, until it is gone."""
     # Plain reads: a thread inside a buffered file would hold its lock when the process ends.
     rest = b""
-    while block := os.read(keeper, 64):
+    while block := os.read(supervisor, 64):
         *words, rest = (rest + block).split(b"\n")
         yield from words
 
 
 def wait_for_run(words: Iterator[bytes]) -> Path:
-    """Wait for the keeper to name a run, and print into its worker.log from then on.
+    """Wait for the supervisor to name a run, and print into its worker.log from then on.
 
     The process ends if none comes.
     """

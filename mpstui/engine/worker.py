@@ -1,6 +1,6 @@
 """The worker: ``python -m mpstui.engine.worker [RUN_DIR]``. One process for each run.
 
-Without a run it is a warm one: it imports torch, and its keeper tells it the run later.
+Without a run it is a warm one: it imports torch, and its supervisor tells it the run later.
 
 A training thread does everything of the run that touches torch (two threads would open two OpenMP
 pools, and two threads on MPS crash); the main thread obeys control.json and samples psutil. A
@@ -62,7 +62,7 @@ class EventRecorder:
         self.history = RunHistory()
         self._log = log
         self._lock = threading.Lock()
-        # What the keeper did before there was a worker, and the steps of a run that is resumed.
+        # What the supervisor did before there was a worker, and the steps of a run that is resumed.
         for told in LogReader(run.events).rest():
             self.history.apply(told)
 
@@ -104,7 +104,7 @@ def train_run(
         check_contract(setup)
         setup, resume = _resumed(run, setup)
         snapshots = Snapshots(run.path, frozen=lambda: diary.history.alarm is not None)
-        chooser = _chooser(run, diary) if config.calibrate != "off" else None
+        chooser = _chooser(run, diary) if config.autotune != "off" else None
         loop = Loop(
             setup,
             gate,
@@ -155,9 +155,9 @@ def _resumed(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:
 
 
 def main(path: Path | None) -> None:
-    """Be a worker under a keeper: of a run, or with None a warm one, of the run that it is told."""
-    said, keeper = take_pipes()
-    words = supervisor_words(keeper)
+    """Be a worker under a supervisor: of a run, or with None a warm one, of the run that it is told."""
+    said, supervisor = take_pipes()
+    words = supervisor_words(supervisor)
     begin: queue.SimpleQueue[WorkerStart] = queue.SimpleQueue()
     told = (begin, path is None)
     # A daemon, lest it wait for ever where what comes before the run's start fails in this thread.
@@ -221,10 +221,10 @@ class Alarms:
 
 
 def act_on_alarm(run: RunDir, gate: Gate, policy: str, why: str) -> None:
-    """Pause a run through its control file, so that a person can let it go on; or stop it."""
-    if policy == "pause" and run.wish() == "run":
-        run.ask("pause")
-        gate.wish("pause")
+    """Pause a run through its control file, so that the user can let it go on; or stop it."""
+    if policy == "pause" and run.request() == "run":
+        run.write_request("pause")
+        gate.request("pause")
     elif policy == "stop":
         gate.stop(f"alarm: {why}")
 
@@ -235,7 +235,7 @@ def _hear(words: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
             alarms.parted(msgspec.json.decode(word.removeprefix(b"alarm "), type=GapAlarm))
         else:
             gate.turn(word.strip() == b"go")
-    gate.stop("the keeper is gone")
+    gate.stop("the supervisor is gone")
 
 
 def _attend(
@@ -249,7 +249,7 @@ def _attend(
     gpu, processor = open_gpu(device.type, device.index), open_cpu_power()
     next_sample = time.monotonic() + SAMPLE_SECONDS
     while training.is_alive():
-        gate.wish(run.wish())
+        gate.request(run.request())
         if time.monotonic() >= next_sample:
             next_sample = time.monotonic() + SAMPLE_SECONDS
             reading, gpus, watts = sampler.sample(), gpu.read(), processor.watts()

@@ -1,4 +1,4 @@
-"""Stores the results of calibrations by their circumstances, each in a small JSON file."""
+"""Stores the results of plans by their circumstances, each in a small JSON file."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from .paths import home
 
 
 class SavedPlans(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of a calibration file."""
+    """The content of autotuning file."""
 
     circumstances: PlanKey
-    calibration: AutotuneResult
+    autotuning: AutotuneResult
 
 
 def load_plan(circumstances: PlanKey) -> AutotuneResult | None:
-    """Load the calibration for exactly these circumstances; None if there is no readable one.
+    """Load autotuning for exactly these circumstances; None if there is no readable one.
 
-    A file that is damaged or from another version only means calibrating again.
+    A file that is damaged or from another version only means autotuning again.
     """
     try:
         stored = read_json(_path(circumstances), SavedPlans)
     except (LogError, OSError):
         return None
-    return stored.calibration if stored and stored.circumstances == circumstances else None
+    return stored.autotuning if stored and stored.circumstances == circumstances else None
 
 
-def save_plan(circumstances: PlanKey, calibration: AutotuneResult) -> None:
-    """Store a calibration.
+def save_plan(circumstances: PlanKey, autotuning: AutotuneResult) -> None:
+    """Store autotuning.
 
     Raises:
         OSError: If the file cannot be written.
     """
-    stored = SavedPlans(circumstances=circumstances, calibration=calibration)
+    stored = SavedPlans(circumstances=circumstances, autotuning=autotuning)
     write_json(_path(circumstances), stored)
 
 
 def _path(circumstances: PlanKey) -> Path:
     digest = hashlib.sha256(msgspec.json.encode(circumstances)).hexdigest()[:16]
-    return home() / "calibrations" / f"{digest}.json"
+    return home() / "plans" / f"{digest}.json"

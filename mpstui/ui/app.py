@@ -186,7 +186,7 @@ class MpstuiApp(App[None]):
         if self._warm is not None:
             self.set_interval(HEAT_SECONDS, self.heat)
         with suppress(MpstuiError):  # a damaged folder is reported when its screen opens
-            if any(run.keeper_alive() for run in self.store.newest_group()):
+            if any(run.supervisor_alive() for run in self.store.newest_group()):
                 self.recall()  # so that quitting asks about them on any screen
                 self.notify("A run is under way. Press 3 to watch it.")
 
@@ -307,7 +307,7 @@ class MpstuiApp(App[None]):
             )
             self.notify(f"{message}. {hint}.", title="Alarm", severity="error", markup=False)
 
-    def heat(self) -> None:
+    def prewarm(self) -> None:
         """Let workers import torch for the next runs, while the machine is idle.
 
         That excludes probing, investigations and timed runs, in this process or another.
@@ -319,10 +319,10 @@ class MpstuiApp(App[None]):
         if self.session is not None and self.session.live:
             return
         with suppress(MpstuiError, OSError):  # the screens report damage
-            if not any(run.keeper_alive() for run in self.store.newest_group()):
+            if not any(run.supervisor_alive() for run in self.store.newest_group()):
                 last = load_last()
                 devices = len(last[1] if last else self.facts.default_devices())
-                self._warm.heat(min(devices, MOST_WARM))
+                self._warm.prewarm(min(devices, MOST_WARM))
 
     def start_runs(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
         """Start a run or a comparison, and show it on Live.
@@ -403,7 +403,7 @@ class MpstuiApp(App[None]):
                     if await self.push_screen_wait(pause_first(len(training))) != "pause":
                         return
                     for training_run in training:
-                        training_run.ask("pause")
+                        training_run.write_request("pause")
                 inquiry = self.investigations.begin(run)
         except MpstuiError as error:
             self.notify(str(error), title=error.title, severity="error", markup=False)
@@ -438,7 +438,7 @@ class MpstuiApp(App[None]):
     def action_stop(self) -> None:
         """Stop all runs safely."""
         if self._require_live("nothing to stop"):
-            self.session.send_wish("stop")  # type: ignore[union-attr]
+            self.session.send_request("stop")  # type: ignore[union-attr]
             self.notify("Each run ends after its step, with a summary.", title="Stopping")
 
     @work
@@ -448,7 +448,7 @@ class MpstuiApp(App[None]):
 
         session = self.session
         if self._require_live("nothing to kill") and await self.push_screen_wait(KILL()) == "kill":
-            session.send_wish("kill")  # type: ignore[union-attr]
+            session.send_request("kill")  # type: ignore[union-attr]
 
     @work
     async def action_leave(self) -> None:
@@ -461,9 +461,9 @@ class MpstuiApp(App[None]):
             return
         answer = await self.push_screen_wait(leave(session.under_way, session.paused))
         if answer == "stop":
-            session.send_wish("stop")
+            session.send_request("stop")
         elif answer == "leave" and session.paused:  # nothing else would resume them
-            session.send_wish("run")
+            session.send_request("run")
         if answer in ("stop", "leave"):
             paths = "\n".join(str(view.run.path) for view in session.views)
             state = "Stopping" if answer == "stop" else "Still training"

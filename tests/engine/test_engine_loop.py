@@ -413,12 +413,12 @@ def test_a_stop_in_the_evaluation_ends_the_run_there(
     score = Vae.score
 
     def stopping(*arguments: Any) -> Any:
-        gate.wish("stop")
+        gate.request("stop")
         return score(*arguments)
 
     monkeypatch.setattr(Vae, "score", stopping)
     events = list(make(gate=gate, steps=12, save_model=True).events())
     assert names(events)[-2:] == ["EpochCompleted", "RunStopped"]
-    assert events[-1] == RunStopped(at=5.0, step=12, reason="asked by a person")
+    assert events[-1] == RunStopped(at=5.0, step=12, reason="asked by the user")
     assert (tmp_path / "checkpoints" / "model.pt").is_file()
     assert torch.is_grad_enabled()

@@ -1,4 +1,4 @@
-"""Workloads of a person's own file: made, refused in words, trained, and fed."""
+"""Workloads of the user's file: made, refused in words, trained, and fed."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_the_readmes_example_trains_on_its_own_data(tmp_path: Path) -> None:
     assert np.mean(told[-10:]) < 0.7 * np.mean(told[:10])
     (started,) = [event for event in events if isinstance(event, RunStarted)]
     assert (started.train_samples, started.test_samples) == (50_000, 1_000)
-    assert "own data, 50,000 training items" in started.dataset
-    assert "own Dataset: DataLoader with no processes" in started.notes
+    assert "custom data, 50,000 training items" in started.dataset
+    assert "custom Dataset: DataLoader with no processes" in started.notes
     (tested,) = [event for event in events if isinstance(event, EvaluationCompleted)]
     assert tested.samples == 1_000
     assert tested.correct is not None and tested.correct > 300  # of ten directions

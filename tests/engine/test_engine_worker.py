@@ -94,7 +94,7 @@ def test_a_runs_log_is_complete(tmp_path: Path) -> None:
 
 def test_the_summary_says_what_the_log_says(tmp_path: Path) -> None:
     run = new_run(tmp_path, steps=30)
-    with LogWriter(run.events) as log:  # the keeper's, before there is a worker
+    with LogWriter(run.events) as log:  # the supervisor's, before there is a worker
         log.append(PreparationAdvanced(at=1000.0, stage="looking for MNIST on the network"))
     train(run)
     summary = run.summary()
@@ -194,23 +194,23 @@ def test_a_runs_folder_holds_only_what_is_meant_to_be_there(tmp_path: Path) -> N
 def test_a_run_obeys_control_json(tmp_path: Path) -> None:
     """Its worker is a warm one, of which nobody could tell."""
     run, warm = new_run(tmp_path, device="cpu@threads=1"), PrewarmedSupervisor()
-    warm.heat(1)
-    keeper = launch([run], warm)
+    warm.prewarm(1)
+    supervisor = launch([run], warm)
     try:
         wait_for(run, trained)
-        run.ask("pause")
+        run.write_request("pause")
         wait_for(run, lambda event: isinstance(event, RunPaused))
         wait_for(run, lambda event: isinstance(event, SystemSampled))
-        run.ask("run")
+        run.write_request("run")
         wait_for(run, lambda event: isinstance(event, RunResumed))
-        run.ask("stop")
-        assert keeper.wait(PATIENCE) == 0
+        run.write_request("stop")
+        assert supervisor.wait(PATIENCE) == 0
     finally:
-        run.ask("kill")
-        keeper.wait(PATIENCE)
+        run.write_request("kill")
+        supervisor.wait(PATIENCE)
     events, summary, exit = read(run), run.summary(), run.exit()
     ends = [event for event in events if isinstance(event, RunStopped)]
-    assert [event.reason for event in ends] == ["asked by a person"]
+    assert [event.reason for event in ends] == ["asked by the user"]
     assert summary is not None
     assert exit is not None
     assert (summary.state, summary.steps) == ("stopped", ends[0].step)
@@ -221,18 +221,18 @@ def test_a_run_obeys_control_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_a_worker_whose_keeper_is_killed_stops(tmp_path: Path) -> None:
+def test_a_worker_whose_supervisor_is_killed_stops(tmp_path: Path) -> None:
     run = new_run(tmp_path, device="cpu@threads=1")
-    keeper = launch([run])
+    supervisor = launch([run])
     wait_for(run, trained)
-    workers = psutil.Process(keeper.pid).children()
-    psutil.Process(keeper.pid).kill()
-    keeper.wait(PATIENCE)
+    workers = psutil.Process(supervisor.pid).children()
+    psutil.Process(supervisor.pid).kill()
+    supervisor.wait(PATIENCE)
     assert len(workers) == 1
     wait_until_ended(workers)
     stopped, summary = read(run)[-1], run.summary()
     assert isinstance(stopped, RunStopped)
-    assert stopped.reason == "the keeper is gone"
+    assert stopped.reason == "the supervisor is gone"
     assert stopped.step > 0
     assert summary is not None
     assert summary.state == "stopped"
@@ -259,7 +259,7 @@ def test_a_warm_worker_prints_into_its_runs_log_and_needs_no_torchvision(tmp_pat
     assert "torchvision" not in imported
 
 
-def test_a_worker_whose_keeper_went_before_it_was_ready_stops(tmp_path: Path) -> None:
+def test_a_worker_whose_supervisor_went_before_it_was_ready_stops(tmp_path: Path) -> None:
     run = new_run(tmp_path, device="cpu@threads=1")
     worker = subprocess.Popen(
         module_command("mpstui.engine.worker", str(run.path)),
@@ -273,6 +273,6 @@ def test_a_worker_whose_keeper_went_before_it_was_ready_stops(tmp_path: Path) ->
     _, stderr = worker.communicate(timeout=PATIENCE)
     stopped = [event for event in read(run) if not isinstance(event, SystemSampled)][-1]
     assert isinstance(stopped, RunStopped), stderr.decode()
-    assert (stopped.step, stopped.reason) == (0, "the keeper is gone")
+    assert (stopped.step, stopped.reason) == (0, "the supervisor is gone")
     assert worker.returncode == 0
     assert stderr == b""

@@ -20,15 +20,15 @@ class Counted(PrewarmedSupervisor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heated: list[int] = []
+        self.prewarmed: list[int] = []
         self.idle = self.closed = False
 
     @property
     def waiting(self) -> bool:
         return self.idle
 
-    def heat(self, workers: int) -> None:
-        self.heated.append(workers)
+    def prewarm(self, workers: int) -> None:
+        self.prewarmed.append(workers)
         self.idle = True
 
     def close(self) -> None:
@@ -45,24 +45,24 @@ async def test_workers_are_warmed_while_nothing_is_asked_or_timed(
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
-        app.heat()
-        app.heat()
-        assert warm.heated == [2]  # what the form proposes is the CPU and the accelerator
+        app.prewarm()
+        app.prewarm()
+        assert warm.prewarmed == [2]  # what the form proposes is the CPU and the accelerator
 
         runs = make_runs()
         app.watch_runs(runs)
         await pilot.pause()
         warm.idle = False
-        app.heat()  # they train
+        app.prewarm()  # they train
         app.session = None
-        app.heat()  # they still do, though they are not on screen
-        assert warm.heated == [2]
+        app.prewarm()  # they still do, though they are not on screen
+        assert warm.prewarmed == [2]
         for run in runs:
-            (run.path / "keeper.json").unlink()
+            (run.path / "supervisor.json").unlink()
         with app.probing._lock:
-            app.heat()
-        assert warm.heated == [2]
+            app.prewarm()
+        assert warm.prewarmed == [2]
         save_last(default_config(), parse_devices("cpu"))
-        app.heat()
-        assert warm.heated == [2, 1]
+        app.prewarm()
+        assert warm.prewarmed == [2, 1]
     assert warm.closed

@@ -159,7 +159,7 @@ def _relative(losses: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 def _copy(setup: Setup) -> Setup:
     """The run with a model, an optimizer and a scheduler of its own."""
-    # An own workload may keep counts, or parameters of its own; its data sets it keeps.
+    # A custom workload may keep counts, or parameters of its own; its data sets it keeps.
     kept = {id(part): part for part in getattr(setup.data, "parts", ())}
     workload, model = copy.deepcopy((setup.workload, setup.model), kept)
     optimizer = workload.optimizer(model, setup.config)

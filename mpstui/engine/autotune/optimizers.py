@@ -176,7 +176,7 @@ def graphable(optimizer: Optimizer) -> bool:
 
 
 def _with_hooks(other: Optimizer, optimizer: Optimizer) -> Optimizer:
-    """What a person registered around a step, such as clipping, goes on around it."""
+    """What the user registered around a step, such as clipping, goes on around it."""
     for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
         getattr(other, name).update(getattr(optimizer, name))
     return other

@@ -1,4 +1,4 @@
-"""The calibration: one choice after another is tried against the best so far, kept if faster.
+"""Autotuning: one choice after another is tried against the best so far, kept if faster.
 
 A choice has to give the plain loop's first losses and gradients on this machine, or it is not
 taken, however fast it is: accelerators are known to be wrong in some layouts and right in others.
@@ -40,13 +40,13 @@ BUDGET_SECONDS = 3.0
 """For all choices; what is left when it is spent stays as in the plain loop."""
 
 SHORTEST_RUN = 4.0
-"""Seconds of training from which on a calibration pays."""
+"""Seconds of training from which on autotuning pays."""
 
 SLOWEST_STEP = 0.5
-"""Seconds of a step up to which one calibrates: a person who stops the run waits for about ten."""
+"""Seconds of a step up to which one autotunes: the user who stops the run waits for about ten."""
 
 FEWEST_STEPS = 100
-"""Steps of a run from which on a calibration pays, which takes about as many itself."""
+"""Steps of a run from which on autotuning pays, which takes about as many itself."""
 
 BLOCK_SECONDS = 0.015
 """Least time of a block of steps between two readings of the clock."""
@@ -85,11 +85,11 @@ class PlanChange(NamedTuple):
 
 
 class AutotuneRefused(Exception):
-    """A calibration would not pay, or would take too long; the argument says it in words."""
+    """Autotuning would not pay, or would take too long; the argument says it in words."""
 
 
 class Autotuner:
-    """Calibrates one run, on its device, on copies of its model."""
+    """Autotunes one run, on its device, on copies of its model."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Autotuner:
         """
         steps = self._setup.config.total_steps
         if least and steps < FEWEST_STEPS:
-            raise AutotuneRefused(f"not calibrated: {steps} steps are too few")
+            raise AutotuneRefused(f"not autotuned: {steps} steps are too few")
         began = self._clock()
         draws = read_rng_state(self._setup.backend.device)
         try:
@@ -152,18 +152,16 @@ class Autotuner:
         self._course = two_steps(self._setup, PLAIN, self._batches)
         step = plain.seconds(2, self._clock)
         if not self._go_on():
-            raise AutotuneRefused("not calibrated: a person asked for something else meanwhile")
+            raise AutotuneRefused("not autotuned: the user asked for something else meanwhile")
         if step > SLOWEST_STEP:
-            raise AutotuneRefused(
-                f"not calibrated: steps of {step:.2g} s take too long to try ways"
-            )
+            raise AutotuneRefused(f"not autotuned: steps of {step:.2g} s take too long to try ways")
         paces = self._paces(plain)
         self._plain = statistics.median(paces)
         self._unsteady = self._plain / min(paces)  # one slow block among five is anybody's
         expected = self._plain * self._setup.config.total_steps
         if expected < least:
             raise AutotuneRefused(
-                f"not calibrated: about {expected:.2g} s of training are too short"
+                f"not autotuned: about {expected:.2g} s of training are too short"
             )
         yield from self._keep_memory()
         for choices in self._choices(plain):
@@ -280,7 +278,7 @@ class Autotuner:
     def _chunk(self) -> None:
         """The fastest number of test images at once; on an accelerator the largest is."""
         asked = self._setup.config.test_batch_size
-        # An own objective may mix samples: its test would be another in other chunks.
+        # A custom objective may mix samples: its test would be another in other chunks.
         own = class_path(self._setup.config.workload)
         if own is not None or self._setup.backend.device.type != "cpu" or not self._go_on():
             return

@@ -1,4 +1,4 @@
-"""Which plan a run trains under: one known for its circumstances, or a new calibration's."""
+"""Which plan a run trains under: one known for its circumstances, or a new autotuning's."""
 
 from __future__ import annotations
 
@@ -54,22 +54,22 @@ class PlanSelector:
     def _settle(
         self, setup: Setup, go_on: Callable[[], bool]
     ) -> Generator[AnyEvent, None, PlanChosen]:
-        again = setup.config.calibrate == "again"
+        again = setup.config.autotune == "again"
         if self._before is not None and not again:
             return self._told(self._before, "as the run that this one goes on from")
         circumstances = self._circumstances(setup)
         known = None if again else load_plan(circumstances)
         if known is not None:
             return self._found(known, known.line(cached=True))
-        calibrator = Autotuner(setup, go_on)
+        autotuner = Autotuner(setup, go_on)
         try:
-            found = yield from self._announce(calibrator.run(0.0 if again else SHORTEST_RUN))
+            found = yield from self._announce(autotuner.run(0.0 if again else SHORTEST_RUN))
         except AutotuneRefused as short:
             return self._told(PLAIN, f"plain loop: {short}")
         except Exception as error:  # noqa: BLE001 - a run that trains must not end for this
             setup.optimizer.zero_grad()
             line = str(error).partition("\n")[0]
-            why = f"plain loop: not calibrated: {type(error).__name__}: {line}"
+            why = f"plain loop: not autotuned: {type(error).__name__}: {line}"
             return self._told(PLAIN, why)
         # Cut short, or among others' work: the next run had better look again.
         if go_on() and found.unsteady is None:
@@ -86,7 +86,7 @@ class PlanSelector:
             except StopIteration as end:
                 result: AutotuneResult = end.value
                 return result
-            yield PreparationAdvanced(at=self._now(), stage=f"calibrating: {stage}")
+            yield PreparationAdvanced(at=self._now(), stage=f"autotuning: {stage}")
 
     def _found(self, found: AutotuneResult, line: str) -> PlanChosen:
         told = self._told(found.plan, line)
@@ -97,7 +97,7 @@ class PlanSelector:
 
     def _circumstances(self, setup: Setup) -> PlanKey:
         config, machine = setup.config, self._machine
-        options = [f"@{k}={v}" for k, v in config.spec.options if k != "calibrate"]
+        options = [f"@{k}={v}" for k, v in config.spec.options if k != "autotune"]
         return PlanKey(
             machine=f"{machine.name}, {machine.system}, {machine.cores_logical} cores",
             torch=f"{torch.__version__}, mpstui {__version__}",
@@ -117,7 +117,7 @@ def plain_only(config: RunConfig) -> bool:
     the ops that it was made for; a compiled model would be compiled anew for each choice.
     """
     return (
-        config.calibrate == "off"
+        config.autotune == "off"
         or config.pipeline == "reference"
         or config.dry_run
         or config.compile
@@ -136,4 +136,4 @@ def _keep(circumstances: PlanKey, found: AutotuneResult) -> None:
     try:
         save_plan(circumstances, found)
     except OSError as error:  # the run trains all the same
-        sys.stderr.write(f"calibration not kept: {error}\n")
+        sys.stderr.write(f"autotuning not kept: {error}\n")

@@ -73,7 +73,7 @@ def _look(setup: Setup, trio: Trio, begin: StepStart, batch: Batch, step: int) -
                 third = _test(trio.other, begin, shared, step, repeated, nullcontext())
             loss_tolerance = tolerance_of_loss(relative_gap(third.loss, theirs.loss), trio.half)
             own = abs((third.correct or 0) - (theirs.correct or 0))
-        except Exception as error:  # a person's model may make float32 tensors as it runs
+        except Exception as error:  # the user's model may make float32 tensors as it runs
             if trio.half:
                 raise NotChecked(f"no test on the CPU in {setup.config.precision}") from error
             note = without_double(error)

@@ -91,7 +91,7 @@ def _look(setup: Setup, trio: Trio, begin: StepStart, batch: Batch, step: int) -
             )
             own = gaps_of(third, theirs, begin.named, trio.half)
             tolerance = tolerance_of(own, trio.half)
-        except Exception as error:  # a person's model may make float32 tensors as it runs
+        except Exception as error:  # the user's model may make float32 tensors as it runs
             if trio.half:
                 raise NotChecked(f"no step on the CPU in {setup.config.precision}") from error
             note = without_double(error)

@@ -74,7 +74,7 @@ def build(setup: Setup) -> Trio:
 
     Raises:
         NotChecked: When there is no room for it, or its weights are not finite.
-        Exception: Whatever a person's class raises.
+        Exception: Whatever the user's class raises.
     """
     _make_room(setup)
     begin = step_start_of(setup)
@@ -91,7 +91,7 @@ def build(setup: Setup) -> Trio:
         return Trio(device, cpu, other, begin, half, dtype, "")
     try:
         return Trio(device, cpu, _double(setup, plain), begin, half, dtype, "")
-    except Exception as error:  # noqa: BLE001 - a person's class
+    except Exception as error:  # noqa: BLE001 - the user's class
         return Trio(device, cpu, None, begin, half, dtype, without_double(error))
 
 

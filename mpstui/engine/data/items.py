@@ -1,4 +1,4 @@
-"""A person's own data sets: their items, checked, drawn the same on every device, and picklable."""
+"""The user's data sets: their items, checked, drawn the same on every device, and picklable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BatchRequest(NamedTuple):
 
 
 class Items(Dataset[Any]):
-    """The training and the test set of an own workload, as a DataLoader's one data set.
+    """The training and the test set of a custom workload, as a DataLoader's one data set.
 
     Random numbers that items are made with (torch's, NumPy's, Python's) are seeded for each group,
     so that a comparison's devices see the same augmentation, whatever number of processes load it,
@@ -76,7 +76,7 @@ class Items(Dataset[Any]):
         told = f"each visited {visits:.3g} times an epoch"
         if visits < 1:
             told = f"{EPOCH_SAMPLES:,} of them an epoch"
-        return f"own data, {training:,} training items, {told}, {test:,} test items"
+        return f"custom data, {training:,} training items, {told}, {test:,} test items"
 
     def check(self) -> None:
         """Look at a batch of each set.

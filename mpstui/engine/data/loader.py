@@ -1,4 +1,4 @@
-"""A person's own data sets: through a DataLoader, then ahead of the step to the device.
+"""The user's data sets: through a DataLoader, then ahead of the step to the device.
 
 Nothing is kept: an item that was made at random is made anew at each visit. How many processes
 load is measured (:mod:`mpstui.engine.data.size`), since a process costs more than it brings where
@@ -60,7 +60,7 @@ class Loader(Pipeline):
         self.size = size
         self.train_samples, self.test_samples = items.sizes
         many = f"{size.workers} process{'es' if size.workers > 1 else ''}"
-        self.note = f"own Dataset: DataLoader with {many if size.workers else 'no processes'}"
+        self.note = f"custom Dataset: DataLoader with {many if size.workers else 'no processes'}"
         self._together = batch_size
         self._device = backend.device
         self._send = sender(backend)

@@ -1,4 +1,4 @@
-"""How many processes load a person's own data: measured, and as few as serve.
+"""How many processes load the user's data: measured, and as few as serve.
 
 Loading in the training's own thread comes first. Processes are tried only where that is slow, twice
 as many each time, for as long as they bring something: each has its memory, its start, and its
@@ -90,7 +90,7 @@ def size_loader(
             seconds = measured(size)
         except DataError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever pickling a person's class raises
+        except Exception as error:  # noqa: BLE001 - whatever pickling the user's class raises
             why = f"; in a process: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
             break
         if seconds is not None and _serves(seconds, step_seconds):

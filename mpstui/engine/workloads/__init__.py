@@ -1,4 +1,4 @@
-"""The workloads: two by name, others from a person's own file."""
+"""The workloads: two by name, others from the user's file."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Score(NamedTuple):
 class Workload(ABC):
     """A model, its objective and its test.
 
-    An own workload needs ``model`` and ``objective``. With a method ``datasets() -> (training,
+    A custom workload needs ``model`` and ``objective``. With a method ``datasets() -> (training,
     test)`` it brings its data too: two map-style ``torch.utils.data.Dataset``, whose items are an
     input tensor and a target. Without it, it trains on MNIST's digits.
     """

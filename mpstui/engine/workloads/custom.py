@@ -1,4 +1,4 @@
-"""Workloads of a person's own file: found, looked at, and made.
+"""Workloads of the user's file: found, looked at, and made.
 
 The class takes no arguments. It need not know of us: what it lacks it gets from :class:`Workload`.
 """
