@@ -27,7 +27,7 @@ from .lazy_facts import LazyFacts, refuse
 
 POLL_SECONDS = 0.1
 
-KEEPER_SECONDS = 10.0
+SUPERVISOR_SECONDS = 10.0
 """How long to wait for a supervisor after all its runs are over: a driver may block its exit."""
 
 
@@ -125,10 +125,10 @@ def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> No
     deadline = None
     while True:
         try:
-            supervised = len(views) > 1 and any(view.run.keeper_alive() for view in views)
+            supervised = len(views) > 1 and any(view.run.supervisor_alive() for view in views)
             over = all([_print_new(view, logs[view.run.id], show) for view in views])
             if over:
-                deadline = deadline or time.monotonic() + KEEPER_SECONDS
+                deadline = deadline or time.monotonic() + SUPERVISOR_SECONDS
                 if not supervised or time.monotonic() > deadline:
                     return
             time.sleep(POLL_SECONDS)
@@ -137,7 +137,7 @@ def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> No
             _print(sys.stderr, "stopping safely …" if request == "stop" else "killing …")
             for view in views:
                 if not view.history.state.over:
-                    view.run.ask("stop" if request == "stop" else "kill")
+                    view.run.write_request("stop" if request == "stop" else "kill")
 
 
 def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], None]) -> bool:

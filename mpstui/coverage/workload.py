@@ -37,7 +37,7 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
         DataError: If its data cannot be read.
     """
     config = default_config(workload)
-    config = replace(config, batch_size=SAMPLES, test_batch_size=SAMPLES, calibrate="off")
+    config = replace(config, batch_size=SAMPLES, test_batch_size=SAMPLES, autotune="off")
     setup = set_up(config, Dataset(source="embedded"), folder)
     samples = torch.arange(min(SAMPLES, setup.pipeline.train_samples))
     images, labels = next(iter(setup.pipeline.training(samples, len(samples))))

@@ -38,8 +38,8 @@ class Probes(Protocol):
     def machine(self) -> Machine:
         """Return the machine; takes no noticeable time."""
 
-    def surroundings(self) -> Conditions:
-        """Return this process's surroundings; takes a fraction of a second."""
+    def conditions(self) -> Conditions:
+        """Return this process's conditions; takes a fraction of a second."""
 
     def torch_facts(self) -> TorchFacts:
         """Return torch's facts; takes seconds. Raises ProcessFailed or ProcessUndecided."""
@@ -66,7 +66,7 @@ def gather(
     up_to: ProbeStage = ProbeStage.USE,
     only: frozenset[str] = frozenset(),
 ) -> DoctorFacts:
-    """Probe the machine first, then its surroundings, then torch, then each device in turn.
+    """Probe the machine first, then its conditions, then torch, then each device in turn.
 
     Args:
         probes: The probes to run.
@@ -80,8 +80,8 @@ def gather(
     report = on_facts or (lambda _: None)
     facts = DoctorFacts(machine=probes.machine())
     report(facts)
-    if up_to >= ProbeStage.SURROUNDINGS:
-        facts = replace(facts, surroundings=probes.surroundings())
+    if up_to >= ProbeStage.CONDITIONS:
+        facts = replace(facts, conditions=probes.conditions())
         report(facts)
     if up_to >= ProbeStage.TORCH:
         facts = ask_torch(probes, facts)

@@ -29,8 +29,8 @@ def probe_again(
     match need_of(id):
         case ProbeStage.MACHINE:
             facts = replace(facts, machine=probes.machine())
-        case ProbeStage.SURROUNDINGS:
-            facts = replace(facts, surroundings=probes.surroundings())
+        case ProbeStage.CONDITIONS:
+            facts = replace(facts, conditions=probes.conditions())
         case ProbeStage.TORCH:
             facts = _torch_again(probes, facts)
         case ProbeStage.USE:
@@ -52,8 +52,8 @@ def merge_facts(before: DoctorFacts | None, partial: DoctorFacts) -> DoctorFacts
     if before is None:
         return partial
     merged = replace(partial, ops=partial.ops or before.ops)
-    if partial.surroundings is None:
-        merged = replace(merged, surroundings=before.surroundings)
+    if partial.conditions is None:
+        merged = replace(merged, conditions=before.conditions)
     if partial.torch_state == "probing":
         return replace(
             merged,
@@ -74,7 +74,7 @@ def merge_facts(before: DoctorFacts | None, partial: DoctorFacts) -> DoctorFacts
 def _torch_again(probes: Probes, facts: DoctorFacts) -> DoctorFacts:
     """Probe torch again; keep the results of earlier device trials."""
     earlier_by_device = {fact.device: fact for fact in facts.torch.devices} if facts.torch else {}
-    facts = ask_torch(probes, replace(facts, surroundings=probes.surroundings()))
+    facts = ask_torch(probes, replace(facts, conditions=probes.conditions()))
     if facts.torch is None:
         return facts
     devices = tuple(

@@ -75,8 +75,8 @@ class SystemProbes:
 
         return read_machine()
 
-    def surroundings(self) -> Conditions:
-        """Return this process's surroundings."""
+    def conditions(self) -> Conditions:
+        """Return this process's conditions."""
         from mpstui.telemetry.conditions import LocalConditions, read_conditions
 
         return read_conditions(LocalConditions(runs_dir()))

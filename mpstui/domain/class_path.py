@@ -1,4 +1,4 @@
-"""References to a class in the user's own file: ``path/to/file.py:Class``."""
+"""References to a class in the user's file: ``path/to/file.py:Class``."""
 
 from __future__ import annotations
 

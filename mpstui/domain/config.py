@@ -13,6 +13,9 @@ from .field_table import BY_NAME as BY_NAME
 from .field_table import FIELDS as FIELDS
 from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
 
+RENAMED = {"calibrate": "autotune"}
+"""Fields and device options with another name in earlier versions."""
+
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run's complete configuration, as in config.toml; each value has passed its check."""
@@ -35,7 +38,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pipeline: str = "resident"
     precision: str = "float32"
     compile: bool = False
-    calibrate: str = "on"
+    autotune: str = "on"
     """Whether to search for the fastest way to do the same work: ``off`` is the plain loop,
     ``again`` repeats the measurement even if this machine has a stored one."""
     mode: str = "turns"
@@ -91,7 +94,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             pipeline=spec.option("pipeline") or self.pipeline,
             precision=spec.option("precision") or self.precision,
             compile=self.compile or spec.option("compile") is not None,
-            calibrate=spec.option("calibrate") or self.calibrate,
+            autotune=spec.option("autotune") or self.autotune,
         )
         if config.precision == "tf32" and spec.type != "cuda":
             raise FieldError("precision", f"{spec.type} has no TF32", "float32, bf16, fp16")
@@ -136,3 +139,16 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
     if "device" not in values:  # it is chosen later and may support TF32
         return config
     return config.on(config.spec, config.comparison)
+
+
+def upgrade_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings from a file with the names that fields and device options have today.
+
+    Args:
+        settings: As written by any version: ``calibrate`` was the name of ``autotune``.
+    """
+    upgraded = {RENAMED.get(name, name): value for name, value in settings.items()}
+    for field in {"device", "devices"} & upgraded.keys():
+        for name, new_name in RENAMED.items():
+            upgraded[field] = str(upgraded[field]).replace(f"@{name}=", f"@{new_name}=")
+    return upgraded

@@ -27,7 +27,7 @@ def demo_config() -> RunConfig:
             "workload": "vae",
             "dataset": "embedded",
             "epochs": 1,
-            "calibrate": "off",
+            "autotune": "off",
             "step_check": "off",  # it would stop the run at step 1, before it diverges
             "on_alarm": "stop",
         }

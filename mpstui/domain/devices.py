@@ -24,7 +24,7 @@ INDEXED = ("cuda", "xpu")
 """Types that a machine may have several of."""
 
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
-CALIBRATE = ("on", "off", "again")
+AUTOTUNE = ("on", "off", "again")
 PIPELINES = ("resident", "streamed", "reference")
 
 _FORM = re.compile(r"(?P<type>[a-z]+)(?::(?P<index>[0-9]{1,3}))?(?P<options>(?:@[^@]*)*)")
@@ -72,7 +72,7 @@ OPTIONS: dict[str, Callable[[str], str]] = {
     "precision": _one_of("precision", PRECISIONS),
     "pipeline": _one_of("pipeline", PIPELINES),
     "compile": _compile,
-    "calibrate": _one_of("calibrate", CALIBRATE),
+    "autotune": _one_of("autotune", AUTOTUNE),
 }
 """Each option's check, which returns the value in canonical form; "" means no value."""
 

@@ -16,7 +16,7 @@ class ProbeStage(IntEnum):
     """The probe results that a check needs."""
 
     MACHINE = 0
-    SURROUNDINGS = 1
+    CONDITIONS = 1
     TORCH = 2
     USE = 3
     OPS = 4
@@ -140,7 +140,7 @@ class DoctorFacts(msgspec.Struct, frozen=True, kw_only=True):
     """All facts of the doctor so far. Fields are filled in as the probes return."""
 
     machine: Machine
-    surroundings: Conditions | None = None
+    conditions: Conditions | None = None
     """None until they are read."""
     torch: TorchFacts | None = None
     torch_error: str = ""

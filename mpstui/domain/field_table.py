@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .devices import CALIBRATE, PIPELINES, PRECISIONS
+from .devices import AUTOTUNE, PIPELINES, PRECISIONS
 from .fields import Choice, ChoiceOrClass, Field, Flag, Integer, Real, Text
 from .workloads import EPOCH_SAMPLES, WORKLOADS
 
@@ -21,7 +21,7 @@ FIELDS: tuple[Field, ...] = (
         tuple(WORKLOADS),
         about="The model, its loss and its optimizer. mnist is a small CNN that recognises digits, "
         "vae is the autoencoder that went wrong on MPS in the article. To train your own "
-        "model, choose own class and enter a Python file and a class in it that has the methods "
+        "model, choose custom class and enter a Python file and a class in it that has the methods "
         "model and objective.",
     ),
     Choice(
@@ -166,10 +166,10 @@ FIELDS: tuple[Field, ...] = (
         "not counted.",
     ),
     Choice(
-        "calibrate",
-        "Calibrate",
+        "autotune",
+        "Autotune",
         "find the fastest way; off: plain loop",
-        CALIBRATE,
+        AUTOTUNE,
         about="Before the first step, mpstui measures for a few seconds which way to do the same "
         "work is fastest here: memory layout, optimizer, threads. on stores the result for this "
         "machine, again measures anew, off trains with the plain loop, as a script would.",

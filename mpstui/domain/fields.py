@@ -93,7 +93,7 @@ class Choice(Field):
 
 @dataclass(frozen=True)
 class ChoiceOrClass(Choice):
-    """One of a fixed set of names, or a class in the user's own file."""
+    """One of a fixed set of names, or a class in the user's file."""
 
     @property
     @override

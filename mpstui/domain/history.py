@@ -167,7 +167,7 @@ class RunHistory:
                 self._earlier_steps = self.step
             case PlanChosen():
                 self.plan = event
-                self._ready_at = self._resumed_at = event.at  # calibration is not training
+                self._ready_at = self._resumed_at = event.at  # autotuning is not training
                 self.state, self.message, self.fraction = RunState.WARMING_UP, "", None
             case WarmupFinished():
                 self.state, self._warm = RunState.TRAINING, True

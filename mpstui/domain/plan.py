@@ -1,4 +1,4 @@
-"""A run's plan: the fastest of several ways to do the same mathematical work, by calibration."""
+"""A run's plan: the fastest of several ways to do the same mathematical work, by autotuning."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ PLAIN = Plan()
 
 
 class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a calibration."""
+    """The result of autotuning."""
 
     plan: Plan
     words: str
@@ -79,7 +79,7 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     """Median seconds of a training step with the plan, alternating with the plain loop."""
     took: float
-    """Seconds that the calibration took, not counted as training."""
+    """Seconds that autotuning took, not counted as training."""
     untried: tuple[str, ...] = ()
     """Choices that were skipped for lack of time or failed, each with its reason."""
     loading: str = ""
@@ -99,7 +99,7 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             cached: Whether an earlier run measured it.
         """
-        source = "as an earlier run measured" if cached else f"calibrated in {self.took:.1f} s"
+        source = "as an earlier run measured" if cached else f"autotuned in {self.took:.1f} s"
         if self.unsteady is not None:
             source += f", on a busy machine: the same steps took {self.unsteady:.1f}× as long"
         loading = f"; data: {self.loading}" if self.loading else ""
@@ -109,7 +109,7 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanKey(msgspec.Struct, frozen=True, kw_only=True):
-    """The circumstances that a calibration is valid for."""
+    """The circumstances that autotuning is valid for."""
 
     machine: str
     """The processor's name, the system and the cores."""

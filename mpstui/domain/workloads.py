@@ -2,7 +2,7 @@
 
 The models are in ``mpstui.engine.workloads``; a test checks that both lists match. Defaults are
 those of PyTorch's examples ``mnist`` and ``vae``, which the article ran. For a workload in the
-user's own file only the name is known here, since the file imports torch: all such workloads have
+user's file only the name is known here, since the file imports torch: all such workloads have
 the same defaults.
 """
 
@@ -71,7 +71,7 @@ WORKLOADS = {info.name: info for info in (_MNIST, _VAE)}
 
 
 def info_of(workload: str) -> WorkloadInfo:
-    """Return the info for a built-in workload or the user's own (``path/to/file.py:Class``)."""
+    """Return the info for a built-in workload or the user's (``path/to/file.py:Class``)."""
     own = class_path(workload)
     if own is None:
         return WORKLOADS[workload]
@@ -84,12 +84,12 @@ def info_of(workload: str) -> WorkloadInfo:
         lr=1e-3,
         gamma=1.0,
         log_interval=10,
-        loss_unit="own objective",
+        loss_unit="custom objective",
         has_accuracy=False,
         makes_pictures=False,
     )
 
 
 def short_name(workload: str) -> str:
-    """Return a workload's name for a table: for a user's own, file and class without folders."""
+    """Return a workload's name for a table: for a user's, file and class without folders."""
     return re.split(r"[/\\]", workload)[-1]

@@ -38,11 +38,11 @@ class Gate:
         """Whether the loop must wait before its next step."""
         return (self.paused or not self._turn) and not self.stop_reason
 
-    def wish(self, wish: str) -> None:
+    def request(self, request: str) -> None:
         """Apply the request in control.json."""
         with self._changed:
-            self.paused = wish == "pause"
-            if wish == "stop" and not self.stop_reason:
+            self.paused = request == "pause"
+            if request == "stop" and not self.stop_reason:
                 self.stop_reason = "requested by the user"
             self._changed.notify_all()
 

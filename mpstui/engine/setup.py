@@ -38,7 +38,7 @@ class Setup:
     data: Digits | Items
     pipeline: Pipeline
     model: nn.Module
-    """Owns the parameters, under the names that snapshots use."""
+    """Customs the parameters, under the names that snapshots use."""
     net: nn.Module
     """The module that is called: the model, or a faster one on the same parameters."""
     optimizer: Optimizer

@@ -108,7 +108,7 @@ def train_run(
         check_contract(setup)
         setup, resume = _load_resumed_state(run, setup)
         snapshots = Snapshots(run.path, frozen=lambda: recorder.history.alarm is not None)
-        select_plan = _plan_selector(run, recorder) if config.calibrate != "off" else None
+        select_plan = _plan_selector(run, recorder) if config.autotune != "off" else None
         loop = Loop(
             setup,
             gate,
@@ -231,9 +231,9 @@ class Alarms:
 
 def act_on_alarm(run: RunDir, gate: Gate, policy: str, reason: str) -> None:
     """Stop a run, or pause it through its control file, so that the user can resume it."""
-    if policy == "pause" and run.wish() == "run":
-        run.ask("pause")
-        gate.wish("pause")
+    if policy == "pause" and run.request() == "run":
+        run.write_request("pause")
+        gate.request("pause")
     elif policy == "stop":
         gate.stop(f"alarm: {reason}")
 
@@ -262,7 +262,7 @@ def _poll_until_done(
     gpu, processor = open_gpu(device.type, device.index), open_cpu_power()
     next_sample = time.monotonic() + SAMPLE_SECONDS
     while training.is_alive():
-        gate.wish(run.wish())
+        gate.request(run.request())
         if time.monotonic() >= next_sample:
             next_sample = time.monotonic() + SAMPLE_SECONDS
             reading, gpus, watts = sampler.sample(), gpu.read(), processor.watts()

@@ -1,4 +1,4 @@
-"""Simulated faults by name: the catalogue's, or a class of a person's own file.
+"""Simulated faults by name: the catalogue's, or a class of the user's file.
 
 Such a class takes no arguments, and its instances are context managers: one instance a run, entered
 around each training step and each batch of a test; what one replaces in torch as it is made is

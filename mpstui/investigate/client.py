@@ -52,7 +52,7 @@ def new_folder(
         out: The directory; None for one inside the run's, or without a run in the program's own.
 
     Raises:
-        FieldError: When the directory cannot be made, an own file cannot be read, or the data
+        FieldError: When the directory cannot be made, a custom file cannot be read, or the data
             folder holds no data.
     """
     files = {} if request.run else read_own_files(request.config, request.config.spec)

@@ -25,7 +25,7 @@ LEFT_OUT = {
 def command_of(request: InvestigationRequest) -> str:
     """What asks for the same: every setting that is not the workload's own, files as their copies.
 
-    An own workload and a fault's file are named as they are copied beside the report, or into the
+    A custom workload and a fault's file are named as they are copied beside the report, or into the
     run's folder. A run's own command comes first; without its snapshots the second one begins at
     the first step.
     """

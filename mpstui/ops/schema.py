@@ -60,7 +60,7 @@ class OpInfo(NamedTuple):
     view: bool
     """Whether it returns a view of its first argument."""
     foreign: bool
-    """Whether it is of another library than torch itself: the user's own, torchvision's."""
+    """Whether it is of another library than torch itself: the user's, torchvision's."""
     random: bool
     writes: tuple[tuple[int, str], ...]
     """Place and name of each argument that is written to."""

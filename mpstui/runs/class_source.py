@@ -1,4 +1,4 @@
-"""Loads classes from the user's own files, copied into a run's folder.
+"""Loads classes from the user's files, copied into a run's folder.
 
 They define simulated faults and workloads. A file is copied when its run is created, so the run
 can be resumed and investigated even if the original is deleted. Loading runs the file, so only
@@ -111,7 +111,7 @@ def read_source(role: ClassRole, class_ref: ClassPath, copy: Path | None) -> Cla
 
 
 def origin(cls: type) -> ClassSource | None:
-    """Return the source of a class; None if it is not from a user's own file."""
+    """Return the source of a class; None if it is not from a user's file."""
     module = sys.modules.get(cls.__module__)
     source = getattr(module, _SOURCE, None)
     return source if isinstance(source, ClassSource) else None

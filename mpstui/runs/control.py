@@ -8,17 +8,18 @@ import msgspec
 
 from mpstui.domain.events import AlarmRaised
 
-Wish = Literal["run", "pause", "stop", "kill"]
+Request = Literal["run", "pause", "stop", "kill"]
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
     """The request: run, pause, stop between two steps, or kill the worker immediately."""
 
-    wish: Wish = "run"
+    request: Request = msgspec.field(default="run", name="wish")
+    """``wish`` in the file, as every version has written it."""
 
 
 class GapAlarm(msgspec.Struct, frozen=True, array_like=True):
-    """A keeper's message to a worker whose run diverged from the comparison's first run."""
+    """A supervisor's message to a worker whose run diverged from the comparison's first run."""
 
     against: str
     """The first run's device spec."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mpstui.domain.config import RunConfig, make_config
+from mpstui.domain.config import RunConfig, make_config, upgrade_settings
 from mpstui.domain.devices import DeviceSpec, parse_devices
 from mpstui.domain.errors import FieldError, LogError
 
@@ -33,7 +33,7 @@ def load_last() -> tuple[RunConfig, tuple[DeviceSpec, ...]] | None:
     """
     path = home() / "last.toml"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = upgrade_settings(tomllib.loads(path.read_text(encoding="utf-8")))
         specs = parse_devices(str(values.pop("devices", "cpu")))
         values.pop("device", None)  # `devices` takes precedence
         return make_config(values), specs

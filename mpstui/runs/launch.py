@@ -1,7 +1,7 @@
-"""Starts runs: one keeper process for a run or a comparison, one worker process per run.
+"""Starts runs: one supervisor process for a run or a comparison, one worker process per run.
 
-The keeper outlives the process that launched it, so closing the screen or the program never stops a
-run. It may start ahead of its runs, so that its workers have already imported torch.
+The supervisor outlives the process that launched it, so closing the app never
+stops a run. It may start ahead of its runs, so that its workers have already imported torch.
 """
 
 from __future__ import annotations
@@ -22,65 +22,65 @@ _NO_WINDOW = 0x0800_0000
 
 
 class PrewarmedSupervisor:
-    """A prestarted keeper whose workers have imported torch and wait for runs.
+    """A prestarted supervisor whose workers have imported torch and wait for runs.
 
     It exits when this process ends, however that ends, unless it has received runs.
     """
 
     def __init__(self) -> None:
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._supervisor: subprocess.Popen[bytes] | None = None
 
     @property
     def waiting(self) -> bool:
-        """Whether a keeper was started for the next runs. ``take`` checks if it is alive."""
-        return self._keeper is not None
+        """Whether a supervisor was started for the next runs. ``take`` checks if it is alive."""
+        return self._supervisor is not None
 
-    def heat(self, workers: int) -> None:
-        """Start a keeper if none waits; its workers import torch in the background.
+    def prewarm(self, workers: int) -> None:
+        """Start a supervisor if none waits; its workers import torch in the background.
 
         Don't call this while a run is timed: the imports would use its cores.
         """
-        if self._keeper is None:
+        if self._supervisor is None:
             arguments = ("--warm", str(workers))
-            self._keeper = _start(arguments, subprocess.PIPE, subprocess.DEVNULL)
+            self._supervisor = _start(arguments, subprocess.PIPE, subprocess.DEVNULL)
 
     def take(self, runs: Sequence[RunDir]) -> subprocess.Popen[bytes] | None:
-        """Hand runs to the waiting keeper; None if there is none or it has died."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is None or keeper.poll() is not None:
+        """Hand runs to the waiting supervisor; None if there is none or it has died."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is None or supervisor.poll() is not None:
             return None
-        assert keeper.stdin is not None
+        assert supervisor.stdin is not None
         line = json.dumps([str(run.path) for run in runs]) + "\n"
         try:
-            with keeper.stdin as pipe:
+            with supervisor.stdin as pipe:
                 pipe.write(line.encode())
         except OSError:
             return None
-        return keeper
+        return supervisor
 
     def close(self) -> None:
-        """Let the waiting keeper exit without runs."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None and keeper.stdin is not None:
-            keeper.stdin.close()
+        """Let the waiting supervisor exit without runs."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None and supervisor.stdin is not None:
+            supervisor.stdin.close()
 
 
 def launch(
     runs: Sequence[RunDir], warm: PrewarmedSupervisor | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a keeper for runs in its own session, and record its pid in each run.
+    """Start a supervisor for runs in its own session, and record its pid in each run.
 
     Args:
         runs: A run, or the runs of a comparison.
-        warm: May have a waiting keeper; otherwise a new one is started.
+        warm: May have a waiting supervisor; otherwise a new one is started.
     """
-    keeper = warm.take(runs) if warm is not None else None
-    if keeper is None:
-        with (runs[0].path / "keeper.log").open("ab") as log:
-            keeper = _start([str(run.path) for run in runs], subprocess.DEVNULL, log)
+    supervisor = warm.take(runs) if warm is not None else None
+    if supervisor is None:
+        with (runs[0].path / "supervisor.log").open("ab") as log:
+            supervisor = _start([str(run.path) for run in runs], subprocess.DEVNULL, log)
     for run in runs:
-        run.record_keeper(keeper.pid)
-    return keeper
+        run.record_supervisor(supervisor.pid)
+    return supervisor
 
 
 def _start(
@@ -98,10 +98,10 @@ def _start(
 
 
 def creation_flags(system: str) -> int:
-    """Return the flags that let a keeper outlive the console window that it was started in.
+    """Return the flags that let a supervisor outlive the console window that it was started in.
 
     When a console window is closed, Windows ends every process attached to that console
-    (CTRL_CLOSE_EVENT), regardless of process group. CREATE_NO_WINDOW gives the keeper its own
+    (CTRL_CLOSE_EVENT), regardless of process group. CREATE_NO_WINDOW gives the supervisor its own
     hidden console, which its workers inherit. With DETACHED_PROCESS it would have none, and each
     worker would open a window. CREATE_NEW_PROCESS_GROUP shields it from Ctrl-C.
 

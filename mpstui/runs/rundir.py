@@ -1,4 +1,4 @@
-"""A run's directory: its files, and whether its keeper is still alive."""
+"""A run's directory: its files, and whether its supervisor is still alive."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from mpstui.domain.config import RunConfig, make_config
+from mpstui.domain.config import RunConfig, make_config, upgrade_settings
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.investigation import Investigation
 from mpstui.domain.machine import Machine
 from mpstui.domain.summary import RunSummary, read_summary
 
-from .control import Control, Wish
+from .control import Control, Request
 from .files import read_json, replace, write_json
 
 if sys.version_info >= (3, 11):
@@ -25,7 +25,7 @@ else:
 
 
 class SupervisorProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """keeper.json: the process that supervises the run's worker."""
+    """supervisor.json: the process that supervises the run's worker."""
 
     pid: int
     created: float
@@ -33,7 +33,7 @@ class SupervisorProcess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """exit.json: how the worker ended, recorded by its keeper."""
+    """exit.json: how the worker ended, recorded by its supervisor."""
 
     code: int
     """The exit status; −n if signal n ended it."""
@@ -118,7 +118,7 @@ class RunDir:
         """
         path = self.path / "config.toml"
         try:
-            return make_config(tomllib.loads(path.read_text(encoding="utf-8")))
+            return make_config(upgrade_settings(tomllib.loads(path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             raise LogError(f"{path}: missing; allowed: a run's directory") from None
         except (ValueError, FieldError) as error:  # TOML's and UTF-8's errors are ValueErrors
@@ -136,17 +136,17 @@ class RunDir:
         """Write machine.json."""
         write_json(self.path / "machine.json", machine)
 
-    def wish(self) -> Wish:
+    def request(self) -> Request:
         """Read the user's current request. An unreadable file counts as none."""
         try:
             control = read_json(self.path / "control.json", Control)
         except LogError:  # no reason to stop a working run
             control = None
-        return (control or Control()).wish
+        return (control or Control()).request
 
-    def ask(self, wish: Wish) -> None:
+    def write_request(self, request: Request) -> None:
         """Write a request; the worker follows it within a tenth of a second or a step."""
-        write_json(self.path / "control.json", Control(wish=wish))
+        write_json(self.path / "control.json", Control(request=request))
 
     def summary(self) -> RunSummary | None:
         """Read the summary; None before the run has ended.
@@ -189,21 +189,23 @@ class RunDir:
         """Write exit.json."""
         write_json(self.path / "exit.json", exit)
 
-    def record_keeper(self, pid: int) -> None:
+    def record_supervisor(self, pid: int) -> None:
         """Record the process that supervises this run."""
-        keeper = SupervisorProcess(pid=pid, created=psutil.Process(pid).create_time())
-        write_json(self.path / "keeper.json", keeper)
+        supervisor = SupervisorProcess(pid=pid, created=psutil.Process(pid).create_time())
+        write_json(self.path / "supervisor.json", supervisor)
 
-    def keeper_alive(self) -> bool:
-        """Return whether the run's keeper process is alive."""
-        keeper = read_json(self.path / "keeper.json", SupervisorProcess)
-        if keeper is None:
+    def supervisor_alive(self) -> bool:
+        """Return whether the run's supervisor process is alive."""
+        supervisor = read_json(self.path / "supervisor.json", SupervisorProcess) or read_json(
+            self.path / "keeper.json", SupervisorProcess
+        )  # the file's name in earlier versions
+        if supervisor is None:
             return False
         try:
-            process = psutil.Process(keeper.pid)
-            # A dead keeper stays a zombie until its parent process reaps it.
+            process = psutil.Process(supervisor.pid)
+            # A dead supervisor stays a zombie until its parent process reaps it.
             alive = process.status() != psutil.STATUS_ZOMBIE
-            return alive and abs(process.create_time() - keeper.created) < 1.0
+            return alive and abs(process.create_time() - supervisor.created) < 1.0
         except psutil.NoSuchProcess:
             return False
 

@@ -1,4 +1,4 @@
-"""Stores the results of calibrations by their circumstances, each in a small JSON file."""
+"""Saves autotuned plans by their circumstances, each in a small JSON file."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from .paths import home
 
 
 class SavedPlans(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of a calibration file."""
+    """The content of a file: a plan, and when it is valid."""
 
     circumstances: PlanKey
-    calibration: AutotuneResult
+    result: AutotuneResult
 
 
 def load_plan(circumstances: PlanKey) -> AutotuneResult | None:
-    """Load the calibration for exactly these circumstances; None if there is no readable one.
+    """Load the plan for exactly these circumstances; None if there is no readable one.
 
-    A file that is damaged or from another version only means calibrating again.
+    A file that is damaged or from another version only means autotuning again.
     """
     try:
         stored = read_json(_path(circumstances), SavedPlans)
     except (LogError, OSError):
         return None
-    return stored.calibration if stored and stored.circumstances == circumstances else None
+    return stored.result if stored and stored.circumstances == circumstances else None
 
 
-def save_plan(circumstances: PlanKey, calibration: AutotuneResult) -> None:
-    """Store a calibration.
+def save_plan(circumstances: PlanKey, result: AutotuneResult) -> None:
+    """Save a plan.
 
     Raises:
         OSError: If the file cannot be written.
     """
-    stored = SavedPlans(circumstances=circumstances, calibration=calibration)
+    stored = SavedPlans(circumstances=circumstances, result=result)
     write_json(_path(circumstances), stored)
 
 
 def _path(circumstances: PlanKey) -> Path:
     digest = hashlib.sha256(msgspec.json.encode(circumstances)).hexdigest()[:16]
-    return home() / "calibrations" / f"{digest}.json"
+    return home() / "plans" / f"{digest}.json"

@@ -175,7 +175,7 @@ def _slug(spec: DeviceSpec) -> str:
 
 
 def _workload_slug(workload: str) -> str:
-    """Return a workload for use in a run's id: a user's own by its class, in plain letters."""
+    """Return a workload for use in a run's id: a user's by its class, in plain letters."""
     class_ref = class_path(workload)
     name = workload if class_ref is None else class_ref.name[:SLUG]
     return re.sub("[^a-z0-9]+", "", name.lower()) or "own"
@@ -184,7 +184,7 @@ def _workload_slug(workload: str) -> str:
 def read_own_files(
     config: RunConfig, spec: DeviceSpec, earlier: RunDir | None = None
 ) -> dict[str, bytes]:
-    """Read the user's own files that a run uses, keyed by the names of their copies.
+    """Read the user's files that a run uses, keyed by the names of their copies.
 
     Args:
         config: Names the workload.

@@ -1,4 +1,4 @@
-"""The keeper: starts the workers of a run or a comparison, assigns turns and records exits.
+"""The supervisor: starts the workers of a run or a comparison, assigns turns and records exits.
 
 ``python -m mpstui.runs.supervisor RUN_DIR…``. It doesn't import torch and sleeps most of the time.
 With ``--warm N`` instead of runs it prestarts N workers, which import torch. Their runs
@@ -68,9 +68,9 @@ class Turns:
 class GapWatch:
     """Follows two logs of a comparison and raises the alarm when a run diverges from the first.
 
-    The keeper does this, since no worker sees another's losses. The worker logs the alarm, since a
-    log has one writer; once the worker has exited, its keeper is that writer. So no alarm is lost
-    if a run ends before the first run, or between two checks.
+    The supervisor does this, since no worker sees another's losses. The worker logs the alarm,
+    since a log has one writer; once the worker has exited, its supervisor is that writer. So no
+    alarm is lost if a run ends before the first run, or between two checks.
     """
 
     def __init__(self, first: RunDir, worker: RunWorker) -> None:
@@ -111,7 +111,7 @@ def _losses(events: Iterable[AnyEvent]) -> list[float]:
 
 def _log_alarm(run: RunDir, alarm: GapAlarm) -> None:
     """Log the alarm of a run whose worker has exited, and update its summary if it has one."""
-    from mpstui.domain.summarise import summarise  # imports numpy, which a keeper seldom needs
+    from mpstui.domain.summarise import summarise  # imports numpy, which a supervisor seldom needs
 
     from .view import RunView
 
@@ -166,7 +166,7 @@ def wait_for_runs(count: int) -> None:
             spare.end()
         return
     runs = [RunDir(Path(path)) for path in json.loads(line)]
-    with (runs[0].path / "keeper.log").open("ab") as log:
+    with (runs[0].path / "supervisor.log").open("ab") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     keep(runs, spares)

@@ -35,15 +35,15 @@ class RunView:
     def refresh(self) -> list[AnyEvent]:
         """Read and return new events.
 
-        A worker that exited without an end event is recognized by exit.json, or by its keeper being
-        gone.
+        A worker that exited without an end event is recognized by exit.json, or by a supervisor
+        that is gone.
         """
         if self.history.state.over:
             return self._read()  # an alarm may follow the end
         # Checked before reading, so that everything logged before the exit is read below.
-        exit, keeper_gone = self.run.exit(), not self.run.keeper_alive()
+        exit, supervisor_gone = self.run.exit(), not self.run.supervisor_alive()
         events = self._read()
-        if exit is None and not keeper_gone:
+        if exit is None and not supervisor_gone:
             return events
         while not self.history.state.over and (new_events := self._read()):
             events += new_events

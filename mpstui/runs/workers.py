@@ -1,7 +1,7 @@
-"""A keeper's worker processes: each has a run, or is prestarted and waits for one.
+"""A supervisor's worker processes: each has a run, or is prestarted and waits for one.
 
-A keeper and a worker exchange one-line messages: ``run …``, ``go``, ``wait`` and ``alarm …`` to the
-worker; ``ready``, ``yielded``, ``paused`` and ``resumed`` to the keeper.
+A supervisor and a worker exchange one-line messages: ``run …``, ``go``, ``wait`` and ``alarm …`` to
+the worker; ``ready``, ``yielded``, ``paused`` and ``resumed`` to the supervisor.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _start(*arguments: str, stderr: int | IO[bytes]) -> subprocess.Popen[str]:
 
 
 class SpareWorker:
-    """A worker process without a run: it imports torch, then waits. It exits with its keeper."""
+    """A worker process without a run: it imports torch, waits, and exits with its supervisor."""
 
     def __init__(self) -> None:
         self._process = _start(
@@ -117,6 +117,6 @@ class RunWorker:
 
     def kill_if_requested(self) -> None:
         """Kill the process if the user requested it."""
-        if not self._killed and self.state != "gone" and self.run.wish() == "kill":
+        if not self._killed and self.state != "gone" and self.run.request() == "kill":
             self._killed = True
             self._process.kill()

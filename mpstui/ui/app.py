@@ -110,7 +110,7 @@ class MpstuiApp(RunControls, DoctorControls):
         if self._prewarming is not None:
             self.set_interval(PREWARM_SECONDS, self.prewarm)
         with suppress(MpstuiError):  # a damaged folder is reported when its screen opens
-            if any(run.keeper_alive() for run in self.state.store.newest_group()):
+            if any(run.supervisor_alive() for run in self.state.store.newest_group()):
                 self.state.recall()  # so that quitting asks about them on any screen
                 self.notify("A run is under way. Press 3 to watch it.")
 

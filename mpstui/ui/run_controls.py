@@ -47,7 +47,7 @@ class RunControls(StateApp):
     def action_stop(self) -> None:
         """Stop all runs safely."""
         if self._require_live("nothing to stop"):
-            self.state.session.send_wish("stop")  # type: ignore[union-attr]
+            self.state.session.send_request("stop")  # type: ignore[union-attr]
             self.notify("Each run ends after its step, with a summary.", title="Stopping")
 
     @work
@@ -57,7 +57,7 @@ class RunControls(StateApp):
 
         session = self.state.session
         if self._require_live("nothing to kill") and await self.push_screen_wait(KILL()) == "kill":
-            session.send_wish("kill")  # type: ignore[union-attr]
+            session.send_request("kill")  # type: ignore[union-attr]
 
     @work
     async def action_leave(self) -> None:
@@ -70,9 +70,9 @@ class RunControls(StateApp):
             return
         answer = await self.push_screen_wait(leave(session.under_way, session.paused))
         if answer == "stop":
-            session.send_wish("stop")
+            session.send_request("stop")
         elif answer == "leave" and session.paused:  # nothing else would resume them
-            session.send_wish("run")
+            session.send_request("run")
         if answer in ("stop", "leave"):
             paths = "\n".join(str(view.run.path) for view in session.views)
             state = "Stopping" if answer == "stop" else "Still training"

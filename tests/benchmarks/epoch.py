@@ -1,10 +1,10 @@
 """An epoch of the article's script against the fast path: ``python -m tests.benchmarks.epoch``.
 
 A is the reference pipeline, the script written anew (DataLoader, PIL, ToTensor, Normalize; the loss
-read as often as the script reads it). B is what a run does by default: the plan of a calibration.
+read as often as the script reads it). B is what a run does by default: the plan of autotuning.
 Both are runs in fresh processes, in turn; an epoch is 60,000 samples of training by the
 run's own clock, which leaves the first ten steps out, and the evaluation behind it. ``wall`` is the
-same with nothing left out, from the first step on. Importing, loading and calibrating come before.
+same with nothing left out, from the first step on. Importing, loading and autotuning come before.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main(asked: argparse.Namespace) -> None:
         home = Path(folder)
         # Settles the plan, which later runs find; its own times are not used.
         settings = {"workload": asked.workload, "epochs": asked.epochs}
-        first = trained(home, fast, **settings, calibrate="again", steps=100)
+        first = trained(home, fast, **settings, autotune="again", steps=100)
         assert first.plan is not None
         slows, fasts, ends = [], [], []
         for turn in range(asked.alternations):

@@ -108,13 +108,13 @@ def watched(config: RunConfig, specs: Sequence[DeviceSpec]) -> tuple[list[Ran], 
             app = psutil.Process(terminal.process.pid)
             _settle(terminal, app)
             runs = create(home, config, specs)
-            keeper = launch(runs)
+            supervisor = launch(runs)
             looks = [_look(app, terminal)]
             before = terminal.press(b"3")
             panels = [f"{spec}".encode() for spec in specs]
             limit = time.perf_counter() - terminal.started + 30.0
             terminal.wait([*panels, b"watching"], limit, before)
-            while keeper.poll() is None:
+            while supervisor.poll() is None:
                 terminal.read(0.2)
                 looks.append(_look(app, terminal))
             ran = [run(each) for each in runs]
@@ -171,7 +171,7 @@ def _watching(
 def main(asked: argparse.Namespace) -> None:
     """Measure and publish."""
     settings = {"workload": asked.workload, "steps": asked.steps, "mode": "turns"}
-    config = make_config({**settings, "dataset": "embedded", "calibrate": "off"})
+    config = make_config({**settings, "dataset": "embedded", "autotune": "off"})
     specs = parse_devices(asked.devices)
     pairs: list[tuple[list[Ran], list[Ran]]] = []
     watchings: list[Watching] = []

@@ -2,7 +2,7 @@
 
 The same training in fresh processes, in turn: A is a bare loop over the run's setup (forward,
 backward, optimizer; losses stay on the device and are read once, at the end), B is a run as a
-worker makes it, calibration left out: the loop with its gate, the log, the history, gradient norms,
+worker makes it, autotuning left out: the loop with its gate, the log, the history, gradient norms,
 the profile, snapshots within their budget, and psutil each second. The clock runs from the end of
 the tenth step to the last loss; there is no evaluation in between. Both end with the same loss.
 """
@@ -113,7 +113,7 @@ def side(name: str, workload: str, device: str, steps: int) -> None:
     samples = steps * WORKLOADS[workload].batch_size
     for module in ("mpstui.domain.config", "mpstui.engine.data.order"):
         vars(sys.modules[module])["EPOCH_SAMPLES"] = samples
-    config = make_config({"workload": workload, "device": device, "epochs": 1, "calibrate": "off"})
+    config = make_config({"workload": workload, "device": device, "epochs": 1, "autotune": "off"})
     told: dict[str, Any] = {"snapshots": 0, "share": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         # A worker trains beside its main thread; what malloc does there is no cost of recording.

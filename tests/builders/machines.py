@@ -129,18 +129,18 @@ class Answers:
         self,
         machine: Machine,
         torch: TorchFacts | str,
-        surroundings: Conditions = AT_REST,
+        conditions: Conditions = AT_REST,
         trials: dict[str, str] | None = None,
     ) -> None:
         self._machine = machine
         self._torch = torch
-        self._surroundings = surroundings
+        self._surroundings = conditions
         self._trials = trials or {}
 
     def machine(self) -> Machine:
         return self._machine
 
-    def surroundings(self) -> Conditions:
+    def conditions(self) -> Conditions:
         return self._surroundings
 
     def torch_facts(self) -> TorchFacts:

@@ -44,7 +44,7 @@ def test_without_an_alarm_it_says_so_and_fails(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two steps on the CPU alone, which diverge from nothing."""
-    short = make_config({"workload": "vae", "dataset": "embedded", "steps": 2, "calibrate": "off"})
+    short = make_config({"workload": "vae", "dataset": "embedded", "steps": 2, "autotune": "off"})
     monkeypatch.setattr(story, "demo_config", lambda: short)
     monkeypatch.setattr(story, "demo_specs", lambda: parse_devices("cpu"))
     assert main(["demo"]) == 1  # off a terminal it needs no flag

@@ -37,7 +37,7 @@ VALUES = {
     "log_interval": "5",
     "pipeline": "reference",
     "precision": "bf16",
-    "calibrate": "again",
+    "autotune": "again",
     "mode": "together",
     "step_check": "off",
     "on_alarm": "pause",
@@ -160,7 +160,7 @@ def test_a_runs_folder_that_is_a_file_is_bad_usage(
     assert "runs_dir" in capsys.readouterr().err
 
 
-def test_a_keeper_that_cannot_start_is_told_and_not_waited_for(
+def test_a_supervisor_that_cannot_start_is_told_and_not_waited_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

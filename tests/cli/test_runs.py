@@ -102,7 +102,7 @@ def made(
     runs = RunStore(home / "runs").create(config, parse_devices(devices), read_machine(), now)
     for run in runs:
         run.events.write_bytes(b"".join(map(encode, log)))
-        run.record_keeper(os.getpid())
+        run.record_supervisor(os.getpid())
         if code is not None:
             run.write_exit(Exit(code=code))
     return runs
@@ -419,7 +419,7 @@ def test_ctrl_c_stops_the_watching_and_not_the_run(
     assert watch(going.id, False, None, interrupt) == 1
     assert f"still running: {going.id}\n" in capsys.readouterr().err
     assert not (going.path / "control.json").exists()
-    assert going.wish() == "run"
+    assert going.request() == "run"
 
 
 def test_nothing_to_watch_is_bad_usage(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

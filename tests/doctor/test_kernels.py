@@ -16,7 +16,7 @@ KERNELS = tuple(sorted(kernel_table("2.14.1").mps))
 def finding(*kernels: str, version: str = "2.14.1", mac: bool = True) -> Finding:
     facts = DoctorFacts(
         machine=M4 if mac else LINUX,
-        surroundings=AT_REST,
+        conditions=AT_REST,
         torch=replace(torch(MPS), version=version, mps_kernels=kernels),
         torch_state="known",
     )

@@ -182,7 +182,7 @@ def test_asking_for_one_finding_goes_no_further_than_it_has_to() -> None:
         machine = staticmethod(MACHINES["M4, healthy"][0].machine)
 
     facts = gather(Strict(), up_to=need_of("apple-silicon"))  # type: ignore[arg-type]
-    assert facts.surroundings is None
+    assert facts.conditions is None
 
 
 @pytest.mark.parametrize(

@@ -218,8 +218,8 @@ def test_text_while_torch_is_probed_says_so() -> None:
 
 def test_json_is_one_document_with_every_device() -> None:
     document = json.loads(as_json(FACTS, FINDINGS))
-    assert list(document) == ["machine", "surroundings", "torch", "devices", "findings", "ops"]
-    assert document["surroundings"] is None
+    assert list(document) == ["machine", "conditions", "torch", "devices", "findings", "ops"]
+    assert document["conditions"] is None
     assert document["ops"] == []
     assert [device["device"] for device in document["devices"]] == ["cpu", "cuda", "hpu"]
     assert document["torch"]["state"] == "known"
@@ -234,14 +234,14 @@ def test_json_has_surroundings_and_op_checks_once_they_are_known() -> None:
     )
     facts = msgspec.structs.replace(
         FACTS,
-        surroundings=Conditions(
+        conditions=Conditions(
             variables={"OMP_NUM_THREADS": "4"}, power=Power(source="mains", saving=False)
         ),
         ops=(OpsRun(device="cpu", planned=9, done=9, everyday_sound=8, everyday_odd=(odd,)),),
     )
     document = json.loads(as_json(facts, []))
-    assert document["surroundings"]["variables"] == {"OMP_NUM_THREADS": "4"}
-    assert document["surroundings"]["power"]["source"] == "mains"
+    assert document["conditions"]["variables"] == {"OMP_NUM_THREADS": "4"}
+    assert document["conditions"]["power"]["source"] == "mains"
     (ops,) = document["ops"]
     assert (ops["device"], ops["everyday_sound"]) == ("cpu", 8)
     assert [(each["case"], each["status"]) for each in ops["everyday_odd"]] == [
@@ -394,7 +394,7 @@ def test_no_form_names_anybody_wherever_the_name_sits(
         facts = msgspec.structs.replace(FACTS, torch=torch)
     elif place == "gauge":
         gauge = Gauge(what="energy", by="RAPL", available=False, reason=text, commands=(text,))
-        facts = msgspec.structs.replace(FACTS, surroundings=Conditions(gauges=(gauge,)))
+        facts = msgspec.structs.replace(FACTS, conditions=Conditions(gauges=(gauge,)))
     elif place == "commands":
         shown = msgspec.structs.replace(shown, commands=(text,))
     else:
@@ -407,7 +407,7 @@ def test_no_form_names_anybody_wherever_the_name_sits(
 @pytest.mark.parametrize("form", FORMS)
 def test_variables_of_the_environment_name_nobody(form: Form, person: pytest.MonkeyPatch) -> None:
     variables = {"KMP_AFFINITY": f"/home/{SECRET}/affinity"}
-    facts = msgspec.structs.replace(FACTS, surroundings=Conditions(variables=variables))
+    facts = msgspec.structs.replace(FACTS, conditions=Conditions(variables=variables))
     assert SECRET not in form(facts, FINDINGS)
 
 

@@ -203,8 +203,8 @@ def test_an_nvidia_gpu_with_a_wheel_for_the_cpu_needs_the_wheel() -> None:
 )
 def test_a_driver_that_is_too_old_is_updated_where_it_is(session: HostSession, where: str) -> None:
     old = replace(CUDA_WHEEL, cuda_driver="12.4")
-    surroundings = around(session=session, nvidia_driver="550.54.14", **on(("NVIDIA",)))
-    assert where in judged(Answers(LINUX, old, surroundings))["cuda-driver"].remedy
+    conditions = around(session=session, nvidia_driver="550.54.14", **on(("NVIDIA",)))
+    assert where in judged(Answers(LINUX, old, conditions))["cuda-driver"].remedy
 
 
 # Architectures

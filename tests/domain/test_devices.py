@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mpstui.domain.catalogue import SIMULATED
 from mpstui.domain.devices import (
-    CALIBRATE,
+    AUTOTUNE,
     INDEXED,
     PIPELINES,
     PRECISIONS,
@@ -45,7 +45,7 @@ def specs(draw: st.DrawFn) -> str:
     if draw(st.booleans()):
         options.append("compile")
     if draw(st.booleans()):
-        options.append(f"calibrate={draw(st.sampled_from(CALIBRATE))}")
+        options.append(f"autotune={draw(st.sampled_from(AUTOTUNE))}")
     if draw(st.booleans()):
         options.append(f"pipeline={draw(st.sampled_from(PIPELINES))}")
     if draw(st.booleans()):
@@ -76,7 +76,7 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
 
 
 def test_parts_are_told_apart() -> None:
-    assert str(parse_device("cpu@calibrate=off@compile")) == "cpu@compile@calibrate=off"
+    assert str(parse_device("cpu@autotune=off@compile")) == "cpu@compile@autotune=off"
     assert parse_device("cpu@compile=") == parse_device("cpu@compile")
     spec = parse_device(" cuda:1@precision=tf32@pipeline=reference ")
     assert spec == DeviceSpec("cuda", 1, (("precision", "tf32"), ("pipeline", "reference")))
@@ -160,7 +160,7 @@ def test_spellings_of_one_spec_are_one() -> None:
         ("mps@precision=tf32", "mps has no TF32", "cuda@precision=tf32"),
         ("cpu@precision=fp8", "precision=fp8 is unknown", "float32, tf32, bf16, fp16"),
         ("cpu@compile=yes", "compile=yes has a value", "@compile, without a value"),
-        ("cpu@calibrate=", "calibrate= is unknown", "on, off, again"),
+        ("cpu@autotune=", "autotune= is unknown", "on, off, again"),
         ("cpu@pipeline=", "pipeline= is unknown", "resident, streamed, reference"),
     ],
 )

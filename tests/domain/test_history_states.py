@@ -225,10 +225,10 @@ def test_of_ten_thousand_windows_none_is_lost() -> None:
     assert history.losses.buckets <= 2048
 
 
-def test_a_calibration_is_no_part_of_the_time_that_a_run_trains() -> None:
+def test_autotuning_is_no_part_of_the_time_that_a_run_trains() -> None:
     history = RunHistory()
     history.apply(started(at=2.0, total_steps=6))
-    history.apply(PreparationAdvanced(at=2.1, stage="calibrating: channels_last"))
+    history.apply(PreparationAdvanced(at=2.1, stage="autotuning: channels_last"))
     history.apply(PlanChosen(at=6.0, plan=Plan(layout="channels_last"), line="faster", gain=2.0))
     assert history.state is RunState.WARMING_UP
     history.apply(steps(1, [2.0, 1.0], at=6.5, timed=False))

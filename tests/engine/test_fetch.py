@@ -88,7 +88,7 @@ def test_what_was_fetched_can_be_read(mirror: Path, tmp_path: Path) -> None:
     assert (len(data.train_labels), len(data.test_labels)) == (10, 4)
 
 
-def test_nothing_is_printed_among_the_words_for_the_keeper(
+def test_nothing_is_printed_among_the_words_for_the_supervisor(
     mirror: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fetching.fetch(tmp_path / "data")

@@ -67,14 +67,14 @@ def last_step(event: StepsCompleted) -> int:
 # The gate alone.
 
 
-def test_a_gate_without_a_keeper_is_open() -> None:
+def test_a_gate_without_a_supervisor_is_open() -> None:
     gate = Gate()
     assert not gate.shut
     gate.wait_for_turn()
     gate.wait_while_paused()
 
 
-def test_a_gate_under_a_keeper_waits_for_the_first_turn() -> None:
+def test_a_gate_under_a_supervisor_waits_for_the_first_turn() -> None:
     gate = Gate(takes_turns=True)
     assert gate.shut
     gate.turn(True)
@@ -83,21 +83,21 @@ def test_a_gate_under_a_keeper_waits_for_the_first_turn() -> None:
     assert gate.shut
 
 
-def test_the_newest_wish_wins_but_a_stop_stays() -> None:
+def test_the_newest_request_wins_but_a_stop_stays() -> None:
     gate = Gate()
-    gate.wish("pause")
+    gate.request("pause")
     assert gate.shut
-    gate.wish("run")
+    gate.request("run")
     assert not gate.shut
-    gate.wish("stop")
-    gate.wish("run")
+    gate.request("stop")
+    gate.request("run")
     assert gate.stop_reason == "requested by the user"
 
 
 def test_the_first_reason_to_stop_stays() -> None:
     gate = Gate()
     gate.stop("the supervisor exited")
-    gate.wish("stop")
+    gate.request("stop")
     gate.stop("something else")
     assert gate.stop_reason == "the supervisor exited"
 
@@ -105,7 +105,7 @@ def test_the_first_reason_to_stop_stays() -> None:
 @pytest.mark.parametrize("takes_turns", [False, True])
 def test_a_stop_opens_whatever_is_shut(takes_turns: bool) -> None:
     gate = Gate(takes_turns=takes_turns)
-    gate.wish("pause")
+    gate.request("pause")
     gate.stop("enough")
     assert not gate.shut
     gate.wait_while_paused()
@@ -117,20 +117,20 @@ def test_a_turn_granted_while_pausing_is_void() -> None:
     gate = Gate(said.append, takes_turns=True)
     gate.ready()
     gate.turn(True)
-    gate.wish("pause")
+    gate.request("pause")
     gate.pausing()
     gate.turn(True)  # was on its way when "paused" was said
-    gate.wish("run")
+    gate.request("run")
     gate.resumed()
     assert gate.shut
     assert said == ["ready", "paused", "resumed"]
 
 
-def test_without_a_keeper_a_pause_costs_no_turn() -> None:
+def test_without_a_supervisor_a_pause_costs_no_turn() -> None:
     gate = Gate()
-    gate.wish("pause")
+    gate.request("pause")
     gate.pausing()
-    gate.wish("run")
+    gate.request("run")
     gate.resumed()
     assert not gate.shut
 
@@ -209,16 +209,16 @@ def test_a_turn_taken_back_before_the_first_step_is_yielded(make: Make) -> None:
 
 
 def test_after_a_pause_the_turn_is_not_given_back_twice(make: Make) -> None:
-    """A second word would take back, in the keeper's eyes, the turn it grants on the first."""
+    """A second word would take back, in the supervisor's eyes, the turn it grants on the first."""
     gate = Scripted()
     events = []
     for event in make(gate, steps=20).events():
         events.append(event)
         if isinstance(event, StepsCompleted) and last_step(event) == 10:
-            gate.wish("pause")
+            gate.request("pause")
         elif isinstance(event, RunPaused):
             gate.turn(True)  # void
-            gate.wish("run")
+            gate.request("run")
     assert gate.words == ["ready", "(waits)", "paused", "resumed", "(waits)"]
     names = [type(event).__name__ for event in events]
     paused = names.index("RunPaused")
@@ -234,7 +234,7 @@ def test_a_pause_during_evaluation_loses_nothing(
     score = Vae.score
 
     def pausing(*arguments: Any) -> Any:
-        gate.wish("pause")
+        gate.request("pause")
         return score(*arguments)
 
     monkeypatch.setattr(Vae, "score", pausing)
@@ -242,7 +242,7 @@ def test_a_pause_during_evaluation_loses_nothing(
     for event in make(gate, steps=12, test_batch_size=10).events():
         names.append(type(event).__name__)
         if isinstance(event, RunPaused):
-            gate.wish("run")
+            gate.request("run")
     assert names[-7:] == [
         "EpochCompleted",
         "RunPaused",
@@ -258,7 +258,7 @@ def test_a_pause_during_evaluation_loses_nothing(
 
 
 class Running:
-    """A loop at work in a thread; its events and its words to a keeper come in one queue."""
+    """A loop at work in a thread; its events and its words to a supervisor come in one queue."""
 
     def __init__(self, make: Make, takes_turns: bool = False) -> None:
         self.told: queue.Queue[Told] = queue.Queue()
@@ -304,12 +304,12 @@ def run(make: Make) -> Iterator[Callable[..., Running]]:
 def test_a_pause_flushes_first_and_a_resume_goes_on(run: Callable[..., Running]) -> None:
     running = run()
     running.until(StepsCompleted)
-    running.gate.wish("pause")
+    running.gate.request("pause")
     *before, paused = running.until(RunPaused)
     steps = [event for event in before if isinstance(event, StepsCompleted)]
     assert isinstance(paused, RunPaused)
     assert not steps or last_step(steps[-1]) == paused.step
-    running.gate.wish("run")
+    running.gate.request("run")
     *_, resumed = running.until(RunResumed)
     assert isinstance(resumed, RunResumed)
     assert resumed.step == paused.step
@@ -321,7 +321,7 @@ def test_a_pause_flushes_first_and_a_resume_goes_on(run: Callable[..., Running])
 def test_a_stop_ends_a_run_with_its_reason(run: Callable[..., Running]) -> None:
     running = run()
     running.until(StepsCompleted)
-    running.gate.wish("stop")
+    running.gate.request("stop")
     told = running.until(RunStopped)
     running.end()
     stopped = told[-1]
@@ -335,9 +335,9 @@ def test_a_stop_ends_a_run_with_its_reason(run: Callable[..., Running]) -> None:
 def test_a_paused_run_can_be_stopped(run: Callable[..., Running]) -> None:
     running = run()
     running.until(StepsCompleted)
-    running.gate.wish("pause")
+    running.gate.request("pause")
     running.until(RunPaused)
-    running.gate.wish("stop")
+    running.gate.request("stop")
     *_, stopped = running.until(RunStopped)
     running.end()
     assert isinstance(stopped, RunStopped)
@@ -346,7 +346,7 @@ def test_a_paused_run_can_be_stopped(run: Callable[..., Running]) -> None:
 def test_a_run_without_a_turn_can_be_paused_and_stopped(run: Callable[..., Running]) -> None:
     running = run(takes_turns=True)
     assert [type(told) for told in running.until("ready")] == [RunStarted, str]
-    running.gate.wish("pause")
+    running.gate.request("pause")
     assert running.next() == "paused"
     paused = running.next()
     assert isinstance(paused, RunPaused)
@@ -369,11 +369,11 @@ def test_a_refereed_run_trains_in_its_turns_only(run: Callable[..., Running]) ->
     assert running.next() == "(granted anew)"
     assert isinstance(running.next(), StepsCompleted)
 
-    running.gate.wish("pause")
+    running.gate.request("pause")
     running.until("paused")
     assert isinstance(running.next(), RunPaused)
     running.gate.turn(True)  # void
-    running.gate.wish("run")
+    running.gate.request("run")
     assert running.next() == "resumed"
     assert isinstance(running.next(), RunResumed)
     running.told.put("(granted anew)")

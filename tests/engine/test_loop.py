@@ -413,7 +413,7 @@ def test_a_stop_in_the_evaluation_ends_the_run_there(
     score = Vae.score
 
     def stopping(*arguments: Any) -> Any:
-        gate.wish("stop")
+        gate.request("stop")
         return score(*arguments)
 
     monkeypatch.setattr(Vae, "score", stopping)

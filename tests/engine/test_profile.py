@@ -254,7 +254,7 @@ def test_a_stop_within_the_profile_keeps_its_steps(
     def taken(objective: torch.Tensor, samples: int) -> None:
         take(objective, samples)
         if loop.step == WARMUP_STEPS + AFTER + 2:
-            gate.wish("stop")
+            gate.request("stop")
 
     monkeypatch.setattr(loop, "_count_steps", taken)
     events = list(loop.events())

@@ -94,7 +94,7 @@ def test_a_runs_log_is_complete(tmp_path: Path) -> None:
 
 def test_the_summary_says_what_the_log_says(tmp_path: Path) -> None:
     run = new_run(tmp_path, steps=30)
-    with LogWriter(run.events) as log:  # the keeper's, before there is a worker
+    with LogWriter(run.events) as log:  # the supervisor's, before there is a worker
         log.append(PreparationAdvanced(at=1000.0, stage="looking for MNIST on the network"))
     train(run)
     summary = run.summary()
@@ -194,20 +194,20 @@ def test_a_runs_folder_holds_only_what_is_meant_to_be_there(tmp_path: Path) -> N
 def test_a_run_obeys_control_json(tmp_path: Path) -> None:
     """Its worker is a warm one, of which nobody could tell."""
     run, warm = new_run(tmp_path, device="cpu@threads=1"), PrewarmedSupervisor()
-    warm.heat(1)
-    keeper = launch([run], warm)
+    warm.prewarm(1)
+    supervisor = launch([run], warm)
     try:
         wait_for(run, trained)
-        run.ask("pause")
+        run.write_request("pause")
         wait_for(run, lambda event: isinstance(event, RunPaused))
         wait_for(run, lambda event: isinstance(event, SystemSampled))
-        run.ask("run")
+        run.write_request("run")
         wait_for(run, lambda event: isinstance(event, RunResumed))
-        run.ask("stop")
-        assert keeper.wait(PATIENCE) == 0
+        run.write_request("stop")
+        assert supervisor.wait(PATIENCE) == 0
     finally:
-        run.ask("kill")
-        keeper.wait(PATIENCE)
+        run.write_request("kill")
+        supervisor.wait(PATIENCE)
     events, summary, exit = read(run), run.summary(), run.exit()
     ends = [event for event in events if isinstance(event, RunStopped)]
     assert [event.reason for event in ends] == ["requested by the user"]
@@ -221,13 +221,13 @@ def test_a_run_obeys_control_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_a_worker_whose_keeper_is_killed_stops(tmp_path: Path) -> None:
+def test_a_worker_whose_supervisor_is_killed_stops(tmp_path: Path) -> None:
     run = new_run(tmp_path, device="cpu@threads=1")
-    keeper = launch([run])
+    supervisor = launch([run])
     wait_for(run, trained)
-    workers = psutil.Process(keeper.pid).children()
-    psutil.Process(keeper.pid).kill()
-    keeper.wait(PATIENCE)
+    workers = psutil.Process(supervisor.pid).children()
+    psutil.Process(supervisor.pid).kill()
+    supervisor.wait(PATIENCE)
     assert len(workers) == 1
     wait_until_ended(workers)
     stopped, summary = read(run)[-1], run.summary()
@@ -259,7 +259,7 @@ def test_a_warm_worker_prints_into_its_runs_log_and_needs_no_torchvision(tmp_pat
     assert "torchvision" not in imported
 
 
-def test_a_worker_whose_keeper_went_before_it_was_ready_stops(tmp_path: Path) -> None:
+def test_a_worker_whose_supervisor_went_before_it_was_ready_stops(tmp_path: Path) -> None:
     run = new_run(tmp_path, device="cpu@threads=1")
     worker = subprocess.Popen(
         module_command("mpstui.engine.worker", str(run.path)),

@@ -1,4 +1,4 @@
-"""Faults from a person's own file: found, refused in words, and at work in a run."""
+"""Faults from the user's file: found, refused in words, and at work in a run."""
 
 from __future__ import annotations
 

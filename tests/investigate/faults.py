@@ -1,4 +1,4 @@
-"""Faults as a person might write them: one class for each thing that can go wrong. Simulated."""
+"""Faults as the user might write them: one class for each thing that can go wrong. Simulated."""
 
 # mypy: disable-error-code="no-untyped-call"
 

@@ -1,4 +1,4 @@
-"""``mpstui investigate`` as a person runs it: real processes, the article's story, and an abort."""
+"""``mpstui investigate`` as the user runs it: real processes, the article's story, and an abort."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An own workload's run: its folder, its data, and that it goes on without the original file."""
+"""A custom workload's run: its folder, its data, and that it goes on without the original file."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def new(
     store: RunStore, named: str, devices: str = "cpu@threads=1", steps: int = 6
 ) -> list[RunDir]:
     asked = {"workload": named, "batch_size": 8, "test_batch_size": 500, "steps": steps}
-    config = make_config({**asked, "calibrate": "off"})
+    config = make_config({**asked, "autotune": "off"})
     return store.create(config, parse_devices(devices), read_machine(), NOW)
 
 

@@ -186,7 +186,7 @@ def test_lines_that_could_not_be_read_are_told(tmp_path: Path) -> None:
 def test_a_run_under_way_is_exported_as_far_as_it_is(tmp_path: Path) -> None:
     view = view_of(tmp_path / "runs", LOG[:1])
     (view.run.path / "exit.json").unlink()
-    view.run.record_keeper(os.getpid())
+    view.run.record_supervisor(os.getpid())
     (path,) = export([view], "csv", tmp_path / "out.csv")
     assert [row["loss"] for row in table_of(path)] == ["2.3", "1.5"]
 

@@ -107,17 +107,17 @@ def test_a_file_that_is_being_replaced_is_read_when_it_is_there(
     tmp_path: Path, on_windows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, real, held = tmp_path / "control.json", Path.read_bytes, Held(2)
-    write_json(path, Control(wish="pause"))
+    write_json(path, Control(request="pause"))
 
     def refused_twice(self: Path) -> bytes:
         held.act()
         return real(self)
 
     monkeypatch.setattr(Path, "read_bytes", refused_twice)
-    assert read_json(path, Control) == Control(wish="pause")
+    assert read_json(path, Control) == Control(request="pause")
 
 
-def test_a_keeper_has_a_console_of_its_own_that_no_window_shows() -> None:
+def test_a_supervisor_has_a_console_of_its_own_that_no_window_shows() -> None:
     # Microsoft, Process Creation Flags: CREATE_NO_WINDOW, CREATE_NEW_PROCESS_GROUP; with
     # DETACHED_PROCESS (8) each worker would open a window of its own.
     flags = creation_flags("nt")

@@ -153,7 +153,7 @@ def test_a_broken_last_toml_is_named(
         load_last()
 
 
-# The keeper
+# The supervisor
 
 WORKER = """
 import sys
@@ -183,7 +183,7 @@ def test_processes_take_turns_to_the_end(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 class Deaf(RunWorker):
-    """A worker that has gone, of which nobody has told the keeper yet."""
+    """A worker that has gone, of which nobody has told the supervisor yet."""
 
     def __init__(self) -> None:
         self.state = "ready"
@@ -232,11 +232,11 @@ def test_a_pause_hands_the_turn_on_and_a_resumed_run_queues_again() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no zombies there")
-def test_a_keeper_that_died_unnoticed_by_its_parent_is_not_there(tmp_path: Path) -> None:
+def test_a_supervisor_that_died_unnoticed_by_its_parent_is_not_there(tmp_path: Path) -> None:
     run = made(tmp_path)[0]
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        run.record_keeper(process.pid)
-        assert run.keeper_alive()
+        run.record_supervisor(process.pid)
+        assert run.supervisor_alive()
         view = RunView(run)
         assert view.refresh() == []
         assert not view.history.state.over
@@ -244,19 +244,19 @@ def test_a_keeper_that_died_unnoticed_by_its_parent_is_not_there(tmp_path: Path)
         deadline = time.monotonic() + PATIENCE
         while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline
-        assert not run.keeper_alive()
+        assert not run.supervisor_alive()
         view.refresh()
         assert view.history.message == "exited without a message at step 0"
 
 
-def test_a_pid_that_is_anothers_by_now_is_not_the_keeper(tmp_path: Path) -> None:
+def test_a_pid_that_is_anothers_by_now_is_not_the_supervisor(tmp_path: Path) -> None:
     run = made(tmp_path)[0]
-    assert not run.keeper_alive()
-    run.record_keeper(os.getpid())
-    assert run.keeper_alive()
+    assert not run.supervisor_alive()
+    run.record_supervisor(os.getpid())
+    assert run.supervisor_alive()
     old = SupervisorProcess(pid=os.getpid(), created=psutil.Process().create_time() - 60.0)
-    (run.path / "keeper.json").write_bytes(msgspec.json.encode(old))
-    assert not run.keeper_alive()
+    (run.path / "supervisor.json").write_bytes(msgspec.json.encode(old))
+    assert not run.supervisor_alive()
 
 
 def test_a_log_that_ends_within_a_line_still_has_an_end(tmp_path: Path) -> None:

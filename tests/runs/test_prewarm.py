@@ -33,7 +33,7 @@ if len(sys.argv) == 1:
 pathlib.Path(path, "how").write_text(how)
 """
 
-KEEPER = """
+SUPERVISOR = """
 import json, pathlib, sys
 how, paths = "cold", sys.argv[1:]
 if paths[0] == "--warm":
@@ -46,8 +46,8 @@ STARTER = """
 import os, signal, sys
 from mpstui.runs.launch import PrewarmedSupervisor
 warm = PrewarmedSupervisor()
-warm.heat(2)
-print(warm._keeper.pid, flush=True)
+warm.prewarm(2)
+print(warm._supervisor.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -68,13 +68,15 @@ def how(runs: list[RunDir]) -> list[str]:
 
 @pytest.fixture
 def constructed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keepers and workers that write down how they were started, and end."""
+    """Supervisors and workers that write down how they were started, and end."""
 
     def say(code: str, *arguments: str) -> list[str]:
         return [sys.executable, "-c", code, *arguments]
 
     monkeypatch.setattr(workers, "module_command", lambda _, *rest: say(WORKER, *rest))
-    monkeypatch.setattr("mpstui.runs.launch.module_command", lambda _, *rest: say(KEEPER, *rest))
+    monkeypatch.setattr(
+        "mpstui.runs.launch.module_command", lambda _, *rest: say(SUPERVISOR, *rest)
+    )
 
 
 @pytest.mark.usefixtures("constructed")
@@ -98,29 +100,31 @@ def test_a_warm_worker_that_was_killed_leaves_its_run_to_a_cold_one(tmp_path: Pa
 
 @pytest.mark.usefixtures("constructed")
 @pytest.mark.parametrize("killed", [False, True])
-def test_runs_are_given_to_the_keeper_that_waits_unless_it_has_died(
+def test_runs_are_given_to_the_supervisor_that_waits_unless_it_has_died(
     tmp_path: Path, killed: bool
 ) -> None:
     runs, warm = made(tmp_path, "cpu,cpu@threads=1"), PrewarmedSupervisor()
-    warm.heat(2)
-    waiting = warm._keeper
-    warm.heat(2)
+    warm.prewarm(2)
+    waiting = warm._supervisor
+    warm.prewarm(2)
     assert warm.waiting
-    assert warm._keeper is waiting is not None
+    assert warm._supervisor is waiting is not None
     if killed:
         waiting.kill()
         waiting.wait()
     started = launch(runs, warm)
     assert not warm.waiting
     assert (started is waiting) is not killed
-    noted = msgspec.json.decode((runs[0].path / "keeper.json").read_bytes(), type=SupervisorProcess)
+    noted = msgspec.json.decode(
+        (runs[0].path / "supervisor.json").read_bytes(), type=SupervisorProcess
+    )
     assert noted.pid == started.pid
     assert started.wait(PATIENCE) == 0
     assert how(runs) == ["cold" if killed else "warm"] * 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize("first", ["whoever started it", "the keeper"])
+@pytest.mark.parametrize("first", ["whoever started it", "the supervisor"])
 def test_the_warm_ones_end_when_what_is_over_them_is_killed(first: str) -> None:
     command, environ = [sys.executable, "-c", STARTER], child_environment()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -131,6 +135,6 @@ def test_the_warm_ones_end_when_what_is_over_them_is_killed(first: str) -> None:
             assert time.monotonic() < deadline
         if sys.platform != "win32":
             assert os.getsid(waiting.pid) == waiting.pid
-        (waiting if first == "the keeper" else psutil.Process(starter.pid)).kill()
+        (waiting if first == "the supervisor" else psutil.Process(starter.pid)).kill()
         wait_until_ended([waiting, *warmed])
         starter.kill()

@@ -70,7 +70,7 @@ def store(tmp_path: Path) -> RunStore:
 
 def new(store: RunStore, device: str = "cpu", **values: Any) -> RunDir:
     asked = {"workload": "vae", "batch_size": 20_000, "test_batch_size": 1000, "epochs": 3}
-    config = make_config({**asked, "calibrate": "off", **values})
+    config = make_config({**asked, "autotune": "off", **values})
     (run,) = store.create(config, [parse_device(device)], read_machine(), NOW)
     run.write_dataset(Dataset(source="embedded"))
     return run
@@ -326,7 +326,7 @@ def test_a_run_of_a_comparison_goes_on_alone(store: RunStore) -> None:
 
 def test_a_run_that_is_under_way_is_refused(store: RunStore) -> None:
     old = written(store)
-    old.record_keeper(psutil.Process().pid)
+    old.record_supervisor(psutil.Process().pid)
     with pytest.raises(UsageError, match=rf"{old.id} is .*; allowed: a run that has ended"):
         resume(store, old)
     assert [run.id for run in store.all()] == [old.id]
@@ -387,7 +387,7 @@ def test_a_damaged_snapshot_fails_the_run_in_one_line(store: RunStore) -> None:
 def test_an_alarm_keeps_the_run_from_saving_any_more(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes from the keeper, through another thread of the worker."""
+    """It comes from the supervisor, through another thread of the worker."""
     run, gate = new(store, batch_size=40), Gate()
     stop_in(monkeypatch, gate, 2)
     with LogWriter(run.events) as log:

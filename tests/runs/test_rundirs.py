@@ -81,13 +81,13 @@ def test_a_broken_config_names_its_file(tmp_path: Path) -> None:
         run.config()
 
 
-def test_a_damaged_wish_asks_for_nothing(tmp_path: Path) -> None:
+def test_a_damaged_request_asks_for_nothing(tmp_path: Path) -> None:
     run = RunStore(tmp_path).create(default_config(), parse_devices("cpu"), read_machine(), NOW)[0]
-    assert run.wish() == "run"
-    run.ask("pause")
-    assert run.wish() == "pause"
+    assert run.request() == "run"
+    run.write_request("pause")
+    assert run.request() == "pause"
     (run.path / "control.json").write_text("{")
-    assert run.wish() == "run"
+    assert run.request() == "run"
 
 
 def test_the_last_config_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def test_the_trash_is_no_run_whatever_lies_in_it(store: RunStore) -> None:
 def test_a_run_under_way_is_not_deleted_nor_is_what_was_named_with_it(store: RunStore) -> None:
     idle, busy = made(store, day=1)[0], made(store, day=2)[0]
     run = store.find(busy)
-    run.record_keeper(os.getpid())
+    run.record_supervisor(os.getpid())
     with pytest.raises(UsageError, match=f"{busy}: still running"):
         trash.delete(store, [idle, busy])
     assert ids(store.all()) == [busy, idle]
@@ -97,7 +97,7 @@ def test_a_run_under_way_is_not_deleted_nor_is_what_was_named_with_it(store: Run
 
 def test_a_damaged_run_can_be_deleted(store: RunStore) -> None:
     id = made(store)[0]
-    (store.root / id / "keeper.json").write_text("{")
+    (store.root / id / "supervisor.json").write_text("{")
     (store.root / id / "config.toml").write_text("epochs = -1")
     assert trash.delete(store, [id]) == [id]
     assert trash.restore(store, [id]) == [id]

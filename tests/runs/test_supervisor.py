@@ -246,10 +246,10 @@ def test_a_worker_that_aborts_is_a_fact(run: RunDir, monkeypatch: pytest.MonkeyP
     assert "failed assertion" in view.history.message
 
 
-def test_a_wish_to_kill_ends_the_worker(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_to_kill_ends_the_worker(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     worker_is(monkeypatch, SLEEPS)
     log_some(run)
-    run.ask("kill")
+    run.write_request("kill")
     supervisor.keep([run])
     exit = run.exit()
     assert exit is not None
@@ -279,7 +279,7 @@ def test_a_run_that_is_looked_after_goes_on(run: RunDir) -> None:
     import os
 
     log_some(run)
-    run.record_keeper(os.getpid())
+    run.record_supervisor(os.getpid())
     view = RunView(run)
     view.refresh()
     assert view.history.state is RunState.WARMING_UP

@@ -1,4 +1,4 @@
-"""Constructed surroundings, each the way its system answers; and this machine's own."""
+"""Constructed conditions, each the way its system answers; and this machine's own."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ DRIVER = (
 
 
 class Constructed:
-    """Surroundings constructed for a test, not read off a machine.
+    """Conditions constructed for a test, not read off a machine.
 
     What it is not told, it does not have: the commands fail, the files are not there.
     """

@@ -140,7 +140,7 @@ def make_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRuns:
         specs = parse_devices(devices)
         runs = RunStore(home / "runs").create(config, specs, M2, datetime(2026, 11, 23, 7, 0, 0))
         for place, run in enumerate(runs):
-            run.record_keeper(os.getpid())
+            run.record_supervisor(os.getpid())
             write_log(
                 run, place, kind if place == len(runs) - 1 or kind == "finished" else "running"
             )

@@ -220,7 +220,7 @@ def test_investigate(
     theme: str,
 ) -> None:
     for run in make_runs(workload, devices, kind):
-        (run.path / "keeper.json").unlink()  # nobody trains
+        (run.path / "supervisor.json").unlink()  # nobody trains
     monkeypatch.chdir(home)  # a path on screen has to be the same each time
     faulty = finding is CONSTRUCTED_VAE
     told = CONSTRUCTED_TOLD if faulty else CONSTRUCTED_TOLD[:1]

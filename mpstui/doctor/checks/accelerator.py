@@ -76,8 +76,8 @@ def _torch_reasons(facts: DoctorFacts) -> str:
 
 
 def _cuda_driver(facts: DoctorFacts) -> CheckVerdict:
-    torch, surroundings = facts.torch, facts.surroundings
-    loaded = surroundings.nvidia_driver if surroundings else None
+    torch, conditions = facts.torch, facts.conditions
+    loaded = conditions.nvidia_driver if conditions else None
     if facts.machine.mac:
         return not_applicable(f"{facts.machine.platform}: no CUDA on a Mac")
     if torch is None:
@@ -122,7 +122,7 @@ def _cuda_wheel(facts: DoctorFacts) -> tuple[str, tuple[str, ...]]:
 
 def _where(facts: DoctorFacts) -> str:
     """Return where the driver is installed, when it is not on this system."""
-    session = facts.surroundings.session if facts.surroundings else None
+    session = facts.conditions.session if facts.conditions else None
     if session is not None and session.wsl:
         return " in Windows, never in WSL"
     return " on the container's host" if session is not None and session.container else ""

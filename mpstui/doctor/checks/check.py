@@ -39,7 +39,7 @@ class Check(NamedTuple):
 
     def finding(self, facts: DoctorFacts) -> Finding:
         """Return the finding, ``unknown`` while facts that it needs are missing."""
-        if self.need >= ProbeStage.SURROUNDINGS and facts.surroundings is None:
+        if self.need >= ProbeStage.CONDITIONS and facts.conditions is None:
             return self.finding_from(pending())
         if self.need is ProbeStage.TORCH and facts.torch is None and facts.torch_state == "probing":
             return self.finding_from(pending())

@@ -20,21 +20,19 @@ SCANT_DISK, NO_DISK = 2 * GIB, GIB // 5
 
 
 def _surroundings(facts: DoctorFacts) -> Conditions:
-    return facts.surroundings or Conditions()
+    return facts.conditions or Conditions()
 
 
 def _memory(facts: DoctorFacts) -> CheckVerdict:
-    surroundings = _surroundings(facts)
-    if surroundings.memory_available is None:
+    conditions = _surroundings(facts)
+    if conditions.memory_available is None:
         return unknown("the system does not say how much is available")
-    swap = surroundings.swap_used or 0
-    summary = (
-        f"{size(surroundings.memory_available)} of {size(facts.machine.memory_bytes)} available"
-    )
+    swap = conditions.swap_used or 0
+    summary = f"{size(conditions.memory_available)} of {size(facts.machine.memory_bytes)} available"
     swapped = f"Swap in use: {size(swap)}."
-    if surroundings.memory_available < SCANT_MEMORY:
+    if conditions.memory_available < SCANT_MEMORY:
         return CheckVerdict(
-            status=Status.FAIL if surroundings.memory_available < NO_MEMORY else Status.WARN,
+            status=Status.FAIL if conditions.memory_available < NO_MEMORY else Status.WARN,
             summary=summary,
             reason=f"{swapped} A run of the article's MNIST takes about 1 GiB, a comparison "
             "twice that.",
@@ -156,10 +154,10 @@ def _telemetry(facts: DoctorFacts) -> CheckVerdict:
 
 
 CHECKS = (
-    Check("memory", GROUP, "memory", ProbeStage.SURROUNDINGS, _memory),
-    Check("disk", GROUP, "disk", ProbeStage.SURROUNDINGS, _disk),
-    Check("power", GROUP, "power", ProbeStage.SURROUNDINGS, _power),
-    Check("thermal", GROUP, "heat", ProbeStage.SURROUNDINGS, _thermal),
-    Check("terminal", GROUP, "terminal", ProbeStage.SURROUNDINGS, _terminal),
-    Check("telemetry", GROUP, "telemetry", ProbeStage.SURROUNDINGS, _telemetry),
+    Check("memory", GROUP, "memory", ProbeStage.CONDITIONS, _memory),
+    Check("disk", GROUP, "disk", ProbeStage.CONDITIONS, _disk),
+    Check("power", GROUP, "power", ProbeStage.CONDITIONS, _power),
+    Check("thermal", GROUP, "heat", ProbeStage.CONDITIONS, _thermal),
+    Check("terminal", GROUP, "terminal", ProbeStage.CONDITIONS, _terminal),
+    Check("telemetry", GROUP, "telemetry", ProbeStage.CONDITIONS, _telemetry),
 )

@@ -42,7 +42,7 @@ def why_unavailable(facts: DoctorFacts) -> CheckVerdict:
 
 def _cause(facts: DoctorFacts) -> Cause:
     machine, metal = facts.machine, facts.torch.mps if facts.torch else None
-    session = facts.surroundings.session if facts.surroundings else None
+    session = facts.conditions.session if facts.conditions else None
     if machine.translated:
         return Cause("Python runs under Rosetta", "Use an arm64 Python; see arm64 Python.")
     if _macos_too_old(facts):
@@ -128,7 +128,7 @@ def _skipped_devices(
 
 
 def _elsewhere(facts: DoctorFacts) -> str:
-    session = facts.surroundings.session if facts.surroundings else None
+    session = facts.conditions.session if facts.conditions else None
     if session is not None and session.virtual_machine:
         return "Run on the Mac that hosts this virtual machine; here runs go to the CPU."
     return "Here runs go to the CPU."

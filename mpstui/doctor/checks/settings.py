@@ -22,7 +22,7 @@ GROUP = "Settings"
 
 
 def _variables(facts: DoctorFacts) -> dict[str, str]:
-    return facts.surroundings.variables if facts.surroundings else {}
+    return facts.conditions.variables if facts.conditions else {}
 
 
 def _fallback(facts: DoctorFacts) -> CheckVerdict:
@@ -151,7 +151,7 @@ def _threads(facts: DoctorFacts) -> CheckVerdict:
         return no_torch(facts)
     threads, machine, variables = facts.torch.threads, facts.machine, _variables(facts)
     shell = shell_of(machine)
-    limited = facts.surroundings.cores_usable if facts.surroundings else None
+    limited = facts.conditions.cores_usable if facts.conditions else None
     usable = limited or machine.cores_logical
     settings = [
         f"{name}={variables[name]}" for name in sorted(variables) if name.endswith("_NUM_THREADS")
@@ -184,8 +184,8 @@ def _threads(facts: DoctorFacts) -> CheckVerdict:
 
 CHECKS = (
     Check("mps-memory", GROUP, "MPS memory", ProbeStage.TORCH, _mps_memory),
-    Check("mps-watermark", GROUP, "MPS watermarks", ProbeStage.SURROUNDINGS, _watermark),
-    Check("mps-fallback", GROUP, "MPS fallback", ProbeStage.SURROUNDINGS, _fallback),
-    Check("variables", GROUP, "variables", ProbeStage.SURROUNDINGS, _other_variables),
+    Check("mps-watermark", GROUP, "MPS watermarks", ProbeStage.CONDITIONS, _watermark),
+    Check("mps-fallback", GROUP, "MPS fallback", ProbeStage.CONDITIONS, _fallback),
+    Check("variables", GROUP, "variables", ProbeStage.CONDITIONS, _other_variables),
     Check("threads", GROUP, "threads", ProbeStage.TORCH, _threads),
 )

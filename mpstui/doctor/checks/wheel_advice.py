@@ -28,11 +28,11 @@ class WheelNeeds:
 
     def __init__(self, facts: DoctorFacts) -> None:
         self.facts, self.machine = facts, facts.machine
-        surroundings = facts.surroundings
-        self.session = surroundings.session if surroundings else HostSession()
-        self.gpus = surroundings.gpus if surroundings else Gpus()
-        self.variables = surroundings.variables if surroundings else {}
-        self.driver = surroundings.nvidia_driver if surroundings else None
+        conditions = facts.conditions
+        self.session = conditions.session if conditions else HostSession()
+        self.gpus = conditions.gpus if conditions else Gpus()
+        self.variables = conditions.variables if conditions else {}
+        self.driver = conditions.nvidia_driver if conditions else None
         vendors = set(self.gpus.vendors or ())
         self.vendors = vendors | {"NVIDIA"} if self.driver else vendors
         self.build = build_of(facts)

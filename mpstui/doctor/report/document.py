@@ -13,7 +13,7 @@ from .privacy import anonymous
 
 
 def as_json(facts: DoctorFacts, findings: Sequence[Finding]) -> str:
-    """Return one JSON document: machine, surroundings, torch, devices, findings, ops.
+    """Return one JSON document: machine, conditions, torch, devices, findings, ops.
 
     ``torch`` always has a ``state`` (``probing``, ``known`` or ``failed``) and an ``error``; the
     rest of it is there once it is known. ``ops`` has an entry for each device that was checked:
@@ -26,7 +26,7 @@ def as_json(facts: DoctorFacts, findings: Sequence[Finding]) -> str:
         torch |= msgspec.to_builtins(facts.torch)
     document = {
         "machine": msgspec.to_builtins(facts.machine),
-        "surroundings": msgspec.to_builtins(facts.surroundings),
+        "conditions": msgspec.to_builtins(facts.conditions),
         "torch": torch,
         "devices": torch.pop("devices", []),
         "findings": msgspec.to_builtins(findings),

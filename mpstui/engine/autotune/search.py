@@ -126,7 +126,7 @@ class Autotuner:
         """
         steps = self._setup.config.total_steps
         if min_seconds and steps < FEWEST_STEPS:
-            raise AutotuneRefused(f"not calibrated: {steps} steps are too few")
+            raise AutotuneRefused(f"not autotuned: {steps} steps are too few")
         began = self._clock()
         rng_state = read_rng_state(self._setup.backend.device)
         try:
@@ -153,10 +153,10 @@ class Autotuner:
         self._plain_steps = two_steps(self._setup, PLAIN, self._batches)
         step = plain.seconds(2, self._clock)
         if not self._go_on():
-            raise AutotuneRefused("not calibrated: the user requested a pause or a stop")
+            raise AutotuneRefused("not autotuned: the user requested a pause or a stop")
         if step > SLOWEST_STEP:
             raise AutotuneRefused(
-                f"not calibrated: steps of {step:.2g} s are too slow to compare plans"
+                f"not autotuned: steps of {step:.2g} s are too slow to compare plans"
             )
         paces = self._paces(plain)
         self._plain = statistics.median(paces)
@@ -164,7 +164,7 @@ class Autotuner:
         expected = self._plain * self._setup.config.total_steps
         if expected < min_seconds:
             raise AutotuneRefused(
-                f"not calibrated: about {expected:.2g} s of training are too short"
+                f"not autotuned: about {expected:.2g} s of training are too short"
             )
         yield from self._keep_memory()
         for changes in self._changes(plain):

@@ -54,7 +54,7 @@ class PlanSelector:
     def _select(
         self, setup: Setup, go_on: Callable[[], bool]
     ) -> Generator[AnyEvent, None, PlanChosen]:
-        again = setup.config.calibrate == "again"
+        again = setup.config.autotune == "again"
         if self._previous is not None and not again:
             return self._plan_event(self._previous, "same plan as the original run")
         key = self._plan_key(setup)
@@ -69,7 +69,7 @@ class PlanSelector:
         except Exception as error:  # noqa: BLE001 - an error here must not end the run
             setup.optimizer.zero_grad()
             line = str(error).partition("\n")[0]
-            reason = f"plain loop: not calibrated: {type(error).__name__}: {line}"
+            reason = f"plain loop: not autotuned: {type(error).__name__}: {line}"
             return self._plan_event(PLAIN, reason)
         # An interrupted search, or one on a busy machine, is not saved: the next run repeats it.
         if go_on() and result.unsteady is None:
@@ -86,7 +86,7 @@ class PlanSelector:
             except StopIteration as end:
                 result: AutotuneResult = end.value
                 return result
-            yield PreparationAdvanced(at=self._now(), stage=f"calibrating: {stage}")
+            yield PreparationAdvanced(at=self._now(), stage=f"autotuning: {stage}")
 
     def _result_event(self, result: AutotuneResult, line: str) -> PlanChosen:
         event = self._plan_event(result.plan, line)
@@ -97,7 +97,7 @@ class PlanSelector:
 
     def _plan_key(self, setup: Setup) -> PlanKey:
         config, machine = setup.config, self._machine
-        options = [f"@{k}={v}" for k, v in config.spec.options if k != "calibrate"]
+        options = [f"@{k}={v}" for k, v in config.spec.options if k != "autotune"]
         return PlanKey(
             machine=f"{machine.name}, {machine.system}, {machine.cores_logical} cores",
             torch=f"{torch.__version__}, mpstui {__version__}",
@@ -117,7 +117,7 @@ def plain_only(config: RunConfig) -> bool:
     it was made for; a compiled model would be compiled again for each change.
     """
     return (
-        config.calibrate == "off"
+        config.autotune == "off"
         or config.pipeline == "reference"
         or config.dry_run
         or config.compile
@@ -136,4 +136,4 @@ def _save(key: PlanKey, result: AutotuneResult) -> None:
     try:
         save_plan(key, result)
     except OSError as error:  # the run can train without it
-        sys.stderr.write(f"calibration not kept: {error}\n")
+        sys.stderr.write(f"plan not saved: {error}\n")

@@ -27,7 +27,7 @@ DEVICES = "devices"
 OWN = "own"
 """The workload choice that opens an extra entry, and the name of that entry."""
 
-LABELS = {DEVICES: "Devices", OWN: "Own class"}
+LABELS = {DEVICES: "Devices", OWN: "Custom class"}
 
 Entries = Mapping[str, Any]
 """Each control's value by name: text, or a bool."""

@@ -141,7 +141,7 @@ def _work(config: RunConfig) -> tuple[object, ...]:
         *(config.workload, spec.type, spec.index or 0),
         *(spec.option("threads"), spec.option("fault")),
         *(config.batch_size, config.pipeline, config.precision, config.compile),
-        config.calibrate == "off",
+        config.autotune == "off",
     )
 
 

@@ -23,7 +23,7 @@ ORDERS = ("started", "epoch", "test loss", "accuracy", "device")
 """The sort orders, in the sequence that the key cycles through."""
 
 FILES = (
-    *("", "config.toml", "machine.json", "summary.json", "exit.json", "keeper.json"),
+    *("", "config.toml", "machine.json", "summary.json", "exit.json", "supervisor.json"),
     *("events.jsonl", "note.md"),
 )
 """The files that a row is read from; the empty name is the folder itself."""

@@ -62,11 +62,11 @@ class Investigations:
         session = self._state.session
         views = {view.run.id: view for view in session.views} if session else {}
         for member in self._state.store.group(run):
-            if member.id not in views and member.keeper_alive():
+            if member.id not in views and member.supervisor_alive():
                 views[member.id] = RunView(member)
                 views[member.id].catch_up()
         runs = [view.run for view in views.values() if not view.history.state.over]
-        return [run for run in runs if run.wish() != "pause"]
+        return [run for run in runs if run.request() != "pause"]
 
     def begin(self, run: RunDir) -> Inquiry:
         """Start the investigation of a run.

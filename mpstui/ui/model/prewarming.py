@@ -30,10 +30,10 @@ class Prewarming:
         if state.is_live:
             return
         with suppress(MpstuiError, OSError):  # the screens report damage
-            if not any(run.keeper_alive() for run in state.store.newest_group()):
+            if not any(run.supervisor_alive() for run in state.store.newest_group()):
                 last = load_last()
                 devices = len(last[1] if last else state.facts.default_devices())
-                self._supervisor.heat(min(devices, MOST_WORKERS))
+                self._supervisor.prewarm(min(devices, MOST_WORKERS))
 
     def close(self) -> None:
         """End the workers."""

@@ -10,7 +10,7 @@ from mpstui.domain.history import RunState
 from mpstui.domain.loss_gap import LossGapMonitor
 from mpstui.domain.series import Series
 from mpstui.domain.summary import RunSummary
-from mpstui.runs.control import Wish
+from mpstui.runs.control import Request
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
 
@@ -61,9 +61,9 @@ class RunSession:
 
     @property
     def paused(self) -> int:
-        """The number of runs that have a wish to pause."""
+        """The number of runs that have a request to pause."""
         return sum(
-            not view.history.state.over and view.run.wish() == "pause" for view in self.views
+            not view.history.state.over and view.run.request() == "pause" for view in self.views
         )
 
     @property
@@ -122,17 +122,17 @@ class RunSession:
             if blocks:
                 gaps.append([block.step for block in blocks], [block.gap for block in blocks])
 
-    def send_wish(self, wish: Wish) -> None:
-        """Send a wish to every run that is under way."""
+    def send_request(self, request: Request) -> None:
+        """Send a request to every run that is under way."""
         for view in self.views:
             if not view.history.state.over:
-                view.run.ask(wish)
+                view.run.write_request(request)
 
     def pause_or_resume(self) -> None:
         """Pause the runs under way; if all of them are paused, resume them."""
         under_way = [view for view in self.views if not view.history.state.over]
-        paused = all(view.run.wish() == "pause" for view in under_way)
-        self.send_wish("run" if paused else "pause")
+        paused = all(view.run.request() == "pause" for view in under_way)
+        self.send_request("run" if paused else "pause")
 
     def summaries(self) -> list[RunSummary]:
         """Return the runs' summaries so far, for the results."""

@@ -233,7 +233,7 @@ async def show_investigation(app: StateApp, run: RunDir, again: bool) -> None:
             if await app.push_screen_wait(pause_first(len(training))) != "pause":
                 return
             for training_run in training:
-                training_run.ask("pause")
+                training_run.write_request("pause")
         inquiry = investigations.begin(run)
     if isinstance(app.screen, InvestigateScreen):
         app.screen.take(inquiry)

@@ -248,7 +248,7 @@ class ResultsScreen(MainScreen):
         try:
             for run in runs:  # raise now what following them would raise repeatedly
                 run.exit()
-                run.keeper_alive()
+                run.supervisor_alive()
             if runs:
                 self.state_app.watch_runs(runs)
         except MpstuiError as error:

@@ -201,12 +201,12 @@ def test_the_fastest_of_each_group_is_kept(ready: Ready, monkeypatch: pytest.Mon
     setup = ready(workload="mnist", test_batch_size=50)
     weights = [parameter.clone() for parameter in setup.model.parameters()]
     draws = torch.get_rng_state()
-    calibrator = Autotuner(setup, clock=Paced(monkeypatch, cost))
-    told, found = tuned(calibrator.run())
+    autotuner = Autotuner(setup, clock=Paced(monkeypatch, cost))
+    told, found = tuned(autotuner.run())
     assert found.plan == Plan(rewrites=("pool-first",), optimizer="flat", threads=1)
     assert found.gain == pytest.approx(1 / (0.9 * 0.5 * 0.8))
     assert found.words == "1 thread, max-pool before ReLU, flat Adadelta"
-    assert found.line().startswith(f"{found.words}: 2.8× the plain loop (calibrated in ")
+    assert found.line().startswith(f"{found.words}: 2.8× the plain loop (autotuned in ")
     assert told[0] == "the plain loop"
     assert {"channels_last", "flat optimizer", "1 threads"} < set(told)
     # Nothing of the run was touched.
@@ -231,10 +231,10 @@ def test_a_choice_that_is_wrong_here_is_not_taken(
         return course
 
     monkeypatch.setattr(module, "two_steps", wrong)
-    calibrator = Autotuner(
+    autotuner = Autotuner(
         ready(workload="mnist"), clock=Paced(monkeypatch, lambda plan: 0.01 / (1 + len(str(plan))))
     )
-    _, result = tuned(calibrator.run(0.0))
+    _, result = tuned(autotuner.run(0.0))
     assert result.plan.layout == "contiguous"
     assert result.untried[:2] == (
         "channels_last: other results here (0.1)",
@@ -250,7 +250,7 @@ def test_what_there_is_no_time_for_stays_plain(
     _, result = tuned(slow.run())
     assert result.plan == PLAIN
     assert "fused optimizer: no time" in result.untried
-    assert result.line().startswith("plain loop: nothing was faster (calibrated in ")
+    assert result.line().startswith("plain loop: nothing was faster (autotuned in ")
     asked = Autotuner(ready(), go_on=lambda: False, clock=Paced(monkeypatch, cost))
     with pytest.raises(AutotuneRefused, match="the user requested"):
         list(asked.run())
@@ -259,7 +259,7 @@ def test_what_there_is_no_time_for_stays_plain(
         list(slower.run())
 
 
-def test_a_busy_machines_calibration_is_said_to_be_one_and_not_kept(
+def test_a_busy_machines_autotuning_is_said_to_be_one_and_not_kept(
     ready: Ready, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(allocator, "available", lambda: False)
@@ -269,10 +269,10 @@ def test_a_busy_machines_calibration_is_said_to_be_one_and_not_kept(
     told = events[-1]
     assert isinstance(told, PlanChosen)
     assert "on a busy machine: the same steps took 4.0× as long" in told.line
-    assert not (tmp_path / "home" / "calibrations").exists()
+    assert not (tmp_path / "home" / "plans").exists()
 
 
-def test_a_short_run_is_not_calibrated(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_run_is_not_autotuned(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Paced(monkeypatch, lambda plan: 0.01)
     with pytest.raises(AutotuneRefused, match=r"about 2 s of training are too short"):
         list(Autotuner(ready(steps=200), clock=clock).run())
@@ -287,8 +287,8 @@ def test_freed_memory_is_kept_where_it_does_no_harm(
     monkeypatch.setattr(allocator, "available", lambda: True)
     monkeypatch.setattr(allocator, "keep", told.append)
     paces = itertools.chain([0.02] * 16, itertools.repeat(0.01))
-    calibrator = Autotuner(ready(), clock=Paced(monkeypatch, lambda plan: next(paces)))
-    _, result = tuned(calibrator.run(0.0))
+    autotuner = Autotuner(ready(), clock=Paced(monkeypatch, lambda plan: next(paces)))
+    _, result = tuned(autotuner.run(0.0))
     assert told[0] is True
     assert result.plan.allocator == "keep"
     assert result.words.endswith("freed memory kept")
@@ -317,7 +317,7 @@ FOUND = AutotuneResult(
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Calibrations that took place, by the seconds that a run has to last; each finds FOUND."""
+    """Plans that took place, by the seconds that a run has to last; each finds FOUND."""
     runs: list[float] = []
 
     class Told(Autotuner):
@@ -341,13 +341,13 @@ def chosen(setup: Setup, **how: Any) -> tuple[list[AnyEvent], Setup]:
             return events, end.value
 
 
-def test_a_calibration_is_kept_for_its_circumstances(ready: Ready, measured: list[float]) -> None:
+def test_autotuning_is_kept_for_its_circumstances(ready: Ready, measured: list[float]) -> None:
     events, under = chosen(ready())
     assert [type(event) for event in events] == [PreparationAdvanced, PlanChosen]
     assert under.plan == FOUND.plan
     told = events[-1]
     assert isinstance(told, PlanChosen)
-    assert told.line == "fused Adam: 2× the plain loop (calibrated in 1.5 s)"
+    assert told.line == "fused Adam: 2× the plain loop (autotuned in 1.5 s)"
     assert (told.gain, told.untried) == (2.0, FOUND.untried)
     ((again,), under) = chosen(ready())
     assert isinstance(again, PlanChosen)
@@ -359,7 +359,7 @@ def test_a_calibration_is_kept_for_its_circumstances(ready: Ready, measured: lis
         {"workload": "mnist"},
         {"precision": "bf16"},
         {"device": "cpu@threads=1"},
-        {"calibrate": "again"},
+        {"autotune": "again"},
     ):
         chosen(ready(**other))
     chosen(ready(), machine=LINUX)
@@ -370,8 +370,8 @@ def test_a_calibration_is_kept_for_its_circumstances(ready: Ready, measured: lis
 @pytest.mark.parametrize(
     "values",
     [
-        {"calibrate": "off"},
-        {"device": "cpu@calibrate=off"},
+        {"autotune": "off"},
+        {"device": "cpu@autotune=off"},
         {"pipeline": "reference"},
         {"device": "cpu@fault=neg-stride0"},
         {"dry_run": True},
@@ -395,7 +395,7 @@ def test_a_model_that_cannot_be_copied_trains_plain(
     events, under = chosen(setup)
     told = events[-1]
     assert isinstance(told, PlanChosen)
-    assert told.line == "plain loop: not calibrated: TypeError: cannot be copied"
+    assert told.line == "plain loop: not autotuned: TypeError: cannot be copied"
     assert under is setup
 
 
@@ -415,15 +415,15 @@ def test_a_resumed_run_keeps_its_plan(ready: Ready, measured: list[float]) -> No
     assert not measured
 
 
-def test_damaged_files_cost_a_calibration_and_nothing_else(
+def test_damaged_files_cost_autotuning_and_nothing_else(
     ready: Ready, measured: list[float], tmp_path: Path
 ) -> None:
     chosen(ready())
-    (kept,) = (tmp_path / "home" / "calibrations").iterdir()
+    (kept,) = (tmp_path / "home" / "plans").iterdir()
     good = msgspec.json.decode(kept.read_bytes())
     kept.write_bytes(b"{")
     chosen(ready())
-    good["calibration"]["plan"]["layout_of_tomorrow"] = 1
+    good["result"]["plan"]["layout_of_tomorrow"] = 1
     kept.write_bytes(msgspec.json.encode(good))
     chosen(ready())
     assert len(measured) == 3

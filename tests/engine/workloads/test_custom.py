@@ -1,4 +1,4 @@
-"""Workloads of a person's own file: made, refused in words, trained, and fed."""
+"""Workloads of the user's file: made, refused in words, trained, and fed."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_it_says_which_run_it_rests_on_and_the_newest_counts() -> None:
         {"pipeline": "reference"},
         {"precision": "bf16"},
         {"compile": True},
-        {"calibrate": "off"},
+        {"autotune": "off"},
         {"device": "cpu@threads=1"},
         {"device": "cpu@fault=neg-stride0"},
         {"device": "mps"},
@@ -102,7 +102,7 @@ def test_a_run_of_other_work_is_not_gone_by(other: dict[str, Any]) -> None:
     [
         ({"precision": "bf16"}, "cpu", {"device": "cpu@precision=bf16"}),
         ({}, "cpu@pipeline=streamed", {"pipeline": "streamed"}),
-        ({"calibrate": "again"}, "cpu", {}),
+        ({"autotune": "again"}, "cpu", {}),
         ({}, "cuda:0", {"device": "cuda"}),
         ({"seed": 7, "epochs": 9, "lr": 0.5}, "cpu", {}),
     ],

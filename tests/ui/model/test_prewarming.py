@@ -20,15 +20,15 @@ class Counted(PrewarmedSupervisor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heated: list[int] = []
+        self.prewarmed: list[int] = []
         self.idle = self.closed = False
 
     @property
     def waiting(self) -> bool:
         return self.idle
 
-    def heat(self, workers: int) -> None:
-        self.heated.append(workers)
+    def prewarm(self, workers: int) -> None:
+        self.prewarmed.append(workers)
         self.idle = True
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ async def test_workers_are_warmed_while_nothing_is_asked_or_timed(
         await pilot.pause()
         app.prewarm()
         app.prewarm()
-        assert warm.heated == [2]  # what the form proposes is the CPU and the accelerator
+        assert warm.prewarmed == [2]  # what the form proposes is the CPU and the accelerator
 
         runs = make_runs()
         app.watch_runs(runs)
@@ -56,13 +56,13 @@ async def test_workers_are_warmed_while_nothing_is_asked_or_timed(
         app.prewarm()  # they train
         app.state.session = None
         app.prewarm()  # they still do, though they are not on screen
-        assert warm.heated == [2]
+        assert warm.prewarmed == [2]
         for run in runs:
-            (run.path / "keeper.json").unlink()
+            (run.path / "supervisor.json").unlink()
         with app.probing._lock:
             app.prewarm()
-        assert warm.heated == [2]
+        assert warm.prewarmed == [2]
         save_last(default_config(), parse_devices("cpu"))
         app.prewarm()
-        assert warm.heated == [2, 1]
+        assert warm.prewarmed == [2, 1]
     assert warm.closed

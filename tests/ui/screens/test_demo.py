@@ -17,11 +17,11 @@ MakeApp = Callable[..., MpstuiApp]
 
 
 def keep(app: MpstuiApp, started: list[Sequence[RunDir]]) -> None:
-    """Let runs that are started count as under way, as a keeper's process would."""
+    """Let runs that are started count as under way, as a supervisor's process would."""
 
     def start(runs: Sequence[RunDir]) -> None:
         for run in runs:
-            run.record_keeper(os.getpid())
+            run.record_supervisor(os.getpid())
         started.append(runs)
 
     app._start = start

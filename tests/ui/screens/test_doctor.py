@@ -172,9 +172,9 @@ async def test_enter_asks_again_for_the_finding_under_the_cursor_alone(make_app:
     asked = []
 
     class Counting(ConstructedProbes):
-        def surroundings(self) -> Conditions:
-            asked.append("surroundings")
-            return super().surroundings()
+        def conditions(self) -> Conditions:
+            asked.append("conditions")
+            return super().conditions()
 
         def torch_facts(self) -> TorchFacts:
             asked.append("torch")
@@ -188,7 +188,7 @@ async def test_enter_asks_again_for_the_finding_under_the_cursor_alone(make_app:
         listed.highlighted = listed.get_option_index("memory")
         await pilot.press("enter")
         await settled(app, pilot)
-        assert asked == ["surroundings"]
+        assert asked == ["conditions"]
 
 
 async def test_the_report_is_written_and_copied(make_app: MakeApp, home: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_verdict_says_whether_it_trains_and_why_not(name: str) -> None:
     assert VERDICTS[name] in as_markdown(facts, findings(facts))
 
 
-@pytest.mark.parametrize("up_to", [ProbeStage.MACHINE, ProbeStage.SURROUNDINGS, ProbeStage.TORCH])
+@pytest.mark.parametrize("up_to", [ProbeStage.MACHINE, ProbeStage.CONDITIONS, ProbeStage.TORCH])
 def test_there_is_no_verdict_before_everything_has_answered(up_to: ProbeStage) -> None:
     facts = gather(CONSTRUCTED["M4, healthy"][0], up_to=up_to)
     verdict = lead(facts, findings(facts))
@@ -86,7 +86,7 @@ async def test_nothing_is_all_clear_while_something_is_asked(
     probes = slow
     app.probing.probes = probes
     async with app.run_test(size=(120, 40)) as pilot, released(slow):
-        while app.state.facts is None or app.state.facts.surroundings is None:
+        while app.state.facts is None or app.state.facts.conditions is None:
             await pilot.pause()
         await pilot.press("slash")
         await pilot.pause()
@@ -106,7 +106,7 @@ async def test_a_report_waits_for_the_answers_and_asked_twice_says_that_it_is_in
     probes = slow
     app.probing.probes = probes
     async with app.run_test(size=(120, 40)) as pilot, released(slow):
-        while app.state.facts is None or app.state.facts.surroundings is None:
+        while app.state.facts is None or app.state.facts.conditions is None:
             await pilot.pause()
         await pilot.press("e")
         await pilot.pause()
@@ -160,7 +160,7 @@ async def test_the_cursor_stays_where_the_user_put_it_while_probes_return(
     probes = slow
     app.probing.probes = probes
     async with app.run_test(size=(120, 24)) as pilot, released(slow):
-        while app.state.facts is None or app.state.facts.surroundings is None:
+        while app.state.facts is None or app.state.facts.conditions is None:
             await pilot.pause()
         listed = app.screen.query_one(FindingList)
         assert listed.highlighted is None  # nobody has chosen anything

@@ -39,7 +39,7 @@ def over(make_runs: MakeRuns) -> list[RunDir]:
     """The article's comparison, with a simulated fault; nobody trains any more."""
     runs = make_runs("vae", FAULT, "diverged")
     for run in runs:
-        (run.path / "keeper.json").unlink()
+        (run.path / "supervisor.json").unlink()
     return runs
 
 
@@ -159,9 +159,9 @@ async def test_another_run_waits_for_the_one_under_way(
         assert screen.inquiry.run.id == over[0].id  # the focused panel's
 
 
-@pytest.mark.parametrize(("answer", "wish"), [("pause", "pause"), ("cancel", "run")])
+@pytest.mark.parametrize(("answer", "expected"), [("pause", "pause"), ("cancel", "run")])
 async def test_a_run_that_trains_is_paused_first_if_wanted(
-    make_app: MakeApp, make_runs: MakeRuns, answer: str, wish: str
+    make_app: MakeApp, make_runs: MakeRuns, answer: str, expected: str
 ) -> None:
     runs = make_runs("vae", FAULT, "diverged")
     investigating = ConstructedInvestigating()
@@ -175,14 +175,14 @@ async def test_a_run_that_trains_is_paused_first_if_wanted(
         await until(pilot, lambda: not app.screen.query(f"#{answer}"))
         if answer == "pause":
             await until(pilot, lambda: isinstance(app.screen, InvestigateScreen))
-        assert [run.wish() for run in runs] == [wish, wish]
+        assert [run.request() for run in runs] == [expected, expected]
         assert bool(investigating.folders) is (answer == "pause")
         await end(app, pilot)
 
 
 async def test_a_paused_run_is_not_asked_about(make_app: MakeApp, make_runs: MakeRuns) -> None:
     for run in make_runs(kind="paused"):
-        run.ask("pause")
+        run.write_request("pause")
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await live(app, pilot)

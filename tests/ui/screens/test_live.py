@@ -108,9 +108,9 @@ async def test_space_pauses_all_and_then_resumes(make_app: MakeApp, make_runs: M
     async with app.run_test(size=(120, 40)) as pilot:
         await show(app, pilot)
         await pilot.press("space")
-        assert [run.wish() for run in runs] == ["pause", "pause"]
+        assert [run.request() for run in runs] == ["pause", "pause"]
         await pilot.press("space")
-        assert [run.wish() for run in runs] == ["run", "run"]
+        assert [run.request() for run in runs] == ["run", "run"]
 
 
 async def test_s_stops_and_k_kills_only_after_a_question(
@@ -124,14 +124,14 @@ async def test_s_stops_and_k_kills_only_after_a_question(
         await pilot.pause()
         await pilot.press("escape")
         await pilot.pause()
-        assert [run.wish() for run in runs] == ["run", "run"]
+        assert [run.request() for run in runs] == ["run", "run"]
         await pilot.press("s")
-        assert [run.wish() for run in runs] == ["stop", "stop"]
+        assert [run.request() for run in runs] == ["stop", "stop"]
         await pilot.press("k")
         await pilot.pause()
         await pilot.click("#kill")
         await pilot.pause()
-        assert [run.wish() for run in runs] == ["kill", "kill"]
+        assert [run.request() for run in runs] == ["kill", "kill"]
 
 
 async def test_leaving_the_screen_asks_nothing_of_the_runs(
@@ -142,15 +142,15 @@ async def test_leaving_the_screen_asks_nothing_of_the_runs(
     async with app.run_test(size=(120, 40)) as pilot:
         await show(app, pilot)
         await show(app, pilot, "1")
-        assert [run.wish() for run in runs] == ["run", "run"]
+        assert [run.request() for run in runs] == ["run", "run"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "wish", "ended"),
+    ("answer", "expected", "ended"),
     [("cancel", "run", False), ("leave", "run", True), ("stop", "stop", True)],
 )
 async def test_quitting_asks_while_runs_are_under_way(
-    make_app: MakeApp, make_runs: MakeRuns, answer: str, wish: str, ended: bool
+    make_app: MakeApp, make_runs: MakeRuns, answer: str, expected: str, ended: bool
 ) -> None:
     runs = make_runs()
     app = make_app()
@@ -161,21 +161,21 @@ async def test_quitting_asks_while_runs_are_under_way(
         await pilot.click(f"#{answer}")
         await pilot.pause()
         assert (not app.is_running or app._exit) is ended
-    assert [run.wish() for run in runs] == [wish, wish]
+    assert [run.request() for run in runs] == [expected, expected]
 
 
 @pytest.mark.parametrize(
-    ("answer", "wishes", "ended"),
+    ("answer", "requests", "ended"),
     [("cancel", ["pause", "run"], False), ("leave", ["run", "run"], True)],
 )
 async def test_a_paused_run_is_not_left_waiting_for_nobody(
-    make_app: MakeApp, make_runs: MakeRuns, answer: str, wishes: list[str], ended: bool
+    make_app: MakeApp, make_runs: MakeRuns, answer: str, requests: list[str], ended: bool
 ) -> None:
     runs = make_runs()
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await show(app, pilot)
-        runs[0].ask("pause")
+        runs[0].write_request("pause")
         await pilot.press("q")
         await pilot.pause()
         box = app.screen.query_one("Vertical")
@@ -184,7 +184,7 @@ async def test_a_paused_run_is_not_left_waiting_for_nobody(
         await pilot.click(f"#{answer}")
         await pilot.pause()
         assert (not app.is_running or app._exit) is ended
-    assert [run.wish() for run in runs] == wishes
+    assert [run.request() for run in runs] == requests
 
 
 async def test_quitting_without_runs_just_quits(make_app: MakeApp) -> None:
@@ -211,7 +211,7 @@ async def test_results_show_the_runs_and_the_articles_rows(
         assert "as published" in str(app.screen.query_one("#notes", Static).content)
 
 
-@pytest.mark.parametrize("file", ["exit.json", "keeper.json"])
+@pytest.mark.parametrize("file", ["exit.json", "supervisor.json"])
 async def test_a_damaged_file_of_the_newest_run_does_not_end_the_app(
     make_app: MakeApp, make_runs: MakeRuns, file: str
 ) -> None:

@@ -76,7 +76,7 @@ async def test_the_arrows_go_through_the_epochs_of_all_runs(
         app.follow()
         assert "epoch 4, the newest" in await press(pilot)
         with LogWriter(cpu.events) as log:
-            log.append(RunStopped(at=NOW, step=700, reason="asked by a person"))
+            log.append(RunStopped(at=NOW, step=700, reason="asked by the user"))
         app.follow()
         assert "— stopped before the end of epoch 4" in await press(pilot)
         await press(pilot, "escape")

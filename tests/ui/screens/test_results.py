@@ -46,7 +46,7 @@ def make_day(home: Path) -> MakeDay:
         runs = RunStore(home / "runs").create(config, parse_devices(devices), M2, moment)
         for run in runs:
             if kind == "running":
-                run.record_keeper(os.getpid())
+                run.record_supervisor(os.getpid())
             write_log(run, 1, kind)  # the second one's pace: with a whole epoch
         return runs
 

@@ -65,7 +65,7 @@ def control_of(field: Field, config: RunConfig) -> Widget:
     if isinstance(field, Choice):
         options = [(choice, choice) for choice in field.choices]
         if isinstance(field, ChoiceOrClass):
-            options.append(("own class", OWN))
+            options.append(("custom class", OWN))
         choices = Choices(options, value=value, allow_blank=False, id=field.name, compact=True)
         choices.styles.width = max(len(label) for label, _ in options) + ARROW
         return choices
