@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mpstui.domain import demo as story
 from mpstui.domain.tables import aligned
-from mpstui.investigate.client import new_folder, of_run
+from mpstui.investigate.client import create_folder, request_for_run
 
 from .investigate import as_text, follow_investigation
 from .lazy_facts import LazyFacts
@@ -51,7 +51,7 @@ def _in_lines(runs_dir: Path | None) -> int:
         _say(f"No alarm was raised, so there is nothing to investigate: {ends}.")
         return 1
     _say(f"\n{story.ALARM}")
-    folder = new_folder(of_run(strayed.run), datetime.now())
+    folder = create_folder(request_for_run(strayed.run), datetime.now())
     finding = follow_investigation(folder)
     _say(f"\n{as_text(finding, folder).rstrip()}")
     _say(f"\n{story.ENDING}\n{aligned([(f'  {command}', use) for command, use in NEXT], ())}")

@@ -58,7 +58,7 @@ class Trio(NamedTuple):
 
     def repeated(self, draws: RecordedRandom) -> SharedRandom:
         """The draws of the CPU's newest pass, for the third."""
-        return draws if self.half else DoubleRandom(draws.drawn)
+        return draws if self.half else DoubleRandom(draws.recorded)
 
     @property
     def other_dtype(self) -> torch.dtype | None:
