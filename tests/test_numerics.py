@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpstui.numerics import Gap, gap, magnitudes, tolerance
-from mpstui.ops.judge import alike
+from mpstui.ops.judge import is_close
 
 INF, NAN = math.inf, math.nan
 values = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=8)
@@ -130,7 +130,7 @@ def test_values_that_are_not_finite_elsewhere_are_counted(
 def test_infinities_of_another_sign_are_wrong(numbers: tuple[float, ...]) -> None:
     found = single(tensor(*(-number for number in numbers)), exact(*numbers))
     assert found.error == INF
-    assert "in each other's place" in found.wrong
+    assert "not in the right places" in found.wrong
 
 
 @pytest.mark.parametrize(("ours", "reference"), [(NAN, INF), (INF, NAN), (-INF, NAN), (NAN, -INF)])
@@ -231,9 +231,9 @@ def test_a_mask_of_large_values_sets_no_scale_for_the_scores_beside_it() -> None
     mask = torch.triu(torch.full((40, 40), -1e9), 1)
     reference = scores + mask
     off = torch.where(mask == 0, reference + 0.1, reference)
-    assert not alike(off, reference)
+    assert not is_close(off, reference)
     assert 0.01 < single(off, reference.double()).error < 0.1
-    assert alike(reference * (1 + 1e-7), reference)
+    assert is_close(reference * (1 + 1e-7), reference)
 
 
 def test_one_large_value_is_no_mask() -> None:

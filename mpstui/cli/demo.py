@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mpstui.domain import demo as story
 from mpstui.domain.tables import aligned
-from mpstui.investigate.client import new_folder, of_run
+from mpstui.investigate.client import create_folder, request_for_run
 
 from .investigate import as_text, follow_investigation
 from .lazy_facts import LazyFacts
@@ -51,7 +51,7 @@ def _print_demo(runs_dir: Path | None) -> int:
         _print(f"No alarm was raised, so there is nothing to investigate: {states}.")
         return 1
     _print(f"\n{story.ALARM}")
-    folder = new_folder(of_run(diverged.run), datetime.now())
+    folder = create_folder(request_for_run(diverged.run), datetime.now())
     finding = follow_investigation(folder)
     _print(f"\n{as_text(finding, folder).rstrip()}")
     _print(f"\n{story.ENDING}\n{aligned([(f'  {command}', help) for command, help in NEXT], ())}")

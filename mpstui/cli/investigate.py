@@ -13,7 +13,7 @@ from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import Investigation, ProgressMessage, Verdict
 from mpstui.domain.tables import as_json
-from mpstui.investigate.client import InvestigationClient, new_folder, of_run
+from mpstui.investigate.client import InvestigationClient, create_folder, request_for_run
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.store import RunStore
@@ -57,7 +57,7 @@ def investigate(
         DeviceUnavailable: When the device is not available.
     """
     if run is not None:
-        request = of_run(RunStore(runs_dir or default_runs_dir()).find(run))
+        request = request_for_run(RunStore(runs_dir or default_runs_dir()).find(run))
         if device is not None:
             spec = parse_device(device)
             request = replace(request, config=request.config.on(spec, request.config.comparison))
@@ -72,7 +72,7 @@ def investigate(
             raise FieldError("steps", f"{steps} is out of range", allowed)
         request = replace(request, steps=steps)
     refuse([request.config.spec], LazyFacts())
-    folder = new_folder(request, datetime.now(), out)
+    folder = create_folder(request, datetime.now(), out)
     try:
         finding = follow_investigation(folder)
     except KeyboardInterrupt:

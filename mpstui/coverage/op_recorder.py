@@ -158,7 +158,9 @@ class OpRecorder(TorchDispatchMode):
         elif support is Support.NATIVE:
             facts = op_info(func)
             op = name.partition("::")[2]
-            limit = find_limit(op, self._table.torch, lambda: {**facts.named(args), **kwargs})
+            limit = find_limit(
+                op, self._table.torch, lambda: {**facts.arguments_by_name(args), **kwargs}
+            )
             if limit is not None:
                 reason, macos = limit.reason, limit.macos
                 support = Support.NATIVE if limit.macos else Support.REFUSED

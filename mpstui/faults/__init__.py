@@ -1,1 +1,1 @@
-"""Simulated faults: ops that go wrong the way reported bugs do, to test that mpstui finds them."""
+"""Simulated faults: ops that fail as in reported bugs, to test that mpstui detects them."""

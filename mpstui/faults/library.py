@@ -1,9 +1,8 @@
-"""Simulated faults: context managers under which an op goes wrong as the catalogue's row says.
+"""Simulated faults: context managers in which an op fails as its catalogue row describes.
 
-They work on any device, by changing what an ATen op does after dispatch, in forward and backward
-alike (``torch.utils._python_dispatch.TorchDispatchMode``). They exist to prove that the checks
-find what they look for, and to show what a fault does to a run. Whoever enters one has to mark the
-result as simulated.
+They work on any device, by changing an ATen op after dispatch, in forward and backward
+(``torch.utils._python_dispatch.TorchDispatchMode``). They test that the checks detect faults, and
+demonstrate the effect of a fault on a run. Code that enters one must mark the result as simulated.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 Call = Callable[..., Any]
 FAULTS: dict[str, type[Fault]] = {}
-"""Every simulated fault by the id of its row."""
+"""Every simulated fault by its row's id."""
 
 
 class Fault(TorchDispatchMode):
-    """An op that goes wrong; a subclass says which and how."""
+    """A fault of some ops; subclasses define which and how."""
 
     row: ClassVar[str] = ""
     ops: ClassVar[tuple[str, ...]] = ()
-    """ATen names, with overload where it matters: ``mm``, ``mm.out``."""
+    """ATen names, with the overload if it matters: ``mm``, ``mm.out``."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()  # type: ignore[no-untyped-call]
@@ -34,7 +33,7 @@ class Fault(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Pass every op on, but for the one that goes wrong."""
+        """Run ops unchanged, except for the faulty ones."""
         kwargs = kwargs or {}
         packet, _, overload = str(func).removeprefix("aten.").partition(".")
         if packet in self.ops or f"{packet}.{overload}" in self.ops:
@@ -42,28 +41,28 @@ class Fault(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def faulty(self, call: Call, *args: Any, **kwargs: Any) -> Any:
-        """What the op does instead; it passes calls on that the row does not name."""
+        """Run the faulty op; calls that the row does not cover must stay right."""
         raise NotImplementedError
 
 
 def strided(tensor: torch.Tensor) -> bool:
-    """Whether a tensor's elements do not lie in the order of its indices."""
+    """Return whether a tensor is not contiguous."""
     return not tensor.is_contiguous()
 
 
 def in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor as a kernel reads it that takes it for contiguous."""
+    """Return the tensor as read by a kernel that assumes it is contiguous."""
     flat = torch.as_strided(tensor, (tensor.numel(),), (1,), tensor.storage_offset())
     return flat.reshape(tensor.shape)
 
 
 def in_backward() -> bool:
-    """Whether autograd is at work."""
+    """Return whether autograd's backward is running."""
     return torch._C._current_autograd_node() is not None
 
 
 class NegStride0(Fault):
-    """Neg of an expanded tensor does nothing: the article's VAE, as far as anybody can guess."""
+    """Neg of an expanded tensor does nothing, the likely cause of the article's failing VAE."""
 
     row = "neg-stride0"
     ops = ("neg",)
@@ -73,7 +72,7 @@ class NegStride0(Fault):
 
 
 class _WrittenNowhere(Fault):
-    """In-place ops whose result never reaches a tensor that is not contiguous."""
+    """In-place ops whose result is never written to a tensor that is not contiguous."""
 
     def faulty(self, call: Call, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         return x if strided(x) else call(x, *args, **kwargs)
@@ -87,7 +86,7 @@ class AddcmulStrided(_WrittenNowhere):
 
 
 class RandomStrided(_WrittenNowhere):
-    """The draws stay in a temporary buffer."""
+    """The random numbers stay in a temporary buffer."""
 
     row = "random-strided"
     ops = ("normal_", "uniform_", "bernoulli_")
@@ -111,7 +110,7 @@ class IndexAdd(Fault):
 
 
 class MmOutSlice(Fault):
-    """A product with ``out=`` a slice is never written."""
+    """A product with a slice as ``out=`` is never written."""
 
     row = "mm-out-slice"
     ops = ("mm.out",)
@@ -169,7 +168,7 @@ class ActivationStrided(Fault):
 
 
 class BatchNormChannelsLast(Fault):
-    """The weight's gradient is made from the input in memory order."""
+    """The weight's gradient is computed from the input in memory order."""
 
     row = "batchnorm-channels-last"
     ops = ("native_batch_norm_backward", "batch_norm_backward", "cudnn_batch_norm_backward")
@@ -182,7 +181,7 @@ class BatchNormChannelsLast(Fault):
 
 
 class LayerNormFrozenInput(Fault):
-    """Parameter gradients are garbage when the input needs none."""
+    """Parameter gradients are garbage if the input needs none."""
 
     row = "layernorm-frozen-input"
     ops = ("native_layer_norm_backward",)
@@ -205,7 +204,9 @@ class LstmDropout(Fault):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._masks: list[torch.Tensor] = []  # held, so that no other tensor gets their memory
+        self._masks: list[
+            torch.Tensor
+        ] = []  # referenced, so that no other tensor gets their memory
 
     def faulty(self, call: Call, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         name = str(call)
@@ -219,12 +220,12 @@ class LstmDropout(Fault):
 
 
 class _Attention(Fault):
-    """Fused attention, under whichever name a device has it."""
+    """Fused attention, under any device's name for it."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Catch the forward pass by its name's beginning."""
+        """Run the faulty attention if an op's name starts like a forward's."""
         kwargs = kwargs or {}
         name = str(func)
         if name.startswith("aten._scaled_dot_product") and "backward" not in name:
@@ -243,7 +244,7 @@ class SdpaPermuted(_Attention):
 
 
 class SdpaCausalHalf(_Attention):
-    """Three of four positions see keys of their future."""
+    """Three of four positions see future keys."""
 
     row = "sdpa-causal-half"
 
@@ -259,7 +260,7 @@ class SdpaCausalHalf(_Attention):
 
 
 class SdpaBroadcastMask(_Attention):
-    """A mask that is broadcast over heads is taken from the first of the batch."""
+    """A mask that is broadcast over heads is taken from the first item of the batch."""
 
     row = "sdpa-broadcast-mask"
 
@@ -294,7 +295,7 @@ class MmTransposedLeft(Fault):
 
 
 class BmmLongReduction(Fault):
-    """The last tile adds what lies behind the operands."""
+    """The last tile adds the memory after the operands."""
 
     row = "bmm-long-reduction"
     ops = ("bmm",)
@@ -317,15 +318,15 @@ class BackwardBatchChange(Fault):
     def faulty(self, call: Call, a: torch.Tensor, b: torch.Tensor) -> Any:  # noqa: D102
         product = call(a, b)
         if in_backward():
-            others = self._rows - {a.shape[1]}
+            other_rows = self._rows - {a.shape[1]}
             self._rows.add(a.shape[1])
-            if a.shape[1] > 2**15 and others:
+            if a.shape[1] > 2**15 and other_rows:
                 product.mul_(1e3)
         return product
 
 
 class LinearWide(Fault):
-    """Columns after the first 1,024 are wrong when there are more than 2^15."""
+    """Columns after the first 1,024 are wrong if there are more than 2^15."""
 
     row = "linear-wide"
     ops = ("mm.default", "linear")
@@ -366,7 +367,7 @@ class Topk16(Fault):
 
 
 class IntCumsum(Fault):
-    """Whole numbers are not added up."""
+    """Integers are not summed."""
 
     row = "int-cumsum"
     ops = ("cumsum",)
@@ -377,7 +378,7 @@ class IntCumsum(Fault):
 
 
 class Sum5d(Fault):
-    """The wrong axis is summed: its elements are those of another order."""
+    """The wrong axis is summed: its elements are in another order."""
 
     row = "sum-5d"
     ops = ("sum.dim_IntList",)
@@ -388,14 +389,14 @@ class Sum5d(Fault):
 
 
 class Randn5d(Fault):
-    """All slices hold the same draws."""
+    """All slices contain the same random numbers."""
 
     row = "randn-5d"
     ops = ("randn",)
 
     def faulty(self, call: Call, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
-        drawn = call(*args, **kwargs)
-        return drawn[:1].expand_as(drawn).clone() if drawn.dim() >= 5 else drawn
+        values = call(*args, **kwargs)
+        return values[:1].expand_as(values).clone() if values.dim() >= 5 else values
 
 
 class UnscaleHalf(Fault):
@@ -405,11 +406,11 @@ class UnscaleHalf(Fault):
     ops = ("_amp_foreach_non_finite_check_and_unscale_",)
 
     def faulty(self, call: Call, gradients: Any, *args: Any) -> Any:  # noqa: D102
-        done = call(gradients, *args)
+        result = call(gradients, *args)
         for gradient in gradients:
             if gradient.element_size() == 2:
                 gradient.zero_()
-        return done
+        return result
 
 
 class BceBackward(Fault):

@@ -1,7 +1,7 @@
-"""What a simulated fault replaces in torch's modules when it is made, in force only inside of it.
+"""Limits a simulated fault's patches of torch's modules to the inside of the fault.
 
-A fault may patch ``torch.argmax`` in its ``__init__``. Beside a real device the CPU's function
-would stay right; here it is the same one, so it is put back outside of the fault.
+A fault may patch ``torch.argmax`` in its ``__init__``. With a real device the CPU's function would
+stay right; here both are the same function, so it is restored outside of the fault.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any
 import torch
 from typing_extensions import Self, override
 
-PLACES: tuple[Any, ...] = (torch, torch.Tensor, torch.nn.functional, torch.linalg, torch.special)
-"""Where faults patch."""
+PATCHABLE: tuple[Any, ...] = (torch, torch.Tensor, torch.nn.functional, torch.linalg, torch.special)
+"""The modules and classes that faults may patch."""
 
 Patches = tuple[dict[str, Any], ...]
 _ABSENT = object()
 
 
 class Patched(AbstractContextManager[Any]):
-    """A fault together with what it replaced."""
+    """A fault with its patches."""
 
     def __init__(self, fault: AbstractContextManager[Any], patches: Patches) -> None:
-        """Take both.
+        """Combine a fault and its patches.
 
         Args:
             fault: Entered after the patches.
-            patches: Of each of :data:`PLACES`, by name; they are not in force.
+            patches: The patches of each of :data:`PLACES`, by name; they are not active.
         """
         self._fault = fault
         self._patches = patches
-        self._before: list[Patches] = []  # it may be entered again inside of itself
+        self._before: list[Patches] = []  # it may be entered recursively
 
     @override
     def __enter__(self) -> Self:
@@ -51,43 +51,45 @@ class Patched(AbstractContextManager[Any]):
 def without_patches(
     make: Callable[[], AbstractContextManager[Any]],
 ) -> AbstractContextManager[Any]:
-    """A fault that is made without leaving anything replaced.
+    """Create a fault without leaving its patches active.
 
     Args:
-        make: Makes it.
+        make: Creates the fault.
 
     Raises:
-        Exception: Whatever the fault's class raises.
+        Exception: Any error of the fault's class.
     """
-    names = [set(dir(place)) for place in PLACES]  # of a class, what it inherits too
-    before = [dict(vars(place)) for place in PLACES]
+    names = [set(dir(owner)) for owner in PATCHABLE]  # including inherited names of a class
+    before = [dict(vars(owner)) for owner in PATCHABLE]
     try:
         fault = make()
     finally:
         patches = tuple(
             {
                 name: value
-                for name, value in vars(place).items()
-                if name in there and callable(value) and old.get(name, _ABSENT) is not value
+                for name, value in vars(owner).items()
+                if name in known_names
+                and callable(value)
+                and originals.get(name, _ABSENT) is not value
             }
-            for place, there, old in zip(PLACES, names, before, strict=True)
+            for owner, known_names, originals in zip(PATCHABLE, names, before, strict=True)
         )
-        replaced: Patches = tuple(
-            {name: old.get(name, _ABSENT) for name in new}
-            for new, old in zip(patches, before, strict=True)
+        replaced_values: Patches = tuple(
+            {name: originals.get(name, _ABSENT) for name in patch}
+            for patch, originals in zip(patches, before, strict=True)
         )
-        _apply(replaced)
+        _apply(replaced_values)
     return Patched(fault, patches) if any(patches) else fault
 
 
 def _apply(patches: Patches) -> Patches:
-    """Put values into place; returns what was there."""
+    """Set values; returns the previous ones."""
     before: list[dict[str, Any]] = []
-    for place, values in zip(PLACES, patches, strict=True):
-        before.append({name: vars(place).get(name, _ABSENT) for name in values})
+    for owner, values in zip(PATCHABLE, patches, strict=True):
+        before.append({name: vars(owner).get(name, _ABSENT) for name in values})
         for name, value in values.items():
             if value is not _ABSENT:
-                setattr(place, name, value)
-            elif name in vars(place):
-                delattr(place, name)
+                setattr(owner, name, value)
+            elif name in vars(owner):
+                delattr(owner, name)
     return tuple(before)

@@ -1,7 +1,7 @@
-"""Run a script under a simulated fault: ``python -m mpstui.faults.simulate FAULT SCRIPT``.
+"""Runs a script with a simulated fault: ``python -m mpstui.faults.simulate FAULT SCRIPT``.
 
-For what shows a fault on a device that does not have it, a repro above all. FAULT is a name of the
-catalogue or ``path/to/file.py:Class``. The script's exit status is this process's.
+Shows a fault, mostly with a repro script, on a device that does not have it. FAULT is a name from
+the catalogue or ``path/to/file.py:Class``. The process exits with the script's status.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .load import load_fault
 
 
 def main(arguments: list[str]) -> int:
-    """Run it."""
+    """Run the script; returns its exit status."""
     name, script, *rest = arguments
     try:
         fault = load_fault(name, None)

@@ -1,5 +1,5 @@
-"""From a diverged run to the op at fault: the worker that looks, and whoever asks it to.
+"""From a diverged run to the op at fault: the worker that searches for it, and its client.
 
-:mod:`mpstui.investigate.client` has no torch and is what CLI and screen call;
+:mod:`mpstui.investigate.client` does not import torch; CLI and screens use it;
 :mod:`mpstui.investigate.worker` is the process that it starts.
 """

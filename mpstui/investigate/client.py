@@ -1,4 +1,4 @@
-"""Start an investigation and follow it. Whoever asks imports no torch."""
+"""Starts an investigation and follows its progress; does not import torch."""
 
 from __future__ import annotations
 
@@ -24,125 +24,129 @@ from mpstui.runs.store import read_own_files
 
 from .request import InvestigationFolder, InvestigationRequest
 
-Tell = Callable[[ProgressMessage], None]
+OnProgress = Callable[[ProgressMessage], None]
 
 PATIENCE = 180.0
-"""Seconds without CPU time and without a sign of life, after which the worker is given up: no op
-began or returned while a step was under way."""
+"""Seconds without CPU time or sign of life, after which the worker counts as stuck: no op started
+or returned while a step was under way."""
 
 
 class InvestigationProcess(Protocol):
-    """An investigation that can be followed and ended."""
+    """An investigation that can be run and stopped."""
 
-    def run(self, tell: Tell) -> Investigation:
-        """Investigate, in the calling thread; ``tell`` is called there with each thing it says."""
+    def run(self, on_progress: OnProgress) -> Investigation:
+        """Investigate in the calling thread, and call ``on_progress`` there with each message."""
 
     def stop(self) -> None:
-        """End it, from another thread; ``run`` then returns what there is."""
+        """Stop it from another thread; ``run`` then returns the result so far."""
 
 
-def new_folder(
+def create_folder(
     request: InvestigationRequest, now: datetime, out: Path | None = None
 ) -> InvestigationFolder:
-    """Make an investigation's directory, with what is asked in it.
+    """Create an investigation's directory, with the request in it.
 
     Args:
-        request: What is asked.
-        now: Names the folder.
-        out: The directory; None for one inside the run's, or without a run in the program's own.
+        request: The request.
+        now: The time for the folder's name.
+        out: The directory; None for one in the run's folder, or without a run in mpstui's own.
 
     Raises:
-        FieldError: When the directory cannot be made, a custom file cannot be read, or the data
-            folder holds no data.
+        FieldError: If the directory cannot be created, a file of the user cannot be read, or the
+            data folder has no data.
     """
     files = {} if request.run else read_own_files(request.config, request.config.spec)
     if not request.run:
         check_data(request.config)
     if out is None:
-        base = Path(request.run) if request.run else home()
-        out = base / "investigations" / f"{now:%Y%m%d-%H%M%S}"
+        parent = Path(request.run) if request.run else home()
+        out = parent / "investigations" / f"{now:%Y%m%d-%H%M%S}"
     folder = InvestigationFolder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for stale in ("investigation.json", "report.md", "repro.py", "begun.bin"):
             (out / stale).unlink(missing_ok=True)
         folder.write_request(request)
-        for name, text in files.items():  # as a run keeps them
+        for name, text in files.items():  # as in a run's folder
             replace(out / name, text)
         if not request.run:
             run = RunDir(out)
             run.write_dataset(dataset_of(request.config, run.workload, lambda *_: None))
     except OSError as error:
         problem = f"{out}: {error.strerror}"
-        raise FieldError("out", problem, "a folder that can be written") from error
+        raise FieldError("out", problem, "a writable folder") from error
     return folder
 
 
-def of_run(run: RunDir) -> InvestigationRequest:
-    """What to ask about a run."""
+def request_for_run(run: RunDir) -> InvestigationRequest:
+    """Return the request to investigate a run."""
     return InvestigationRequest(config=run.config(), run=str(run.path))
 
 
 class InvestigationClient(InvestigationProcess):
-    """Asks a worker process, and a second one when the first dies of the fault it looks for."""
+    """A client of the worker process; it starts a second one if the fault ends the first."""
 
     def __init__(self, folder: InvestigationFolder, patience: float = PATIENCE) -> None:
         self._folder = folder
         self._patience = patience
-        self._asker = ProcessClient()
+        self._client = ProcessClient()
 
-    def run(self, tell: Tell) -> Investigation:  # noqa: D102 - the protocol says it
+    def run(self, on_progress: OnProgress) -> Investigation:  # noqa: D102 - see the protocol
         try:
-            return self._run(tell)
+            return self._run(on_progress)
         finally:
-            for left in (self._folder.state, self._folder.begun):
-                left.unlink(missing_ok=True)
+            for path in (self._folder.state, self._folder.journal):
+                path.unlink(missing_ok=True)
 
-    def _run(self, tell: Tell) -> Investigation:
+    def _run(self, on_progress: OnProgress) -> Investigation:
         died = ""
         try:
-            died = self._ask(tell)
-            begun = self._begun()
-            # An op that has returned ended nothing.
-            if died and begun and not begun.over and self._folder.finding() is None:
-                died = self._ask(tell, died)
-        except ProcessTooSlow:  # no op is to blame for our time limit: only its call alone may be
-            return self._folder.finding() or self._after_too_long(tell)
-        except ProcessUndecided as error:  # nor for a kill
+            died = self._run_worker(on_progress)
+            last_op = self._last_op()
+            # An op that has returned did not end the process.
+            if died and last_op and not last_op.over and self._folder.finding() is None:
+                died = self._run_worker(on_progress, died)
+        except (
+            ProcessTooSlow
+        ):  # exceeding mpstui's limit proves nothing about an op; its call alone may
+            return self._folder.finding() or self._after_too_long(on_progress)
+        except ProcessUndecided as error:  # neither does a kill
             died = str(error)
         return self._folder.finding() or self._incomplete(
             f"the investigation ended early: {died or 'its worker found nothing'}",
             died or "the worker ended without a finding",
         )
 
-    def _begun(self) -> JournalEntry | None:
-        return last_entry(self._folder.begun)
+    def _last_op(self) -> JournalEntry | None:
+        return last_entry(self._folder.journal)
 
-    def _after_too_long(self, tell: Tell) -> Investigation:
-        """What took too long: an op, which is tried alone, or what the model does between two."""
-        begun = self._begun()
+    def _after_too_long(self, on_progress: OnProgress) -> Investigation:
+        """Find what took too long: an op, which is tried alone, or the model's code between two."""
+        last_op = self._last_op()
         limit = f"for more than {self._patience:g} s"
-        if begun is None:
-            words = f"Not completed, too slow: the worker gave no sign of life {limit}."
-            return self._incomplete(words, "", TOO_SLOW)
-        where = f"op {begun.index}, {begun.op}, in {begun.phase} of step {begun.step}"
-        if begun.over:
-            words = (
+        if last_op is None:
+            message = f"Not completed, too slow: the worker gave no sign of life {limit}."
+            return self._incomplete(message, "", TOO_SLOW)
+        where = f"op {last_op.index}, {last_op.op}, in {last_op.phase} of step {last_op.step}"
+        if last_op.over:
+            message = (
                 f"Not completed, too slow: no op ran {limit}. The last one, {where}, had returned: "
                 "what the model's own code does on the device or on the CPU takes that long."
             )
-            return self._incomplete(words, "", TOO_SLOW)
+            return self._incomplete(message, "", TOO_SLOW)
         error = ""
         try:
-            self._ask(tell, "")
+            self._run_worker(on_progress, "")
         except ProcessUndecided as undecided:
             error = str(undecided)
-        words = f"Not completed, too slow: {where} was under way {limit}, and was not tried alone."
-        return self._folder.finding() or self._incomplete(words, error, TOO_SLOW)
+        message = (
+            f"Not completed, too slow: {where} was under way {limit}, and was not tried alone."
+        )
+        return self._folder.finding() or self._incomplete(message, error, TOO_SLOW)
 
     def _incomplete(self, summary: str, error: str, kind: str = "") -> Investigation:
         request = self._folder.request()
-        assert request is not None  # new_folder wrote it
+        assert request is not None  # create_folder wrote it
         return Investigation(
             workload=request.config.workload,
             device=request.config.device,
@@ -153,30 +157,30 @@ class InvestigationClient(InvestigationProcess):
             error=error,
         )
 
-    def stop(self) -> None:  # noqa: D102 - the protocol says it
-        self._asker.stop()
+    def stop(self) -> None:  # noqa: D102 - see the protocol
+        self._client.stop()
 
-    def _ask(self, tell: Tell, died: str | None = None) -> str:
-        """Run the worker; returns how it died, or nothing when it did not.
+    def _run_worker(self, on_progress: OnProgress, died: str | None = None) -> str:
+        """Run the worker; returns how it died, or "" if it did not.
 
         Args:
-            tell: Takes what it says.
-            died: How the last one ended; empty when it was given up; None for a first one.
+            on_progress: Called with its messages.
+            died: How the previous worker ended; empty if it was too slow; None for the first one.
 
         Raises:
-            ProcessTooSlow: When it was given up.
-            Undecided: When it was stopped, or killed from outside.
+            ProcessTooSlow: If it exceeded the time limit.
+            ProcessUndecided: If it was stopped, or killed from outside.
         """
         arguments = [str(self._folder.path), *(["--died", died] if died is not None else [])]
         command = module_command("mpstui.investigate.worker", *arguments)
         try:
-            with closing(self._asker.lines(command, self._patience)) as lines:
+            with closing(self._client.lines(command, self._patience)) as lines:
                 for line in lines:
                     try:
-                        told = msgspec.json.decode(line, type=ProgressMessage)
-                        if not told.alive:
-                            tell(told)
-                    except msgspec.DecodeError:  # a library that prints where it should not
+                        message = msgspec.json.decode(line, type=ProgressMessage)
+                        if not message.alive:
+                            on_progress(message)
+                    except msgspec.DecodeError:  # output of a library
                         sys.stderr.write(line)
         except ProcessUndecided:
             raise

@@ -1,4 +1,4 @@
-"""The command that asks for the same investigation again."""
+"""Formats the command that repeats an investigation."""
 
 from __future__ import annotations
 
@@ -15,45 +15,58 @@ from mpstui.runs.rundir import RunDir
 
 from .request import InvestigationRequest
 
-LEFT_OUT = {
+OMITTED = {
     *("workload", "device", "data_dir", "comparison"),
     *("steps", "mode", "on_alarm", "save_model", "dry_run", "step_check"),
 }
-"""Fields that the command spells in another way, or does not have."""
+"""Fields that the command handles separately, or does not have."""
 
 
 def command_of(request: InvestigationRequest) -> str:
-    """What asks for the same: every setting that is not the workload's own, files as their copies.
+    """Return the command, with all settings that differ from the defaults.
 
-    A custom workload and a fault's file are named as they are copied beside the report, or into the
-    run's folder. A run's own command comes first; without its snapshots the second one begins at
-    the first step.
+    The files of a custom workload and of a fault are named like their copies next to the report or
+    in the run's folder. For a run, the first command starts from its snapshots, and the second one,
+    without them, from the first step.
     """
     config, quote = request.config, local_shell().quote
-    plain = asdict(default_config(config.workload))
+    defaults = asdict(default_config(config.workload))
     fault = config.spec.option("fault") or ""
-    own, own_fault = class_path(config.workload), fault_file(fault)
-    workload = f"workload.py:{own[1]}" if own else config.workload
-    device = device_asked = config.device
-    if own_fault:
-        device = device.replace(f"fault={fault}", f"fault=fault.py:{own_fault[1]}")
-    usual = InvestigationRequest(config=config).steps
-    steps = [] if request.steps == usual else [f"--steps {request.steps}"]
-    words = [f"--workload {quote(workload)}", f"--device {quote(device)}", *steps]
+    workload_file, fault_source = class_path(config.workload), fault_file(fault)
+    workload = f"workload.py:{workload_file[1]}" if workload_file else config.workload
+    device = config_device = config.device
+    if fault_source:
+        device = device.replace(f"fault={fault}", f"fault=fault.py:{fault_source[1]}")
+    default_steps = InvestigationRequest(config=config).steps
+    steps = [] if request.steps == default_steps else [f"--steps {request.steps}"]
+    parts = [f"--workload {quote(workload)}", f"--device {quote(device)}", *steps]
     for name, value in asdict(config).items():
-        if name in LEFT_OUT or value == plain[name] or f"{name}={value}" in config.device:
+        if name in OMITTED or value == defaults[name] or f"{name}={value}" in config.device:
             continue
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            words += [flag] if "@compile" not in config.device else []
+            parts += [flag] if "@compile" not in config.device else []
         else:
-            words.append(f"{flag} {quote(str(value))}")
-    lines = [" ".join(["mpstui investigate", *words])]
+            parts.append(f"{flag} {quote(str(value))}")
+    lines = [" ".join(["mpstui investigate", *parts])]
     if request.run:
-        other = [] if _device_of(request.run) == device_asked else [f"--device {quote(device)}"]
-        behind = ["mpstui investigate --from", quote(Path(request.run).name), *other, *steps]
-        lines = [" ".join(behind), "# without the run's snapshots, from the first step:", *lines]
-    copies = [name for name, file in (("workload.py", own), ("fault.py", own_fault)) if file]
+        device_option = (
+            [] if _device_of(request.run) == config_device else [f"--device {quote(device)}"]
+        )
+        run_command = [
+            "mpstui investigate --from",
+            quote(Path(request.run).name),
+            *device_option,
+            *steps,
+        ]
+        lines = [
+            " ".join(run_command),
+            "# without the run's snapshots, from the first step:",
+            *lines,
+        ]
+    copies = [
+        name for name, file in (("workload.py", workload_file), ("fault.py", fault_source)) if file
+    ]
     if copies:
         where = "in the run's folder" if request.run else "beside this report"
         lines.insert(0, f"# {' and '.join(copies)}: the copies {where}")
@@ -63,7 +76,7 @@ def command_of(request: InvestigationRequest) -> str:
 
 
 def _device_of(run: str) -> str:
-    """The device that a run was trained on; empty where its settings cannot be read."""
+    """Return the device of a run; empty if its config cannot be read."""
     try:
         return RunDir(Path(run)).config().device
     except LogError:

@@ -1,4 +1,4 @@
-"""What a search concludes, before it is put together with what it looked at."""
+"""The conclusion of a search, before it is combined with the search's statistics."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mpstui.domain.investigation import TOO_SLOW, Evidence, OpAtFault, Verdict, 
 from mpstui.modes.journal import JournalEntry
 
 from .isolate import IsolationResult
-from .upstream_threads import is_about
+from .upstream_threads import matches_row
 
 
 class Conclusion(NamedTuple):
-    """A verdict with what it rests on; the fields are those of an ``Investigation``."""
+    """A verdict with its evidence; the fields are those of an ``Investigation``."""
 
     verdict: Verdict
     summary: str
@@ -28,44 +28,46 @@ class Conclusion(NamedTuple):
 
     @property
     def known(self) -> tuple[str, ...]:
-        """Rows of the catalogue that are about the op at fault, by id."""
+        """Ids of the catalogue rows that match the op at fault."""
         if self.op is None or not self.kind:
             return ()
-        return tuple(row.id for row in CATALOGUE if is_about(row, self.op))
+        return tuple(row.id for row in CATALOGUE if matches_row(row, self.op))
 
 
-def of_blame(blame: IsolationResult, device: str, also: tuple[OpAtFault, ...] = ()) -> Conclusion:
-    """What follows from an op that was tried on its own."""
-    op = blame.op
-    deadly = blame.kind in ("aborts the process", "hangs")
-    is_wrong = blame.kind if deadly else "is wrong"
-    look = f": {op.symptom}" if op.symptom else ""
+def from_isolation(
+    isolation: IsolationResult, device: str, also: tuple[OpAtFault, ...] = ()
+) -> Conclusion:
+    """Return the conclusion about an op that was tried on its own."""
+    op = isolation.op
+    is_fatal = isolation.kind in ("aborts the process", "hangs")
+    predicate = isolation.kind if is_fatal else "is wrong"
+    symptom = f": {op.symptom}" if op.symptom else ""
     return Conclusion(
-        Verdict.STATE_DEPENDENT if blame.state_dependent else Verdict.FAULTY_OP,
-        f"{op.op} in {op.phase} {is_wrong} on {device}{look}.{belongs(op)}",
-        kind=blame.kind,
+        Verdict.STATE_DEPENDENT if isolation.state_dependent else Verdict.FAULTY_OP,
+        f"{op.op} in {op.phase} {predicate} on {device}{symptom}.{origin_sentence(op)}",
+        kind=isolation.kind,
         op=op,
-        evidence=blame.evidence,
+        evidence=isolation.evidence,
         also=also,
-        repro=blame.repro,
-        repro_note=blame.repro_note,
-        repro_output=blame.repro_output,
+        repro=isolation.repro,
+        repro_note=isolation.repro_note,
+        repro_output=isolation.repro_output,
     )
 
 
-def too_slow_in(begun: JournalEntry) -> Conclusion:
-    """An op was under way for too long, and does not hang on its own."""
-    words = f"op {begun.index}, {begun.op}, in {begun.phase} of step {begun.step}"
+def too_slow_in(entry: JournalEntry) -> Conclusion:
+    """Return the conclusion about an op that took too long but does not hang on its own."""
+    where = f"op {entry.index}, {entry.op}, in {entry.phase} of step {entry.step}"
     return Conclusion(
         Verdict.INCOMPLETE,
-        f"Not completed, too slow: {words} was under way for too long, and does not hang alone.",
+        f"Not completed, too slow: {where} was under way for too long, and does not hang alone.",
         kind=TOO_SLOW,
     )
 
 
-def belongs(op: OpAtFault) -> str:
-    """The sentence that says where in the model an op comes from."""
+def origin_sentence(op: OpAtFault) -> str:
+    """Return a sentence on where in the model an op comes from, with a leading space."""
     if op.source:
-        touched = f", {shorten(op.parameters)}" if op.parameters else ""
-        return f" It belongs to {op.source}, `{op.code}`{touched}."
+        parameters = f", {shorten(op.parameters)}" if op.parameters else ""
+        return f" It belongs to {op.source}, `{op.code}`{parameters}."
     return f" It touches {shorten(op.parameters)}." if op.parameters else ""

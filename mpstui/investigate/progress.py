@@ -1,4 +1,4 @@
-"""What an investigation says on its way, and how long each stage took."""
+"""Reports an investigation's progress, and measures its stages."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from mpstui.domain.investigation import ProgressMessage, Stage
 
 
 class ProgressReporter:
-    """Passes on what is being done, stage by stage.
+    """A reporter of an investigation's stages.
 
     Args:
-        tell: Takes each word.
+        send: Called with each message.
         clock: Seconds, monotonic.
     """
 
     def __init__(
         self,
-        tell: Callable[[ProgressMessage], None],
+        send: Callable[[ProgressMessage], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._tell = tell
+        self._send = send
         self._clock = clock
-        self._began: dict[Stage, float] = {}
+        self._start_times: dict[Stage, float] = {}
         self.seconds: dict[str, float] = {}
-        """Wall time by stage, of those that are over."""
+        """Wall time of each completed stage."""
 
-    def say(self, stage: Stage, text: str, fraction: float | None = None) -> None:
-        """Something is under way."""
-        self._began.setdefault(stage, self._clock())
-        self._tell(ProgressMessage(stage=stage, text=text, fraction=fraction))
+    def report(self, stage: Stage, text: str, fraction: float | None = None) -> None:
+        """Report the current work."""
+        self._start_times.setdefault(stage, self._clock())
+        self._send(ProgressMessage(stage=stage, text=text, fraction=fraction))
 
-    def done(self, stage: Stage, text: str) -> None:
-        """A stage is over."""
-        began = self._began.setdefault(stage, self._clock())
-        self.seconds[stage.value] = self._clock() - began
-        self._tell(ProgressMessage(stage=stage, text=text, done=True))
+    def finish(self, stage: Stage, text: str) -> None:
+        """Report that a stage is complete."""
+        start = self._start_times.setdefault(stage, self._clock())
+        self.seconds[stage.value] = self._clock() - start
+        self._send(ProgressMessage(stage=stage, text=text, done=True))

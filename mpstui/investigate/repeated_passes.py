@@ -1,7 +1,7 @@
-"""Where two steps part although every op is right: between which ops, and in what.
+"""Locates where two steps diverge although every op is right.
 
-The first difference that can be seen is not its cause. An op is accused here only when its own
-call, tried on its own, is wrong; everything else names a place to look at.
+The first visible difference is not necessarily its cause. An op counts as faulty here only if its
+call is wrong on its own; anything else is only a place to look at.
 """
 
 from __future__ import annotations
@@ -14,124 +14,133 @@ from mpstui.modes.shadow import AttributedOp
 from mpstui.modes.step import StepState
 from mpstui.modes.trace import FirstDivergence, TracedOp, first_divergence
 
-from .conclusion import Conclusion, belongs, of_blame
+from .conclusion import Conclusion, from_isolation, origin_sentence
 from .isolate import OpIsolator
 from .progress import ProgressReporter
 from .step_inspector import StepInspector, StepResult
 
 
 class PassPair(NamedTuple):
-    """Two passes that should be alike: of a step, or of a test batch."""
+    """Two passes that should agree, of a step or a test batch."""
 
     step: int
     same_ops: bool
-    """Whether both sides have to run the same ops."""
-    ours: list[TracedOp]
-    """The device's."""
-    theirs: list[TracedOp]
-    """The CPU's."""
+    """Whether both sides must run the same ops."""
+    device_ops: list[TracedOp]
+    """The device's ops."""
+    cpu_ops: list[TracedOp]
+    """The CPU's ops."""
     capture: Callable[[int], AttributedOp | None]
-    """Gives one of the device's ops, by its number, with its inputs."""
+    """Returns one of the device's ops by number, with its inputs."""
 
 
-def step_scene(looker: StepInspector, look: StepResult) -> PassPair:
-    """Both passes of a step."""
-    ours, theirs = looker.traces(look.step, look.state)
+def step_passes(inspector: StepInspector, result: StepResult) -> PassPair:
+    """Trace a step on both sides."""
+    device_ops, cpu_ops = inspector.traces(result.step, result.state)
     return PassPair(
-        look.step,
-        _same_ops(looker),
-        ours,
-        theirs,
-        lambda index: looker.captured(look.step, look.state, index),
+        result.step,
+        _same_ops(inspector),
+        device_ops,
+        cpu_ops,
+        lambda index: inspector.capture(result.step, result.state, index),
     )
 
 
-def test_scene(looker: StepInspector, step: int, state: StepState) -> PassPair:
-    """Both passes of a test batch, with the weights of a step."""
-    ours, theirs = looker.test_traces(state)
-    return PassPair(step, _same_ops(looker), ours, theirs, lambda _: None)
+def evaluation_passes(inspector: StepInspector, step: int, state: StepState) -> PassPair:
+    """Trace a test batch on both sides, with the weights of a step."""
+    device_ops, cpu_ops = inspector.test_traces(state)
+    return PassPair(step, _same_ops(inspector), device_ops, cpu_ops, lambda _: None)
 
 
-def _same_ops(looker: StepInspector) -> bool:
-    return looker.twin.device.backend.device.type == "cpu"
+def _same_ops(inspector: StepInspector) -> bool:
+    return inspector.twin.device.backend.device.type == "cpu"
 
 
-def explain_divergence(
-    scene: PassPair, device: str, blamer: OpIsolator, teller: ProgressReporter
+def locate_divergence(
+    passes: PassPair, device: str, isolator: OpIsolator, reporter: ProgressReporter
 ) -> Conclusion | None:
-    """Where the device's pass and the CPU's part; None when they do not.
+    """Conclude where the device's pass and the CPU's diverge; None if they do not.
 
     Args:
-        scene: Both passes.
-        device: The device, in words.
-        blamer: Tries the call of an op on its own.
-        teller: Told what comes of it.
+        passes: Both passes.
+        device: The device, as text.
+        isolator: Tests the call of an op on its own.
+        reporter: Reports the outcome.
     """
-    place = first_divergence(scene.ours, scene.theirs, scene.same_ops)
-    if place is None:
+    divergence = first_divergence(passes.device_ops, passes.cpu_ops, passes.same_ops)
+    if divergence is None:
         return None
-    match place.what:
+    match divergence.kind:
         case "op":
-            return _other_op(place, scene, teller)
+            return _other_op(divergence, passes, reporter)
         case "argument":
-            return _other_argument(place, scene, teller)
+            return _other_argument(divergence, passes, reporter)
         case "input":
-            return _other_input(place, scene, teller)
+            return _other_input(divergence, passes, reporter)
         case _:
-            return _other_result(place, scene, device, blamer, teller)
+            return _other_result(divergence, passes, device, isolator, reporter)
 
 
-def _other_op(place: FirstDivergence, scene: PassPair, teller: ProgressReporter) -> Conclusion:
-    ran = place.theirs or place.ours
-    assert ran is not None  # they part at an op of one of them
-    mine = place.ours.op if place.ours else "nothing"
-    other = place.theirs.op if place.theirs else "nothing"
-    words = f"the device ran {mine} where the CPU runs {other}"
-    return _calls(place, ran, words, scene, teller)
+def _other_op(
+    divergence: FirstDivergence, passes: PassPair, reporter: ProgressReporter
+) -> Conclusion:
+    traced_op = divergence.cpu_op or divergence.device_op
+    assert traced_op is not None  # the divergence is at an op of one side
+    device_name = divergence.device_op.op if divergence.device_op else "nothing"
+    cpu_name = divergence.cpu_op.op if divergence.cpu_op else "nothing"
+    message = f"the device ran {device_name} where the CPU runs {cpu_name}"
+    return _conclude_other_calls(divergence, traced_op, message, passes, reporter)
 
 
 def _other_argument(
-    place: FirstDivergence, scene: PassPair, teller: ProgressReporter
+    divergence: FirstDivergence, passes: PassPair, reporter: ProgressReporter
 ) -> Conclusion:
-    assert place.ours is not None
-    words = f"{place.ours.op} is called with {place.words}"
-    return _calls(place, place.ours, words, scene, teller)
+    assert divergence.device_op is not None
+    message = f"{divergence.device_op.op} is called with {divergence.text}"
+    return _conclude_other_calls(divergence, divergence.device_op, message, passes, reporter)
 
 
-def _calls(
-    place: FirstDivergence, ran: TracedOp, words: str, scene: PassPair, teller: ProgressReporter
+def _conclude_other_calls(
+    divergence: FirstDivergence,
+    traced_op: TracedOp,
+    message: str,
+    passes: PassPair,
+    reporter: ProgressReporter,
 ) -> Conclusion:
-    """Something above the ops calls them otherwise than on the CPU."""
-    teller.done(Stage.OPS, words)
-    op = _op(place.number, ran, scene, words)
+    """Conclude that the code that calls the ops behaves differently on the device."""
+    reporter.finish(Stage.OPS, message)
+    op = _op_at_fault(divergence.number, traced_op, passes, message)
     return Conclusion(
         Verdict.OTHER_OPS,
-        f"op {place.number} in {ran.phase}: {words}. The op itself is right.{belongs(op)}",
+        f"op {divergence.number} in {traced_op.phase}: {message}. The op itself is right."
+        f"{origin_sentence(op)}",
         op=op,
         evidence=(Evidence(tried="its call again on the CPU", outcome="the same result"),),
         repro_note="none: every op is right; what calls them is not",
     )
 
 
-def _other_input(place: FirstDivergence, scene: PassPair, teller: ProgressReporter) -> Conclusion:
-    """An input differs, although every op before it gave what it gives in the CPU's step."""
-    assert place.ours is not None
-    reader = f"op {place.number}, {place.ours.op}"
-    makers = [(number, scene.ours[number - 1]) for number in place.made_by]
-    words = f"{place.words} of {reader} differs already, before the op runs"
+def _other_input(
+    divergence: FirstDivergence, passes: PassPair, reporter: ProgressReporter
+) -> Conclusion:
+    """Conclude about an input that differs although every op before it agrees with the CPU's."""
+    assert divergence.device_op is not None
+    reader = f"op {divergence.number}, {divergence.device_op.op}"
+    makers = [(number, passes.device_ops[number - 1]) for number in divergence.made_by]
+    message = f"{divergence.text} of {reader} differs already, before the op runs"
     if makers:
         number, maker = makers[-1]
-        words += f"; it comes from op {number}, {maker.op}, which gave what the CPU's gives"
-    views = [f"op {number}, {ran.op}" for number, ran in makers if ran.is_view]
+        message += f"; it comes from op {number}, {maker.op}, which gave what the CPU's gives"
+    views = [f"op {number}, {traced_op.op}" for number, traced_op in makers if traced_op.is_view]
     if views:
-        words += f", through {', '.join(reversed(views))}"
-    teller.done(Stage.OPS, words)
-    number, source = makers[0] if makers else (place.number, place.ours)
+        message += f", through {', '.join(reversed(views))}"
+    reporter.finish(Stage.OPS, message)
+    number, source = makers[0] if makers else (divergence.number, divergence.device_op)
     unchecked = f" {source.op} was not checked." if not source.is_checked else ""
-    op = _op(number, source, scene, "what reads its output gets something else")
+    op = _op_at_fault(number, source, passes, "what reads its output gets something else")
     return Conclusion(
         Verdict.SUSPECT,
-        f"Step {scene.step}: {words}.{unchecked}{belongs(op)}",
+        f"Step {passes.step}: {message}.{unchecked}{origin_sentence(op)}",
         op=op,
         evidence=(Evidence(tried="every op again on the CPU", outcome="the same results"),),
         repro_note="none: no call alone shows the difference",
@@ -139,44 +148,49 @@ def _other_input(place: FirstDivergence, scene: PassPair, teller: ProgressReport
 
 
 def _other_result(
-    place: FirstDivergence,
-    scene: PassPair,
+    divergence: FirstDivergence,
+    passes: PassPair,
     device: str,
-    blamer: OpIsolator,
-    teller: ProgressReporter,
+    isolator: OpIsolator,
+    reporter: ProgressReporter,
 ) -> Conclusion:
-    """An op gives another result on the same inputs, though the check finds it right."""
-    assert place.ours is not None
-    ran = place.ours
-    words = f"{ran.op} gives another result than in the CPU's step, on the same inputs"
-    seen = scene.capture(place.number)
-    if seen is not None and seen.found.op == ran.op and seen.found.call is not None:
-        teller.say(Stage.OPS, f"{words}; trying its call")
-        blame = blamer.blame(seen, scene.step, list)
-        if any("wrong" in evidence.outcome.split(":")[0] for evidence in blame.evidence):
-            return of_blame(blame, device)
-        evidence = blame.evidence
+    """Conclude about an op with another result on the same inputs, although its check passed."""
+    assert divergence.device_op is not None
+    traced_op = divergence.device_op
+    message = f"{traced_op.op} gives another result than in the CPU's step, on the same inputs"
+    attributed = passes.capture(divergence.number)
+    if (
+        attributed is not None
+        and attributed.finding.op == traced_op.op
+        and attributed.finding.call is not None
+    ):
+        reporter.report(Stage.OPS, f"{message}; trying its call")
+        isolation = isolator.isolate(attributed, passes.step, list)
+        if any("wrong" in evidence.outcome.split(":")[0] for evidence in isolation.evidence):
+            return from_isolation(isolation, device)
+        evidence = isolation.evidence
     else:
         evidence = ()
-    teller.done(Stage.OPS, words)
-    op = _op(place.number, ran, scene, words)
+    reporter.finish(Stage.OPS, message)
+    op = _op_at_fault(divergence.number, traced_op, passes, message)
     return Conclusion(
         Verdict.SUSPECT,
-        f"Step {scene.step}: op {place.number}, {words}; its call alone is right.{belongs(op)}",
+        f"Step {passes.step}: op {divergence.number}, {message}; its call alone is right."
+        f"{origin_sentence(op)}",
         op=op,
         evidence=evidence,
         repro_note="none: its call alone is right",
     )
 
 
-def _op(number: int, ran: TracedOp, scene: PassPair, words: str) -> OpAtFault:
+def _op_at_fault(number: int, traced_op: TracedOp, passes: PassPair, message: str) -> OpAtFault:
     return OpAtFault(
-        op=ran.op,
-        phase=ran.phase,
+        op=traced_op.op,
+        phase=traced_op.phase,
         index=number,
-        step=scene.step,
-        values=words,
-        source=ran.place.source,
-        code=ran.place.code,
-        parameters=ran.place.parameters,
+        step=passes.step,
+        values=message,
+        source=traced_op.origin.source,
+        code=traced_op.origin.code,
+        parameters=traced_op.origin.parameters,
     )

@@ -1,6 +1,6 @@
-"""report.md: what a maintainer wants to know, ready to paste into an issue of PyTorch.
+"""Writes report.md, ready to paste into a PyTorch issue.
 
-It holds no user's name, host name or home folder.
+The report contains no user name, host name or home folder.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .versions import package_versions
 
 PHASES = ("forward", "backward", "optimizer")
 
-DRAWS = (
-    "Random draws, where there are any, are judged by their range, moments and neighbours, over "
-    "all steps; then they are replaced by the CPU's, so that both train on the same numbers."
+RANDOM_NOTE = (
+    "Random numbers are checked by their range, moments and neighbours, over all steps; then they "
+    "are replaced by the CPU's, so that both train on the same numbers."
 )
-"""What is said of them with what was checked."""
+"""The report's note on random numbers."""
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -43,25 +43,25 @@ def write_report(
     machine = RunDir(Path(request.run)).machine() if request.run else None
     script = folder.repro.read_text(encoding="utf-8") if finding.repro else ""
     machine = machine or read_machine()
-    text = as_markdown(finding, machine, script, command_of(request), package_versions(machine))
+    text = format_report(finding, machine, script, command_of(request), package_versions(machine))
     folder.report.write_text(without_names(text), encoding="utf-8")
 
 
-def as_markdown(
+def format_report(
     finding: Investigation,
     machine: Machine,
     repro: str,
     command: str,
     environment: Mapping[str, str] = {},
 ) -> str:
-    """The report.
+    """Format the report as Markdown.
 
     Args:
-        finding: What was found.
-        machine: Where.
-        repro: The script that shows it; empty when there is none.
-        command: What reproduces the investigation.
-        environment: What a maintainer asks for of torch and the machine, by name.
+        finding: The finding.
+        machine: The machine.
+        repro: The script that reproduces the fault; empty if there is none.
+        command: The command that repeats the investigation.
+        environment: Versions of torch and properties of the machine, by name.
     """
     lines = [f"### {_title(finding)}", ""]
     lines += [f"> **{note}**" for note in finding.notes if "SIMULATED" in note]
@@ -72,7 +72,10 @@ def as_markdown(
         lines += ["", "#### The op", "", *_op(finding.op)]
     if finding.evidence:
         lines += ["", "| tried | outcome |", "|-|-|"]
-        lines += [f"| {_cell(each.tried)} | {_cell(each.outcome)} |" for each in finding.evidence]
+        lines += [
+            f"| {_cell(evidence.tried)} | {_cell(evidence.outcome)} |"
+            for evidence in finding.evidence
+        ]
     if repro:
         lines += ["", "#### Repro", "", finding.repro_note, "", "```python", repro.rstrip(), "```"]
         if finding.repro_output:
@@ -83,13 +86,15 @@ def as_markdown(
     if finding.curves:
         lines += ["", "#### Losses", "", "```", *curves(finding.curves), "```"]
     if finding.known:
-        lines += ["", "#### Threads that may be the same", ""]
+        lines += ["", "#### Possibly related threads", ""]
         for row in finding.known:
-            known = BY_ID[row]
-            links = ", ".join(known.links) or "no thread"
-            lines.append(f"- {known.op}: {known.mechanics} ({known.affected}); {links}")
-    lines += ["", "#### Where", "", machine_line(machine)]
-    lines += [f"device {_plain(finding.device)}: {finding.device_name}, torch {finding.torch}"]
+            fault = BY_ID[row]
+            links = ", ".join(fault.links) or "no thread"
+            lines.append(f"- {fault.op}: {fault.mechanics} ({fault.affected}); {links}")
+    lines += ["", "#### Environment", "", machine_line(machine)]
+    lines += [
+        f"device {_short_device(finding.device)}: {finding.device_name}, torch {finding.torch}"
+    ]
     lines += [f"- {note}" for note in finding.notes]
     if environment:
         lines += ["", "```", *(f"{name}: {value}" for name, value in environment.items()), "```"]
@@ -97,31 +102,32 @@ def as_markdown(
     return "\n".join(lines) + "\n"
 
 
-def curves(found: Sequence[LossCurve], width: int = 60) -> list[str]:
-    """Loss curves as text, on one scale, with the numbers at their ends; ✗ is not finite.
+def curves(loss_curves: Sequence[LossCurve], width: int = 60) -> list[str]:
+    """Format loss curves as bars on one scale, with their first and last loss; ✗ is not finite.
 
-    The scale is logarithmic where the losses span more than two orders of magnitude.
+    The scale is logarithmic if the losses span more than two orders of magnitude.
     """
-    values = [v for curve in found for v in curve.losses if v is not None]
+    values = [v for curve in loss_curves for v in curve.losses if v is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     log = low > 0 and high > 100 * low
     low, high = (math.log(low), math.log(high)) if log else (low, high)
-    name = max((len(_plain(curve.device)) for curve in found), default=0)
+    name = max((len(_short_device(curve.device)) for curve in loss_curves), default=0)
     lines = ["(log scale)"] if log else []
-    for curve in found:
-        shown = curve.losses[:width]
-        scaled = [math.log(v) if log and v is not None else v for v in shown]
+    for curve in loss_curves:
+        losses = curve.losses[:width]
+        scaled = [math.log(v) if log and v is not None else v for v in losses]
         bars = "".join(_bar(value, low, high) for value in scaled)
-        ends = f"{number(shown[0])} → {number(shown[-1])}" if shown else DASH
-        last = curve.first_step + len(shown) - 1
+        ends = f"{number(losses[0])} → {number(losses[-1])}" if losses else DASH
+        last = curve.first_step + len(losses) - 1
         lines.append(
-            f"{_plain(curve.device):<{name}}  {bars}  {ends}, steps {curve.first_step}–{last}"
+            f"{_short_device(curve.device):<{name}}  {bars}  {ends}, "
+            f"steps {curve.first_step}–{last}"
         )
     return lines
 
 
-def _plain(device: str) -> str:
-    """A device without the folders of its fault's file, which would not stand in line."""
+def _short_device(device: str) -> str:
+    """Return a device without the folders of its fault's file, which are too long for a column."""
     return re.sub(r"fault=.*[\\/]", "fault=", device)
 
 
@@ -136,8 +142,8 @@ def _title(finding: Investigation) -> str:
     device = finding.device.partition("@")[0]
     if finding.op is None:
         return f"{finding.workload} on {device}: {finding.verdict.value}"
-    what = f": {finding.op.symptom}" if finding.op.symptom else f": {finding.kind}"
-    return f"{finding.op.op} on {device}{what}"
+    detail = f": {finding.op.symptom}" if finding.op.symptom else f": {finding.kind}"
+    return f"{finding.op.op} on {device}{detail}"
 
 
 def _kind(finding: Investigation) -> str:
@@ -162,26 +168,26 @@ def _op(op: OpAtFault) -> list[str]:
 
 
 def _lockstep(finding: Investigation) -> list[str]:
-    found = finding.lockstep
-    if found is None:
+    lockstep = finding.lockstep
+    if lockstep is None:
         return []
-    where = f"differs in {found.phase}" if found.phase else "agrees"
-    where += _lockstep_and_op(found.phase, finding.op)
+    where = f"differs in {lockstep.phase}" if lockstep.phase else "agrees"
+    where += _lockstep_and_op(lockstep.phase, finding.op)
     return [
         "",
-        f"Lockstep with the CPU, step {found.step}: {where}. Loss {number(found.loss)} against "
-        f"{number(found.cpu_loss)} (gap {_gap(found.loss_gap)}); largest gradient gap "
-        f"{_gap(found.gradient_gap)}{_of(found.gradient_of)}; largest update gap on the same "
-        f"gradients {_gap(found.update_gap)}{_of(found.update_of)}.",
+        f"Lockstep with the CPU, step {lockstep.step}: {where}. Loss {number(lockstep.loss)} "
+        f"against {number(lockstep.cpu_loss)} (gap {_gap(lockstep.loss_gap)}); largest gradient "
+        f"gap {_gap(lockstep.gradient_gap)}{_of(lockstep.gradient_of)}; largest update gap on the "
+        f"same gradients {_gap(lockstep.update_gap)}{_of(lockstep.update_of)}.",
     ]
 
 
 def _lockstep_and_op(phase: str, op: OpAtFault | None) -> str:
-    """Why the phase that the whole step differs in is another than that of the op at fault."""
+    """Explain why the step differs in another phase than that of the op at fault."""
     if op is None or op.phase not in PHASES or phase == op.phase:
         return ""
     if op.where == "draws":
-        return ", for the CPU's draws stand in for the device's in both"
+        return ", because the CPU's random numbers replace the device's in both"
     if not phase:
         return f"; what {op.op} gets wrong is too small to show in it"
     if PHASES.index(phase) > PHASES.index(op.phase):
@@ -199,7 +205,7 @@ def _of(name: str) -> str:
 
 def _checked(finding: Investigation) -> list[str]:
     steps = f"{finding.steps_checked} step" + ("s" if finding.steps_checked != 1 else "")
-    lines = [f"{finding.ops_checked:,} ops of {steps} were checked.", DRAWS]
+    lines = [f"{finding.ops_checked:,} ops of {steps} were checked.", RANDOM_NOTE]
     if finding.unreferenced:
         lines.append(f"Not checked: {', '.join(finding.unreferenced)}.")
     if finding.suspects:

@@ -1,4 +1,4 @@
-"""What is asked of an investigation, and where its files lie. No torch here."""
+"""The request of an investigation, and the paths of its files; does not import torch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from mpstui.runs.files import read_json, write_json
 
 
 class InvestigationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """request.json: what the worker reads."""
+    """A request to the worker, as in ``request.json``."""
 
     config: RunConfig
-    """The run's, or of ``--workload`` and ``--device``."""
+    """The run's config, or that of ``--workload`` and ``--device``."""
     run: str = ""
-    """The run's folder, whose snapshots are to be used; empty to begin at the first step."""
+    """The folder of the run whose snapshots to use; empty to start from the first step."""
     steps: int = 20
-    """How many steps are looked at before nothing is found."""
+    """The number of steps to check."""
     seconds: float = 40.0
-    """About how long steps are looked at before nothing is found."""
+    """About how long to check steps."""
 
 
 class InvestigationFolder:
-    """An investigation's directory: request, finding, report and repro."""
+    """An investigation's directory with its request, finding, report and repro."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,21 +37,21 @@ class InvestigationFolder:
 
     @property
     def repro(self) -> Path:
-        """The script that shows the fault."""
+        """The script that reproduces the fault."""
         return self.path / "repro.py"
 
     @property
-    def begun(self) -> Path:
-        """The op that was begun last, which names it when the process dies."""
+    def journal(self) -> Path:
+        """The journal of the last op that started, for when the process dies."""
         return self.path / "begun.bin"
 
     @property
     def state(self) -> Path:
-        """What the step under way starts from, while one is."""
+        """The state before the current step, during a step."""
         return self.path / "state.pt"
 
     def request(self) -> InvestigationRequest | None:
-        """What was asked."""
+        """Read the request; None if there is none."""
         return read_json(self.path / "request.json", InvestigationRequest)
 
     def write_request(self, request: InvestigationRequest) -> None:
@@ -59,7 +59,7 @@ class InvestigationFolder:
         write_json(self.path / "request.json", request)
 
     def finding(self) -> Investigation | None:
-        """What was found, once it is there."""
+        """Read the finding; None if there is none yet."""
         return read_json(self.path / "investigation.json", Investigation)
 
     def write_finding(self, finding: Investigation) -> None:

@@ -1,4 +1,4 @@
-"""Where a search begins: behind a run's snapshots, nearest to its alarm first, or at step 1."""
+"""Where a search starts: at a run's snapshot, the last before its alarm first, or at step 1."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .twin import Twin
 
 
 class StartPoint(NamedTuple):
-    """A state to begin in."""
+    """A state to start from."""
 
     enter: Callable[[Twin], int]
-    """Puts both sides into it; returns how many steps are done there."""
+    """Puts both sides into it, and returns how many steps are done there."""
 
 
 class Start(NamedTuple):
-    """Points in the order in which they are tried."""
+    """The start points, in the order in which to try them."""
 
     points: tuple[StartPoint, ...]
     bad_step: int | None
@@ -40,7 +40,7 @@ BEGINNING = StartPoint(_beginning)
 
 
 def start_of(run: str) -> Start:
-    """Where to begin for a run's folder; at the first step without one."""
+    """Return the start for a run's folder; the first step if it is empty."""
     if not run:
         return Start((BEGINNING,), None)
     bad = bad_step(RunDir(Path(run)))
@@ -52,13 +52,13 @@ def start_of(run: str) -> Start:
 
 
 def bad_step(run: RunDir) -> int | None:
-    """The step at which a run's log says that it went wrong first."""
+    """Return the first step that went wrong according to a run's log; None if none did."""
     steps = (_faulty_step(event) for event in LogReader(run.events).rest())
     return min((step for step in steps if step is not None), default=None)
 
 
 def _faulty_step(event: AnyEvent) -> int | None:
-    """The step of an alarm, or of a step that differs from the CPU's."""
+    """Return the step of an alarm or of a failed step check; None for other events."""
     match event:
         case AlarmRaised() | DivergenceDetected():
             return event.step
@@ -71,5 +71,5 @@ def _faulty_step(event: AnyEvent) -> int | None:
 def _enter(twin: Twin, path: Path) -> int:
     try:
         return twin.restore(path)
-    except (LogError, RuntimeError, ValueError, KeyError):  # damaged: the beginning is always there
+    except (LogError, RuntimeError, ValueError, KeyError):  # damaged: start from the first step
         return _beginning(twin)

@@ -1,4 +1,4 @@
-"""A close look at one training step: in lockstep, op by op, and what else there is to see."""
+"""Inspects a training step: in lockstep with the CPU, op by op, and in further ways."""
 
 from __future__ import annotations
 
@@ -21,136 +21,140 @@ from mpstui.modes.write_guard import OutOfBoundsWrite, WriteGuard
 from mpstui.numerics import Gap, gap
 from mpstui.ops.randomness.checks import RandomChecks
 
-from .twin import Named, Test, Twin
+from .twin import NamedTensors, Test, Twin
 
 ERRORS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
-"""What a step may raise: the CPU's BCE refuses NaN, for one."""
+"""Errors that a step may raise; for example, the CPU's BCE rejects NaN."""
 
 CONFIRMED = 6
-"""Ops of a step that are looked at a second time, with their inputs kept."""
+"""Most ops of a step that are checked a second time, with their inputs stored."""
 
 PASSES = 3
-"""Passes over a step in which an op that looked wrong is looked for again."""
+"""Passes over a step to confirm an op that looked wrong."""
 
 
 class RepeatedStep(NamedTuple):
-    """The phases in which a step differed when it was taken once more, empty where it was right."""
+    """The phases in which a repeated step differed; empty if it was right."""
 
-    plain: str
-    shadowed: str
+    without_check: str
+    with_check: str
 
 
 class StepResult(NamedTuple):
-    """What one step showed."""
+    """The result of inspecting a step."""
 
     step: int
     state: StepState
-    """What it started from."""
-    plain: Lockstep
+    """The state before the step."""
+    without_check: Lockstep
     """Without the check."""
-    shadowed: Lockstep
-    """Under the check, which waits for every op."""
+    with_check: Lockstep
+    """With the check, which waits for every op."""
     wrong: tuple[AttributedOp, ...]
-    """Ops that are wrong, in their order."""
+    """The wrong ops, in order."""
     suspects: tuple[OpFinding, ...]
     checked: int
     unreferenced: dict[str, str]
     raised: str = ""
-    """The error that the device's step ended with, and the CPU's did not."""
+    """The error that the device's step raised and the CPU's did not."""
     raising: AttributedOp | None = None
-    """The op that raised it, where it was one."""
+    """The op that raised it; None if no op did."""
     repeats: tuple[RepeatedStep, ...] = ()
-    """The same step again, where it was wrong only without the check."""
+    """Repeats of the step, if it was wrong only without the check."""
 
 
 class EvaluationResult(NamedTuple):
-    """What an evaluation showed."""
+    """The result of checking an evaluation."""
 
     gap: Gap
-    """Of the scores, against the CPU's."""
+    """The gap between the device's scores and the CPU's."""
     wrong: tuple[AttributedOp, ...]
     checked: int
     unreferenced: dict[str, str]
 
 
 class StepInspector:
-    """Looks at steps of a twin. Each look starts both sides from the device's state."""
+    """An inspector of a twin's steps; each inspection starts both sides from the device's state."""
 
     def __init__(
         self,
         twin: Twin,
         journal: Journal | Any = NO_JOURNAL,
-        draw_judge: RandomChecks | None = None,
+        random_checks: RandomChecks | None = None,
     ) -> None:
         self.twin = twin
-        self.draw_judge = draw_judge or RandomChecks()  # draws of all steps add up
+        self.random_checks = (
+            random_checks or RandomChecks()
+        )  # combines the random numbers of all steps
         self._journal = journal
-        self._draws = SharedRandom(twin.seed)
+        self._random = SharedRandom(twin.seed)
 
-    def look(self, step: int, before: Callable[[StepState], None] | None = None) -> StepResult:
-        """Take a step under the check; the device then stands behind that step.
+    def inspect(self, step: int, before: Callable[[StepState], None] | None = None) -> StepResult:
+        """Take a step with the check; the device is then in the state after it.
 
         Args:
-            step: Its number; the device stands before it.
-            before: Told the state that it starts from, in case the process does not survive it.
+            step: The step's number; the device is in the state before it.
+            before: Called with the state before the step, in case the process does not survive it.
         """
         state = save(self.twin.device)
         if before is not None:
             before(state)
-        # The check comes first: it writes down each op, should one end the process.
-        shadow = Shadow(self._draws, self._journal, draw_judge=self.draw_judge)
+        # The check comes first because it records each op, in case one ends the process.
+        shadow = Shadow(self._random, self._journal, random_checks=self.random_checks)
         try:
-            shadowed = self.lockstep(step, state, under=shadow)
+            with_check = self.lockstep(step, state, under=shadow)
         except ERRORS as error:
             return self._after_error(step, state, shadow, error)
         wrong = self._confirm(step, state, shadow)
         try:
-            plain = self.lockstep(step, state)
-        except ERRORS as error:  # not the first time: some faults wait
-            return self._again(step, state, error)
-        suspects = tuple(each for each in shadow.found if each.judgement.status == "suspect")
+            without_check = self.lockstep(step, state)
+        except ERRORS as error:  # only now: some faults start later
+            return self._check_again(step, state, error)
+        suspects = tuple(
+            finding for finding in shadow.findings if finding.judgement.status == "suspect"
+        )
         return StepResult(
             step,
             state,
-            plain,
-            shadowed,
+            without_check,
+            with_check,
             wrong,
             suspects,
             shadow.checked,
             shadow.unreferenced
-            | dict.fromkeys(self._draws.unshared, "it draws inside, which cannot be shared"),
+            | dict.fromkeys(self._random.unshared, "its internal random numbers cannot be shared"),
         )
 
     def lockstep(self, step: int, state: StepState, under: Any = None) -> Lockstep:
-        """One step of both sides from a state."""
+        """Take a step on both sides from a state, and compare them."""
         device, cpu = self.twin.device, self.twin.cpu
         load(device, state)
         load(cpu, state)
-        mode = under or StepMode(self._draws, self._journal)
+        mode = under or StepMode(self._random, self._journal)
         self._journal.is_stepping = True
         try:
-            return in_lockstep(device, cpu, self.twin.batch(step), step, self._draws, mode)
+            return in_lockstep(device, cpu, self.twin.batch(step), step, self._random, mode)
         finally:
             self._journal.is_stepping = False
 
     def test(self, state: StepState) -> EvaluationResult | None:
-        """Evaluate one batch with a step's weights, op by op; None when the twin has no test."""
+        """Check the evaluation of one batch, op by op; None if the twin has no test."""
         if self.twin.tests is None:
             return None
-        ours, theirs = self.twin.tests
-        shadow = Shadow(self._draws, self._journal)
-        score = self._evaluate(self.twin.device, state, ours, shadow)
+        device_test, cpu_test = self.twin.tests
+        shadow = Shadow(self._random, self._journal)
+        score = self._evaluate(self.twin.device, state, device_test, shadow)
         wrong: tuple[AttributedOp, ...] = ()
         if doubted := _doubted(shadow):
-            only = frozenset(before.number for before in doubted)
+            only = frozenset(finding.number for finding in doubted)
             attribution = Attribution(self.twin.device)
-            again = Shadow(self._draws, self._journal, only, keep=True, attribution=attribution)
-            self._evaluate(self.twin.device, state, ours, again)
-            wrong = _confirmed(doubted, again.witnessed)
-        expected = self._evaluate(self.twin.cpu, state, theirs, StepMode(self._draws))
+            repeated = Shadow(self._random, self._journal, only, keep=True, attribution=attribution)
+            self._evaluate(self.twin.device, state, device_test, repeated)
+            wrong = _confirmed(doubted, repeated.attributed)
+        expected = self._evaluate(self.twin.cpu, state, cpu_test, StepMode(self._random))
         return EvaluationResult(gap(score, expected), wrong, shadow.checked, shadow.unreferenced)
 
-    def _evaluate(self, side: Side, state: StepState, test: Test, under: Any) -> Named:
+    def _evaluate(self, side: Side, state: StepState, test: Test, under: Any) -> NamedTensors:
         load(side, state)
         under.restart(0)
         under.phase = "evaluation"
@@ -165,56 +169,58 @@ class StepInspector:
             side.model.train()
         return [(name, tensor.detach().cpu()) for name, tensor in score]
 
-    def witness(self, step: int, state: StepState, only: frozenset[int]) -> dict[int, AttributedOp]:
-        """The step once more, with the inputs and the places of some ops kept."""
+    def attribute(
+        self, step: int, state: StepState, only: frozenset[int]
+    ) -> dict[int, AttributedOp]:
+        """Repeat a step; returns the selected ops with their inputs and origins."""
         attribution = Attribution(self.twin.device)
         shadow = Shadow(
-            self._draws,
+            self._random,
             self._journal,
             only,
             keep=True,
             attribution=attribution,
-            draw_judge=self.draw_judge,
+            random_checks=self.random_checks,
         )
         with anomaly(), contextlib.suppress(*ERRORS):
             self.lockstep(step, state, under=shadow)
-        return shadow.witnessed
+        return shadow.attributed
 
     def before_op(self, step: int, state: StepState, index: int) -> AttributedOp | None:
-        """An op that ends the process: its inputs and place, without running it."""
+        """Return an op that ends the process, with its inputs and origin, without running it."""
         attribution = Attribution(self.twin.device)
-        nothing: frozenset[int] = frozenset()
+        no_ops: frozenset[int] = frozenset()
         for _ in range(2):
-            shadow = Shadow(self._draws, only=nothing, attribution=attribution, stop=index)
+            shadow = Shadow(self._random, only=no_ops, attribution=attribution, stop=index)
             try:
                 with anomaly():
                     self.lockstep(step, state, under=shadow)
             except OpReached:
-                return shadow.witnessed[index]
+                return shadow.attributed[index]
             except ERRORS:
-                index = shadow.index  # an op raises earlier than it did before: that one, then
+                index = shadow.index  # another op raised earlier: use that one
         return None
 
-    def trespass(
+    def out_of_bounds_write(
         self, step: int, state: StepState
     ) -> tuple[OutOfBoundsWrite, AttributedOp | None] | None:
-        """An op that writes where it must not."""
-        guard = WriteGuard(self.twin.device, self._draws)
+        """Return an op that writes out of bounds; None if none does."""
+        guard = WriteGuard(self.twin.device, self._random)
         self.lockstep(step, state, under=guard)
-        if guard.found is None:
+        if guard.write is None:
             return None
-        index = guard.found.number
-        return guard.found, self.witness(step, state, frozenset({index})).get(index)
+        index = guard.write.number
+        return guard.write, self.attribute(step, state, frozenset({index})).get(index)
 
     def traces(self, step: int, state: StepState) -> tuple[list[TracedOp], list[TracedOp]]:
-        """The ops of the device's step, and of the CPU's."""
+        """Trace the device's step and the CPU's; returns their ops."""
         device, cpu = self.twin.device, self.twin.cpu
         return self._trace(device, step, state), self._trace(cpu, step, state)
 
     def _trace(self, side: Side, step: int, state: StepState) -> list[TracedOp]:
         load(side, state)
         batch = self.twin.batch(step)
-        trace = Trace(side, self._draws)
+        trace = Trace(side, self._random)
         trace.restart(step)
         with anomaly(), side.fault, trace:
             objective = side.forward(side.place(batch))
@@ -222,32 +228,32 @@ class StepInspector:
             update = side.backward(objective)
             trace.phase = "optimizer"
             update()
-        return trace.ran
+        return trace.ops
 
     def test_traces(self, state: StepState) -> tuple[list[TracedOp], list[TracedOp]]:
-        """The ops of the device's evaluation of a batch, and of the CPU's."""
+        """Trace the device's evaluation of a batch and the CPU's; returns their ops."""
         assert self.twin.tests is not None
         passes = []
         sides = (self.twin.device, self.twin.cpu)
         for side, test in zip(sides, self.twin.tests, strict=True):
-            trace = Trace(side, self._draws)
+            trace = Trace(side, self._random)
             self._evaluate(side, state, test, trace)
-            passes.append(trace.ran)
+            passes.append(trace.ops)
         return passes[0], passes[1]
 
-    def captured(self, step: int, state: StepState, index: int) -> AttributedOp | None:
-        """An op of a step that passes the check, with its inputs and its place."""
-        return self.witness(step, state, frozenset({index})).get(index)
+    def capture(self, step: int, state: StepState, index: int) -> AttributedOp | None:
+        """Return an op of a step with its inputs and origin; None if it did not run."""
+        return self.attribute(step, state, frozenset({index})).get(index)
 
     def _after_error(
         self, step: int, state: StepState, shadow: Shadow, error: Exception
     ) -> StepResult:
-        """The device's step raised an error: what was wrong before, or the op that raised it."""
+        """Return the result of a step that raised an error: wrong ops, or the op that raised it."""
         wrong = self._confirm(step, state, shadow)
-        if not wrong and not self._cpu_takes(step, state):
-            raise error  # by right
-        said = " ".join(str(error).split())[:200]
-        apart = Lockstep(
+        if not wrong and not self._cpu_succeeds(step, state):
+            raise error  # the CPU's step raises it too
+        message = " ".join(str(error).split())[:200]
+        lockstep = Lockstep(
             step=step,
             loss=None,
             cpu_loss=None,
@@ -258,76 +264,82 @@ class StepInspector:
         return StepResult(
             step,
             state,
-            apart,
-            apart,
+            lockstep,
+            lockstep,
             wrong,
             (),
             shadow.checked,
             shadow.unreferenced,
-            f"{type(error).__name__}: {said}",
+            f"{type(error).__name__}: {message}",
             self.before_op(step, state, shadow.index) if not wrong else None,
         )
 
-    def _again(self, step: int, state: StepState, error: Exception) -> StepResult:
-        """The step raised an error that it did not raise under the check: under the check again."""
-        shadow = Shadow(self._draws, self._journal, draw_judge=self.draw_judge)
+    def _check_again(self, step: int, state: StepState, error: Exception) -> StepResult:
+        """Repeat the check of a step that raised an error only without the check."""
+        shadow = Shadow(self._random, self._journal, random_checks=self.random_checks)
         with contextlib.suppress(*ERRORS):
             self.lockstep(step, state, under=shadow)
         return self._after_error(step, state, shadow, error)
 
-    def _cpu_takes(self, step: int, state: StepState) -> bool:
-        """Whether the CPU's own step raises nothing."""
+    def _cpu_succeeds(self, step: int, state: StepState) -> bool:
+        """Return whether the CPU's own step raises no error."""
         cpu = self.twin.cpu
         load(cpu, state)
-        self._draws.restart(step)
+        self._random.restart(step)
         try:
-            with StepMode(self._draws):
+            with StepMode(self._random):
                 take_step(cpu, cpu.place(self.twin.batch(step)))
         except ERRORS:
             return False
         return True
 
     def _confirm(self, step: int, state: StepState, shadow: Shadow) -> tuple[AttributedOp, ...]:
-        """Of what looked wrong, what is: some inputs were overwritten before they could be kept."""
+        """Confirm ops that looked wrong: some inputs were overwritten before they were stored."""
         doubted = _doubted(shadow)
         if not doubted:
             return ()
-        only = frozenset(before.number for before in doubted)
-        for _ in range(PASSES):  # one that is wrong now and then may be right the next time
-            confirmed = _confirmed(doubted, self.witness(step, state, only))
+        only = frozenset(finding.number for finding in doubted)
+        for _ in range(PASSES):  # an intermittent fault may be absent in a pass
+            confirmed = _confirmed(doubted, self.attribute(step, state, only))
             if confirmed:
                 return confirmed
         return ()
 
 
 def _doubted(shadow: Shadow) -> list[OpFinding]:
-    """What a first pass could not call right."""
-    odd = [seen for seen in shadow.found if seen.judgement.status == "wrong" or not seen.call]
-    return odd[:CONFIRMED]
+    """Return the ops that a first pass could not call right."""
+    doubted = [
+        finding
+        for finding in shadow.findings
+        if finding.judgement.status == "wrong" or not finding.call
+    ]
+    return doubted[:CONFIRMED]
 
 
 def _confirmed(
-    doubted: list[OpFinding], again: dict[int, AttributedOp]
+    doubted: list[OpFinding], repeated: dict[int, AttributedOp]
 ) -> tuple[AttributedOp, ...]:
-    """Of what was doubted, what is wrong with its inputs kept."""
+    """Return the doubted ops that are wrong with their inputs stored."""
     confirmed = []
-    for before in doubted:
-        seen = again.get(before.number)
-        if seen is None or seen.found.op != before.op:
+    for finding in doubted:
+        attributed = repeated.get(finding.number)
+        if attributed is None or attributed.finding.op != finding.op:
             continue
-        if seen.found.judgement.status == "wrong":
-            confirmed.append(seen)
-        elif before.call is not None:
-            confirmed.append(seen._replace(found=before))  # right this time: by its state
+        if attributed.finding.judgement.status == "wrong":
+            confirmed.append(attributed)
+        elif finding.call is not None:
+            confirmed.append(
+                attributed._replace(finding=finding)
+            )  # right this time: it depends on state
     return tuple(confirmed)
 
 
 @contextlib.contextmanager
 def anomaly() -> Iterator[None]:
-    """Autograd's nodes remember the line that made them."""
+    """Make autograd's nodes record the line that created them."""
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is slow
+        warnings.simplefilter("ignore")  # about anomaly mode being slow
         with torch.autograd.set_detect_anomaly(True, check_nan=False):
             yield

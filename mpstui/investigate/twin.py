@@ -24,13 +24,13 @@ from mpstui.modes.step import Batch, Side, load, save
 from mpstui.runs.log import LogReader
 from mpstui.runs.rundir import Dataset, RunDir
 
-Named = list[tuple[str, torch.Tensor]]
-Test = Callable[[], Named]
-"""Evaluates one test batch: the summed loss, and how many answers are right where they count."""
+NamedTensors = list[tuple[str, torch.Tensor]]
+Test = Callable[[], NamedTensors]
+"""Evaluates one test batch: the summed loss, and for a classifier the number of right answers."""
 
 
 class Twin(NamedTuple):
-    """Both sides, and what they are trained on."""
+    """A run on both sides, with its batches."""
 
     config: RunConfig
     device: Side
@@ -38,9 +38,9 @@ class Twin(NamedTuple):
     batch: Callable[[int], Batch]
     """The batch of a step, counted from 1, on the CPU."""
     restore: Callable[[Path], int]
-    """Put both sides into a snapshot's state; returns its step."""
+    """Puts both sides into a snapshot's state, and returns its step."""
     reset: Callable[[], None]
-    """Put both sides at the beginning, before step 1."""
+    """Puts both sides into the state before step 1."""
     total_steps: int
     device_name: str
     notes: tuple[str, ...]
@@ -55,88 +55,91 @@ def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
     """Build a run on its device and on the CPU.
 
     Raises:
-        DeviceUnavailable: When the device is not there.
-        DataError: When the data cannot be read.
-        FieldError: When a simulated fault's file is not what it should be.
+        DeviceUnavailable: If the device is missing.
+        DataError: If the data cannot be read.
+        FieldError: If a simulated fault's file is invalid.
     """
-    # A compiled model's ops cannot be looked at one by one, and the model is compiled as it stands.
+    # A compiled model's ops cannot be checked one by one.
     config = replace(config, compile=False)
-    plain = replace(config, device="cpu", precision="float32", pipeline="resident")
-    theirs = set_up(plain, dataset, run_dir)
-    ours, told = as_it_ran(set_up(config, dataset, run_dir), run_dir)
-    device, cpu = side_of(ours), side_of(theirs)
+    cpu_config = replace(config, device="cpu", precision="float32", pipeline="resident")
+    cpu_setup = set_up(cpu_config, dataset, run_dir)
+    device_setup, notes = apply_run_plan(set_up(config, dataset, run_dir), run_dir)
+    device, cpu = side_of(device_setup), side_of(cpu_setup)
     if config.precision == "fp16":
-        device = changed(device, scaler=partial(_scaler, ours.backend))
-    begin = save(cpu)
-    load(device, begin)
+        device = changed(device, scaler=partial(_scaler, device_setup.backend))
+    initial_state = save(cpu)
+    load(device, initial_state)
 
     def restore(path: Path) -> int:
         snapshot = load_snapshot(path)
-        snapshot.restore(ours, rng=False)
+        snapshot.restore(device_setup, rng=False)
         load(cpu, save(device))
         return snapshot.step
 
     def reset() -> None:
-        load(device, begin)
-        load(cpu, begin)
+        load(device, initial_state)
+        load(cpu, initial_state)
 
     return Twin(
         config=config,
         device=device,
         cpu=cpu,
-        batch=Batches(theirs).of,
+        batch=Batches(cpu_setup).of,
         restore=restore,
         reset=reset,
         total_steps=config.total_steps,
-        device_name=ours.backend.name(),
-        notes=(*ours.notes, *told),
+        device_name=device_setup.backend.name(),
+        notes=(*device_setup.notes, *notes),
         seed=config.seed,
-        per_sample=ours.workload.per_sample,
-        tests=(test_of(ours), test_of(theirs)),
+        per_sample=device_setup.workload.per_sample,
+        tests=(test_of(device_setup), test_of(cpu_setup)),
     )
 
 
 def _scaler(backend: Backend) -> torch.amp.GradScaler:
     scaler = backend.scaler("fp16")
-    assert scaler is not None  # fp16 has one on every device
+    assert scaler is not None  # every device has one for fp16
     return scaler
 
 
-def as_it_ran(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:
-    """A run in the memory layout, and with the optimizer's kernels, that it was trained with.
+def apply_run_plan(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:
+    """Apply the memory layout and the optimizer's kernels that a run was trained with.
 
-    What else its plan changed is left out, and told: each op has to be one of the model's own.
+    Other changes of its plan are not applied, since each op must be one of the model's own; the
+    returned notes say so.
 
     Args:
-        setup: The run under the plain plan.
+        setup: The run with the plain plan.
         run_dir: Its folder, whose log has the plan; without one it stays plain.
     """
-    told = LogReader(RunDir(run_dir).events).rest()
-    ran = [PLAIN, *(event.plan for event in told if isinstance(event, PlanChosen))][-1]
-    optimizer = ran.optimizer if ran.optimizer in ("fused", "foreach") else SAME
-    plan = Plan(layout=ran.layout, optimizer=optimizer)
-    without = replace(ran, layout=PLAIN.layout, optimizer=SAME, threads=None, eval_chunk=None)
-    if ran.optimizer != optimizer:
-        without = replace(without, optimizer=ran.optimizer)
-    left_out = without.describe(type(setup.optimizer).__name__)
-    note = (f"looked at without what its steps were carried out with: {left_out}",)
-    return apply_plan(plan, setup), note if left_out else ()
+    events = LogReader(RunDir(run_dir).events).rest()
+    run_plan = [PLAIN, *(event.plan for event in events if isinstance(event, PlanChosen))][-1]
+    optimizer = run_plan.optimizer if run_plan.optimizer in ("fused", "foreach") else SAME
+    plan = Plan(layout=run_plan.layout, optimizer=optimizer)
+    unapplied = replace(
+        run_plan, layout=PLAIN.layout, optimizer=SAME, threads=None, eval_chunk=None
+    )
+    if run_plan.optimizer != optimizer:
+        unapplied = replace(unapplied, optimizer=run_plan.optimizer)
+    description = unapplied.describe(type(setup.optimizer).__name__)
+    note = (f"checked without these settings of the run's plan: {description}",)
+    return apply_plan(plan, setup), note if description else ()
 
 
 def test_of(setup: Setup) -> Test:
-    """The evaluation of a run's first test batch, as its loop does it."""
+    """Return a function that evaluates a run's first test batch as its training loop does."""
 
-    def test() -> Named:
+    def test() -> NamedTensors:
         images, labels = next(iter(setup.pipeline.test(setup.config.test_batch_size)))
         score = setup.score(images, labels)
-        named = [("summed loss", score.loss_sum.float())]
-        return named if score.correct is None else [*named, ("right answers", score.correct)]
+        scores = [("summed loss", score.loss_sum.float())]
+        return scores if score.correct is None else [*scores, ("right answers", score.correct)]
 
     return test
 
 
 class Batches:
-    """The batches of a run, by step."""
+    """A run's batches, by step."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -144,11 +147,11 @@ class Batches:
         self._order = torch.empty(0)
 
     def of(self, step: int) -> Batch:
-        """The batch of a step, counted from 1, as the loop would visit it."""
+        """Return the batch of a step, counted from 1, as in the training loop."""
         config, pipeline = self._setup.config, self._setup.pipeline
-        epoch, place = divmod(step - 1, config.steps_per_epoch)
+        epoch, position = divmod(step - 1, config.steps_per_epoch)
         if self._epoch != epoch + 1:
             self._epoch = epoch + 1
             self._order = order_of_epoch(config.seed, pipeline.train_samples, self._epoch)
-        index = self._order[place * config.batch_size :][: config.batch_size]
+        index = self._order[position * config.batch_size :][: config.batch_size]
         return next(iter(pipeline.training(index, config.batch_size)))

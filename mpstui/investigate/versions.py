@@ -1,4 +1,4 @@
-"""What a maintainer of PyTorch asks for first: versions, devices, threads; no names, no paths."""
+"""Versions, devices and threads, as PyTorch's maintainers request them; no user names or paths."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mpstui.domain.machine import Machine
 
 
 def package_versions(machine: Machine) -> dict[str, str]:
-    """What ``torch.utils.collect_env`` begins with, by name; without torch what there is."""
-    found = {
+    """Return the first lines of ``torch.utils.collect_env`` by name; fewer without torch."""
+    versions = {
         "Python": f"{platform.python_version()} ({machine.python_arch})",
         "OS": f"{machine.system} {machine.arch}",
         "CPU": machine.name,
@@ -19,17 +19,17 @@ def package_versions(machine: Machine) -> dict[str, str]:
     try:
         import torch
     except ImportError:
-        return {"PyTorch": "—, it cannot be imported", **found}
+        return {"PyTorch": "—, it cannot be imported", **versions}
     debug = ", debug build" if torch.version.debug else ""
-    found = {
+    versions = {
         "PyTorch": f"{torch.__version__} (git {str(torch.version.git_version)[:12]}){debug}",
         "Built with": _built(),
-        **found,
+        **versions,
         "Devices": "; ".join(_devices()) or "none but the CPU",
         "Threads": f"{torch.get_num_threads()} in an op, {torch.get_num_interop_threads()} between",
     }
-    numbers = [f"{name}={os.environ[name]}" for name in NUMBERS if name in os.environ]
-    return found | ({"Variables": ", ".join(numbers)} if numbers else {})
+    variables = [f"{name}={os.environ[name]}" for name in NUMBERS if name in os.environ]
+    return versions | ({"Variables": ", ".join(variables)} if variables else {})
 
 
 def _built() -> str:
@@ -47,12 +47,12 @@ def _built() -> str:
 def _devices() -> list[str]:
     import torch
 
-    found = []
+    devices = []
     if torch.backends.mps.is_available():
-        found.append(f"MPS, its driver is that of macOS {platform.mac_ver()[0]}")
+        devices.append(f"MPS, its driver is that of macOS {platform.mac_ver()[0]}")
     if torch.cuda.is_available():
         version = int(getattr(torch._C, "_cuda_getDriverVersion", int)())
         driver = f"driver for CUDA {version // 1000}.{version % 1000 // 10}"
         names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-        found += [f"{name}, {driver}" for name in names]
-    return found
+        devices += [f"{name}, {driver}" for name in names]
+    return devices

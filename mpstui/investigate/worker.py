@@ -1,8 +1,8 @@
-"""The process that investigates: ``python -m mpstui.investigate.worker FOLDER [--died HOW]``.
+"""The worker process: ``python -m mpstui.investigate.worker FOLDER [--died HOW]``.
 
-It reads request.json, prints a :class:`~mpstui.domain.investigation.Told` a line and writes
-investigation.json and report.md. An op that ends the process leaves its name in begun.bin; a
-second worker is then asked with ``--died`` what it was.
+It reads request.json, prints one :class:`~mpstui.domain.investigation.ProgressMessage` per line and
+writes investigation.json and report.md. If an op ends the process, begun.bin names it; a second
+worker, started with ``--died``, then investigates that op.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mpstui.modes.journal import Journal
 
 BEAT_SECONDS = 5.0
-"""Between two signs of life."""
+"""Seconds between two signs of life."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,55 +41,58 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m mpstui.investigate.worker")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--died")
-    asked = parser.parse_args(arguments)
-    folder = InvestigationFolder(asked.folder)
+    options = parser.parse_args(arguments)
+    folder = InvestigationFolder(options.folder)
     request = folder.request()
     if request is None:
-        parser.error(f"{asked.folder}: holds no request.json")
-    # With it, ops that MPS lacks would run on the CPU, and the CPU would be judged.
+        parser.error(f"{options.folder}: holds no request.json")
+    # Otherwise ops that MPS lacks would run on the CPU, and the CPU would be checked.
     os.environ.pop("PYTORCH_ENABLE_MPS_FALLBACK", None)
     with take_stdout() as out:
         beat = Heartbeat(out)
         beat.start()
-        return _in_one_thread(lambda: investigate(folder, request, asked.died, _teller(beat), beat))
+        return _in_one_thread(
+            lambda: investigate(folder, request, options.died, _reporter_for(beat), beat)
+        )
 
 
 def investigate(
     folder: InvestigationFolder,
     request: InvestigationRequest,
     died: str | None,
-    teller: ProgressReporter,
+    reporter: ProgressReporter,
     beat: Heartbeat | None = None,
 ) -> Investigation:
-    """Investigate, write the finding down, and return it.
+    """Investigate, write the finding, and return it.
 
     Args:
-        folder: Where.
-        request: What is asked.
-        died: How the last worker's process ended; empty when it was given up as too slow; None in
-            a first one.
-        teller: Told what is done.
-        beat: Told of the journal, to show that ops go on.
+        folder: The investigation's folder.
+        request: The request.
+        died: How the previous worker ended; empty if it was too slow; None for the first one.
+        reporter: Reports the progress.
+        beat: Gets the journal, to signal progress of ops.
     """
     try:
-        finding = _search(folder, request, died, teller, beat)
-    except Exception as error:  # noqa: BLE001 - whatever it was, the finding has to say so
+        finding = _search(folder, request, died, reporter, beat)
+    except Exception as error:  # noqa: BLE001 - the finding reports any error
         traceback.print_exc()
-        shown = str(error) if isinstance(error, MpstuiError) else f"{type(error).__name__}: {error}"
-        finding = folder.finding() or Investigation(  # what was written down before stays
+        message = (
+            str(error) if isinstance(error, MpstuiError) else f"{type(error).__name__}: {error}"
+        )
+        finding = folder.finding() or Investigation(  # an earlier finding has priority
             workload=request.config.workload,
             device=request.config.device,
             run=Path(request.run).name,
             verdict=Verdict.INCOMPLETE,
-            summary=f"the investigation ended early: {shown}",
+            summary=f"the investigation ended early: {message}",
         )
-        finding = replace(finding, error=shown, seconds=teller.seconds)
+        finding = replace(finding, error=message, seconds=reporter.seconds)
     from .report import write_report
 
-    teller.say(Stage.REPORT, "writing")
+    reporter.report(Stage.REPORT, "writing")
     write_report(folder, request, finding)
-    teller.done(Stage.REPORT, folder.report.name)
-    folder.write_finding(replace(finding, seconds=teller.seconds))
+    reporter.finish(Stage.REPORT, folder.report.name)
+    folder.write_finding(replace(finding, seconds=reporter.seconds))
     return finding
 
 
@@ -97,10 +100,10 @@ def _search(
     folder: InvestigationFolder,
     request: InvestigationRequest,
     died: str | None,
-    teller: ProgressReporter,
+    reporter: ProgressReporter,
     beat: Heartbeat | None,
 ) -> Investigation:
-    teller.say(Stage.PREPARE, "importing torch")
+    reporter.report(Stage.PREPARE, "importing torch")
     import torch
 
     from mpstui.modes.journal import Journal, last_entry
@@ -111,23 +114,23 @@ def _search(
     from .twin import build
 
     run_dir = Path(request.run) if request.run else folder.path
-    begun = last_entry(folder.begun) if died is not None else None
-    teller.say(Stage.PREPARE, "building model and data, twice")
+    last_op = last_entry(folder.journal) if died is not None else None
+    reporter.report(Stage.PREPARE, "building model and data, twice")
     dataset = RunDir(run_dir).dataset() or Dataset(source="embedded")
     twin = build(request.config, dataset, run_dir)
     start = start_of(request.run)
     bad = "" if start.bad_step is None else f", which went wrong by step {start.bad_step}"
-    of = f" of {run_dir.name}{bad}" if request.run else ""
-    named = short_name(request.config.workload)
-    teller.done(Stage.PREPARE, f"{named} on {request.config.device}{of}")
-    journal = Journal(folder.begun)
+    suffix = f" of {run_dir.name}{bad}" if request.run else ""
+    workload = short_name(request.config.workload)
+    reporter.finish(Stage.PREPARE, f"{workload} on {request.config.device}{suffix}")
+    journal = Journal(folder.journal)
     if beat is not None:
         beat.journal = journal
-    search = Search(twin, request, folder, teller, journal)
+    search = Search(twin, request, folder, reporter, journal)
     try:
-        if begun is not None and folder.state.is_file():
-            kept = StepState(**torch.load(folder.state, weights_only=True))
-            return search.after_death(begun, kept, died or "")
+        if last_op is not None and folder.state.is_file():
+            state = StepState(**torch.load(folder.state, weights_only=True))
+            return search.after_death(last_op, state, died or "")
         return search.run(start)
     finally:
         search.close()
@@ -135,13 +138,13 @@ def _search(
 
 
 class Heartbeat:
-    """Shows that the worker is at work: a line now and then, as long as there is progress.
+    """A thread that prints a line regularly while the worker makes progress.
 
-    While a step is under way progress is an op that begins or returns; else it is that the process
-    runs. Whoever follows gives a worker up only when no line comes.
+    During a step, progress means that an op starts or returns; otherwise, that the process runs.
+    The client gives up only on a worker that prints nothing.
 
     Args:
-        out: Where lines go.
+        out: The stream for the lines.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -150,36 +153,36 @@ class Heartbeat:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         threading.Thread(target=self._beat, daemon=True).start()
 
-    def say(self, told: ProgressMessage) -> None:
+    def send(self, message: ProgressMessage) -> None:
         """Write one line."""
         with self._lock:
-            self._write(told)
+            self._write(message)
 
     def _beat(self) -> None:
         last = -1
-        with contextlib.suppress(ValueError, OSError):  # closed: the worker is at its end
+        with contextlib.suppress(ValueError, OSError):  # closed: the worker is ending
             while True:
                 time.sleep(BEAT_SECONDS)
                 journal = self.journal
                 if journal is None or not journal.is_stepping or journal.count != last:
-                    self.say(ProgressMessage(stage=Stage.PREPARE, alive=True))
+                    self.send(ProgressMessage(stage=Stage.PREPARE, alive=True))
                 last = journal.count if journal is not None else -1
 
 
-def _teller(beat: Heartbeat) -> ProgressReporter:
-    return ProgressReporter(beat.say)
+def _reporter_for(beat: Heartbeat) -> ProgressReporter:
+    return ProgressReporter(beat.send)
 
 
 def _in_one_thread(work: Callable[[], object]) -> int:
-    """As in a run's worker, whatever touches torch is in one thread that is not the main one."""
+    """Run all uses of torch in one thread other than the main one, as a run's worker does."""
     done: list[object] = []
     thread = threading.Thread(target=lambda: done.append(work()), name="investigation")
     thread.start()
     thread.join()
-    return 0 if done else 1  # what it raised is on stderr
+    return 0 if done else 1  # an error is on stderr
 
 
 if __name__ == "__main__":

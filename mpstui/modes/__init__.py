@@ -1,4 +1,4 @@
-"""Dispatch modes that watch or steer the ops of one training step.
+"""Dispatch modes that observe or change the ops of a training step.
 
-The engine's step check and the investigation share them, so they live below both.
+The engine's step check and the investigation share them, so they are in a package below both.
 """

@@ -1,20 +1,20 @@
-"""Whether a step on a device is that of the CPU, by the CPU's own rounding.
+"""Checks whether a step on a device agrees with the CPU's, within the CPU's own rounding error.
 
-The same step is taken on the device, on the CPU in float32 (the reference), and once more on the
-CPU with what rounding may do: in float64 where the run is in float32, and in the run's own
-precision where that is lower. The last two tell how far apart two right answers are; the device may
-be :data:`FACTOR` times as far from the reference (:data:`HALF_FACTOR` in lower precision), and
-:data:`FLOOR` in any case. The update is compared from the same gradients, as in
-:mod:`mpstui.modes.lockstep`.
+The same step runs on the device, on the CPU in float32 (the reference), and on the CPU in another
+precision: float64 if the run uses float32, else the run's own lower precision. The two CPU steps
+show how far apart two correct results are; the device may be :data:`FACTOR` times as far from the
+reference (:data:`HALF_FACTOR` in lower precision), and :data:`FLOOR` in any case. Updates are
+compared from the same gradients, as in :mod:`mpstui.modes.lockstep`.
 
 Measured on two EPYC cores, torch 2.14.1 (``python -m tests.benchmarks.step_check``): 900 checks of
 5 workloads, 10 seeds, float32 and bf16, on one thread, with sums in another order and without
-oneDNN raise no alarm. They come to 0.2 of the tolerance at most in float32 (without oneDNN the
-MNIST CNN's gradients are up to 2e-3 away), to 0.41 in bf16; steps of 18 specimens on such kernels
-to less. Of 58 simulated faults 45 are over it, the faintest with a loss of 2e-4 and gradients of
-0.05. A layer norm that is 5e-4 too large (gradients 9e-4) is not: nobody could tell it from other
-right kernels. On one NVIDIA H100 (torch 2.11) 288 checks of three workloads in float32, TF32, bf16
-and fp16 raise no alarm, and come to 0.02 of the tolerance in float32, to 0.79 in fp16.
+oneDNN raise no alarm. They reach at most 0.2 of the tolerance in float32 (without oneDNN the
+MNIST CNN's gradients differ by up to 2e-3) and 0.41 in bf16; steps of 18 specimens on such kernels
+reach less. Of 58 simulated faults, 45 exceed it, the smallest with a loss gap of 2e-4 and a
+gradient gap of 0.05. A layer norm that is 5e-4 too large (gradients 9e-4) does not: it cannot be
+distinguished from other correct kernels. On one NVIDIA H100 (torch 2.11) 288 checks of three
+workloads in float32, TF32, bf16 and fp16 raise no alarm, and reach 0.02 of the tolerance in
+float32 and 0.79 in fp16.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from .lockstep import (
     UPDATE,
     change,
     dense,
+    gradient_floor,
     gradients_of,
-    quiet,
     relative_gap,
-    stored,
+    update_floor,
     worst_gap,
 )
 from .shared_random import SharedRandom
 from .step import Batch, Side
 
-Named = Mapping[str, torch.Tensor]
+NamedTensors = Mapping[str, torch.Tensor]
 
 
 class StepOutcome(NamedTuple):
-    """What a step came to, on the CPU."""
+    """The result of a step, copied to the CPU."""
 
     loss: float
     gradients: dict[str, torch.Tensor | None]
     after: dict[str, torch.Tensor]
-    """Parameters, buffers and the optimizer's state after it."""
+    """Parameters, buffers and the optimizer's state after the step."""
 
 
 class StepGaps(NamedTuple):
-    """How far two steps are apart, each as a share of the second's."""
+    """The differences between two steps, each as a share of the second's values."""
 
     loss: float
     gradient: float
@@ -64,7 +64,7 @@ class StepGaps(NamedTuple):
 
 
 class StepTolerance(NamedTuple):
-    """How far they may be."""
+    """The largest allowed gaps."""
 
     loss: float
     gradient: float
@@ -72,11 +72,11 @@ class StepTolerance(NamedTuple):
 
     @property
     def hides(self) -> bool:
-        """Whether even gradients of zero, or a loss of zero, would be within it."""
+        """Whether it would allow even gradients of zero, or a loss of zero."""
         return self.gradient >= 1 or self.loss >= 1
 
     def phase(self, gaps: StepGaps) -> str:
-        """The first phase in which they are further apart; empty without one."""
+        """Return the first phase with a larger gap; empty if there is none."""
         if not gaps.loss <= self.loss:
             return "forward"
         if not gaps.gradient <= self.gradient:
@@ -85,112 +85,124 @@ class StepTolerance(NamedTuple):
 
 
 CONSTANT = StepTolerance(LOSS, GRADIENT, UPDATE)
-"""Of float32, where the CPU's own rounding is not known."""
+"""The tolerance in float32 if the CPU's own rounding error is unknown."""
 
 FLOOR = StepTolerance(1e-4, 0.01, UPDATE)
-"""The least in float32, however exact the CPU is: other kernels sum a gradient up in another way.
-Of gradients it is the most that was measured of legitimate devices; see the lockstep."""
+"""The minimum in float32, however exact the CPU is: other kernels sum gradients in another order.
+For gradients it is the largest gap measured on correct devices; see the lockstep."""
 
 HALF_FLOOR = StepTolerance(0.02, 0.02, 0.02)
-"""The least in half precision: a few units of bf16's last place."""
+"""The minimum in half precision: a few units of bf16's last place."""
 
 FACTOR = 30.0
-"""In float32: see above."""
+"""The factor in float32; see the module docstring."""
 
 HALF_FACTOR = 4.0
-"""In half precision, where the CPU rounds as the device does."""
+"""The factor in half precision, where the CPU rounds as the device does."""
 
 
 QUIET = 1e-3
 HALF_QUIET = 0.1
-"""Of the largest gradient of all: one that is smaller has less than that to differ from."""
+"""Share of the largest gradient; smaller gradients are compared with that instead of themselves."""
 
 
-def tolerance_of(own: StepGaps, half: bool) -> StepTolerance:
-    """What a device may be apart, from how far the CPU's own two steps are.
+def tolerance_of(cpu_gaps: StepGaps, half: bool) -> StepTolerance:
+    """Return a device's tolerance from the gaps between the CPU's two steps.
 
     Args:
-        own: The CPU's step in the other precision against its float32.
+        cpu_gaps: The CPU's step in the other precision compared with its float32 step.
         half: Whether the run's precision is lower than float32.
     """
     factor, floor = (HALF_FACTOR, HALF_FLOOR) if half else (FACTOR, FLOOR)
     return StepTolerance(
-        tolerance_of_loss(own.loss, half),
-        max(floor.gradient, factor * own.gradient),
-        max(floor.update, factor * own.update),
+        tolerance_of_loss(cpu_gaps.loss, half),
+        max(floor.gradient, factor * cpu_gaps.gradient),
+        max(floor.update, factor * cpu_gaps.update),
     )
 
 
-def tolerance_of_loss(own: float, half: bool) -> float:
-    """The same of a loss alone."""
+def tolerance_of_loss(cpu_gap: float, half: bool) -> float:
+    """Return the tolerance of the loss alone."""
     factor, floor = (HALF_FACTOR, HALF_FLOOR) if half else (FACTOR, FLOOR)
-    return max(floor.loss, factor * own)
+    return max(floor.loss, factor * cpu_gap)
 
 
 def widest(tolerances: Sequence[StepTolerance]) -> StepTolerance:
-    """The largest of each."""
-    return StepTolerance(*(max(each) for each in zip(*tolerances, strict=True)))
+    """Return the largest tolerance of each quantity."""
+    return StepTolerance(*(max(values) for values in zip(*tolerances, strict=True)))
 
 
 def step_outcome(
     side: Side,
     batch: Batch,
     step: int,
-    draws: SharedRandom,
+    shared_random: SharedRandom,
     fault: AbstractContextManager[Any],
     gradients: Mapping[str, torch.Tensor | None] | None = None,
 ) -> StepOutcome:
     """Take one step.
 
     Args:
-        side: Who takes it; it stands behind the step afterwards.
-        batch: On the CPU. It is copied.
-        step: Seeds the draws.
-        draws: Shared by all sides.
+        side: The side that takes it, and is in the state after the step then.
+        batch: The batch, on the CPU; it is copied.
+        step: The step's number, which seeds the random numbers.
+        shared_random: The random numbers, shared by all sides.
         fault: Entered around each phase.
-        gradients: What the optimizer steps from, on the CPU; None for the side's own.
+        gradients: The gradients for the optimizer, on the CPU; None for the side's own.
     """
-    mode = StepMode(draws)
+    mode = StepMode(shared_random)
     mode.restart(step)
     placed = side.place(tuple(tensor.clone() for tensor in batch))
     with fault, mode:
         objective = side.forward(placed)
         torch.autograd.backward(objective)
     side.backend.synchronize()
-    own = gradients_of(side)
+    own_gradients = gradients_of(side)
     for name, parameter in side.model.named_parameters() if gradients is not None else ():
-        other = (gradients or {}).get(name)
-        parameter.grad = None if other is None else other.to(parameter, copy=True)
+        replacement = (gradients or {}).get(name)
+        parameter.grad = None if replacement is None else replacement.to(parameter, copy=True)
     with fault, mode:
         side.optimizer.step()
     side.backend.synchronize()
-    after = {name: dense(tensor) for name, tensor in side.named().items()}
-    return StepOutcome(float(objective.detach()), own, after)
+    after = {name: dense(tensor) for name, tensor in side.state_tensors().items()}
+    return StepOutcome(float(objective.detach()), own_gradients, after)
 
 
-def gaps_of(ours: StepOutcome, theirs: StepOutcome, before: Named, half: bool) -> StepGaps:
-    """How far one step is from another.
+def gaps_of(
+    actual: StepOutcome, expected: StepOutcome, before: NamedTensors, half: bool
+) -> StepGaps:
+    """Return how far one step is from another.
 
     Args:
-        ours: The step that is doubted.
-        theirs: The reference.
-        before: What both started from; state that the first step makes is not in it.
+        actual: The step to check.
+        expected: The reference.
+        before: The state before both steps, without the state that the first step creates.
         half: Whether the run's precision is lower than float32.
     """
-    expected = {name: dense(each) for name, each in theirs.gradients.items() if each is not None}
-    shown = {name: dense(each) for name, each in ours.gradients.items() if each is not None}
+    expected_gradients = {
+        name: dense(gradient)
+        for name, gradient in expected.gradients.items()
+        if gradient is not None
+    }
+    actual_gradients = {
+        name: dense(gradient) for name, gradient in actual.gradients.items() if gradient is not None
+    }
     gradient, gradient_of = worst_gap(
-        shown, expected, floor=quiet(expected, HALF_QUIET if half else QUIET)
+        actual_gradients,
+        expected_gradients,
+        floor=gradient_floor(expected_gradients, HALF_QUIET if half else QUIET),
     )
     update, update_of = worst_gap(
-        change(before, ours.after), change(before, theirs.after), floor=stored(before)
+        change(before, actual.after), change(before, expected.after), floor=update_floor(before)
     )
-    loss = relative_gap(ours.loss, theirs.loss)
+    loss = relative_gap(actual.loss, expected.loss)
     return StepGaps(loss, gradient, gradient_of, update, update_of)
 
 
-def finite(tensors: Named) -> bool:
-    """Whether all values are finite."""
+def finite(tensors: NamedTensors) -> bool:
+    """Return whether all values are finite."""
     return all(
-        bool(torch.isfinite(each).all()) for each in tensors.values() if each.is_floating_point()
+        bool(torch.isfinite(tensor).all())
+        for tensor in tensors.values()
+        if tensor.is_floating_point()
     )

@@ -1,4 +1,4 @@
-"""The base of the dispatch modes: it counts ops and gives them shared random numbers."""
+"""The base class of the dispatch modes: counts ops and provides shared random numbers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .shared_random import SharedRandom
 
 
 class StepMode(TorchDispatchMode):
-    """Sees every op of a training step, and gives random ops the shared random numbers.
+    """A dispatch mode around a training step, which gives random ops the shared random numbers.
 
     Args:
-        random: What random ops return.
+        random: The results of random ops.
         journal: Records each op before it runs.
     """
 
@@ -33,7 +33,7 @@ class StepMode(TorchDispatchMode):
         super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
 
     def restart(self, step: int) -> None:
-        """Begin a pass over a step."""
+        """Start a pass over a step."""
         self.step, self.index = step, 0
         self._random.restart(step)
 
@@ -55,5 +55,5 @@ class StepMode(TorchDispatchMode):
         """Prepare for an op; an error raised here leaves the op unfinished in the journal."""
 
     def run_op(self, func: Any, info: OpInfo, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run an op; returns what it returns."""
+        """Run an op and return its result."""
         return self._random.run(func, info, args, kwargs)

@@ -1,4 +1,4 @@
-"""The op that was begun last, in a file that outlives the process which ran it."""
+"""Records the last op that started, in a file that survives a crash of the process."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ SIZE = 4096
 
 
 class JournalEntry(msgspec.Struct, frozen=True, array_like=True):
-    """An op, before it is run."""
+    """An op that started."""
 
     step: int
     index: int
     phase: str
     op: str
     over: bool = False
-    """Whether it has returned: what the process does then is no op's doing."""
+    """Whether it has returned; the op cannot be the cause of what the process does after that."""
 
 
 class Journal:
-    """Writes each op down in shared memory behind a file: no system call, and a crash keeps it."""
+    """A record of the current op in a memory-mapped file: no system calls, and crash-safe."""
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(b"\0" * SIZE)
@@ -31,44 +31,44 @@ class Journal:
             self._map = mmap.mmap(file.fileno(), SIZE)
         self._encoder = msgspec.json.Encoder()
         self.count = 0
-        """Ops that have begun or returned so far."""
+        """The number of op starts and returns so far."""
         self.is_stepping = False
-        """Whether a step is under way, in which ops follow one another."""
-        self._begun: JournalEntry | None = None
+        """Whether a step is under way, so that further ops are expected."""
+        self._entry: JournalEntry | None = None
 
-    def begin(self, begun: JournalEntry) -> None:
-        """An op is about to be run."""
-        self._begun = begun
-        self._write(begun)
+    def begin(self, entry: JournalEntry) -> None:
+        """Record an op that is about to run."""
+        self._entry = entry
+        self._write(entry)
 
     def end(self) -> None:
-        """The op that was begun last has returned, or raised an error."""
-        if self._begun is not None:
-            self._write(replace(self._begun, over=True))
+        """Record that the last op has returned or raised an error."""
+        if self._entry is not None:
+            self._write(replace(self._entry, over=True))
 
-    def _write(self, begun: JournalEntry) -> None:
+    def _write(self, entry: JournalEntry) -> None:
         self.count += 1
-        line = self._encoder.encode(begun)[: SIZE - 1]
+        line = self._encoder.encode(entry)[: SIZE - 1]
         self._map[: len(line) + 1] = line + b"\n"
 
 
 class _NullJournal:
-    """Keeps nothing."""
+    """A journal that records nothing."""
 
     is_stepping = False
 
-    def begin(self, begun: JournalEntry) -> None:
-        """Nobody reads it."""
+    def begin(self, entry: JournalEntry) -> None:
+        """Do nothing."""
 
     def end(self) -> None:
-        """Nor this."""
+        """Do nothing."""
 
 
 NO_JOURNAL = _NullJournal()
 
 
 def last_entry(path: Path) -> JournalEntry | None:
-    """What was begun last; None when nothing was."""
+    """Read the entry of a journal file; None if it has none."""
     try:
         line = path.read_bytes().partition(b"\n")[0]
         return msgspec.json.decode(line, type=JournalEntry)

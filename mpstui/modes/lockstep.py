@@ -1,8 +1,9 @@
-"""The same step on the device and on the CPU: from the same state, batch and random draws.
+"""Compares a step on the device with the same step on the CPU.
 
-Of legitimate devices the gradients of one such step differ by 4e-7 (median), at most 1e-2; of
-faulty ones by 0.2 and more (measured; see the README). The optimizer is compared on the same
-gradients: the first updates of Adam are the gradients' signs, and near zero any rounding flips one.
+Both start from the same state, batch and random numbers. On correct devices the gradients of such
+a step differ by 4e-7 (median), at most 1e-2; on faulty ones by 0.2 and more (measured; see the
+README). The optimizer is compared on the same gradients: Adam's first updates are the gradients'
+signs, and near zero any rounding flips a sign.
 """
 
 from __future__ import annotations
@@ -21,39 +22,42 @@ from .shared_random import SharedRandom
 from .step import Batch, Side
 
 LOSS = 1e-3
-"""The loss' gap that is more than rounding."""
+"""Loss gap that exceeds rounding."""
 
 GRADIENT = 0.05
-"""A parameter's gradient's gap that is."""
+"""Gradient gap of a parameter that exceeds rounding."""
 
 UPDATE = 1e-3
-"""An update's gap, on the same gradients, that is."""
+"""Update gap, on the same gradients, that exceeds rounding."""
 
 
 def in_lockstep(
-    device: Side, cpu: Side, batch: Batch, step: int, draws: SharedRandom, under: Any = None
+    device: Side, cpu: Side, batch: Batch, step: int, shared_random: SharedRandom, under: Any = None
 ) -> Lockstep:
-    """Take one step on both sides, which stand in the same state, and compare.
+    """Take one step on both sides, which are in the same state, and compare them.
 
-    Afterwards each side has made its own update from the device's gradients.
+    Each side then has its own update from the device's gradients.
 
     Args:
-        device: The side that is doubted; its fault is entered here.
-        cpu: The other.
-        batch: On the CPU.
-        step: The step's number, which seeds the draws.
-        draws: Shared by both.
-        under: A mode that the device's step runs in, instead of plain shared draws: a shadow.
+        device: The side to check; its simulated fault is active during its step.
+        cpu: The reference side.
+        batch: The batch, on the CPU.
+        step: The step's number, which seeds the random numbers.
+        shared_random: The random numbers, shared by both sides.
+        under: The mode for the device's step, such as a shadow; None for one that only shares
+            random numbers.
     """
-    mode = under or StepMode(draws)
-    loss, update = _forward_backward(device, batch, step, draws, mode, device.fault)
+    mode = under or StepMode(shared_random)
+    loss, update = _forward_backward(device, batch, step, shared_random, mode, device.fault)
     cpu_loss, cpu_update = _forward_backward(
-        cpu, batch, step, draws, StepMode(draws), nullcontext()
+        cpu, batch, step, shared_random, StepMode(shared_random), nullcontext()
     )
-    gradients = gradients_of(device)  # as they are: an optimizer may ask for sparse ones
+    gradients = gradients_of(device)  # as they are: an optimizer may require sparse ones
     expected = _dense(gradients_of(cpu))
-    gradient_gap, gradient_of = worst_gap(_dense(gradients), expected, floor=quiet(expected))
-    before = {name: dense(tensor) for name, tensor in device.named().items()}
+    gradient_gap, gradient_of = worst_gap(
+        _dense(gradients), expected, floor=gradient_floor(expected)
+    )
+    before = {name: dense(tensor) for name, tensor in device.state_tensors().items()}
     for name, parameter in cpu.model.named_parameters():
         gradient = gradients[name]
         parameter.grad = None if gradient is None else gradient.to(parameter.dtype).clone()
@@ -64,9 +68,11 @@ def in_lockstep(
     if device.scaler is None or all(
         g is None or bool(g.isfinite().all()) for g in gradients.values()
     ):
-        cpu_update()  # what fp16's scaler passes over, the CPU passes over too
+        cpu_update()  # skip the update that fp16's scaler skips
     update_gap, update_of = worst_gap(
-        change(before, device.named()), change(before, cpu.named()), floor=stored(before)
+        change(before, device.state_tensors()),
+        change(before, cpu.state_tensors()),
+        floor=update_floor(before),
     )
     loss_gap = relative_gap(loss, cpu_loss)
     return Lockstep(
@@ -78,8 +84,8 @@ def in_lockstep(
         gradient_of=gradient_of,
         update_gap=_finite(update_gap),
         update_of=update_of,
-        # Where draws could not be shared, the sides differ by right.
-        phase="" if draws.unshared else _where(loss_gap, gradient_gap, update_gap),
+        # If random numbers could not be shared, the sides differ without a fault.
+        phase="" if shared_random.unshared else _where(loss_gap, gradient_gap, update_gap),
     )
 
 
@@ -95,7 +101,7 @@ def _forward_backward(
     side: Side,
     batch: Batch,
     step: int,
-    draws: SharedRandom,
+    shared_random: SharedRandom,
     mode: Any,
     fault: AbstractContextManager[Any],
 ) -> tuple[float, Callable[[], object]]:
@@ -114,7 +120,7 @@ def _phase(mode: Any, phase: str) -> None:
 
 
 def gradients_of(side: Side) -> dict[str, torch.Tensor | None]:
-    """Copies of a side's gradients on the CPU, by the parameters' names."""
+    """Copy a side's gradients to the CPU, by parameter name."""
     return {
         name: None if p.grad is None else p.grad.detach().cpu().clone()
         for name, p in side.model.named_parameters()
@@ -122,27 +128,27 @@ def gradients_of(side: Side) -> dict[str, torch.Tensor | None]:
 
 
 def dense(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy on the CPU in float32, of a sparse tensor too."""
-    whole = tensor.detach().cpu()
-    return (whole.to_dense() if whole.layout is not torch.strided else whole).float().clone()
+    """Return a dense float32 copy on the CPU; the tensor may be sparse."""
+    copy = tensor.detach().cpu()
+    return (copy.to_dense() if copy.layout is not torch.strided else copy).float().clone()
 
 
-def _dense(named: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor | None]:
-    return {name: None if each is None else dense(each) for name, each in named.items()}
+def _dense(tensors: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor | None]:
+    return {name: None if tensor is None else dense(tensor) for name, tensor in tensors.items()}
 
 
 def change(
     before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """What a step changed, by name; what it made first as it is."""
+    """Return each tensor's change in a step, by name; new tensors are returned as they are."""
     return {
         name: dense(tensor) - before[name].float() if name in before else dense(tensor)
         for name, tensor in after.items()
     }
 
 
-def stored(before: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """What rounding a stored value costs: an update smaller than that says nothing."""
+def update_floor(before: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Return the rounding error of stored values, by name: smaller updates are not meaningful."""
     eps = 4 * torch.finfo(torch.float32).eps / UPDATE
     return {
         name: eps * size
@@ -151,46 +157,50 @@ def stored(before: Mapping[str, torch.Tensor]) -> dict[str, float]:
     }
 
 
-def quiet(gradients: Mapping[str, torch.Tensor | None], share: float = 1e-3) -> dict[str, float]:
-    """A share of the largest gradient: a bias before a batch norm has none but rounding."""
-    sizes = [float(each.abs().amax()) for each in gradients.values() if each is not None]
-    loudest = max((size for size in sizes if math.isfinite(size)), default=0.0)
-    return dict.fromkeys(gradients, share * loudest)
+def gradient_floor(
+    gradients: Mapping[str, torch.Tensor | None], share: float = 1e-3
+) -> dict[str, float]:
+    """Return a share of the largest gradient: a bias before a batch norm has only rounding."""
+    sizes = [
+        float(gradient.abs().amax()) for gradient in gradients.values() if gradient is not None
+    ]
+    largest = max((size for size in sizes if math.isfinite(size)), default=0.0)
+    return dict.fromkeys(gradients, share * largest)
 
 
 def worst_gap(
-    ours: Mapping[str, torch.Tensor | None],
-    theirs: Mapping[str, torch.Tensor | None],
+    actual_tensors: Mapping[str, torch.Tensor | None],
+    expected_tensors: Mapping[str, torch.Tensor | None],
     floor: Mapping[str, float] | None = None,
 ) -> tuple[float, str]:
-    """The largest difference of any tensor's values, as a share of its largest, and its name.
+    """Return the largest difference as a share of a tensor's largest value, and the tensor's name.
 
     Args:
-        ours: Tensors by name, on the CPU.
-        theirs: What they should be.
-        floor: By name, the least that a difference is a share of.
+        actual_tensors: Tensors by name, on the CPU.
+        expected_tensors: Their correct values.
+        floor: The minimum scale of a difference, by name.
     """
     worst, where = 0.0, ""
-    for name, expected in theirs.items():
-        mine = ours.get(name)
-        if mine is None or expected is None or not expected.numel():
+    for name, expected in expected_tensors.items():
+        actual = actual_tensors.get(name)
+        if actual is None or expected is None or not expected.numel():
             continue
-        difference = float((mine - expected).abs().amax())
+        difference = float((actual - expected).abs().amax())
         scale = max(float(expected.abs().amax()), (floor or {}).get(name, 0.0), 1e-30)
         gap = difference / scale
         if math.isnan(gap):
-            both = torch.equal(torch.isfinite(mine), torch.isfinite(expected))
-            gap = 0.0 if both else math.inf
+            same_finite = torch.equal(torch.isfinite(actual), torch.isfinite(expected))
+            gap = 0.0 if same_finite else math.inf
         if gap > worst:
             worst, where = gap, name
     return worst, where
 
 
-def relative_gap(loss: float, other: float) -> float:
-    """The losses' difference as a share of the other; infinite where only one is finite."""
-    if not (math.isfinite(loss) and math.isfinite(other)):
-        return 0.0 if math.isfinite(loss) == math.isfinite(other) else math.inf
-    return abs(loss - other) / max(abs(other), 1e-12)
+def relative_gap(loss: float, expected: float) -> float:
+    """Return the difference as a share of the expected loss; infinite if only one is finite."""
+    if not (math.isfinite(loss) and math.isfinite(expected)):
+        return 0.0 if math.isfinite(loss) == math.isfinite(expected) else math.inf
+    return abs(loss - expected) / max(abs(expected), 1e-12)
 
 
 def _finite(value: float) -> float | None:

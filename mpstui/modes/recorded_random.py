@@ -1,6 +1,6 @@
-"""The CPU's draws of one pass in float32, written down and handed out again to one in float64.
+"""Records the CPU's random numbers of a float32 pass, and replays them in a float64 pass.
 
-From one seed torch draws other numbers in float64, so that pass cannot draw its own.
+From the same seed torch generates other numbers in float64, so that pass cannot generate its own.
 """
 
 from __future__ import annotations
@@ -17,60 +17,60 @@ from .shared_random import SharedRandom
 
 
 class RecordedRandom(SharedRandom):
-    """Shared draws that are written down, pass by pass."""
+    """Shared random numbers, with a record of the latest pass."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
-        self.drawn: list[list[torch.Tensor]] = []
-        """What each random op of the newest pass got, in order."""
+        self.recorded: list[list[torch.Tensor]] = []
+        """The results of each random op of the latest pass, in order."""
 
     @override
     def restart(self, step: int) -> None:
         super().restart(step)
-        self.drawn = []
+        self.recorded = []
 
     @override
-    def share(self, op: Any, facts: OpInfo, args: Any, kwargs: Any, out: Any) -> None:
-        super().share(op, facts, args, kwargs, out)
-        self.drawn.append([each.clone() for _, each in results(facts, out, args, kwargs)])
+    def share(self, op: Any, info: OpInfo, args: Any, kwargs: Any, out: Any) -> None:
+        super().share(op, info, args, kwargs, out)
+        self.recorded.append([tensor.clone() for _, tensor in results(info, out, args, kwargs)])
 
 
 class DoubleRandom(SharedRandom):
-    """Draws that were written down, for the same ops in float64.
+    """Recorded random numbers, replayed for the same ops in float64.
 
-    What asks for float32 by name, as ``tensor.float()`` does, gets float64 too.
+    Ops that explicitly request float32, as ``tensor.float()`` does, get float64 too.
     """
 
-    def __init__(self, drawn: list[list[torch.Tensor]]) -> None:
-        """Take over what :class:`Recorded` wrote down.
+    def __init__(self, recorded: list[list[torch.Tensor]]) -> None:
+        """Replay the record of a :class:`RecordedRandom`.
 
         Raises:
-            LookupError: Later, where more is drawn than was written down.
+            LookupError: From ``share``, if there are more random ops than recorded.
         """
         super().__init__()
-        self._all = drawn
-        self._place = 0
+        self._recorded = recorded
+        self._next = 0
 
     @override
     def restart(self, step: int) -> None:
         super().restart(step)
-        self._place = 0
+        self._next = 0
 
     @override
-    def run(self, op: Any, facts: OpInfo, args: Any, kwargs: Any) -> Any:
-        args, kwargs = tree_map(_doubled, (args, kwargs))
-        return super().run(op, facts, args, kwargs)
+    def run(self, op: Any, info: OpInfo, args: Any, kwargs: Any) -> Any:
+        args, kwargs = tree_map(_to_float64, (args, kwargs))
+        return super().run(op, info, args, kwargs)
 
     @override
-    def share(self, op: Any, facts: OpInfo, args: Any, kwargs: Any, out: Any) -> None:
-        if self._place == len(self._all):
-            raise LookupError(f"{facts.name} draws, which no op did in float32")
+    def share(self, op: Any, info: OpInfo, args: Any, kwargs: Any, out: Any) -> None:
+        if self._next == len(self._recorded):
+            raise LookupError(f"{info.name} is random, without a matching op in float32")
         for (_, target), source in zip(
-            results(facts, out, args, kwargs), self._all[self._place], strict=True
+            results(info, out, args, kwargs), self._recorded[self._next], strict=True
         ):
             target.copy_(source)
-        self._place += 1
+        self._next += 1
 
 
-def _doubled(value: Any) -> Any:
+def _to_float64(value: Any) -> Any:
     return torch.float64 if value is torch.float32 else value

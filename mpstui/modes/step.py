@@ -1,4 +1,4 @@
-"""A training step in three phases, on a device or on the CPU, and the state it starts from."""
+"""A training step in three phases, on a device or on the CPU, and its initial state."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ PHASES = ("forward", "backward", "optimizer")
 
 @dataclass(frozen=True)
 class Side:
-    """A model in training on one device: the one that is doubted, or the CPU."""
+    """A model in training on one device: the device to check, or the CPU."""
 
     backend: Backend
     model: nn.Module
     optimizer: Optimizer
     objective: Callable[[nn.Module, Batch], torch.Tensor]
-    """What is minimised, 0-d, of a batch on the device."""
+    """Returns the 0-d value to minimise for a batch on the device."""
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     fault: AbstractContextManager[Any] = field(default_factory=nullcontext)
-    """A simulated fault that its steps run in."""
+    """A simulated fault that is active during its steps."""
     scaler: Callable[[], torch.amp.GradScaler] | None = None
-    """Makes what scales the gradients of fp16, anew for every step."""
+    """Creates the gradient scaler of fp16, a new one for every step."""
 
     def place(self, batch: Batch) -> Batch:
-        """A batch on this side's device."""
+        """Move a batch to this side's device."""
         return tuple(tensor.to(self.backend.device) for tensor in batch)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The first phase; gradients are cleared before it, as the loop does."""
+        """Run the first phase; gradients are cleared before it, as in the training loop."""
         self.optimizer.zero_grad()
         with self.autocast():
             return self.objective(self.model, batch)
 
     def backward(self, objective: torch.Tensor) -> Callable[[], object]:
-        """The second phase; gradients that were scaled are unscaled at its end.
+        """Run the second phase; scaled gradients are unscaled at its end.
 
         Returns:
-            The third phase: the optimizer's step, which fp16's scaler passes over where a gradient
-            is not finite.
+            The third phase: the optimizer's step, which fp16's scaler skips if a gradient is not
+            finite.
         """
         if self.scaler is None:
             torch.autograd.backward(objective)
@@ -58,26 +58,26 @@ class Side:
         scaler.unscale_(self.optimizer)
         return lambda: scaler.step(self.optimizer)
 
-    def named(self) -> dict[str, torch.Tensor]:
-        """Everything that a step may change: parameters, buffers, the optimizer's state."""
-        found: dict[str, torch.Tensor] = dict(self.model.named_parameters())
-        found |= dict(self.model.named_buffers())
+    def state_tensors(self) -> dict[str, torch.Tensor]:
+        """Return everything that a step may change: parameters, buffers, the optimizer's state."""
+        tensors: dict[str, torch.Tensor] = dict(self.model.named_parameters())
+        tensors |= dict(self.model.named_buffers())
         for name, parameter in self.model.named_parameters():
             for kind, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, torch.Tensor) and value.dim():
-                    found[f"{kind} of {name}"] = value
-        return found
+                    tensors[f"{kind} of {name}"] = value
+        return tensors
 
 
 class StepState(NamedTuple):
-    """What a step starts from, on the CPU."""
+    """The state before a step, on the CPU."""
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
 
 
 def save(side: Side) -> StepState:
-    """A side's state, copied."""
+    """Copy a side's state."""
     model = {name: value.detach().cpu().clone() for name, value in side.model.state_dict().items()}
     return StepState(model, _to_cpu(copy.deepcopy(side.optimizer.state_dict())))
 
@@ -91,19 +91,19 @@ def load(side: Side, state: StepState) -> None:
 
 
 def take_step(side: Side, batch: Batch, on_phase: Callable[[str], None] | None = None) -> float:
-    """Train on a batch that lies on the side's device; returns the loss.
+    """Train on a batch that is on the side's device; returns the loss.
 
     Args:
-        side: Who trains. Its fault is entered by whoever calls.
-        batch: What on.
-        on_phase: Told each of :data:`PHASES` as it begins.
+        side: The side to train. The caller activates its fault.
+        batch: The batch.
+        on_phase: Called with each of :data:`PHASES` as it starts.
     """
-    tell = on_phase or (lambda _: None)
-    tell("forward")
+    notify = on_phase or (lambda _: None)
+    notify("forward")
     objective = side.forward(batch)
-    tell("backward")
+    notify("backward")
     update = side.backward(objective)
-    tell("optimizer")
+    notify("optimizer")
     update()
     side.backend.synchronize()
     return float(objective.detach())
@@ -113,5 +113,5 @@ def _to_cpu(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):
-        return {name: _to_cpu(each) for name, each in value.items()}
-    return [_to_cpu(each) for each in value] if isinstance(value, list) else value
+        return {name: _to_cpu(item) for name, item in value.items()}
+    return [_to_cpu(item) for item in value] if isinstance(value, list) else value

@@ -1,8 +1,8 @@
-"""The ops of a step in order, with what they were given and what they returned.
+"""Records the ops of a step in order, with their inputs and results.
 
-Where every op is right and the step differs all the same, two such traces, the device's and the
-CPU's, show where the sides part: at another op, at another argument, at an input that differs
-although the op which made it gave the same, or at a result.
+If every op is right but the step still differs, the traces of the device and the CPU show where
+they diverge: at another op, at another argument, at an input that differs although the op that
+computed it returned the same, or at a result.
 """
 
 from __future__ import annotations
@@ -24,181 +24,191 @@ from .shared_random import SharedRandom
 from .step import Side
 
 ROOM = 2**30
-"""Bytes of inputs and results that are kept; later ones are not compared."""
+"""Bytes of inputs and results that a trace stores; later ones are not compared."""
 
 DIFFERS = 1e-3
-"""Share of the largest value by which tensors differ when more than rounding made them."""
+"""Difference, as a share of the largest value, that exceeds rounding."""
 
 WINDOW = 60
-"""Ops that one side may run where the other runs others."""
+"""Longest stretch of ops in which the sides may run different ones."""
 
 ROW = 3
-"""Ops in a row that have to agree for two sides to go on together."""
+"""Consecutive ops that must agree for two sides to be aligned again."""
 
 _IRRELEVANT = ("device", "generator", "pin_memory", "layout", "memory_format")
-"""Arguments that may differ from device to device."""
+"""Arguments that may differ between devices."""
 
 _PLAIN = (bool, int, float, complex, str, torch.dtype, type(None))
 
-Named = list[tuple[str, torch.Tensor]]
+NamedTensors = list[tuple[str, torch.Tensor]]
 
 
 class TracedOp(NamedTuple):
-    """One op."""
+    """An op of a trace."""
 
     op: str
     phase: str
-    place: OpOrigin
-    plain: dict[str, Any]
-    """Its arguments that are no tensors, by name."""
-    inputs: Named
-    results: Named
-    read: tuple[int, ...]
-    """Addresses of the storages that it was given, in the order of its tensor arguments."""
-    gave: tuple[int, ...]
-    """Addresses of the storages that it returned or wrote to."""
+    origin: OpOrigin
+    arguments: dict[str, Any]
+    """Its arguments other than tensors, by name."""
+    inputs: NamedTensors
+    results: NamedTensors
+    input_storages: tuple[int, ...]
+    """Addresses of its input storages, in the order of its tensor arguments."""
+    output_storages: tuple[int, ...]
+    """Addresses of the storages that it returned or wrote to, in order."""
     is_view: bool
     is_checked: bool
 
 
 class FirstDivergence(NamedTuple):
-    """The first op at which two sides part."""
+    """The first op at which two sides diverge."""
 
     number: int
-    """Among the device's ops, counted from 1."""
-    ours: TracedOp | None
-    """None when the device had run all of its ops."""
-    theirs: TracedOp | None
-    what: str
+    """The op's number among the device's ops, counted from 1."""
+    device_op: TracedOp | None
+    """None if the device had already run all of its ops."""
+    cpu_op: TracedOp | None
+    kind: str
     """``op``, ``argument``, ``input`` or ``result``."""
-    words: str
+    text: str
     made_by: tuple[int, ...] = ()
-    """Of an input: the numbers of the device's ops that it comes from, views last to first."""
+    """For an input: the numbers of the device's ops that it comes from, last view first."""
 
 
 class Trace(StepMode):
-    """Keeps the ops that run under it."""
+    """A mode that records the ops that run in it."""
 
-    def __init__(self, side: Side, draws: SharedRandom) -> None:
-        super().__init__(draws)
-        self.ran: list[TracedOp] = []
+    def __init__(self, side: Side, shared_random: SharedRandom) -> None:
+        super().__init__(shared_random)
+        self.ops: list[TracedOp] = []
         self._attribution = Attribution(side)
         self._room = ROOM
 
     @override
     def restart(self, step: int) -> None:
         super().restart(step)
-        self.ran = []
+        self.ops = []
 
     @override
     def run_op(self, func: Any, info: OpInfo, args: Any, kwargs: dict[str, Any]) -> Any:
         with undisturbed():
-            given = tensors((args, kwargs))
-            inputs = self._copies([(f"input {n}", t) for n, t in enumerate(given, 1)])
+            arguments = tensors((args, kwargs))
+            inputs = self._copies([(f"input {n}", t) for n, t in enumerate(arguments, 1)])
         out = super().run_op(func, info, args, kwargs)
         with undisturbed():
-            named = results(info, out, args, kwargs) if info.checked or info.view else []
-            self.ran.append(
+            outputs = results(info, out, args, kwargs) if info.checked or info.view else []
+            self.ops.append(
                 TracedOp(
                     info.name,
                     self.phase,
                     self._attribution.of(self.phase, info, out, args, kwargs),
-                    _plain(info, args, kwargs),
+                    _plain_arguments(info, args, kwargs),
                     inputs,
-                    self._copies(named),
-                    tuple(_address(tensor) for tensor in given),
-                    tuple(_address(tensor) for tensor in (*tensors(out), *(t for _, t in named))),
+                    self._copies(outputs),
+                    tuple(_address(tensor) for tensor in arguments),
+                    tuple(_address(tensor) for tensor in (*tensors(out), *(t for _, t in outputs))),
                     info.view,
                     info.checked,
                 )
             )
         return out
 
-    def _copies(self, named: Named) -> Named:
-        dense = [(name, t) for name, t in named if t.layout is torch.strided]
-        self._room -= sum(tensor.numel() * tensor.element_size() for _, tensor in dense)
-        return [(name, t.detach().cpu().clone()) for name, t in dense] if self._room > 0 else []
+    def _copies(self, tensors: NamedTensors) -> NamedTensors:
+        strided = [(name, t) for name, t in tensors if t.layout is torch.strided]
+        self._room -= sum(tensor.numel() * tensor.element_size() for _, tensor in strided)
+        return [(name, t.detach().cpu().clone()) for name, t in strided] if self._room > 0 else []
 
 
 def first_divergence(
-    ours: list[TracedOp], theirs: list[TracedOp], same_ops: bool = True
+    device_ops: list[TracedOp], cpu_ops: list[TracedOp], same_ops: bool = True
 ) -> FirstDivergence | None:
-    """The first op at which two sides part; None when they do not.
+    """Return the first op at which two sides diverge; None if they do not.
 
     Args:
-        ours: The device's ops.
-        theirs: The CPU's.
-        same_ops: Whether both have to run the same ops, as the CPU and a simulated device do.
-            Another device may have other kernels by right, so ops that only one side runs are
-            passed over there.
+        device_ops: The device's ops.
+        cpu_ops: The CPU's ops.
+        same_ops: Whether both must run the same ops, as the CPU and a simulated device do.
+            Another device may have other kernels, so ops that only one side runs are skipped
+            there.
     """
     i = j = 0
-    while i < len(ours) or j < len(theirs):
-        mine = ours[i] if i < len(ours) else None
-        other = theirs[j] if j < len(theirs) else None
-        if mine is not None and other is not None and mine.op == other.op:
-            what, words, place = _difference(mine, other)
-            if what:
-                made_by = tuple(_makers(ours, i, place)) if what == "input" else ()
-                return FirstDivergence(i + 1, mine, other, what, words, made_by)
+    while i < len(device_ops) or j < len(cpu_ops):
+        device_op = device_ops[i] if i < len(device_ops) else None
+        cpu_op = cpu_ops[j] if j < len(cpu_ops) else None
+        if device_op is not None and cpu_op is not None and device_op.op == cpu_op.op:
+            kind, text, input_index = _difference(device_op, cpu_op)
+            if kind:
+                made_by = tuple(_makers(device_ops, i, input_index)) if kind == "input" else ()
+                return FirstDivergence(i + 1, device_op, cpu_op, kind, text, made_by)
             i, j = i + 1, j + 1
             continue
-        skip = _skip(ours[i : i + WINDOW], theirs[j : j + WINDOW])
+        skips = _skip(device_ops[i : i + WINDOW], cpu_ops[j : j + WINDOW])
         if same_ops:
-            left, right = skip or (1, 1)
+            device_skip, cpu_skip = skips or (1, 1)
             return FirstDivergence(
-                i + 1, mine if left else None, other if right else None, "op", ""
+                i + 1, device_op if device_skip else None, cpu_op if cpu_skip else None, "op", ""
             )
-        if skip is None:
+        if skips is None:
             return None
-        i, j = i + skip[0], j + skip[1]
+        i, j = i + skips[0], j + skips[1]
     return None
 
 
-def _skip(ours: list[TracedOp], theirs: list[TracedOp]) -> tuple[int, int] | None:
-    """The fewest ops to pass over on both sides until :data:`ROW` of them agree again."""
-    mine, others = [ran.op for ran in ours], [ran.op for ran in theirs]
-    for total in range(1, len(mine) + len(others)):
-        for left in range(min(total, len(mine)) + 1):
-            row = mine[left : left + ROW]
-            right = total - left
-            if len(row) == ROW and row == others[right : right + ROW]:
-                return left, right
+def _skip(device_ops: list[TracedOp], cpu_ops: list[TracedOp]) -> tuple[int, int] | None:
+    """Return the fewest ops to skip per side until :data:`ROW` ops agree; None if none do."""
+    device_names, cpu_names = [op.op for op in device_ops], [op.op for op in cpu_ops]
+    for total in range(1, len(device_names) + len(cpu_names)):
+        for device_skip in range(min(total, len(device_names)) + 1):
+            row = device_names[device_skip : device_skip + ROW]
+            cpu_skip = total - device_skip
+            if len(row) == ROW and row == cpu_names[cpu_skip : cpu_skip + ROW]:
+                return device_skip, cpu_skip
     return None
 
 
-def _difference(mine: TracedOp, other: TracedOp) -> tuple[str, str, int]:
-    """What differs first between two runs of an op, in words, and of which input."""
-    for name in mine.plain.keys() & other.plain.keys():
-        if mine.plain[name] != other.plain[name]:
-            return "argument", f"{name}={mine.plain[name]} where {other.plain[name]} is right", 0
-    if len(mine.inputs) == len(other.inputs):
-        for place, (one, two) in enumerate(zip(mine.inputs, other.inputs, strict=True)):
-            if gap([one], [two]).error > DIFFERS:
-                return "input", one[0], place
-    if mine.results and other.results and gap(mine.results, other.results).error > DIFFERS:
+def _difference(device_op: TracedOp, cpu_op: TracedOp) -> tuple[str, str, int]:
+    """Return the first difference between two runs of an op: its kind, text and input index."""
+    for name in device_op.arguments.keys() & cpu_op.arguments.keys():
+        if device_op.arguments[name] != cpu_op.arguments[name]:
+            return (
+                "argument",
+                f"{name}={device_op.arguments[name]} where {cpu_op.arguments[name]} is right",
+                0,
+            )
+    if len(device_op.inputs) == len(cpu_op.inputs):
+        for index, (device_input, cpu_input) in enumerate(
+            zip(device_op.inputs, cpu_op.inputs, strict=True)
+        ):
+            if gap([device_input], [cpu_input]).error > DIFFERS:
+                return "input", device_input[0], index
+    if (
+        device_op.results
+        and cpu_op.results
+        and gap(device_op.results, cpu_op.results).error > DIFFERS
+    ):
         return "result", "another result", 0
     return "", "", 0
 
 
-def _makers(ours: list[TracedOp], index: int, place: int) -> Iterator[int]:
-    """The numbers of the ops that an input comes from: views, and what lies before them."""
-    address = ours[index].read[place]
+def _makers(device_ops: list[TracedOp], index: int, input_index: int) -> Iterator[int]:
+    """Yield the numbers of the ops that an input comes from: its views, and the op before them."""
+    address = device_ops[index].input_storages[input_index]
     for number in range(index, 0, -1):
-        ran = ours[number - 1]
-        if address in ran.gave:
+        op = device_ops[number - 1]
+        if address in op.output_storages:
             yield number
-            if not ran.is_view:
+            if not op.is_view:
                 return
-            address = ran.read[0] if ran.read else address
+            address = op.input_storages[0] if op.input_storages else address
 
 
-def _plain(info: OpInfo, args: Any, kwargs: Any) -> dict[str, Any]:
-    """Numbers, names and lists of them, by argument; tensors and objects are left out."""
-    named = {**info.named(args), **kwargs}
+def _plain_arguments(info: OpInfo, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Return the arguments that are numbers, names or lists of them, by name."""
+    arguments = {**info.arguments_by_name(args), **kwargs}
     return {
         name: value
-        for name, value in named.items()
+        for name, value in arguments.items()
         if name not in _IRRELEVANT and all(isinstance(leaf, _PLAIN) for leaf in tree_leaves(value))
     }
 

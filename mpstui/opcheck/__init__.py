@@ -1,4 +1,4 @@
-"""Is a device right? Ops run there and on the CPU, compared; and faults simulated to test that.
+"""Checks a device's ops against the CPU.
 
-Everything here imports torch. Whoever must not, asks :mod:`mpstui.opcheck.worker` as a process.
+All modules import torch; code that must not runs :mod:`mpstui.opcheck.worker` as a process.
 """

@@ -1,7 +1,7 @@
-"""A small trigger for each row of the catalogue: the call that the thread says goes wrong.
+"""A small trigger for each row of the catalogue: the call that its thread reports as wrong.
 
-Each draws from :class:`~mpstui.opcheck.inputs.Inputs` and returns what is to be compared. What
-is random on the device cannot be compared, so such a trigger returns truths about its result.
+Each gets :class:`~mpstui.opcheck.inputs.Inputs` and returns the tensors to compare. Random numbers
+of a device cannot be compared, so such a trigger returns booleans about its result.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def _trigger(
 
 
 def triggers() -> list[Case]:
-    """The triggers as cases, in the catalogue's order."""
-    made = []
+    """Return the triggers as cases, in the catalogue's order."""
+    cases = []
     for fault in CATALOGUE:
         run, dtype, needs_bytes = _RUNS[fault.id]
-        made.append(Case(fault.id, "known fault", run, dtype, needs_bytes=needs_bytes))
-    return made
+        cases.append(Case(fault.id, "known fault", run, dtype, needs_bytes=needs_bytes))
+    return cases
 
 
-def _churn(i: Inputs) -> None:
-    """Leave large values in the memory that the next tensors will get.
+def _fill_memory(i: Inputs) -> None:
+    """Fill the memory of the next tensors with large values.
 
-    The faults that read past an operand's end stay hidden where memory holds zeros.
+    Faults that read past an operand's end have no effect if that memory contains zeros.
     """
     for size in (2**12, 2**16, 2**20, 3 * 2**20):
         torch.full((size,), 1e4, device=i.device)
@@ -57,9 +57,9 @@ def _neg(i: Inputs) -> Outputs:
 
 @_trigger("addcmul-strided")
 def _addcmul(i: Inputs) -> Outputs:
-    one, other = i.own(8, 12).t(), i.own(8, 12).t()
+    first, second = i.writable(8, 12).t(), i.writable(8, 12).t()
     a, b = i.dense(12, 8, grad=False), i.positive(12, 8, grad=False)
-    return one.addcmul_(a, b, value=0.5), other.addcdiv_(a, b, value=0.5)
+    return first.addcmul_(a, b, value=0.5), second.addcdiv_(a, b, value=0.5)
 
 
 @_trigger("random-strided")
@@ -78,7 +78,7 @@ def _random(i: Inputs) -> Outputs:
 
 @_trigger("index-add")
 def _index_add(i: Inputs) -> Outputs:
-    return i.own(6, 5).index_add_(0, i.index(6, 9), i.dense(9, 5, grad=False), alpha=2)
+    return i.writable(6, 5).index_add_(0, i.index(6, 9), i.dense(9, 5, grad=False), alpha=2)
 
 
 @_trigger("mm-out-slice")
@@ -90,7 +90,7 @@ def _mm_out(i: Inputs) -> Outputs:
 
 @_trigger("slice-iadd")
 def _slice_iadd(i: Inputs) -> Outputs:
-    a = i.own(6, 4)
+    a = i.writable(6, 4)
     a[:, 0] += i.dense(6, grad=False)
     return a
 
@@ -130,8 +130,8 @@ def _layer_norm(i: Inputs) -> Outputs:
 
 @_trigger("lstm-dropout")
 def _lstm_dropout(i: Inputs) -> Outputs:
-    # The mask is drawn on the device, but shows in the output: unit j of the second layer is fed by
-    # unit j of the first alone, so that it is 0 where the mask is, and the gradient has to be too.
+    # The mask is random on the device, but visible in the output: unit j of the second layer gets
+    # only unit j of the first, so it is 0 where the mask is, and so must be the gradient.
     units = 64
     lstm = torch.nn.LSTM(1, units, num_layers=2, dropout=0.5).to(i.device, i.working)
     first = lstm.get_parameter("bias_ih_l0")
@@ -144,11 +144,11 @@ def _lstm_dropout(i: Inputs) -> Outputs:
         )
     output, _ = lstm(torch.ones(1, 1, 1, device=i.device, dtype=i.working))
     output.sum().backward()
-    kept = output.flatten().abs() > 0
+    is_kept = output.flatten().abs() > 0
     assert first.grad is not None
     cell = first.grad.reshape(4, units)[2]  # gates in order: input, forget, cell, output
-    both_kinds = kept.any() & ~kept.all()
-    return (((cell.abs() > 0) == kept).all() & both_kinds,)
+    both_kinds = is_kept.any() & ~is_kept.all()
+    return (((cell.abs() > 0) == is_kept).all() & both_kinds,)
 
 
 @_trigger("sdpa-permuted")
@@ -175,7 +175,7 @@ def _mm_transposed(i: Inputs) -> Outputs:
     left, right = i.dense(32800, 16, grad=False), i.dense(32800, 16, grad=False)
     products = []
     for _ in range(3):
-        _churn(i)
+        _fill_memory(i)
         products.append(left.clone().t() @ right.clone())
     return tuple(products)
 
@@ -183,13 +183,13 @@ def _mm_transposed(i: Inputs) -> Outputs:
 @_trigger("bmm-long-reduction")
 def _bmm_long(i: Inputs) -> Outputs:
     left, right = i.dense(2, 16, 32771, grad=False), i.dense(2, 32771, 16, grad=False)
-    _churn(i)
+    _fill_memory(i)
     return torch.bmm(left.clone(), right.clone())
 
 
 @_trigger("bmm-4g-elements", dtype=torch.float16, needs_bytes=10 * GIB)
 def _bmm_4g(i: Inputs) -> Outputs:
-    # Zeros but for the first batches and the last, which lie on both sides of element 2^32.
+    # Zeros except for the first and the last batches, which are on both sides of element 2^32.
     batches, rows, inner = 65552, 256, 256
     first, last, right = i.dense(4, rows, inner), i.dense(4, rows, inner), i.dense(inner, 1)
     if i.reference:
@@ -205,7 +205,7 @@ def _batch_change(i: Inputs) -> Outputs:
     weight = i.dense(16, 16)
     gradients: list[torch.Tensor] = []
     for rows in (256, 32776, 512, 32800):
-        _churn(i)
+        _fill_memory(i)
         output = F.linear(i.dense(rows, 16, grad=False), weight)
         gradients += torch.autograd.grad(output, weight, i.like(output))
     return tuple(gradients)
@@ -239,11 +239,11 @@ def _sum_5d(i: Inputs) -> Outputs:
 
 @_trigger("randn-5d")
 def _randn_5d(i: Inputs) -> Outputs:
-    drawn = torch.randn(4, 3, 5, 6, 7, device=i.device, dtype=i.working)
+    values = torch.randn(4, 3, 5, 6, 7, device=i.device, dtype=i.working)
     return (
-        (drawn[0] != drawn[1]).any(),
-        (drawn[:, 0] != drawn[:, 1]).any(),
-        (drawn.std() - 1).abs() < 0.15,
+        (values[0] != values[1]).any(),
+        (values[:, 0] != values[:, 1]).any(),
+        (values.std() - 1).abs() < 0.15,
     )
 
 
@@ -251,7 +251,7 @@ def _randn_5d(i: Inputs) -> Outputs:
 def _non_blocking(i: Inputs) -> Outputs:
     arrived = []
     for value in range(24):
-        # The source is let go at once, so that the next one may get its memory.
+        # The source is released immediately, so that the next one may get its memory.
         source = torch.full((512, 512), float(value), dtype=i.working)
         arrived.append(source.to(i.device, non_blocking=True))
         del source
@@ -271,12 +271,12 @@ def _isfinite(i: Inputs) -> Outputs:
 
 @_trigger("unscale-half", dtype=torch.float16)
 def _unscale(i: Inputs) -> Outputs:
-    gradients = [i.own(40), i.own(6, 7)]
+    gradients = [i.writable(40), i.writable(6, 7)]
     if i.reference:
         return tuple(gradient * 0.25 for gradient in gradients)
-    found = torch.zeros(1, device=i.device)
+    found_inf = torch.zeros(1, device=i.device)
     scale = torch.full((1,), 0.25, device=i.device)
-    torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, scale)
+    torch._amp_foreach_non_finite_check_and_unscale_(gradients, found_inf, scale)
     return tuple(gradients)
 
 

@@ -1,8 +1,8 @@
-"""Checks a device's ops in a process of its own, because an op can abort or hang that process.
+"""Checks a device's ops in a separate process, because an op can abort or hang it.
 
-``python -m mpstui.opcheck.worker DEVICE`` prints an :class:`~mpstui.domain.ops.OpsMessage` a
-line: how many cases there are, each case as it begins, and its result. Whatever torch or a driver
-prints goes to stderr. ``--after CASE`` goes on behind the case that ended an earlier process.
+``python -m mpstui.opcheck.worker DEVICE`` prints one :class:`~mpstui.domain.ops.OpsMessage` per
+line: the number of cases, each case when it starts, and its result. Output of torch or a driver
+goes to stderr. ``--after CASE`` continues after the case that ended an earlier process.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from mpstui.processes.stdio import json_writer, take_stdout
 def main(arguments: Sequence[str]) -> int:
     """Check a device; returns the exit status."""
     with take_stdout() as out:
-        _check(_asked(arguments), json_writer(out))
+        _check(_parse_arguments(arguments), json_writer(out))
     return 0
 
 
-def _asked(arguments: Sequence[str]) -> argparse.Namespace:
+def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m mpstui.opcheck.worker")
     parser.add_argument("device")
     parser.add_argument("--after", metavar="CASE")
     parser.add_argument("--only", action="append", metavar="ROW", choices=sorted(BY_ID))
     parser.add_argument("--simulate", metavar="FAULT", choices=SIMULATED)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        parse_device(asked.device)
+        parse_device(options.device)
     except FieldError as error:
         parser.error(str(error))
-    return asked
+    return options
 
 
-def _check(asked: argparse.Namespace, send: Callable[[OpsMessage], None]) -> None:
-    # With it, ops that MPS lacks would run on the CPU, and the CPU would be judged.
+def _check(options: argparse.Namespace, send: Callable[[OpsMessage], None]) -> None:
+    # Otherwise ops that MPS lacks would run on the CPU, and the CPU would be checked.
     os.environ.pop("PYTORCH_ENABLE_MPS_FALLBACK", None)
     from mpstui.backends import open_backend
     from mpstui.faults.library import FAULTS
@@ -52,24 +52,24 @@ def _check(asked: argparse.Namespace, send: Callable[[OpsMessage], None]) -> Non
     from .everyday import everyday
     from .triggers import triggers
 
-    warnings.simplefilter("ignore")  # that a layout is slow is no news here
-    backend = open_backend(parse_device(asked.device))
+    warnings.simplefilter("ignore")  # about slow layouts
+    backend = open_backend(parse_device(options.device))
     backend.set_precision("float32")
-    rows = [case for case in triggers() if not asked.only or case.id in asked.only]
-    # What takes gigabytes comes last: it also takes time.
+    rows = [case for case in triggers() if not options.only or case.id in options.only]
+    # Cases that need gigabytes run last because they also take time.
     cases = [
         *(case for case in rows if not case.needs_bytes),
-        *([] if asked.only else everyday(backend.dtypes())),
+        *([] if options.only else everyday(backend.dtypes())),
         *(case for case in rows if case.needs_bytes),
     ]
     names = [case.id for case in cases]
-    # A name that is not there would begin anew, with the case that ended the process.
-    first = names.index(asked.after) + 1 if asked.after else 0
-    fault = FAULTS[asked.simulate] if asked.simulate else contextlib.nullcontext
+    # An unknown name must fail: starting over would end the process again.
+    first = names.index(options.after) + 1 if options.after else 0
+    fault = FAULTS[options.simulate] if options.simulate else contextlib.nullcontext
     send(OpsMessage(planned=len(cases)))
-    for place, case in enumerate(cases[first:], first + 1):
+    for number, case in enumerate(cases[first:], first + 1):
         send(OpsMessage(begun=case.id))
-        send(OpsMessage(done=place, result=check(case, backend, fault)))
+        send(OpsMessage(done=number, result=check(case, backend, fault)))
 
 
 if __name__ == "__main__":

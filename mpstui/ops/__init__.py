@@ -1,4 +1,4 @@
-"""One op call: its schema, arguments and storages, its reference result, and how it is judged.
+"""One op call: its schema, arguments and storages, its reference result, and its judgement.
 
-Everything here imports torch; nothing here knows of a training step.
+All modules import torch; none depends on a training step.
 """

@@ -1,4 +1,4 @@
-"""One call of an op with its inputs, kept on the CPU: to run again, to change, to write down."""
+"""One call of an op with its inputs on the CPU, to repeat, change or save it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from torch.utils._pytree import tree_map
 
 from .schema import op_info
-from .storages import CPU, Copies, Key, flat, key_of, plain
+from .storages import CPU, Copies, Key, flat, key_of, resolved
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tensor argument lies: a view of one of the call's storages."""
+    """A tensor argument, as a view of one of the call's storages."""
 
     storage: int
     size: tuple[int, ...]
@@ -25,7 +25,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Call:
-    """An op, its storages as one-dimensional CPU tensors, and arguments that hold slots."""
+    """An op's call: storages as one-dimensional CPU tensors, and arguments with slots."""
 
     op: str
     """``aten.mm.default``."""
@@ -35,10 +35,10 @@ class Call:
 
     @property
     def function(self) -> Any:
-        """The op itself.
+        """The op.
 
         Raises:
-            AttributeError: When this torch has no such op.
+            AttributeError: If this torch has no such op.
         """
         space, packet, overload = self.op.split(".")
         return getattr(getattr(getattr(torch.ops, space), packet), overload)
@@ -46,19 +46,19 @@ class Call:
     @property
     def slots(self) -> list[Slot]:
         """Every tensor argument, in order."""
-        found: list[Slot] = []
-        map_slots((self.args, self.kwargs), found.append)
-        return found
+        slots: list[Slot] = []
+        map_slots((self.args, self.kwargs), slots.append)
+        return slots
 
     def on(
         self, device: torch.device = CPU, dtype: torch.dtype | None = None, dense: bool = False
     ) -> tuple[Any, Any]:
-        """Fresh arguments.
+        """Create new arguments.
 
         Args:
-            device: Where they lie.
-            dtype: What floating-point values become; None keeps theirs.
-            dense: Whether every tensor is contiguous and has a storage of its own.
+            device: The device of the tensors.
+            dtype: The dtype of floating-point tensors; None keeps theirs.
+            dense: Whether to make every tensor contiguous, in a separate storage.
         """
         copies = Copies(dtype, device)
 
@@ -76,63 +76,63 @@ class Call:
         return args, kwargs
 
     def view(self, slot: Slot) -> torch.Tensor:
-        """A tensor argument as it lies in the kept storage."""
+        """Return a tensor argument as a view of its storage."""
         return self.storages[slot.storage].as_strided(slot.size, slot.stride, slot.offset)
 
     def with_storages(self, storages: tuple[torch.Tensor, ...]) -> Call:
-        """The same call on other values."""
+        """Return the call with other values."""
         return replace(self, storages=storages)
 
-    def described(self) -> tuple[str, ...]:
-        """Each tensor in words: ``float32 (128, 20), strides (0, 0)``."""
-        return tuple(_words(self.view(slot)) for slot in self.slots)
+    def describe_tensors(self) -> tuple[str, ...]:
+        """Describe each tensor: ``float32 (128, 20), strides (0, 0)``."""
+        return tuple(_describe(self.view(slot)) for slot in self.slots)
 
     def save(self, path: Path) -> None:
-        """Write it down for another process of ours."""
+        """Save it for another process of mpstui."""
         torch.save(self, path)
 
     @staticmethod
     def load(path: Path) -> Call:
-        """Read what :meth:`save` wrote; never a file of anybody else's, for it is a pickle."""
+        """Load a call that :meth:`save` wrote; never any other file, because it is a pickle."""
         call = torch.load(path, weights_only=False)
         assert isinstance(call, Call)
         return call
 
 
 def capture(op: Any, args: Any, kwargs: Any) -> Call:
-    """Keep a call before it is run: its storages are copied to the CPU, whole."""
+    """Capture a call before it runs; its complete storages are copied to the CPU."""
     storages: list[torch.Tensor] = []
-    places: dict[Key, int] = {}
+    indices: dict[Key, int] = {}
 
-    def keep(value: Any) -> Any:
+    def to_slot(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
             return value
-        value = plain(value)
+        value = resolved(value)
         key = key_of(value)
-        if key not in places:
-            places[key] = len(storages)
+        if key not in indices:
+            indices[key] = len(storages)
             storages.append(flat(value.detach()).to(CPU, copy=True))
         return Slot(
-            places[key], tuple(value.size()), tuple(value.stride()), int(value.storage_offset())
+            indices[key], tuple(value.size()), tuple(value.stride()), int(value.storage_offset())
         )
 
-    kept_args, kept_kwargs = tree_map(keep, args), tree_map(keep, dict(kwargs))
-    return Call(op_info(op).name, tuple(storages), kept_args, kept_kwargs)
+    slot_args, slot_kwargs = tree_map(to_slot, args), tree_map(to_slot, dict(kwargs))
+    return Call(op_info(op).name, tuple(storages), slot_args, slot_kwargs)
 
 
-def _words(tensor: torch.Tensor) -> str:
-    words = f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+def _describe(tensor: torch.Tensor) -> str:
+    text = f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
     if not tensor.is_contiguous():
-        words += f", strides {tuple(tensor.stride())}"
-    return words + (f", offset {tensor.storage_offset()}" if tensor.storage_offset() else "")
+        text += f", strides {tuple(tensor.stride())}"
+    return text + (f", offset {tensor.storage_offset()}" if tensor.storage_offset() else "")
 
 
 def map_slots(value: Any, change: Any) -> Any:
-    """A structure of lists, tuples and dicts, with each slot changed."""
+    """Change each slot in a structure of lists, tuples and dicts."""
     if isinstance(value, Slot):
         return change(value)
     if isinstance(value, (list, tuple)):
-        return type(value)(map_slots(each, change) for each in value)
+        return type(value)(map_slots(item, change) for item in value)
     if isinstance(value, dict):
-        return {name: map_slots(each, change) for name, each in value.items()}
+        return {name: map_slots(item, change) for name, item in value.items()}
     return value

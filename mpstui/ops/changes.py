@@ -1,8 +1,8 @@
-"""What an op that writes to its arguments changes of them.
+"""The changes that an op makes to its arguments.
 
 A parameter after an update is nearly the parameter before it, so a weight decay of the wrong sign
-is lost in its rounding. The change alone shows it. What rounding the stored value costs is the
-least that a change's error is measured against.
+is lost in its rounding, and only the change shows it. The error of a change is compared at least
+with the rounding error of the stored value.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from typing import Any
 
 import torch
 
-from mpstui.numerics import Named, tolerance
+from mpstui.numerics import NamedTensors, tolerance
 
 from .schema import OpInfo, written
 
 CHANGE = "change of "
-"""Begins the name of such a result: ``change of argument self``."""
+"""Prefix of such a result's name: ``change of argument self``."""
 
 ROUNDINGS = 4
-"""Roundings of the stored value that a change may be off by."""
+"""Allowed error of a change, in roundings of the stored value."""
 
 
-def before_call(facts: OpInfo, args: Any, kwargs: Any) -> dict[str, torch.Tensor]:
-    """The values that a call is about to write over, copied to the CPU, by the arguments' names.
+def before_call(info: OpInfo, args: Any, kwargs: Any) -> dict[str, torch.Tensor]:
+    """Copy the values that a call will overwrite to the CPU, by argument name.
 
-    Only floating-point ones, and only finite ones: memory that was never written says nothing.
+    Only finite floating-point values are included: uninitialised memory proves nothing.
     """
     values = {
         name: tensor.detach().cpu().clone()
-        for name, tensor in written(facts, args, kwargs)
+        for name, tensor in written(info, args, kwargs)
         if tensor.is_floating_point() and tensor.layout is torch.strided and tensor.numel()
     }
     return {name: tensor for name, tensor in values.items() if bool(tensor.isfinite().all())}
 
 
 def with_changes(
-    named: Named, before: Mapping[str, torch.Tensor]
+    tensors: NamedTensors, before: Mapping[str, torch.Tensor]
 ) -> list[tuple[str, torch.Tensor]]:
-    """The results of a call, and of each argument that it wrote to the change."""
-    results = [(name, tensor) for name, tensor in named if tensor is not None]
+    """Return a call's results, and the change of each argument that it wrote to."""
+    results = [(name, tensor) for name, tensor in tensors if tensor is not None]
     return [
         *results,
         *(
@@ -52,7 +52,7 @@ def with_changes(
 
 
 def floor_of(name: str, before: Mapping[str, torch.Tensor]) -> float:
-    """The least value that the error of a result is measured against; 0 when it is no change."""
+    """Return the least scale for a result's error; 0 if it is not a change."""
     value = before.get(name.removeprefix(CHANGE)) if name.startswith(CHANGE) else None
     if value is None:
         return 0.0

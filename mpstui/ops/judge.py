@@ -1,10 +1,11 @@
-"""Whether the results of one op are right: quick where they are equal, in float64 on suspicion.
+"""Judges an op's results: quickly if they agree with the CPU's, otherwise with float64.
 
-Wrong is what is both far from float64 (over :func:`~mpstui.numerics.tolerance`, as a
-share of the reference's largest value) and far beyond what the CPU loses in the same dtype or what
-rounding the inputs would do, whichever is more (:data:`~mpstui.numerics.BEYOND_CPU`
-times; in half precision fewer times what the CPU loses). A value that is not finite, a whole
-number, a truth value or a shape that differs is wrong at once. In between lies what is suspect.
+A result is wrong if it is both far from float64 (over :func:`~mpstui.numerics.tolerance`, as a
+share of the reference's largest value) and its error is far larger than the CPU's in the same dtype
+or than the effect of rounding the inputs, whichever is larger
+(:data:`~mpstui.numerics.BEYOND_CPU` times; in half precision fewer times the CPU's error). A
+different shape, integer or boolean, or a value that is not finite where the reference is, is always
+wrong. Results between right and wrong are suspect.
 """
 
 from __future__ import annotations
@@ -19,63 +20,63 @@ from mpstui.numerics import BEYOND_CPU, BEYOND_CPU_HALF, Gap, gap, magnitudes, t
 from .changes import CHANGE, floor_of
 
 QUICK = 1e-5
-"""Share of the reference's largest value below which nobody looks twice."""
+"""Error, as a share of the reference's largest value, below which a result is right."""
 
-Named = list[tuple[str, torch.Tensor]]
+NamedTensors = list[tuple[str, torch.Tensor]]
 
 
 class OpJudgement(NamedTuple):
-    """What came of the comparison."""
+    """The result of a comparison."""
 
     status: str
     """``right``, ``suspect`` or ``wrong``."""
     where: str = ""
     error: float | None = None
-    """Share of the reference's largest value; None when it has no size."""
+    """The error as a share of the reference's largest value; None if it has no size."""
     cpu_error: float | None = None
     values: str = ""
     at: tuple[int, ...] | None = None
-    """The index of the value that is farthest off; None when that has no meaning."""
+    """The index of the value with the largest error; None if not applicable."""
     got: float | None = None
-    """What stands there."""
+    """The device's value there."""
     want: float | None = None
-    """What is right there."""
+    """The right value there."""
 
 
 RIGHT = OpJudgement("right")
 
 
-def alike(ours: torch.Tensor, reference: torch.Tensor, floor: float = 0.0) -> bool:
-    """Whether a result can be passed without a second look.
+def is_close(actual: torch.Tensor, expected: torch.Tensor, floor: float = 0.0) -> bool:
+    """Return whether a result is close enough to need no further check.
 
     Args:
-        ours: The device's, on the CPU.
-        reference: The CPU's.
-        floor: The least value that an error is measured against.
+        actual: The device's result, copied to the CPU.
+        expected: The CPU's result.
+        floor: The least scale of an error.
     """
-    if ours.shape != reference.shape or ours.dtype != reference.dtype:
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
         return False
-    if torch.equal(ours, reference):
+    if torch.equal(actual, expected):
         return True
-    if not ours.is_floating_point():
+    if not actual.is_floating_point():
         return False
-    largest = reference.abs().amax()
+    largest = expected.abs().amax()
     if not bool(torch.isfinite(largest)):
-        return False  # an infinite bound would let everything pass
-    share = max(QUICK, torch.finfo(ours.dtype).eps)
-    distance = (ours - reference).abs_()
+        return False  # an infinite bound would accept everything
+    share = max(QUICK, torch.finfo(actual.dtype).eps)
+    distance = (actual - expected).abs_()
     if not bool(distance.amax() <= share * largest.clamp_min(floor)):  # NaN compares as False
         return False
     return all(
-        bool(distance[mask].amax() <= share * reference[mask].abs().amax())
-        for mask in magnitudes(reference)
+        bool(distance[mask].amax() <= share * expected[mask].abs().amax())
+        for mask in magnitudes(expected)
         if bool(mask.any())
     )
 
 
 def judge(
-    ours: Named,
-    on_cpu: Named,
+    actual: NamedTensors,
+    expected: NamedTensors,
     exact: Callable[[], Sequence[torch.Tensor]],
     rounded: Callable[[], Sequence[torch.Tensor]],
     before: Mapping[str, torch.Tensor] | None = None,
@@ -83,102 +84,113 @@ def judge(
     """Judge the results of one op.
 
     Args:
-        ours: The device's, copied to the CPU, by name.
-        on_cpu: The same op's on the CPU, in the same dtypes.
+        actual: The device's results, copied to the CPU, by name.
+        expected: The CPU's results in the same dtypes.
         exact: Computes them in float64.
         rounded: Computes them in float64 from inputs moved by about one rounding.
-        before: What the op wrote over, for the results that are a change of it.
+        before: The values that the op overwrote, for results that are changes of them.
     """
-    ours, on_cpu = _real(ours), _real(on_cpu)
-    floors = [floor_of(name, before or {}) for name, _ in ours]
-    odd = [
-        place
-        for place, ((_, mine), (_, theirs)) in enumerate(zip(ours, on_cpu, strict=True))
-        if not alike(mine, theirs, floors[place])
+    actual, expected = _real(actual), _real(expected)
+    floors = [floor_of(name, before or {}) for name, _ in actual]
+    unequal = [
+        index
+        for index, ((_, actual_tensor), (_, expected_tensor)) in enumerate(
+            zip(actual, expected, strict=True)
+        )
+        if not is_close(actual_tensor, expected_tensor, floors[index])
     ]
-    if not odd:
+    if not unequal:
         return RIGHT
     references = [_parts(tensor) for tensor in exact()]
     worst = RIGHT
-    for place in odd:
-        pair = ours[place], on_cpu[place]
-        found = _judge_one(*pair, references[place], place, rounded, floors[place])
-        if _rank(found) > _rank(worst):
-            worst = found
+    for index in unequal:
+        pair = actual[index], expected[index]
+        judgement = _judge_one(*pair, references[index], index, rounded, floors[index])
+        if _rank(judgement) > _rank(worst):
+            worst = judgement
     return worst
 
 
 def _parts(tensor: torch.Tensor) -> torch.Tensor:
-    """Real and imaginary parts of a complex tensor as a last dimension; sparse ones dense."""
+    """Return a dense tensor, with real and imaginary parts as the last dimension."""
     if tensor.layout is not torch.strided:
         tensor = tensor.to_dense()
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
-def _real(named: Named) -> Named:
-    return [(name, _parts(tensor)) for name, tensor in named]
+def _real(tensors: NamedTensors) -> NamedTensors:
+    return [(name, _parts(tensor)) for name, tensor in tensors]
 
 
 def _judge_one(
-    ours: tuple[str, torch.Tensor],
-    on_cpu: tuple[str, torch.Tensor],
+    actual: tuple[str, torch.Tensor],
+    expected: tuple[str, torch.Tensor],
     exact: torch.Tensor,
-    place: int,
+    index: int,
     rounded: Callable[[], Sequence[torch.Tensor]],
     floor: float,
 ) -> OpJudgement:
-    name, result = ours
+    name, result = actual
     if not result.is_floating_point():
-        exact = on_cpu[1]  # whole numbers are right or wrong, in any precision
-    found, lost = gap([ours], [(name, exact)], floor), gap([on_cpu], [(name, exact)], floor)
-    if lost.wrong:  # float64 goes another way, overflow above all: the CPU's own dtype is right
-        found, lost = gap([ours], [on_cpu], floor), Gap(0.0)
-        exact = on_cpu[1]
-    if found.wrong:
+        exact = expected[1]  # integers are right or wrong, in any precision
+    device_gap, cpu_gap = (
+        gap([actual], [(name, exact)], floor),
+        gap([expected], [(name, exact)], floor),
+    )
+    if cpu_gap.wrong:  # float64 differs fundamentally, mostly by overflow: use the CPU's result
+        device_gap, cpu_gap = gap([actual], [expected], floor), Gap(0.0)
+        exact = expected[1]
+    if device_gap.wrong:
         worst = _worst(result, exact)
-        return OpJudgement("wrong", name, None, lost.error, found.wrong, *worst)
+        return OpJudgement("wrong", name, None, cpu_gap.error, device_gap.wrong, *worst)
     bound = tolerance(result.dtype)
-    if found.error <= (QUICK if bound <= 1e-3 else bound):
+    if device_gap.error <= (QUICK if bound <= 1e-3 else bound):
         return RIGHT
     if result.dtype in (torch.float16, torch.bfloat16):
-        allowed = BEYOND_CPU_HALF * lost.error
+        allowed = BEYOND_CPU_HALF * cpu_gap.error
     else:
-        moved = gap([(name, _parts(rounded()[place]))], [(name, exact)], floor)
-        allowed = BEYOND_CPU * max(lost.error, 0.0 if moved.wrong else moved.error)
-    if found.error <= allowed:
+        rounding_gap = gap([(name, _parts(rounded()[index]))], [(name, exact)], floor)
+        allowed = BEYOND_CPU * max(cpu_gap.error, 0.0 if rounding_gap.wrong else rounding_gap.error)
+    if device_gap.error <= allowed:
         return RIGHT
-    if found.error <= bound and name.startswith(CHANGE):
-        return RIGHT  # the result itself shows what is less exact
-    status = "wrong" if found.error > bound else "suspect"
-    values, worst = _count(result, exact, bound, floor), _worst(result, exact)
-    return OpJudgement(status, name, found.error, lost.error, values, *worst)
+    if device_gap.error <= bound and name.startswith(CHANGE):
+        return RIGHT  # the result itself shows a loss of accuracy
+    status = "wrong" if device_gap.error > bound else "suspect"
+    values, worst = _count_wrong(result, exact, bound, floor), _worst(result, exact)
+    return OpJudgement(status, name, device_gap.error, cpu_gap.error, values, *worst)
 
 
-def _count(ours: torch.Tensor, exact: torch.Tensor, bound: float, floor: float) -> str:
-    ours, exact = ours.double(), exact.double()
+def _count_wrong(actual: torch.Tensor, exact: torch.Tensor, bound: float, floor: float) -> str:
+    actual, exact = actual.double(), exact.double()
     count = 0
     for mask in magnitudes(exact.nan_to_num(0.0, 0.0, 0.0)):
         if bool(mask.any()):
             scale = exact[mask].nan_to_num(0.0, 0.0, 0.0).abs().amax().clamp_min(floor)
-            count += int(((ours[mask] - exact[mask]).abs() > bound * scale).sum())
-    return f"{count:,} of {ours.numel():,} values are wrong"
+            count += int(((actual[mask] - exact[mask]).abs() > bound * scale).sum())
+    return f"{count:,} of {actual.numel():,} values are wrong"
 
 
-def _worst(ours: torch.Tensor, exact: torch.Tensor) -> tuple[Any, ...]:
-    """The index of the value that is farthest off, and what stands there and is right there."""
-    if ours.shape != exact.shape or not ours.numel():
+def _worst(actual: torch.Tensor, exact: torch.Tensor) -> tuple[Any, ...]:
+    """Return the index of the largest error, with the actual and the expected value there."""
+    if actual.shape != exact.shape or not actual.numel():
         return None, None, None
-    ours, exact = ours.detach().cpu(), exact.detach().cpu()
-    mine, right = ours.double(), exact.double()
-    far = (mine - right).abs().nan_to_num(0.0, float("inf"))  # of two that are nan nothing is off
-    for mask in magnitudes(right.nan_to_num(0.0, 0.0, 0.0)):  # each on its own scale
+    actual, exact = actual.detach().cpu(), exact.detach().cpu()
+    actual_values, exact_values = actual.double(), exact.double()
+    errors = (
+        (actual_values - exact_values).abs().nan_to_num(0.0, float("inf"))
+    )  # no error if both are NaN
+    for mask in magnitudes(exact_values.nan_to_num(0.0, 0.0, 0.0)):  # each mask has its own scale
         if bool(mask.any()):
-            far[mask] /= right[mask].nan_to_num(0.0, 0.0, 0.0).abs().amax().clamp_min(1e-300)
-    far[(ours != exact) & (far == 0)] = 1e-300  # whole numbers that float64 cannot tell apart
-    far[mine.isnan() != right.isnan()] = float("inf")
-    far[mine.isnan() & right.isnan()] = 0.0
-    index = tuple(int(each) for each in torch.unravel_index(far.argmax(), far.shape))
-    return index, ours[index].item(), exact[index].item()
+            errors[mask] /= (
+                exact_values[mask].nan_to_num(0.0, 0.0, 0.0).abs().amax().clamp_min(1e-300)
+            )
+    errors[(actual != exact) & (errors == 0)] = 1e-300  # integers that float64 cannot distinguish
+    errors[actual_values.isnan() != exact_values.isnan()] = float("inf")
+    errors[actual_values.isnan() & exact_values.isnan()] = 0.0
+    index = tuple(
+        int(coordinate) for coordinate in torch.unravel_index(errors.argmax(), errors.shape)
+    )
+    return index, actual[index].item(), exact[index].item()
 
 
 def _rank(judgement: OpJudgement) -> tuple[int, float]:

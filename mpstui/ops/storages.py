@@ -1,7 +1,7 @@
-"""Tensors copied storage by storage, so that strides, offsets and aliasing survive.
+"""Copies tensors storage by storage, so that strides, offsets and aliasing are preserved.
 
-A kernel that ignores strides or offsets is only seen when its reference reads the same memory
-layout; copies made contiguous gave false findings (and hid true ones).
+A kernel that ignores strides or offsets is only detected if its reference reads the same memory
+layout; contiguous copies caused false findings and hid true ones.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ Key = tuple[int, int, torch.dtype]
 
 
 def key_of(tensor: torch.Tensor) -> Key:
-    """What tells a storage, read as one dtype, from every other that is alive."""
+    """Return a key that identifies a storage, read as one dtype, among all live ones."""
     storage = tensor.untyped_storage()
     return storage.data_ptr(), storage.nbytes(), tensor.dtype
 
 
-def plain(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor without a pending conjugation or sign, which its storage does not show."""
+def resolved(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor without a pending conjugation or negation, which storages lack."""
     if tensor.is_conj() or tensor.is_neg():
         return tensor.resolve_conj().resolve_neg()
     return tensor
 
 
 def flat(tensor: torch.Tensor) -> torch.Tensor:
-    """The whole storage behind a tensor, as one dimension of its dtype."""
+    """Return a tensor's complete storage, as one dimension of its dtype."""
     storage = tensor.untyped_storage()
     count = storage.nbytes() // tensor.element_size()
     return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,))
 
 
 class Copies:
-    """Copies of tensors, on the CPU unless told otherwise; those that alias go on aliasing.
+    """A copier of tensors that preserves aliasing.
 
     Args:
-        dtype: What floating-point values become; None keeps theirs.
-        device: Where the copies lie.
-        share: Storages that may be handed out as they are, instead of a copy: all but those in
-            ``written``, where the dtype stays and the device is the same. Only for who reads.
+        dtype: The dtype of floating-point copies; None keeps theirs.
+        device: The device of the copies.
+        share: Whether to return the original instead of a copy, for read-only use, if dtype and
+            device are the same and the storage is not in ``written``.
         written: Storages that will be written to.
     """
 
@@ -57,28 +57,28 @@ class Copies:
         self._device = device
         self._share = share
         self._written = written
-        self._made: dict[Key, torch.Tensor] = {}
+        self._copies: dict[Key, torch.Tensor] = {}
 
     def __call__(self, value: Any) -> Any:
-        """The copy of a tensor; anything else is returned as it is."""
+        """Copy a tensor; return anything else as it is."""
         if not isinstance(value, torch.Tensor):
             return value
-        value = plain(value)
-        wanted = self._wanted(value.dtype)
-        cast = wanted != value.dtype
+        value = resolved(value)
+        dtype = self._target_dtype(value.dtype)
+        cast = dtype != value.dtype
         if value.layout is not torch.strided:
             moved = value.to(self._device)
-            return moved.to(wanted)
+            return moved.to(dtype)
         key = key_of(value)
         if self._share and not cast and value.device == self._device and key not in self._written:
             return value
-        base = self._made.get(key)
+        base = self._copies.get(key)
         if base is None:
             base = flat(value.detach()).to(self._device, copy=True)
-            base = self._made[key] = base.to(wanted)
+            base = self._copies[key] = base.to(dtype)
         return torch.as_strided(base, value.size(), value.stride(), value.storage_offset())
 
-    def _wanted(self, dtype: torch.dtype) -> torch.dtype:
+    def _target_dtype(self, dtype: torch.dtype) -> torch.dtype:
         if self._dtype is None:
             return dtype
         if dtype.is_complex:
@@ -86,5 +86,5 @@ class Copies:
         return self._dtype if dtype.is_floating_point else dtype
 
     def tree(self, values: Any) -> Any:
-        """A structure of lists, tuples and dicts, with its tensors copied."""
+        """Copy the tensors in a structure of lists, tuples and dicts."""
         return tree_map(self, values)

@@ -112,14 +112,14 @@ def cleans(device: str, seeds: int, roundings: bool) -> Iterator[Clean]:
 
 def looks(clean: Clean, steps: int = STEPS) -> list[StepResult]:
     """The first steps of a right training, looked at."""
-    looker = StepInspector(clean.twin())
-    return [looker.look(step) for step in range(1, steps + 1)]
+    inspector = StepInspector(clean.twin())
+    return [inspector.inspect(step) for step in range(1, steps + 1)]
 
 
 def finding(look: StepResult) -> str:
     """What was found in a right step, which should be nothing."""
-    found = [f"{w.found.op}: {w.found.judgement}" for w in look.wrong]
-    return "; ".join(found) or (look.plain.phase and f"lockstep: {look.plain}")
+    found = [f"{w.finding.op}: {w.finding.judgement}" for w in look.wrong]
+    return "; ".join(found) or (look.without_check.phase and f"lockstep: {look.without_check}")
 
 
 def verdict_of(twin: Twin, steps: int = 2) -> Verdict:
@@ -168,7 +168,11 @@ def _table(seen: dict[str, list[StepResult]]) -> None:
     )
     print("| --- | --- | --- | --- | --- | --- |")
     for name, found in seen.items():
-        gaps = [look.plain.gradient_gap for look in found if look.plain.gradient_gap is not None]
+        gaps = [
+            look.without_check.gradient_gap
+            for look in found
+            if look.without_check.gradient_gap is not None
+        ]
         ops = sum(look.checked for look in found)
         bad = sum(bool(finding(look)) for look in found)
         missing = sorted({op for look in found for op in look.unreferenced})

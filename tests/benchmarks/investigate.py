@@ -104,7 +104,7 @@ def slow_down(model: str) -> dict[str, Any]:
 
     def seconds(checked: bool) -> float:
         shadow.restart(1)
-        shadow.found = []
+        shadow.findings = []
         began = time.perf_counter()
         if checked:
             with shadow:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from mpstui.domain.config import make_config
 from mpstui.domain.investigation import Investigation, Verdict
-from mpstui.investigate.client import InvestigationClient, new_folder
+from mpstui.investigate.client import InvestigationClient, create_folder
 from mpstui.investigate.request import InvestigationRequest
 
 
@@ -117,7 +117,7 @@ def investigated(folder: Path, files: tuple[str, str], case: Case, device: str) 
     config = make_config({"workload": f"{workloads}:{case.workload}", "device": spec})
     with tempfile.TemporaryDirectory() as out:
         request = InvestigationRequest(config=config)
-        return InvestigationClient(new_folder(request, datetime.now(), Path(out))).run(
+        return InvestigationClient(create_folder(request, datetime.now(), Path(out))).run(
             lambda _: None
         )
 

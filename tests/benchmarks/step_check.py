@@ -172,7 +172,8 @@ def _nearness(name: str, kernels: Fault, seed: int) -> float:
     ours = step_outcome(twin.device, batch, 1, draws, kernels())
     theirs = step_outcome(twin.cpu, batch, 1, draws, nullcontext(), ours.gradients)
     double = in_dtype(exact, torch.float64)
-    third = step_outcome(double, batch, 1, DoubleRandom(draws.drawn), nullcontext(), ours.gradients)
+    replayed = DoubleRandom(draws.recorded)
+    third = step_outcome(double, batch, 1, replayed, nullcontext(), ours.gradients)
     gaps = gaps_of(ours, theirs, state.model, half=False)
     allowed = tolerance_of(gaps_of(third, theirs, state.model, half=False), half=False)
     return max(

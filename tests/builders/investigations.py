@@ -17,7 +17,7 @@ from mpstui.domain.investigation import (
     Stage,
     Verdict,
 )
-from mpstui.investigate.client import InvestigationProcess, Tell
+from mpstui.investigate.client import InvestigationProcess, OnProgress
 from mpstui.investigate.request import InvestigationFolder
 
 from tests.waiting import PATIENCE  # isort: skip
@@ -179,7 +179,7 @@ class ConstructedInvestigating(InvestigationProcess):
         self.folders.append(folder)
         return self
 
-    def run(self, tell: Tell) -> Investigation:
+    def run(self, tell: OnProgress) -> Investigation:
         for told in self._told:
             tell(told)
         self.told.set()

@@ -17,7 +17,7 @@ from mpstui.doctor.report import without_names
 from mpstui.domain.config import make_config
 from mpstui.domain.investigation import Investigation, ProgressMessage, Stage, Verdict
 from mpstui.investigate import client
-from mpstui.investigate.client import InvestigationClient, new_folder
+from mpstui.investigate.client import InvestigationClient, create_folder
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
 from mpstui.processes.command import child_environment
 
@@ -122,7 +122,7 @@ def test_a_worker_that_dies_at_once_is_told_and_not_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker("import os; os.abort()", monkeypatch)
-    folder = new_folder(_request(), _now(), tmp_path)
+    folder = create_folder(_request(), _now(), tmp_path)
     finding = InvestigationClient(folder).run(lambda told: None)
     assert finding.verdict is Verdict.INCOMPLETE
     assert "SIGABRT" in finding.error
@@ -140,7 +140,7 @@ def test_one_that_dies_in_an_op_is_followed_by_one_that_is_told_how(
         "os.abort()",
         monkeypatch,
     )
-    folder = new_folder(_request(), _now(), tmp_path)
+    folder = create_folder(_request(), _now(), tmp_path)
     told: list[ProgressMessage] = []
     InvestigationClient(folder).run(told.append)
     assert told == [ProgressMessage(stage=Stage.OPS, text="op 3")]
@@ -156,7 +156,9 @@ def test_one_that_dies_between_two_ops_names_none(
         "os.abort()",
         monkeypatch,
     )
-    finding = InvestigationClient(new_folder(_request(), _now(), tmp_path)).run(lambda told: None)
+    finding = InvestigationClient(create_folder(_request(), _now(), tmp_path)).run(
+        lambda told: None
+    )
     assert (finding.verdict, finding.op) == (Verdict.INCOMPLETE, None)
     assert "SIGABRT" in finding.error
 
@@ -174,7 +176,7 @@ def test_a_model_that_takes_long_between_two_ops_is_too_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker(SILENT.format(begun=RETURNED), monkeypatch)
-    folder = new_folder(_request(), _now(), tmp_path)
+    folder = create_folder(_request(), _now(), tmp_path)
     finding = InvestigationClient(folder, patience=0.3).run(lambda told: None)
     assert (finding.verdict, finding.kind, finding.op) == (Verdict.INCOMPLETE, "too slow", None)
     assert "no op ran for more than 0.3 s. The last one, op 3, aten.relu.default" in finding.summary
@@ -186,7 +188,7 @@ def test_an_op_that_takes_long_is_tried_alone_before_anything_is_said_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker(SILENT.format(begun=UNDER_WAY), monkeypatch)
-    folder = new_folder(_request(), _now(), tmp_path)
+    folder = create_folder(_request(), _now(), tmp_path)
     finding = InvestigationClient(folder, patience=0.3).run(lambda told: None)
     assert (finding.verdict, finding.kind, finding.op) == (Verdict.INCOMPLETE, "too slow", None)
     assert (tmp_path / "how").read_text() == "''"  # the second worker is told of no death
@@ -196,7 +198,7 @@ def test_a_sign_of_life_is_not_passed_on(tmp_path: Path, monkeypatch: pytest.Mon
     line = '{"stage":"ops","alive":true}'
     worker(f"print({line!r}, flush=True); raise SystemExit(3)", monkeypatch)
     told: list[ProgressMessage] = []
-    finding = InvestigationClient(new_folder(_request(), _now(), tmp_path)).run(told.append)
+    finding = InvestigationClient(create_folder(_request(), _now(), tmp_path)).run(told.append)
     assert told == []
     assert "status 3" in finding.error
 
@@ -204,7 +206,7 @@ def test_a_sign_of_life_is_not_passed_on(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_earlier_finding_does_not_stand_for_a_new_one(tmp_path: Path) -> None:
     for name in ("investigation.json", "report.md", "repro.py"):
         (tmp_path / name).write_text("old")
-    folder = new_folder(_request(), _now(), tmp_path)
+    folder = create_folder(_request(), _now(), tmp_path)
     assert folder.finding() is None
     assert not folder.report.exists() and not folder.repro.exists()
     assert json.loads((tmp_path / "request.json").read_text())["config"]["workload"] == "vae"

@@ -13,9 +13,9 @@ from tests.builders.specimens import REACHES, SPECIMENS, Reached  # isort: skip
 
 def first_wrong(reached: Reached) -> StepResult:
     """The first look that shows a wrong op: some faults need a call before."""
-    looker = StepInspector(twin(reached.specimen, f"cpu@fault={reached.fault}"))
+    inspector = StepInspector(twin(reached.specimen, f"cpu@fault={reached.fault}"))
     for step in (1, 2):
-        look = looker.look(step)
+        look = inspector.inspect(step)
         if look.wrong:
             return look
     raise AssertionError("no op is wrong")
@@ -67,4 +67,4 @@ def test_the_articles_models_have_none(clean: Clean) -> None:
 def test_other_rounding_is_at_work() -> None:
     """Or the tests above would prove nothing about it."""
     (look,) = looks(Clean("vae", "cpu", "its own", "other rounding", 1), steps=1)
-    assert look.plain.gradient_gap
+    assert look.without_check.gradient_gap

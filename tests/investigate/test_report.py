@@ -22,11 +22,11 @@ from mpstui.domain.investigation import (
     OpAtFault,
     Verdict,
 )
-from mpstui.investigate.command import LEFT_OUT, command_of
+from mpstui.investigate.command import OMITTED, command_of
 from mpstui.investigate.isolate import worst_value
-from mpstui.investigate.report import as_markdown, curves, write_report
+from mpstui.investigate.report import curves, format_report, write_report
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
-from mpstui.investigate.search import steps_to_look_at
+from mpstui.investigate.search import steps_to_inspect
 from mpstui.investigate.start import bad_step
 from mpstui.investigate.versions import package_versions
 from mpstui.ops.judge import judge
@@ -72,7 +72,7 @@ FOUND = Investigation(
 
 
 def test_all_that_a_maintainer_asks_for_is_there() -> None:
-    text = as_markdown(FOUND, M4, "import torch\n", "mpstui investigate …")
+    text = format_report(FOUND, M4, "import torch\n", "mpstui investigate …")
     for part in (
         *("aten.neg.default", "vae.py:74", "fc21.weight", "float32 (128, 20), strides (0, 0)"),
         *("the result is the input", "a \\| b", "```python\nimport torch\n```", "not finite"),
@@ -82,14 +82,14 @@ def test_all_that_a_maintainer_asks_for_is_there() -> None:
 
 
 def test_it_says_that_draws_were_replaced() -> None:
-    text = as_markdown(FOUND, M4, "", "mpstui investigate …")
-    assert "are judged by their range, moments and neighbours" in text
+    text = format_report(FOUND, M4, "", "mpstui investigate …")
+    assert "are checked by their range, moments and neighbours" in text
     assert "replaced by the CPU's" in text
 
 
 def test_without_an_op_it_says_what_there_is() -> None:
     clean = replace(FOUND, op=None, kind="", verdict=Verdict.NOTHING, known=(), evidence=())
-    text = as_markdown(clean, M4, "", "mpstui investigate …")
+    text = format_report(clean, M4, "", "mpstui investigate …")
     assert text.startswith("### vae on mps: nothing found")
     assert "#### The op" not in text and "```python" not in text
 
@@ -137,7 +137,7 @@ def test_the_command_names_own_files_as_they_are_copied(tmp_path: Path) -> None:
 
 def test_every_setting_of_the_command_is_one_that_it_takes() -> None:
     flags = {
-        f"--{name.replace('_', '-')}" for name in asdict(default_config()) if name not in LEFT_OUT
+        f"--{name.replace('_', '-')}" for name in asdict(default_config()) if name not in OMITTED
     }
     parser = build_parser()
     for flag in sorted(flags):
@@ -152,7 +152,7 @@ def test_every_setting_of_the_command_is_one_that_it_takes() -> None:
 def test_long_lists_are_shortened() -> None:
     many = tuple(f"float32 ({n},)" for n in range(150))
     op = replace(OP, inputs=many, parameters=tuple(f"w{n}" for n in range(30)))
-    text = as_markdown(replace(FOUND, op=op), M4, "", "mpstui investigate …")
+    text = format_report(replace(FOUND, op=op), M4, "", "mpstui investigate …")
     assert "- inputs: float32 (0,); float32 (1,); … 148 more\n" in text
     assert "`w0`, `w1`, … 28 more\n" in text
 
@@ -166,7 +166,7 @@ def test_the_worst_value_the_public_call_and_what_the_repro_printed_are_there() 
     )
     op = replace(OP, worst=worst_value(judgement), public="torch.neg(self)")
     found = replace(FOUND, op=op, repro_output="got [1.0]\nFAULTY 1 of 1")
-    text = as_markdown(found, M4, "import torch\n", "mpstui investigate …")
+    text = format_report(found, M4, "import torch\n", "mpstui investigate …")
     assert "- farthest off: [1, 1]: -4 where 4 is right\n" in text
     assert "- call: `torch.neg(self)`\n" in text
     assert "It prints:\n\n```\ngot [1.0]\nFAULTY 1 of 1\n```" in text
@@ -186,12 +186,12 @@ def test_lockstep_says_why_it_differs_elsewhere(op: str, lockstep: str, words: s
     found = replace(
         FOUND, op=replace(OP, phase=op), lockstep=replace(FOUND.lockstep, phase=lockstep)
     )
-    assert words in as_markdown(found, M4, "", "mpstui investigate …")
+    assert words in format_report(found, M4, "", "mpstui investigate …")
 
 
 def test_the_environment_is_what_a_maintainer_asks_for_and_nobodys() -> None:
     found = package_versions(M4)
-    text = as_markdown(FOUND, M4, "", "mpstui investigate …", found)
+    text = format_report(FOUND, M4, "", "mpstui investigate …", found)
     assert f"PyTorch: {torch.__version__} (git " in text
     assert f"OS: {M4.system} {M4.arch}\nCPU: {M4.name}" in text
     assert f"Threads: {torch.get_num_threads()} in an op" in text
@@ -242,4 +242,4 @@ def test_a_run_went_wrong_at_the_first_thing_that_its_log_says(tmp_path: Path) -
 def test_the_first_steps_are_looked_at_and_those_where_it_went_wrong(
     done: int, count: int, bad: int | None, looked_at: list[int]
 ) -> None:
-    assert steps_to_look_at(done, count, bad) == looked_at
+    assert steps_to_inspect(done, count, bad) == looked_at

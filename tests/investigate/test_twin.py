@@ -25,11 +25,11 @@ def test_a_twin_has_the_layout_and_the_kernels_of_the_run_and_tells_what_it_left
     weights = [p for p in twin.device.model.parameters() if p.dim() == 4][1]
     assert weights.is_contiguous(memory_format=torch.channels_last)
     assert all(p.is_contiguous() for p in twin.cpu.model.parameters())
-    told = "looked at without what its steps were carried out with: max-pool before ReLU, flat "
+    told = "checked without these settings of the run's plan: max-pool before ReLU, flat "
     assert f"{told}Adadelta, CUDA graph of the whole step" in twin.notes
     loss = take_step(twin.device, twin.device.place(twin.batch(1)))
     assert loss > 0
-    assert set(twin.device.named()) == set(twin.cpu.named()) | {
+    assert set(twin.device.state_tensors()) == set(twin.cpu.state_tensors()) | {
         f"{kind} of {name}"
         for name, _ in twin.device.model.named_parameters()
         for kind in ("square_avg", "acc_delta")

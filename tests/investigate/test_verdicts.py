@@ -13,7 +13,7 @@ from mpstui.domain.investigation import Investigation, ProgressMessage, Stage, V
 from mpstui.investigate.isolate import OpIsolator, ReproRun
 from mpstui.investigate.progress import ProgressReporter
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
-from mpstui.investigate.search import Search, ranges
+from mpstui.investigate.search import Search, format_ranges
 from mpstui.investigate.start import BEGINNING, Start
 from mpstui.investigate.twin import build
 from mpstui.runs.rundir import Dataset
@@ -108,7 +108,7 @@ def test_an_op_that_raises_earlier_the_next_time_is_named_all_the_same(tmp_path:
 def test_a_nan_that_the_loss_refuses_is_put_on_the_op_that_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OpIsolator, "_script", lambda *_: ReproRun(note="none: a test"))
+    monkeypatch.setattr(OpIsolator, "_write_script", lambda *_: ReproRun(note="none: a test"))
     found = with_fault("NanInExp", tmp_path)
     assert found.verdict is Verdict.FAULTY_OP
     assert found.op is not None
@@ -119,7 +119,7 @@ def test_a_nan_that_the_loss_refuses_is_put_on_the_op_that_made_it(
 def test_wrong_indices_are_put_on_the_op_that_gave_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OpIsolator, "_script", lambda *_: ReproRun(note="none: a test"))
+    monkeypatch.setattr(OpIsolator, "_write_script", lambda *_: ReproRun(note="none: a test"))
     found = with_fault("PoolIndices", tmp_path, workload="mnist", batch_size=8)
     assert found.op is not None
     assert (found.op.op, found.op.phase) == ("aten.max_pool2d_with_indices.default", "forward")
@@ -131,7 +131,7 @@ def test_wrong_indices_are_put_on_the_op_that_gave_them(
     [([], "steps none"), ([4], "step 4"), ([1, 2, 3], "steps 1–3"), ([9, 1, 2], "steps 1–2 and 9")],
 )
 def test_steps_are_told_as_ranges(steps: list[int], words: str) -> None:
-    assert ranges(steps) == words
+    assert format_ranges(steps) == words
 
 
 def test_bf16_is_a_setting_and_no_fault(tmp_path: Path) -> None:
@@ -144,7 +144,9 @@ def test_bf16_is_a_setting_and_no_fault(tmp_path: Path) -> None:
 def test_fp16s_scaler_is_a_part_of_what_is_investigated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OpIsolator, "_script", lambda *_: ReproRun(note="not written in this test"))
+    monkeypatch.setattr(
+        OpIsolator, "_write_script", lambda *_: ReproRun(note="not written in this test")
+    )
     right = investigate(tmp_path, precision="fp16", workload="mnist", batch_size=8)
     assert right.verdict in (Verdict.LOWER_PRECISION, Verdict.NOTHING)
     found = with_fault("UnscalesHalf", tmp_path, precision="fp16", workload="mnist", batch_size=8)

@@ -41,7 +41,7 @@ def checked(run: Callable[[], Any], fault: Any = None) -> Shadow:
 
 
 def wrong(run: Callable[[], Any], fault: Any = None) -> list[OpFinding]:
-    return [seen for seen in checked(run, fault).found if seen.judgement.status == "wrong"]
+    return [seen for seen in checked(run, fault).findings if seen.judgement.status == "wrong"]
 
 
 # Views
@@ -57,7 +57,7 @@ def wrong(run: Callable[[], Any], fault: Any = None) -> list[OpFinding]:
         ("t", lambda: SCORES[0].t() * 2, lambda call, x: x.view(8, 8), "strides (8, 1)"),
         (
             *("view", lambda: SCORES.view(16, 8) + 1, lambda call, x, size: call(x * 2, size)),
-            "what is read through it",
+            "the values read through it",
         ),
     ],
 )
@@ -80,7 +80,7 @@ def test_views_of_every_kind_are_right() -> None:
         torch.autograd.backward(torch.stack([part.sum() for part in (*parts, *more)]).sum())
 
     shadow = checked(run)
-    assert shadow.found == []
+    assert shadow.findings == []
     assert shadow.checked > 30
     assert shadow.unreferenced == {}
 
@@ -119,7 +119,7 @@ def test_an_op_of_another_library_is_checked(library: Any) -> None:
 
 def test_one_that_draws_inside_is_listed_and_never_judged(library: Any) -> None:
     shadow = checked(lambda: library.noisy(SCORES))
-    assert shadow.found == []
+    assert shadow.findings == []
     assert "another result each time" in shadow.unreferenced["blindspots.noisy.default"]
 
 
@@ -180,7 +180,7 @@ def test_no_tensor_of_another_kind_gets_an_op_accused() -> None:
         _ = quantized.dequantize() + 1
         torch.fft.fft(SCORES).abs().sum()
 
-    assert checked(run).found == []
+    assert checked(run).findings == []
     assert table.grad is not None and table.grad.is_sparse
 
 
@@ -190,7 +190,7 @@ def test_an_error_of_the_check_means_not_checked(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(shadow_module, "judge", broken)
     shadow = checked(lambda: torch.tanh(SCORES))
-    assert (shadow.found, shadow.checked) == ([], 0)
+    assert (shadow.findings, shadow.checked) == ([], 0)
     assert "the check raised RuntimeError" in shadow.unreferenced["aten.tanh.default"]
 
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpstui.faults.library import Fault
 from mpstui.modes.journal import Journal, last_entry
-from mpstui.modes.shadow import KEPT, OpFinding, OpReached, Shadow
+from mpstui.modes.shadow import MAX_CALLS, OpFinding, OpReached, Shadow
 from mpstui.modes.shared_random import SharedRandom
 
 Change = Callable[..., Any]
@@ -100,9 +100,9 @@ def test_a_planted_fault_is_found_where_it_is_and_nowhere_else(name: str, keep: 
     packet, change, op, phase, where = FAULTS[name]
     shadow = Shadow(SharedRandom(), keep=keep)
     _step(shadow, _planted(packet, change))
-    assert [each.op for each in shadow.found] == [op] * OPS.ops.count(op)
+    assert [each.op for each in shadow.findings] == [op] * OPS.ops.count(op)
     assert OPS.ops.count(op) == (2 if phase == "optimizer" else 1)
-    found = shadow.found[0]
+    found = shadow.findings[0]
     assert (found.phase, found.judgement.status) == (phase, "wrong")
     assert found.number == OPS.ops.index(op) + 1
     assert where in found.judgement.where
@@ -116,7 +116,7 @@ def test_without_a_fault_it_finds_nothing_counts_each_op_and_leaves_the_step_as_
     shadow = Shadow(SharedRandom())
     none = _planted("no such op", lambda: None)
     loss = _step(shadow, none)
-    assert (shadow.found, shadow.unreferenced) == ([], {})
+    assert (shadow.findings, shadow.unreferenced) == ([], {})
     assert shadow.index == len(OPS.ops)
     assert len(OPS.ops) // 2 < shadow.checked < len(OPS.ops)  # not views, nor empty tensors
     assert _step(Shadow(SharedRandom(), only=frozenset()), none) == loss
@@ -130,10 +130,10 @@ def test_only_the_ops_asked_for_are_checked_and_only_a_few_wrong_calls_kept() ->
     for only, count in ((frozenset({number}), 1), (frozenset({other}), 0)):
         shadow = Shadow(SharedRandom(), only=only)
         _step(shadow, fault)
-        assert (shadow.checked, len(shadow.found)) == (1, count)
+        assert (shadow.checked, len(shadow.findings)) == (1, count)
     shadow = Shadow(SharedRandom())
-    _step(shadow, fault, steps=KEPT + 2)
-    assert [each.call is not None for each in shadow.found] == [True] * KEPT + [False] * 2
+    _step(shadow, fault, steps=MAX_CALLS + 2)
+    assert [each.call is not None for each in shadow.findings] == [True] * MAX_CALLS + [False] * 2
 
 
 def test_it_stops_before_an_op_that_has_been_written_down(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_it_stops_before_an_op_that_has_been_written_down(tmp_path: Path) -> Non
     begun = last_entry(tmp_path / "journal")
     assert begun is not None
     assert (begun.index, begun.phase, begun.op) == (number, "forward", "aten.tanh.default")
-    assert (ran, shadow.found) == ([], [])
+    assert (ran, shadow.findings) == ([], [])
 
 
 def test_draws_that_are_never_written_are_found_and_replaced() -> None:
@@ -158,7 +158,7 @@ def test_draws_that_are_never_written_are_found_and_replaced() -> None:
     x = torch.zeros(20, 10)
     with _planted("bernoulli_", lambda call, x: x), shadow:
         x.t().bernoulli_(0.5)
-    (found,) = shadow.found
+    (found,) = shadow.findings
     assert isinstance(found, OpFinding)
     assert (found.op, found.judgement.where) == ("aten.bernoulli_.float", "draws")
     assert "never written" in found.judgement.values
@@ -172,7 +172,7 @@ def test_an_op_without_a_reference_is_never_called_right() -> None:
     with _planted("cudnn_grid_sampler", lambda call, x, grid: zeros), shadow:
         out = torch.ops.aten.cudnn_grid_sampler(x, x)
     assert out.tolist() == [0.0] * 7
-    assert (shadow.checked, shadow.found) == (0, [])
+    assert (shadow.checked, shadow.findings) == (0, [])
     assert list(shadow.unreferenced) == ["aten.cudnn_grid_sampler.default"]
     assert "NotImplementedError" in shadow.unreferenced["aten.cudnn_grid_sampler.default"]
 
@@ -181,5 +181,5 @@ def test_a_result_that_is_missing_is_wrong() -> None:
     shadow = Shadow(SharedRandom())
     with _planted("unbind_copy", lambda call, x: call(x)[:2]), shadow:
         torch.unbind_copy(torch.ones(3, 2))
-    (found,) = [each for each in shadow.found if "unbind" in each.op]
+    (found,) = [each for each in shadow.findings if "unbind" in each.op]
     assert found.judgement.values == "2 results where 3 are right"

@@ -121,8 +121,8 @@ def _shows(problem: RandomProblem, got: torch.Tensor) -> bool:
     names: dict[str, Any] = {"torch": torch, "got": got.double()}
     for line in problem.setup:
         exec(line, names)
-    if problem.each:
-        values = [eval(problem.each, names).flatten()] * problem.calls
+    if problem.per_call:
+        values = [eval(problem.per_call, names).flatten()] * problem.calls
         names["values"] = torch.cat(values)
     return bool(eval(problem.code, names))
 
@@ -153,7 +153,7 @@ def test_a_problem_is_found_and_its_code_is_true_of_the_draws(
 ) -> None:
     found = _problem(op, args, drawn)
     assert found is not None
-    assert words in found.words
+    assert words in found.text
     assert _shows(found, drawn)
     good = {"randn": N, "normal_": N * 3 + 2, "uniform_": R * 2 - 1, "rand": R}
     if op_info(op).packet in good:

@@ -62,7 +62,7 @@ def _ran(side: Side) -> list[TracedOp]:
     trace = Trace(side, SharedRandom())
     with anomaly():
         in_lockstep(side, _side(), BATCH, 1, SharedRandom(), trace)
-    return trace.ran
+    return trace.ops
 
 
 def test_sides_that_run_the_same_do_not_part() -> None:
@@ -80,8 +80,8 @@ def test_they_part_at_another_op_or_at_another_value_or_where_one_ends() -> None
     at = [each.op for each in plain].index("aten.tanh.default")
     found = first_divergence(plain, other)
     assert found == FirstDivergence(at + 1, plain[at], other[at], "op", "")
-    assert found.theirs is not None
-    assert found.theirs.op == "aten.sigmoid.default"
+    assert found.cpu_op is not None
+    assert found.cpu_op.op == "aten.sigmoid.default"
     wrong = _ran(_side(_planted("tanh", lambda call, x: call(x) * 1.01)))
     assert first_divergence(wrong, plain) == FirstDivergence(
         at + 1, wrong[at], plain[at], "result", "another result"
@@ -95,7 +95,10 @@ def test_a_device_may_run_other_ops_where_its_kernels_are_others() -> None:
     place = first_divergence(other, plain, same_ops=False)
     assert place is not None
     # What another op made of it is read by the next.
-    assert (place.what, place.ours.op if place.ours else "") == ("input", "aten.detach.default")
+    assert (place.kind, place.device_op.op if place.device_op else "") == (
+        "input",
+        "aten.detach.default",
+    )
 
 
 def test_an_input_that_differs_already_names_what_it_comes_from() -> None:
@@ -105,9 +108,9 @@ def test_an_input_that_differs_already_names_what_it_comes_from() -> None:
 
     ours, theirs = _ran(_side(_planted("t", shifted))), _ran(_side())
     place = first_divergence(ours, theirs)
-    assert place is not None and place.ours is not None
-    assert place.ours.op == "aten.t.default"
-    assert place.what == "result"
+    assert place is not None and place.device_op is not None
+    assert place.device_op.op == "aten.t.default"
+    assert place.kind == "result"
 
 
 def test_another_argument_is_named_with_both_values() -> None:
@@ -115,12 +118,12 @@ def test_another_argument_is_named_with_both_values() -> None:
     theirs = _ran(_side(activation=lambda x: torch.nn.functional.leaky_relu(x, 0.1)))
     place = first_divergence(ours, theirs)
     assert place is not None
-    assert (place.what, place.words) == ("argument", "negative_slope=0.2 where 0.1 is right")
+    assert (place.kind, place.text) == ("argument", "negative_slope=0.2 where 0.1 is right")
 
 
 def test_the_line_and_the_parameters_of_each_op() -> None:
     ran = _ran(_side())
-    lines = {(each.op, each.phase, each.place.code): each.place for each in ran}
+    lines = {(each.op, each.phase, each.origin.code): each.origin for each in ran}
     hidden, head = "h = self.activation(self.hidden(x))", "return self.head(h)"
     for code, name in ((hidden, "hidden"), (head, "head")):
         both = {f"{name}.weight", f"{name}.bias"}
@@ -128,12 +131,12 @@ def test_the_line_and_the_parameters_of_each_op() -> None:
         assert set(forward.parameters) == both
         assert forward.source.startswith("test_trace.py:")
         backward = [
-            each for each in ran if each.op == "aten.mm.default" and each.place.code == code
+            each for each in ran if each.op == "aten.mm.default" and each.origin.code == code
         ]
         assert {each.phase for each in backward} == {"backward"}
-        assert any(each.place.parameters == (f"{name}.weight",) for each in backward)
+        assert any(each.origin.parameters == (f"{name}.weight",) for each in backward)
     assert lines["aten.tanh_backward.default", "backward", hidden].parameters == ()
-    steps = [each.place for each in ran if each.op == "aten.addcdiv_.default"]
+    steps = [each.origin for each in ran if each.op == "aten.addcdiv_.default"]
     assert [place.parameters for place in steps] == [
         *(("hidden.weight",), ("hidden.bias",), ("head.weight",), ("head.bias",))
     ]
@@ -142,4 +145,4 @@ def test_the_line_and_the_parameters_of_each_op() -> None:
 
 def test_the_sum_that_makes_a_bias_gradient_belongs_to_the_bias() -> None:
     sums = [each for each in _ran(_side()) if each.op == "aten.sum.dim_IntList"]
-    assert [each.place.parameters for each in sums] == [("head.bias",), ("hidden.bias",)]
+    assert [each.origin.parameters for each in sums] == [("head.bias",), ("hidden.bias",)]

@@ -64,7 +64,7 @@ def _ops() -> list[str]:
     side = _side()
     trace = Trace(side, SharedRandom())
     in_lockstep(side, _side(), BATCH, 1, SharedRandom(), trace)
-    return [each.op for each in trace.ran]
+    return [each.op for each in trace.ops]
 
 
 @pytest.mark.parametrize("victim", ["head.weight", "seen", "exp_avg of hidden.weight"])
@@ -75,14 +75,14 @@ def test_a_write_out_of_bounds_names_the_op_and_its_victim(
     op: str, phase: str, victim: str
 ) -> None:
     def trespass(call: Any, *args: Any, **kwargs: Any) -> Any:
-        torch.as_strided(side.named()[victim].detach(), (2,), (1,), 1).add_(3)
+        torch.as_strided(side.state_tensors()[victim].detach(), (2,), (1,), 1).add_(3)
         return call(*args, **kwargs)
 
     side = _side()
     object.__setattr__(side, "fault", _planted(op, trespass))
     guard = WriteGuard(side, SharedRandom())
     in_lockstep(side, _side(), BATCH, 1, SharedRandom(), guard)
-    found = guard.found
+    found = guard.write
     assert found is not None
     assert (found.op, found.phase, found.victim) == (f"aten.{op}.default", phase, victim)
     assert found.call.op == found.op
@@ -103,8 +103,8 @@ def test_a_single_bit_in_what_an_earlier_op_returned_is_seen(dtype: torch.dtype)
     with _planted("tanh", trespass), guard:
         kept.append(torch.ones(5, dtype=dtype).mul(1))
         torch.tanh(torch.ones(3))
-    assert guard.found is not None
-    assert guard.found.victim == "the output of op 2, aten.mul.Tensor"
+    assert guard.write is not None
+    assert guard.write.victim == "the output of op 2, aten.mul.Tensor"
 
 
 @pytest.mark.parametrize("name", ["convnet", "lstm", "column", "half", "transformer"])
@@ -113,7 +113,7 @@ def test_steps_that_keep_to_their_own_have_no_trespasser(name: str) -> None:
     guard = WriteGuard(twin.device, SharedRandom())
     for step in (1, 2):
         in_lockstep(twin.device, twin.cpu, twin.batch(step), step, SharedRandom(), guard)
-        assert guard.found is None
+        assert guard.write is None
         load(twin.cpu, save(twin.device))
     assert guard.index > 20
 

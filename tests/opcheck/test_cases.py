@@ -113,7 +113,7 @@ def test_a_wrong_backward_pass_alone_is_faulty_and_its_input_named() -> None:
 
 def test_inputs_without_gradients_are_not_numbered() -> None:
     def run(i: Inputs) -> Outputs:
-        return i.x(6) + i.x(6, grad=False) + i.own(6) + i.x(6).tanh()
+        return i.x(6) + i.x(6, grad=False) + i.writable(6) + i.x(6).tanh()
 
     result = judged(run, lambda x: -x, "tanh_backward")
     assert result.where == "gradient of input 2"
@@ -214,7 +214,7 @@ def test_refusals_are_kept_short_and_need_no_words() -> None:
         return verdict(check(made(run), CPU))[2]
 
     assert said("x" * 500) == "RuntimeError: " + "x" * 160
-    assert said("") == "RuntimeError: without a word"
+    assert said("") == "RuntimeError: without a message"
 
 
 def test_a_mistake_in_a_case_is_not_taken_for_a_refusal() -> None:
@@ -358,7 +358,7 @@ EVERY_DRAW: dict[str, Callable[[Inputs], torch.Tensor]] = {
     "positive": lambda i: i.positive(2, 3, 4, 5),
     "unit": lambda i: i.unit(2, 3, 4, 5),
     "distinct": lambda i: i.distinct(2, 3, 4, 5),
-    "own": lambda i: i.own(2, 3, 4, 5),
+    "own": lambda i: i.writable(2, 3, 4, 5),
     "dense": lambda i: i.dense(2, 3, 4, 5),
     "integers": lambda i: i.integers(0, 9, 2, 3, 4, 5),
     "index": lambda i: i.index(9, 2, 3, 4, 5),

@@ -23,7 +23,7 @@ FLOATS: dict[str, Draw] = {
     "positive": lambda i, shape: i.positive(*shape),
     "unit": lambda i, shape: i.unit(*shape),
     "distinct": lambda i, shape: i.distinct(*shape),
-    "own": lambda i, shape: i.own(*shape),
+    "own": lambda i, shape: i.writable(*shape),
     "dense": lambda i, shape: i.dense(*shape),
     "like": lambda i, shape: i.like(torch.empty(shape)),
 }
@@ -262,7 +262,7 @@ def test_own_is_never_expanded_and_can_be_written_to(
     shape: Shape, layout: str, dtype: torch.dtype
 ) -> None:
     drawing = inputs(layout, dtype)
-    owned = drawing.own(*shape)
+    owned = drawing.writable(*shape)
     before = owned.clone()
     assert not owned.requires_grad
     assert drawing.leaves == []
@@ -276,7 +276,7 @@ def test_own_is_never_expanded_and_can_be_written_to(
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_writing_gradients_into_own_reaches_autograd(layout: str) -> None:
     drawing = inputs(layout)
-    source, owned = drawing.x(4, 5), drawing.own(4, 5)
+    source, owned = drawing.x(4, 5), drawing.writable(4, 5)
     owned[:, 1] += source[:, 1]
     (gradient,) = torch.autograd.grad(owned.sum(), source)
     assert gradient[:, 1].tolist() == [1.0] * 4
@@ -332,7 +332,7 @@ def test_leaves_are_those_that_take_gradients_in_the_order_drawn(
         drawing.unit(3, 4, grad=False),
         drawing.distinct(3, 4, grad=False),
         drawing.dense(3, 4, grad=False),
-        drawing.own(3, 4),
+        drawing.writable(3, 4),
         drawing.like(first),
         drawing.integers(0, 9, 3, 4),
         drawing.index(9, 3, 4),

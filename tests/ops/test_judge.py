@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mpstui.ops.judge import RIGHT, OpJudgement, alike, judge
+from mpstui.ops.judge import RIGHT, OpJudgement, is_close, judge
 
 X = torch.linspace(-1, 1, 101)
 _INF = torch.tensor([1.0, float("inf"), float("inf")])
@@ -88,7 +88,7 @@ def test_cancellation_to_near_zero_is_not_blamed() -> None:
     [
         (_off(float("nan")), X, "1 of 101 values not finite"),
         (_off(float("inf")), X, "1 of 101 values not finite"),
-        (_SIGN, _INF, "stand in each other's place"),
+        (_SIGN, _INF, "are not in the right places"),
         (torch.tensor([1, 2, 4]), torch.tensor([1, 2, 3]), "1 of 3 values differ"),
         (torch.tensor([True, True]), torch.tensor([True, False]), "1 of 2 values differ"),
         (torch.zeros(2, 3), torch.zeros(3, 2), "shape (2, 3) where (3, 2)"),
@@ -137,9 +137,9 @@ def test_of_several_results_the_worst_is_told() -> None:
 
 
 def test_alike_asks_for_the_same_shape_and_dtype() -> None:
-    assert not alike(X, X.double())
-    assert not alike(X[None], X)
-    assert alike(X[:0], X[:0].clone())
+    assert not is_close(X, X.double())
+    assert not is_close(X[None], X)
+    assert is_close(X[:0], X[:0].clone())
 
 
 def test_a_complex_result_may_be_rounded() -> None:

@@ -110,7 +110,7 @@ def test_a_captured_call_keeps_storages_once_and_views_of_them() -> None:
         Slot(1, (2, 3), (0, 1), 0),
     ]
     assert call.view(call.slots[0]).tolist() == [[2, 3, 4], [5, 6, 7]]
-    assert call.described()[1:] == (
+    assert call.describe_tensors()[1:] == (
         "float32 (2, 3), strides (5, 1), offset 2",
         "float32 (2, 3), strides (0, 1)",
     )

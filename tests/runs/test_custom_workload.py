@@ -17,7 +17,7 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.events import RunFinished, StepsCompleted
 from mpstui.engine.gate import Gate
 from mpstui.engine.worker import EventRecorder, train_run
-from mpstui.investigate.client import new_folder
+from mpstui.investigate.client import create_folder
 from mpstui.investigate.request import InvestigationRequest
 from mpstui.runs import dataset
 from mpstui.runs.class_check import defines
@@ -117,7 +117,7 @@ def test_without_its_file_no_run_is_made(store: RunStore, tmp_path: Path) -> Non
 
 def test_an_investigation_without_a_run_keeps_the_file(file: Path, tmp_path: Path) -> None:
     config = make_config({"workload": f"{file}:Stripes", "device": "cpu"})
-    folder = new_folder(InvestigationRequest(config=config), NOW, tmp_path / "out")
+    folder = create_folder(InvestigationRequest(config=config), NOW, tmp_path / "out")
     assert RunDir(folder.path).workload.read_bytes() == STRIPES
 
 

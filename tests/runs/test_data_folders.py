@@ -15,7 +15,7 @@ from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import DataError, FieldError
 from mpstui.engine.data.digits import describe, load_digits
 from mpstui.engine.data.idx import read_idx
-from mpstui.investigate.client import new_folder
+from mpstui.investigate.client import create_folder
 from mpstui.investigate.request import InvestigationRequest
 from mpstui.runs.dataset import check_data, decide
 from mpstui.runs.mnist_files import MnistFiles, contents, locate
@@ -191,10 +191,12 @@ def test_a_folder_that_would_not_be_read_is_refused(tmp_path: Path) -> None:
 def test_an_investigation_without_a_run_reads_the_folder_too(tmp_path: Path) -> None:
     config = make_config({"data_dir": str(tmp_path / "dta")})
     with pytest.raises(FieldError, match="does not exist"):
-        new_folder(InvestigationRequest(config=config), datetime(2026, 1, 2), tmp_path / "out")
+        create_folder(InvestigationRequest(config=config), datetime(2026, 1, 2), tmp_path / "out")
     data = lay(tmp_path / "data")
     config = make_config({"data_dir": str(data)})
-    folder = new_folder(InvestigationRequest(config=config), datetime(2026, 1, 2), tmp_path / "out")
+    folder = create_folder(
+        InvestigationRequest(config=config), datetime(2026, 1, 2), tmp_path / "out"
+    )
     assert RunDir(folder.path).dataset() == Dataset(source="mnist", folder=str(data))
 
 

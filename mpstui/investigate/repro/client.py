@@ -1,8 +1,8 @@
-"""Trials of a call in processes of their own, and what an answer that does not come is evidence of.
+"""Runs calls in a separate process, and decides what a missing answer means.
 
-A call may end its process, or never return. It *hangs* only when the process has said that torch is
-imported and how long the CPU took for the same call there, and the device then exceeds a limit
-scaled by that. Anything else that takes too long is not decided.
+A call may end its process, or never return. It *hangs* only if the process has reported that torch
+is imported and how long the CPU took for the same call, and the device then exceeds a limit scaled
+by that time. Anything else that takes too long stays undecided.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from .attempt import CallContext
 from .replay import Answer, ReferenceDone, ReplayOutcome, ReplayReady, ReplayRequest
 
 START_SECONDS = 180.0
-"""How long a process may be silent, without CPU time, before it says that it is ready."""
+"""Seconds without CPU time that a process may take until it is ready."""
 
 LEAST_SECONDS = 60.0
-"""How long a device may take for a call, at least, before it hangs: kernels are compiled too."""
+"""Least time limit of a call on a device, which may include compiling kernels."""
 
 TIMES_CPU = 200.0
-"""How many times as long as the CPU it may take."""
+"""Time limit of a call as a multiple of the CPU's time."""
 
 
 class ReplayUndecided(Exception):
-    """A trial has no outcome; the message says why."""
+    """Raised if a trial has no outcome; the message says why."""
 
 
 class ReplayDied(Exception):
-    """The process ended by itself in a trial; the message says how."""
+    """Raised if the process ended by itself in a trial; the message says how."""
 
 
 class ReplayClient:
-    """A process that tries calls on a device; a new one when the last one is gone.
+    """A client of a process that runs calls on a device, restarted when it ended.
 
     Args:
         device: The device's name, without options.
         fault: A simulated fault by name; empty for none.
         run_dir: The run's folder, with the copy of a fault's file.
-        least: Seconds that a call may take at least.
+        least: The least time limit of a call, in seconds.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class ReplayClient:
         self._process: _ReplayProcess | None = None
 
     def fresh(self, call: Call, context: CallContext, dense: bool = False) -> ReplayOutcome:
-        """Try a call in a process that has done nothing else."""
+        """Run a call in a fresh process."""
         self.close()
         return self.again(call, context, dense)
 
     def again(self, call: Call, context: CallContext, dense: bool = False) -> ReplayOutcome:
-        """Try a call in the process that is there."""
+        """Run a call in the current process."""
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{n}.pt" for n in range(1 + len(context.before))]
             for path, saved in zip(paths, (call, *context.before), strict=True):
                 saved.save(path)
-            trial = ReplayRequest(
+            request = ReplayRequest(
                 call=str(paths[0]),
                 backward=context.backward,
                 times=context.times,
@@ -85,12 +85,12 @@ class ReplayClient:
                 dense=dense,
             )
             try:
-                return self._ask(trial)
+                return self._run(request)
             except ReplayUndecided as error:
-                words = f"not decided: {error}"
-                return ReplayOutcome(wrong=0, times=0, words=words)
+                text = f"not decided: {error}"
+                return ReplayOutcome(wrong=0, times=0, text=text)
             except ReplayDied as error:
-                return ReplayOutcome(wrong=1, times=1, words=str(error), died=True)
+                return ReplayOutcome(wrong=1, times=1, text=str(error), died=True)
 
     def close(self) -> None:
         """End the process."""
@@ -98,11 +98,11 @@ class ReplayClient:
             self._process.close()
             self._process = None
 
-    def _ask(self, trial: ReplayRequest) -> ReplayOutcome:
+    def _run(self, request: ReplayRequest) -> ReplayOutcome:
         if self._process is None:
             self._process = _ReplayProcess(self._command)
         try:
-            return self._process.ask(trial, self._least)
+            return self._process.run(request, self._least)
         except (ReplayUndecided, ReplayDied):
             self.close()
             raise
@@ -123,39 +123,39 @@ class _ReplayProcess:
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         listening = (self._process.stdout, self._lines)
-        threading.Thread(target=_listen, args=listening, daemon=True).start()
+        threading.Thread(target=_read_lines, args=listening, daemon=True).start()
         self._is_ready = False
 
-    def ask(self, trial: ReplayRequest, least: float) -> ReplayOutcome:
-        """Put a trial and wait for its outcome.
+    def run(self, request: ReplayRequest, least: float) -> ReplayOutcome:
+        """Send a trial and wait for its outcome.
 
         Raises:
-            Undecided: When the process was not ready in time, or was killed from outside.
-            Died: When it ended by itself once it was ready.
+            ReplayUndecided: If the process was not ready in time, or was killed from outside.
+            ReplayDied: If it ended by itself after it was ready.
         """
         if not self._is_ready:
-            self._hear("importing torch", START_SECONDS, ReplayReady)
+            self._receive("importing torch", START_SECONDS, ReplayReady)
             self._is_ready = True
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(msgspec.json.encode(trial).decode() + "\n")
+            self._process.stdin.write(msgspec.json.encode(request).decode() + "\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
             raise ReplayUndecided("the process was gone before the trial") from error
-        timed = self._hear("the call on the CPU", START_SECONDS, ReferenceDone)
+        timed = self._receive("the call on the CPU", START_SECONDS, ReferenceDone)
         assert isinstance(timed, ReferenceDone)
         limit = max(least, TIMES_CPU * timed.seconds)
         answer = self._device_answer(limit)
         if answer is None:
-            words = (
+            text = (
                 f"hangs: no result within {limit:.0f} s, where the CPU took {timed.seconds:.2g} s"
             )
-            return ReplayOutcome(wrong=1, times=1, words=words, hangs=True, died=True)
+            return ReplayOutcome(wrong=1, times=1, text=text, hangs=True, died=True)
         assert isinstance(answer, ReplayOutcome)
         return answer
 
-    def _hear(self, doing: str, limit: float, kind: type[Answer]) -> Answer:
-        """The next answer of a stage in which no device is at work."""
+    def _receive(self, doing: str, limit: float, kind: type[Answer]) -> Answer:
+        """Wait for the next answer in a stage without device work."""
         patience = Patience(lambda: cpu_seconds(self._process.pid), limit)
         while True:
             try:
@@ -168,9 +168,9 @@ class _ReplayProcess:
                 return answer
 
     def _device_answer(self, limit: float) -> Answer | None:
-        """What the device made of the call; None when it exceeds the limit.
+        """Wait for the device's answer; None if it exceeds the limit.
 
-        Looks are counted in place of seconds: a machine that sleeps takes none.
+        Polls are counted instead of seconds, because a suspended machine does not poll.
         """
         for _ in range(max(round(limit / CHECK_SECONDS), 1)):
             try:
@@ -182,31 +182,31 @@ class _ReplayProcess:
     def _next(self, seconds: float) -> Answer:
         line = self._lines.get(timeout=seconds)
         if line is None:
-            raise self._how_it_ended()
+            raise self._exit_error()
         answer: Answer = msgspec.json.decode(line, type=Answer)
         return answer
 
-    def _how_it_ended(self) -> Exception:
+    def _exit_error(self) -> Exception:
         code = self._process.wait()
         self._stderr.seek(0)
         lines = [line.strip() for line in self._stderr.read()[-20_000:].splitlines()]
         last = next((line for line in reversed(lines) if line), "")[:160]
-        words = f"the process ended with {describe_exit(code)}" + (f": {last}" if last else "")
+        message = f"the process ended with {describe_exit(code)}" + (f": {last}" if last else "")
         if code >= 0 or not self._is_ready:
-            return ReplayUndecided(words)  # an error of ours, or of the start
+            return ReplayUndecided(message)  # an error of mpstui, or at startup
         if is_from_outside(code):
-            return ReplayUndecided(f"{words}, from outside")
-        return ReplayDied(words)
+            return ReplayUndecided(f"{message}, from outside")
+        return ReplayDied(message)
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.kill()
         with self._process:  # closes its pipes and waits
             pass
         self._stderr.close()
 
 
-def _listen(stdout: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
+def _read_lines(stdout: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
     for line in stdout:
         lines.put(line)
     lines.put(None)

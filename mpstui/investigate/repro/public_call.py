@@ -1,4 +1,4 @@
-"""The call of torch's public interface that runs an op, for readers who do not think in aten."""
+"""Finds the public torch call that runs an op, for readers who do not know aten's ops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TORCH = {
     *("cat", "stack", "clamp", "masked_fill", "tril", "triu", "flip", "roll"),
     *("bernoulli", "multinomial", "poisson", "normal", "native_dropout", "rand_like", "randn_like"),
 }
-"""Ops that the function of the same name in ``torch`` runs, with the same arguments."""
+"""Ops run by the function of the same name in ``torch``, with the same arguments."""
 
 TENSOR = {
     *("add_", "sub_", "mul_", "div_", "addcmul_", "addcdiv_", "lerp_", "neg_", "exp_", "sqrt_"),
@@ -27,7 +27,7 @@ TENSOR = {
     *("index_add_", "normal_", "uniform_", "bernoulli_", "exponential_", "geometric_", "random_"),
     *("log_normal_", "cauchy_"),
 }
-"""Ops that the method of the same name runs."""
+"""Ops run by the tensor method of the same name."""
 
 FUNCTIONS: dict[str, str] = {
     "silu": "F.silu({self})",
@@ -63,11 +63,11 @@ FUNCTIONS: dict[str, str] = {
 """Ops with other arguments than the public function that runs them; ``F`` is
 ``torch.nn.functional``."""
 
-_USUAL = re.compile(
+_DEFAULTS = re.compile(
     r", (?:attn_mask=None|dropout_p=0\.0|is_causal=False|scale=None|approximate='none'"
     r"|ignore_index=-100)(?=[,)])"
 )
-"""Arguments with their defaults, which nobody writes."""
+"""Arguments with their default values, which calls omit."""
 
 _TRANSPOSED = (
     "F.conv_transpose{n}d({input}, {weight}, {bias}, {stride}, {padding}, {output_padding}, "
@@ -76,41 +76,43 @@ _TRANSPOSED = (
 
 
 def public_call(call: Call, code: Callable[[Any], str] | None = None) -> str:
-    """The public call that runs an op; empty where none is known to.
+    """Return the public call that runs an op; empty if none is known.
 
     Args:
         call: The op's call.
-        code: Python for an argument; None names tensors as the op's schema does.
+        code: Formats an argument as Python; None for the names in the op's schema.
     """
     _, packet, _ = call.op.split(".")
     arguments = call.function._schema.arguments
-    values = dict(zip((each.name for each in arguments), call.args, strict=False))
-    named = {each.name: each.default_value for each in arguments} | values | call.kwargs
-    shown = {name: (code or _named(name))(value) for name, value in named.items()}
+    values = dict(zip((argument.name for argument in arguments), call.args, strict=False))
+    arguments_by_name = (
+        {argument.name: argument.default_value for argument in arguments} | values | call.kwargs
+    )
+    texts = {name: (code or _formatter(name))(value) for name, value in arguments_by_name.items()}
     if packet in FUNCTIONS:
-        if packet == "nll_loss_forward" and named["reduction"] != 1:
+        if packet == "nll_loss_forward" and arguments_by_name["reduction"] != 1:
             return ""
-        if packet in ("mse_loss", "binary_cross_entropy") and named["reduction"] != 1:
+        if packet in ("mse_loss", "binary_cross_entropy") and arguments_by_name["reduction"] != 1:
             return ""
         template = FUNCTIONS[packet]
         if packet == "convolution":
-            template = _TRANSPOSED if named["transposed"] else template
-            shown["n"] = str(len(named["stride"]))
-        return _USUAL.sub("", template.format(**shown))
-    words = [shown[name] for name in values]
-    words += [
-        f"{name}={shown[name]}" for name in call.kwargs if name not in ("layout", "pin_memory")
+            template = _TRANSPOSED if arguments_by_name["transposed"] else template
+            texts["n"] = str(len(arguments_by_name["stride"]))
+        return _DEFAULTS.sub("", template.format(**texts))
+    parts = [texts[name] for name in values]
+    parts += [
+        f"{name}={texts[name]}" for name in call.kwargs if name not in ("layout", "pin_memory")
     ]
     if packet in TORCH:
-        return f"torch.{packet}({', '.join(words)})"
-    return f"{words[0]}.{packet}({', '.join(words[1:])})" if packet in TENSOR else ""
+        return f"torch.{packet}({', '.join(parts)})"
+    return f"{parts[0]}.{packet}({', '.join(parts[1:])})" if packet in TENSOR else ""
 
 
-def _named(name: str) -> Callable[[Any], str]:
+def _formatter(name: str) -> Callable[[Any], str]:
     def code(value: Any) -> str:
         if isinstance(value, Slot):
             return name
-        if isinstance(value, (list, tuple)) and any(isinstance(each, Slot) for each in value):
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Slot) for item in value):
             return f"[{name}[0], … {len(value):,} tensors]"
         if isinstance(value, Mapping):
             return "…"

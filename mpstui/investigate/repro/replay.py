@@ -1,9 +1,9 @@
-"""Replay captured calls in a process of their own, where a crash or a hang ends nothing else.
+"""Replays captured calls in a separate process, so that a crash or a hang affects nothing else.
 
 ``python -m mpstui.investigate.repro.replay DEVICE [--fault F] [--dir D]`` reads one
-:class:`ReplayRequest` a line and answers with lines of JSON: ``ready`` once torch is imported and
+:class:`ReplayRequest` per line and answers with lines of JSON: ``ready`` when torch is imported and
 the device is open; then, for each request, ``reference`` with the seconds that the CPU takes for
-the call, and a :class:`ReplayOutcome`. The client therefore knows what runs when no answer comes.
+the call, and a :class:`ReplayOutcome`. So the client knows what is running if no answer arrives.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ if TYPE_CHECKING:
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked: a saved call, and what surrounds it."""
+    """A saved call to replay, and its context."""
 
     call: str
     """The path of the call."""
     backward: bool = False
     times: int = 1
     before: tuple[str, ...] = ()
-    """Paths of calls that are run first."""
+    """Paths of the calls to run first."""
     dense: bool = False
 
 
 class ReplayReady(msgspec.Struct, frozen=True, tag="ready"):
-    """The process is ready for a trial."""
+    """A message that the process is ready for a trial."""
 
 
 class ReferenceDone(msgspec.Struct, frozen=True, tag="reference"):
-    """The CPU has run the call once; the device's turn begins."""
+    """A message that the CPU has run the call and the device starts."""
 
     seconds: float
 
 
 class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True, tag="replayed"):
-    """What came of a trial."""
+    """The outcome of a trial."""
 
     wrong: int
     times: int
-    """0 when nothing was decided."""
-    words: str
+    """The number of repetitions; 0 if undecided."""
+    text: str
     refused: bool = False
-    """Whether the call could not be run at all."""
+    """Whether the call could not run."""
     well_posed: bool = True
     where: str = ""
-    """The result that is wrong."""
+    """The wrong result's name."""
     values: str = ""
     problem: RandomProblem | None = None
-    """Of draws."""
+    """The problem with its random numbers, if any."""
     calls: int = 1
-    """How many calls it took to see it."""
+    """The number of calls needed to detect it."""
     hangs: bool = False
     died: bool = False
     """Whether the call ended its process."""
@@ -94,48 +94,48 @@ def main(arguments: Sequence[str]) -> int:
             fault = load_fault(options.fault, options.dir)
         send(ReplayReady())
         for line in sys.stdin:
-            trial = msgspec.json.decode(line, type=ReplayRequest)
-            send(ReferenceDone(_reference_seconds(trial)))
-            send(_replay(trial, backend, fault))
+            request = msgspec.json.decode(line, type=ReplayRequest)
+            send(ReferenceDone(_reference_seconds(request)))
+            send(_replay(request, backend, fault))
     return 0
 
 
 def import_own_file(run_dir: Path) -> None:
-    """Run a run's copy of the user's file: it may register the op that is tried."""
+    """Import a run's copy of the user's file, which may register the op to test."""
     from mpstui.runs.class_source import ClassSource
     from mpstui.runs.rundir import RunDir
 
     copy = RunDir(run_dir).workload
     if copy.is_file():
-        with contextlib.suppress(Exception):  # then the trial says that there is no such op
+        with contextlib.suppress(Exception):  # the trial then reports the missing op
             ClassSource(copy.read_bytes(), copy, copy).module()
 
 
-def _reference_seconds(trial: ReplayRequest) -> float:
-    """Wall seconds that the CPU takes for a call, as often as the device has to run it."""
+def _reference_seconds(request: ReplayRequest) -> float:
+    """Return the CPU's wall time for as many runs of a call as the device makes, in seconds."""
     from mpstui.ops.call import Call
     from mpstui.ops.references import run
 
-    began = time.perf_counter()
-    with contextlib.suppress(Exception):  # without a reference the limit is the least one
-        run.of_call(Call.load(Path(trial.call)), dense=trial.dense)
-    return (time.perf_counter() - began) * max(trial.times, 1)
+    start = time.perf_counter()
+    with contextlib.suppress(Exception):  # without a reference the least limit applies
+        run.of_call(Call.load(Path(request.call)), dense=request.dense)
+    return (time.perf_counter() - start) * max(request.times, 1)
 
 
-def _replay(trial: ReplayRequest, backend: Backend, fault: Any) -> ReplayOutcome:
+def _replay(request: ReplayRequest, backend: Backend, fault: Any) -> ReplayOutcome:
     from mpstui.ops.call import Call
 
     from .attempt import CallContext, attempt
 
-    before = tuple(Call.load(Path(path)) for path in trial.before)
-    context = CallContext(trial.backward, trial.times, before)
-    call = Call.load(Path(trial.call))
-    outcome = attempt(call, backend, fault, context, dense=trial.dense)
+    before = tuple(Call.load(Path(path)) for path in request.before)
+    context = CallContext(request.backward, request.times, before)
+    call = Call.load(Path(request.call))
+    outcome = attempt(call, backend, fault, context, dense=request.dense)
     judgement = next((j for j in outcome.judgements if j.status == "wrong"), None)
     return ReplayOutcome(
         wrong=outcome.wrong,
         times=len(outcome.judgements),
-        words=outcome.words,
+        text=outcome.text,
         refused=bool(outcome.refused),
         well_posed=outcome.well_posed,
         where=judgement.where if judgement else "",

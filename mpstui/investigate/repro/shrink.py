@@ -1,7 +1,8 @@
-"""A failing call made small: seeded values in place of the real ones, then ever smaller shapes.
+"""Shrinks a failing call: seeded values replace the real ones, then shapes get smaller.
 
-The layout class stays: the order of the strides, strides of 0, gaps and offsets, for faults live
-there. Sizes that are equal are one dimension and shrink together, as in a matrix product.
+The memory layout keeps its properties, since faults depend on them: the order of the strides,
+strides of 0, gaps and offsets. Equal sizes count as one dimension and shrink together, as in a
+matrix product.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ import torch
 from mpstui.ops.call import Call, Slot, map_slots
 
 SMALL = (1, 2, 3, 4, 6, 8)
-"""Sizes that are tried first; above them the least failing size is bisected."""
+"""Sizes to try first; above them, bisection finds the least failing size."""
 
 GAP = 3
-"""Elements that a gap between rows or an offset keeps at most."""
+"""Largest gap between rows, or offset, in elements."""
 
 FEW = 4
-"""Distinct values up to which a storage is drawn from them alone."""
+"""Most distinct values of a storage that is filled with those values only."""
 
 LITERAL = 64
-"""Elements of a storage that a script can spell out."""
+"""Most elements of a storage that a script contains as literals."""
 
 GATES = 4
-"""Times that a recurrent layer's weights and biases have its hidden size, at most."""
+"""Most multiples of the hidden size in a recurrent layer's weights and biases."""
 
 TRIALS = 160
 
@@ -37,21 +38,21 @@ _SHAPES = ("size", "sizes", "input_sizes", "normalized_shape", "output_size", "s
 
 
 class ShrunkCall(NamedTuple):
-    """What is left of a call."""
+    """A shrunk call."""
 
     call: Call
     recipes: tuple[str, ...]
-    """Python for each storage, to be run in order after ``torch.manual_seed(0)``; empty where the
-    real values are needed and are too many to be spelled out."""
+    """Python for each storage, to run in order after ``torch.manual_seed(0)``; empty if the real
+    values are needed and are too many for a script."""
     trials: int
 
 
 def shrink(call: Call, fails: Callable[[Call], bool]) -> ShrunkCall:
-    """Make a failing call as small as it goes.
+    """Make a failing call as small as possible.
 
     Args:
-        call: It fails.
-        fails: Whether a changed call still does; it must not raise.
+        call: The failing call.
+        fails: Returns whether a changed call still fails; it must not raise.
     """
     shrinker = _Shrinker(call, fails)
     return shrinker.run()
@@ -62,48 +63,51 @@ class _Shrinker:
         self._call = call
         self._fails = fails
         self._trials = 0
-        self._kinds = [_Kind.of(storage) for storage in call.storages]
+        self._recipes = [_ValueRecipe.of(storage) for storage in call.storages]
         self._seeded = False
 
     def run(self) -> ShrunkCall:
-        apart = _apart(self._call)
-        if apart is not None and self._try(apart):
-            self._call = apart
-            self._kinds = [_Kind.of(storage) for storage in apart.storages]
-        self._fewer()
+        separate = _separate_storages(self._call)
+        if separate is not None and self._try(separate):
+            self._call = separate
+            self._recipes = [_ValueRecipe.of(storage) for storage in separate.storages]
+        self._halve_lists()
         seeded = self._with_seed(self._call)
         if self._try(seeded):
             self._seeded, self._call = True, seeded
         for _ in range(3):
             before = self._call
             for size in sorted({n for slot in self._call.slots for n in slot.size if n > 1})[::-1]:
-                self._least(size)
+                self._shrink_size(size)
             if self._call is before:
                 break
         recipes = [
             kind.recipe(storage.numel()) if self._seeded else _literal(storage)
-            for kind, storage in zip(self._kinds, self._call.storages, strict=True)
+            for kind, storage in zip(self._recipes, self._call.storages, strict=True)
         ]
         return ShrunkCall(self._call, tuple(recipes), self._trials)
 
-    def _fewer(self) -> None:
-        """Of an optimizer's lists of tensors, the half that still fails, again and again."""
-        while (count := format_list(self._call)) > 1 and self._trials < TRIALS:
-            halves = (_cut(self._call, 0, count // 2), _cut(self._call, count // 2, count))
+    def _halve_lists(self) -> None:
+        """Halve an optimizer's lists of tensors while a half still fails."""
+        while (count := list_length(self._call)) > 1 and self._trials < TRIALS:
+            halves = (
+                _slice_lists(self._call, 0, count // 2),
+                _slice_lists(self._call, count // 2, count),
+            )
             failing = next((half for half in halves if self._try(half)), None)
             if failing is None:
                 break
             self._call = failing
-            self._kinds = [_Kind.of(storage) for storage in failing.storages]
+            self._recipes = [_ValueRecipe.of(storage) for storage in failing.storages]
 
-    def _least(self, size: int) -> None:
+    def _shrink_size(self, size: int) -> None:
         low, high = 0, size
-        for small in (*SMALL, None):
-            if small is None or small >= high:
+        for smaller in (*SMALL, None):
+            if smaller is None or smaller >= high:
                 break
-            if self._attempt(size, small):
+            if self._attempt(size, smaller):
                 return
-            low = small
+            low = smaller
         while high - low > 1 and self._trials < TRIALS:
             middle = (low + high) // 2
             if self._attempt(high, middle):
@@ -116,22 +120,22 @@ class _Shrinker:
         if resized is None:
             return False
         if self._seeded:
-            for kind in self._kinds:
+            for kind in self._recipes:
                 kind.bound(size, smaller)
             resized = self._with_seed(resized)
         if self._try(resized):
             self._call = resized
-            for kind in self._kinds:
+            for kind in self._recipes:
                 kind.accept()
             return True
-        for kind in self._kinds:
+        for kind in self._recipes:
             kind.forget()
         return False
 
     def _with_seed(self, call: Call) -> Call:
         recipes = [
             kind.recipe(storage.numel())
-            for kind, storage in zip(self._kinds, call.storages, strict=True)
+            for kind, storage in zip(self._recipes, call.storages, strict=True)
         ]
         return call.with_storages(make_inputs(recipes))
 
@@ -143,7 +147,7 @@ class _Shrinker:
 
 
 def make_inputs(recipes: list[str] | tuple[str, ...]) -> tuple[torch.Tensor, ...]:
-    """The storages that some recipes of ours stand for."""
+    """Create the storages from recipes that ``shrink`` made."""
     state = torch.default_generator.get_state()
     torch.default_generator.manual_seed(0)
     try:
@@ -152,8 +156,8 @@ def make_inputs(recipes: list[str] | tuple[str, ...]) -> tuple[torch.Tensor, ...
         torch.default_generator.set_state(state)
 
 
-class _Kind:
-    """How the values of a storage are drawn."""
+class _ValueRecipe:
+    """A recipe for the values of a storage."""
 
     def __init__(self, template: str, dtype: torch.dtype, low: int = 0, high: int = 0) -> None:
         self._template = template
@@ -162,33 +166,33 @@ class _Kind:
         self._high = self._tried = high
 
     @staticmethod
-    def of(storage: torch.Tensor) -> _Kind:
-        """The kind that looks most like some values."""
+    def of(storage: torch.Tensor) -> _ValueRecipe:
+        """Return the recipe that best resembles some values."""
         dtype = storage.dtype
         if not storage.numel():
-            return _Kind("torch.zeros({n})", dtype)
+            return _ValueRecipe("torch.zeros({n})", dtype)
         if dtype == torch.bool:
-            return _Kind(f"(torch.rand({{n}}) < {float(storage.float().mean()):.2g})", dtype)
+            return _ValueRecipe(f"(torch.rand({{n}}) < {float(storage.float().mean()):.2g})", dtype)
         if dtype.is_complex:
-            return _Kind("torch.randn({n}, dtype=torch.complex64)", dtype)
+            return _ValueRecipe("torch.randn({n}, dtype=torch.complex64)", dtype)
         distinct = torch.unique(storage[: 2**20])
         if distinct.numel() == 1 or bool(storage.isnan().all()):
-            return _Kind(f"torch.full(({{n}},), {_number(storage[0].item())})", dtype)
+            return _ValueRecipe(f"torch.full(({{n}},), {_number(storage[0].item())})", dtype)
         if not dtype.is_floating_point:
             low, high = int(storage.amin()), int(storage.amax())
-            return _Kind("torch.randint({low}, {high}, ({n},))", dtype, low, high + 1)
-        if distinct.numel() <= FEW < storage.numel():  # a mask, as a rule
+            return _ValueRecipe("torch.randint({low}, {high}, ({n},))", dtype, low, high + 1)
+        if distinct.numel() <= FEW < storage.numel():  # usually a mask
             values = ", ".join(_number(value) for value in distinct.tolist())
             pick = f"torch.randint({distinct.numel()}, ({{n}},))"
-            return _Kind(f"torch.tensor([{values}])[{pick}]", dtype)
-        return _Kind(_spread(storage), dtype)
+            return _ValueRecipe(f"torch.tensor([{values}])[{pick}]", dtype)
+        return _ValueRecipe(_spread(storage), dtype)
 
     def recipe(self, count: int) -> str:
         low = self._low if self._low < self._tried else 0
         return self._template.format(n=count, low=low, high=self._tried) + self._cast
 
     def bound(self, size: int, smaller: int) -> None:
-        """Keep indices inside what they point into."""
+        """Keep indices within a dimension that shrinks."""
         if size >= self._high:
             self._tried = max(min(self._high, smaller), 1)
 
@@ -200,20 +204,22 @@ class _Kind:
 
 
 def _spread(storage: torch.Tensor) -> str:
-    """Draws that spread as some values do, those that are not finite among them."""
-    odd = storage[~storage.isfinite()]
+    """Return Python for random numbers with the values' spread, and share of non-finite values."""
+    non_finite = storage[~storage.isfinite()]
     finite = storage[storage.isfinite()].double()
     scale = float(finite.amax()) if bool((finite >= 0).all()) else float(finite.std())
-    near = f"{scale:.3g}" if 0 < scale < float("inf") else "1"
+    scale_text = f"{scale:.3g}" if 0 < scale < float("inf") else "1"
     if bool((finite >= 0).all()):
-        drawn = "torch.rand({n})" if 0 < scale <= 1 else f"(torch.rand({{n}}) * {near})"
+        random_code = "torch.rand({n})" if 0 < scale <= 1 else f"(torch.rand({{n}}) * {scale_text})"
     else:
-        drawn = "torch.randn({n})" if 0.1 < scale < 10 else f"(torch.randn({{n}}) * {near})"
-    if not odd.numel():
-        return drawn
-    share = odd.numel() / storage.numel()
-    value = f"torch.tensor({_number(odd[0].item())})"
-    return f"torch.where(torch.rand({{n}}) < {share:.2g}, {value}, {drawn})"
+        random_code = (
+            "torch.randn({n})" if 0.1 < scale < 10 else f"(torch.randn({{n}}) * {scale_text})"
+        )
+    if not non_finite.numel():
+        return random_code
+    share = non_finite.numel() / storage.numel()
+    value = f"torch.tensor({_number(non_finite[0].item())})"
+    return f"torch.where(torch.rand({{n}}) < {share:.2g}, {value}, {random_code})"
 
 
 def _number(value: Any) -> str:
@@ -229,19 +235,19 @@ def _literal(storage: torch.Tensor) -> str:
     return f"torch.tensor([{values}], dtype={storage.dtype})"
 
 
-def format_list(call: Call) -> int:
-    """How long a call's lists of tensors are; 0 where it has none, or of several lengths."""
+def list_length(call: Call) -> int:
+    """Return the length of a call's lists of tensors; 0 if there are none, or lengths differ."""
     lengths = {
         len(value)
         for value in (*call.args, *call.kwargs.values())
-        if isinstance(value, (list, tuple)) and any(isinstance(each, Slot) for each in value)
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Slot) for item in value)
     }
     return lengths.pop() if len(lengths) == 1 else 0
 
 
-def _cut(call: Call, low: int, high: int) -> Call:
-    """The call with a part of its lists of tensors, and of the lists of numbers beside them."""
-    count = format_list(call)
+def _slice_lists(call: Call, low: int, high: int) -> Call:
+    """Return the call with a part of its lists of tensors, and of the matching lists of numbers."""
+    count = list_length(call)
 
     def part(value: Any) -> Any:
         if isinstance(value, (list, tuple)) and len(value) == count:
@@ -252,16 +258,16 @@ def _cut(call: Call, low: int, high: int) -> Call:
     kwargs = {name: part(value) for name, value in call.kwargs.items()}
     fewer = replace(call, args=args, kwargs=kwargs)
     used = sorted({slot.storage for slot in fewer.slots})
-    places = {storage: place for place, storage in enumerate(used)}
+    indices = {storage: index for index, storage in enumerate(used)}
     args, kwargs = map_slots(
-        (args, kwargs), lambda slot: replace(slot, storage=places[slot.storage])
+        (args, kwargs), lambda slot: replace(slot, storage=indices[slot.storage])
     )
     storages = tuple(call.storages[storage] for storage in used)
     return replace(call, args=args, kwargs=kwargs, storages=storages)
 
 
-def _apart(call: Call) -> Call | None:
-    """The call with a storage of its own for each tensor; None where that is so already."""
+def _separate_storages(call: Call) -> Call | None:
+    """Return the call with a separate storage per tensor; None if that is already the case."""
     slots = list(dict.fromkeys(call.slots))
     if len(slots) == len(call.storages):
         return None
@@ -269,7 +275,7 @@ def _apart(call: Call) -> Call | None:
 
 
 def _resized(call: Call, size: int, smaller: int) -> Call | None:
-    """The call with every dimension of a size made smaller; None where tensors share storages."""
+    """Return the call with a smaller size in all dimensions; None if tensors share storages."""
     slots = list(dict.fromkeys(call.slots))
     if len(slots) != len(call.storages) or _is_tied(call, size):
         return None
@@ -285,58 +291,60 @@ def _resized(call: Call, size: int, smaller: int) -> Call | None:
 
 
 def _is_tied(call: Call, size: int) -> bool:
-    """Whether a size is one of a recurrent layer's, whose weights have it several times over."""
+    """Return whether a size is tied to a recurrent layer's hidden size."""
     names = [argument.name for argument in call.function._schema.arguments]
-    given = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
-    hidden = given.get("hidden_size")
+    arguments = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
+    hidden = arguments.get("hidden_size")
     return isinstance(hidden, int) and size % hidden == 0 and size // hidden <= GATES + 1
 
 
 def _numbers(call: Call) -> dict[str, int]:
-    """What a group norm is told of its first tensor's sizes beside the tensor."""
+    """Return the arguments in which a group norm repeats its first tensor's sizes."""
     first = call.slots[0].size
     return {"N": first[0], "C": first[1], "HxW": prod(first[2:])} if len(first) > 1 else {}
 
 
 def _rebuilt(call: Call, sizes: dict[Slot, tuple[int, ...]]) -> Call:
-    """The call with tensors of other sizes, each in a storage of its own, in its layout class."""
+    """Return the call with other tensor sizes, each in a separate storage with a similar layout."""
     storages: list[torch.Tensor] = []
-    changed: dict[Slot, Slot] = {}
-    for old, size in sizes.items():
-        new = replace(_relaid(old, size), storage=len(storages))
-        changed[old] = new
-        extent = new.offset + sum(
-            (n - 1) * s for n, s in zip(new.size, new.stride, strict=True) if n
+    new_slots: dict[Slot, Slot] = {}
+    for slot, size in sizes.items():
+        new_slot = replace(_relaid(slot, size), storage=len(storages))
+        new_slots[slot] = new_slot
+        extent = new_slot.offset + sum(
+            (n - 1) * s for n, s in zip(new_slot.size, new_slot.stride, strict=True) if n
         )
-        fresh = torch.zeros(extent + 1, dtype=call.storages[old.storage].dtype)
+        fresh = torch.zeros(extent + 1, dtype=call.storages[slot.storage].dtype)
         # A dimension of stride 0 has one element in memory.
-        there = tuple(1 if not s else n for n, s in zip(new.size, new.stride, strict=True))
-        cut = call.view(old)[tuple(slice(0, n) for n in there)]
-        if cut.numel():
-            fresh.as_strided(there, new.stride, new.offset).copy_(cut)
+        stored_size = tuple(
+            1 if not s else n for n, s in zip(new_slot.size, new_slot.stride, strict=True)
+        )
+        values = call.view(slot)[tuple(slice(0, n) for n in stored_size)]
+        if values.numel():
+            fresh.as_strided(stored_size, new_slot.stride, new_slot.offset).copy_(values)
         storages.append(fresh)
-    args, kwargs = map_slots((call.args, call.kwargs), lambda slot: changed[slot])
+    args, kwargs = map_slots((call.args, call.kwargs), lambda slot: new_slots[slot])
     return replace(call, storages=tuple(storages), args=args, kwargs=kwargs)
 
 
 def _sizes(value: Any, size: int, smaller: int) -> Any:
     if isinstance(value, (list, tuple)):
-        return type(value)(smaller if each == size else each for each in value)
+        return type(value)(smaller if item == size else item for item in value)
     return value
 
 
 def _relaid(slot: Slot, size: tuple[int, ...]) -> Slot:
-    """A smaller tensor in the same layout class."""
+    """Return the slot of a smaller tensor with a similar layout."""
     order = sorted(
         (dim for dim in range(len(size)) if slot.stride[dim]),
         key=lambda dim: (slot.stride[dim], slot.size[dim] > 1, -dim),
     )
-    stride, old, new = [0] * len(size), 1, 1
+    stride, old_extent, new_extent = [0] * len(size), 1, 1
     for dim in order:
         if slot.size[dim] == 1:
-            stride[dim] = new
+            stride[dim] = new_extent
             continue
-        gap = slot.stride[dim] - old
-        stride[dim] = new + min(gap, GAP) if gap > 0 else new
-        old, new = slot.stride[dim] * slot.size[dim], stride[dim] * size[dim]
+        gap = slot.stride[dim] - old_extent
+        stride[dim] = new_extent + min(gap, GAP) if gap > 0 else new_extent
+        old_extent, new_extent = slot.stride[dim] * slot.size[dim], stride[dim] * size[dim]
     return Slot(slot.storage, size, tuple(stride), min(slot.offset, GAP))

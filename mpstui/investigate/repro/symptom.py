@@ -1,4 +1,4 @@
-"""What a wrong result looks like: guesses that are each tried, and told only when they fit."""
+"""Describes a wrong result's pattern: tries guesses, and returns the one that fits."""
 
 from __future__ import annotations
 
@@ -12,54 +12,54 @@ from mpstui.ops.call import Call, Slot, map_slots
 from mpstui.ops.references import run
 from mpstui.ops.schema import op_info, written
 
-Named = list[tuple[str, torch.Tensor]]
+NamedTensors = list[tuple[str, torch.Tensor]]
 
 
-def symptom(call: Call, ours: Named, where: str) -> str:
-    """A few words on a wrong result; empty when it looks like nothing known.
+def symptom(call: Call, device_results: NamedTensors, where: str) -> str:
+    """Describe the pattern of a wrong result; empty if it is not a known one.
 
     Args:
-        call: The call, with the inputs from before it ran.
-        ours: What the device gave, on the CPU.
-        where: Which of the results is wrong.
+        call: The call, with its inputs before it ran.
+        device_results: The device's results, on the CPU.
+        where: The name of the wrong result.
     """
     try:
         expected = dict(run.of_call(call, torch.float64))
     except run.Unreferenced:
         return ""
-    mine = dict(ours).get(where)
-    right = expected.get(where)
-    if mine is None or right is None or mine.shape != right.shape or not mine.numel():
+    actual = dict(device_results).get(where)
+    correct = expected.get(where)
+    if actual is None or correct is None or actual.shape != correct.shape or not actual.numel():
         return ""
-    for words, guess in _guesses(call, right, where):
+    for text, guess in _guesses(call, correct, where):
         try:
             guessed = guess()
         except (*REFUSALS, run.Unreferenced):
             continue
-        if guessed is not None and _same(mine, guessed):
-            return words
-    return _parts(mine.double(), right.double())
+        if guessed is not None and _matches(actual, guessed):
+            return text
+    return _describe_pattern(actual.double(), correct.double())
 
 
 def _guesses(
-    call: Call, right: torch.Tensor, where: str
+    call: Call, correct: torch.Tensor, where: str
 ) -> Iterator[tuple[str, Callable[[], torch.Tensor | None]]]:
     if where.startswith("argument"):
         yield "the result is never written", lambda: _before(call, where)
     for number, slot in enumerate(call.slots, 1):
-        if slot.size == tuple(right.shape):
+        if slot.size == tuple(correct.shape):
             name = "the input" if len(call.slots) == 1 else f"input {number}, unchanged"
             yield f"the result is {name}", lambda slot=slot: call.view(slot)  # type: ignore[misc]
     if any(not call.view(slot).is_contiguous() for slot in call.slots):
-        words = "strides are ignored: elements are read in memory order"
-        for changed in _one_by_one(call, _in_memory_order):
-            yield words, lambda changed=changed: _result(changed, where)  # type: ignore[misc]
+        text = "strides are ignored: elements are read in memory order"
+        for variant in _one_by_one(call, _in_memory_order):
+            yield text, lambda variant=variant: _result(variant, where)  # type: ignore[misc]
     if any(slot.offset for slot in call.slots):
-        words = "a storage offset is ignored: reading begins at the storage's first element"
-        for changed in _one_by_one(call, _without_offset):
-            yield words, lambda changed=changed: _result(changed, where)  # type: ignore[misc]
-    yield "the sign is wrong", lambda: -right
-    yield "all zeros", lambda: torch.zeros_like(right)
+        text = "a storage offset is ignored: reading begins at the storage's first element"
+        for variant in _one_by_one(call, _without_offset):
+            yield text, lambda variant=variant: _result(variant, where)  # type: ignore[misc]
+    yield "the sign is wrong", lambda: -correct
+    yield "all zeros", lambda: torch.zeros_like(correct)
 
 
 def _result(call: Call, where: str) -> torch.Tensor | None:
@@ -67,13 +67,13 @@ def _result(call: Call, where: str) -> torch.Tensor | None:
 
 
 def _before(call: Call, where: str) -> torch.Tensor | None:
-    facts = op_info(call.function)
+    info = op_info(call.function)
     args, kwargs = call.on()
-    return dict(written(facts, args, kwargs)).get(where)
+    return dict(written(info, args, kwargs)).get(where)
 
 
 def _one_by_one(call: Call, change: Callable[[Slot], Slot]) -> Iterator[Call]:
-    """The call with one tensor read in another way, then with all of them."""
+    """Yield the call with one tensor read in another way, then with all of them."""
     slots = list(dict.fromkeys(call.slots))
     groups = [[slot] for slot in slots] + ([slots] if len(slots) > 1 else [])
     for group in groups:
@@ -98,25 +98,25 @@ def _without_offset(slot: Slot) -> Slot:
     return Slot(slot.storage, slot.size, slot.stride, 0)
 
 
-def _same(ours: torch.Tensor, guess: torch.Tensor) -> bool:
-    if ours.shape != guess.shape:
+def _matches(actual: torch.Tensor, guess: torch.Tensor) -> bool:
+    if actual.shape != guess.shape:
         return False
-    a, b = ours.double(), guess.double()
+    a, b = actual.double(), guess.double()
     if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
         return False
-    return bool((a - b).abs().amax() <= tolerance(ours.dtype) * b.abs().amax().clamp_min(1e-30))
+    return bool((a - b).abs().amax() <= tolerance(actual.dtype) * b.abs().amax().clamp_min(1e-30))
 
 
-def _parts(ours: torch.Tensor, right: torch.Tensor) -> str:
-    """How many values are wrong, and whether they have something in common."""
-    scale = right.abs().amax().clamp_min(1e-30)
-    wrong = ~((ours - right).abs() <= 1e-3 * scale)
+def _describe_pattern(actual: torch.Tensor, correct: torch.Tensor) -> str:
+    """Describe what the wrong values have in common; empty if nothing."""
+    scale = correct.abs().amax().clamp_min(1e-30)
+    wrong = ~((actual - correct).abs() <= 1e-3 * scale)
     if bool(wrong.all()):
-        ratio = ours / right
+        ratio = actual / correct
         finite = ratio[torch.isfinite(ratio)]
         if finite.numel() > 1 and float(finite.std()) <= 1e-3 * abs(float(finite.mean())):
             return f"every value is {float(finite.mean()):.4g} times the right one"
         return ""
-    if bool((ours[wrong] == 0).all()):
+    if bool((actual[wrong] == 0).all()):
         return "the wrong values are all zero"
     return ""

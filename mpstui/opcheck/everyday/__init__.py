@@ -1,4 +1,4 @@
-"""The ops that models are made of, each in every layout and dtype that a device has."""
+"""The ops that models commonly use, each in every layout and dtype of a device."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ FAMILIES: tuple[Mapping[str, Run], ...] = (
 OPS: dict[str, Run] = {
     name: run for name, run in itertools.chain(*(family.items() for family in FAMILIES))
 }
-"""Every op case by name."""
+"""The call of every everyday op, by name."""
 
 FULL = (torch.float32,)
-"""Dtypes that are run in every layout; the others are run contiguous and transposed."""
+"""Dtypes that run in every layout; the others run only contiguous and transposed."""
 
 
 def everyday(dtypes: Sequence[torch.dtype]) -> Iterator[Case]:
-    """The cases for a device, those of a kind next to each other.
+    """Yield the cases for a device, grouped by op.
 
     Args:
-        dtypes: The floating-point types that the device trains in.
+        dtypes: The floating-point types that the device can train with.
     """
     for name, run in OPS.items():
         for dtype in dtypes:

@@ -38,9 +38,9 @@ _BINARY: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 }
 
 
-def _of(draw: str, run: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Inputs], Any]:
-    # Once of two dimensions and once of four, which channels_last needs.
-    return lambda i: (run(getattr(i, draw)(6, 7)), run(getattr(i, draw)(2, 3, 4, 5)))
+def _unary(method: str, run: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Inputs], Any]:
+    # Both with two dimensions and with four, which channels_last requires.
+    return lambda i: (run(getattr(i, method)(6, 7)), run(getattr(i, method)(2, 3, 4, 5)))
 
 
 def _pair(
@@ -49,8 +49,15 @@ def _pair(
     return lambda i: (run(i.x(6, 7), i.x(6, 7)), run(i.x(2, 3, 4, 5), i.x(3, 1, 5)))
 
 
-for _draw, _family in (("x", _ANY), ("positive", _POSITIVE), ("unit", _UNIT), ("x", _ACTIVATIONS)):
-    OPS |= {name: _of("unit" if name == "logit" else _draw, run) for name, run in _family.items()}
+for _method, _family in (
+    ("x", _ANY),
+    ("positive", _POSITIVE),
+    ("unit", _UNIT),
+    ("x", _ACTIVATIONS),
+):
+    OPS |= {
+        name: _unary("unit" if name == "logit" else _method, run) for name, run in _family.items()
+    }
 OPS |= {name: _pair(run) for name, run in _BINARY.items()}
 OPS |= {
     "div": lambda i: (i.x(6, 7) / i.positive(6, 7), i.x(2, 3, 4, 5) / i.positive(3, 1, 1)),
@@ -86,14 +93,14 @@ OPS |= {
     "to-int": lambda i: i.distinct(6, 7, grad=False).long(),
     "uint8-to-float": lambda i: i.integers(0, 255, 6, 7).to(torch.uint8).float() / 255,
     "scalar-operand": lambda i: (i.x(6, 7) + i.dense(4)[2], i.dense(4)[1] * i.x(6, 7)),
-    "add_": lambda i: i.own(6, 7).add_(i.x(6, 7), alpha=0.5),
-    "mul_": lambda i: i.own(6, 7).mul_(i.x(6, 7)),
-    "addcmul_": lambda i: i.own(6, 7).addcmul_(i.x(6, 7), i.x(6, 7), value=0.5),
-    "addcdiv_": lambda i: i.own(6, 7).addcdiv_(i.x(6, 7), i.positive(6, 7), value=0.5),
-    "lerp_": lambda i: i.own(6, 7).lerp_(i.x(6, 7), 0.3),
-    "copy_": lambda i: i.own(6, 7).copy_(i.x(6, 7)),
-    "fill-column": lambda i: _fill_column(i.own(6, 7)),
-    "clamp_": lambda i: i.own(2, 3, 4, 5).clamp_(-0.5, 0.5),
+    "add_": lambda i: i.writable(6, 7).add_(i.x(6, 7), alpha=0.5),
+    "mul_": lambda i: i.writable(6, 7).mul_(i.x(6, 7)),
+    "addcmul_": lambda i: i.writable(6, 7).addcmul_(i.x(6, 7), i.x(6, 7), value=0.5),
+    "addcdiv_": lambda i: i.writable(6, 7).addcdiv_(i.x(6, 7), i.positive(6, 7), value=0.5),
+    "lerp_": lambda i: i.writable(6, 7).lerp_(i.x(6, 7), 0.3),
+    "copy_": lambda i: i.writable(6, 7).copy_(i.x(6, 7)),
+    "fill-column": lambda i: _fill_column(i.writable(6, 7)),
+    "clamp_": lambda i: i.writable(2, 3, 4, 5).clamp_(-0.5, 0.5),
 }
 
 

@@ -21,7 +21,7 @@ OPS: dict[str, Callable[[Inputs], Any]] = {
     "expand-sum": lambda i: (i.x(1, 7).expand(5, 7) * i.x(5, 7)).sum(0),
     "select": lambda i: (i.x(6, 7)[2] * 2, i.x(6, 7)[:, 3] * 2),
     "slice-step": lambda i: i.x(6, 9)[1:5, ::2] * 2,
-    "slice-iadd": lambda i: _iadd(i.own(6, 7), i.x(6, 7)),
+    "slice-iadd": lambda i: _iadd(i.writable(6, 7), i.x(6, 7)),
     "narrow": lambda i: i.x(6, 9).narrow(1, 2, 5).exp(),
     "cat": lambda i: torch.cat([i.x(3, 7), i.x(2, 7), i.dense(4, 7)]),
     "cat-channels": lambda i: torch.cat([i.x(2, 3, 4, 5), i.x(2, 2, 4, 5)], 1),
@@ -38,11 +38,13 @@ OPS: dict[str, Callable[[Inputs], Any]] = {
     "index": lambda i: i.x(6, 7)[i.index(6, 5), i.index(7, 5)],
     "index-mask": lambda i: i.x(6, 7)[i.mask(6, 7)],
     "take_along_dim": lambda i: i.x(6, 7).take_along_dim(i.index(6, 3, 7), 0),
-    "scatter": lambda i: i.own(4, 9).scatter(1, _columns(i), i.x(4, 3)),
-    "scatter_add": lambda i: i.own(4, 9).scatter_add(1, i.index(9, 4, 6), i.x(4, 6)),
-    "index_add": lambda i: i.own(6, 7).index_add(0, i.index(6, 9), i.x(9, 7)),
-    "index_put": lambda i: i.own(6, 7).index_put((i.index(6, 9),), i.x(9, 7), accumulate=True),
-    "index_copy": lambda i: i.own(6, 7).index_copy(0, torch.arange(3, device=i.device), i.x(3, 7)),
+    "scatter": lambda i: i.writable(4, 9).scatter(1, _columns(i), i.x(4, 3)),
+    "scatter_add": lambda i: i.writable(4, 9).scatter_add(1, i.index(9, 4, 6), i.x(4, 6)),
+    "index_add": lambda i: i.writable(6, 7).index_add(0, i.index(6, 9), i.x(9, 7)),
+    "index_put": lambda i: i.writable(6, 7).index_put((i.index(6, 9),), i.x(9, 7), accumulate=True),
+    "index_copy": lambda i: i.writable(6, 7).index_copy(
+        0, torch.arange(3, device=i.device), i.x(3, 7)
+    ),
     "masked_scatter": lambda i: torch.masked_select(i.x(6, 7), i.mask(6, 7)),
     "embedding": lambda i: F.embedding(i.index(9, 3, 4), i.x(9, 5)),
     "embedding-padding": lambda i: F.embedding(i.index(9, 3, 4), i.x(9, 5), padding_idx=0),
@@ -64,7 +66,7 @@ OPS: dict[str, Callable[[Inputs], Any]] = {
 
 
 def _columns(i: Inputs) -> torch.Tensor:
-    # Each column once: where a scatter writes twice, the order is nobody's promise.
+    # Each column only once: the order of two writes to one element is undefined.
     return torch.tensor([[0, 3, 8], [1, 2, 5], [7, 6, 4], [8, 0, 2]], device=i.device)
 
 

@@ -37,9 +37,9 @@ def _recurrent(net: torch.nn.LSTM | torch.nn.GRU, i: Inputs) -> Any:
     return net(i.x(6, 3, 4))[0]
 
 
-def _stepped(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> Any:
+def _optimizer_steps(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> Any:
     def run(i: Inputs) -> Any:
-        weights = [i.own(6, 7), i.own(2, 3, 4, 5)]
+        weights = [i.writable(6, 7), i.writable(2, 3, 4, 5)]
         optimizer = make(weights)
         for _ in range(3):
             for weight in weights:
@@ -107,9 +107,9 @@ OPS: dict[str, Callable[[Inputs], Any]] = {
     "triplet": lambda i: F.triplet_margin_loss(i.x(6, 7), i.x(6, 7), i.dense(6, 7)),
     "lstm": _lstm,
     "gru": _gru,
-    "sgd-momentum": _stepped(lambda weights: torch.optim.SGD(weights, 0.1, momentum=0.9)),
-    "adam": _stepped(lambda weights: torch.optim.Adam(weights, 1e-2, eps=_EPS)),
-    "adamw": _stepped(lambda weights: torch.optim.AdamW(weights, 1e-2, eps=_EPS)),
-    "adadelta": _stepped(lambda weights: torch.optim.Adadelta(weights, 1.0)),
-    "rmsprop": _stepped(lambda weights: torch.optim.RMSprop(weights, 1e-2, eps=_EPS)),
+    "sgd-momentum": _optimizer_steps(lambda weights: torch.optim.SGD(weights, 0.1, momentum=0.9)),
+    "adam": _optimizer_steps(lambda weights: torch.optim.Adam(weights, 1e-2, eps=_EPS)),
+    "adamw": _optimizer_steps(lambda weights: torch.optim.AdamW(weights, 1e-2, eps=_EPS)),
+    "adadelta": _optimizer_steps(lambda weights: torch.optim.Adadelta(weights, 1.0)),
+    "rmsprop": _optimizer_steps(lambda weights: torch.optim.RMSprop(weights, 1e-2, eps=_EPS)),
 }

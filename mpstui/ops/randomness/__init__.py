@@ -1,1 +1,1 @@
-"""What a random op's output must satisfy: value rules per op, and statistics over many calls."""
+"""Checks of random numbers: value rules per op, and statistics over many calls."""

@@ -1,4 +1,4 @@
-"""What an op draws by, and what it drew, under the names that rules use."""
+"""The arguments and results of random ops, by the names that rules use."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from mpstui.ops.schema import OpInfo, dropout_keeps
 from .rules import RandomRule
 from .terms import Terms
 
-LOOKED = 2**20
-"""Draws of a call that are looked at, about: its first rows."""
+MAX_CHECKED = 2**20
+"""Approximate number of a call's random numbers that are checked: its first rows."""
 
 _LAST = (
     *("native_dropout", "_fused_dropout"),
     *("rrelu_with_noise", "rrelu_with_noise_", "rrelu_with_noise_functional"),
 )
-"""Ops whose last result is what they drew; of all others it is the first."""
+"""Ops whose random numbers are the last result; in all others they are the first."""
 
-_OTHER_NAMES = {"from": "low", "to": "high", "lower": "low", "upper": "high"}
+_RENAMED = {"from": "low", "to": "high", "lower": "low", "upper": "high"}
 _SELF = {
     **{"bernoulli": "p", "poisson": "rate", "_standard_gamma": "alpha", "multinomial": "weights"},
     **dict.fromkeys(_LAST, "input"),
 }
-"""What ``self`` is, of ops that draw by it."""
+"""The rules' name of ``self``, by op."""
 
 _PARAMETERS = {
     *("p", "keep", "mean", "std", "low", "high", "lambd", "median", "sigma", "rate", "alpha"),
     *("weights", "replacement", "count", "prob", "n", "input", "training"),
 }
-"""What draws depend on."""
+"""Names of the arguments that random numbers depend on."""
 
 
-def names(facts: OpInfo) -> dict[str, str]:
-    """What a problem's Python calls an op's arguments, and what the op does."""
+def names(info: OpInfo) -> dict[str, str]:
+    """Map the rules' names of an op's arguments to the op's own names."""
     return {
-        _SELF.get(facts.packet, name) if name == "self" else _OTHER_NAMES.get(name, name): name
-        for name, _ in facts.defaults
+        _SELF.get(info.packet, name) if name == "self" else _RENAMED.get(name, name): name
+        for name, _ in info.defaults
     }
 
 
-def is_last(facts: OpInfo) -> bool:
-    """Whether an op's last result is what it drew; of others it is the first."""
-    return facts.packet in _LAST
+def is_last(info: OpInfo) -> bool:
+    """Return whether an op's random numbers are its last result; otherwise they are the first."""
+    return info.packet in _LAST
 
 
 def generator_state(args: Any, kwargs: Any) -> int:
-    """A number for the state of the generator that a call draws from."""
-    everything = [*args, *kwargs.values()]
-    generators = [each for each in everything if isinstance(each, torch.Generator)]
+    """Return a hash of the state of the generator that a call uses."""
+    values = [*args, *kwargs.values()]
+    generators = [value for value in values if isinstance(value, torch.Generator)]
     if generators:
         return hash(generators[0].get_state().numpy().tobytes())
-    devices = [each.device for each in everything if isinstance(each, torch.Tensor)]
-    devices += [each for each in everything if isinstance(each, torch.device)]
+    devices = [value.device for value in values if isinstance(value, torch.Tensor)]
+    devices += [value for value in values if isinstance(value, torch.device)]
     kind = devices[0].type if devices else "cpu"
     state = (
         torch.get_rng_state() if kind == "cpu" else torch.get_device_module(kind).get_rng_state()
@@ -64,50 +64,50 @@ def generator_state(args: Any, kwargs: Any) -> int:
     return hash(state.cpu().numpy().tobytes())
 
 
-def arguments(facts: OpInfo, args: Any, before: list[torch.Tensor]) -> dict[str, Any]:
-    """What an op draws by, under the rules' names."""
-    values = facts.named(args)
-    named = {name: values[own] for name, own in names(facts).items()}
-    if facts.packet == "rrelu_with_noise_" and before:
-        named["input"] = before[0]  # it has been written over
-    if facts.packet in ("rand", "rand_like", "randn", "randn_like", "randint", "randint_like"):
-        named = {"mean": 0.0, "std": 1.0, "low": 0, "high": 1, **named}
-    if facts.packet in ("random", "random_"):
-        named = {"low": 0, "high": None, **named}
-    if facts.packet in ("native_dropout", "_fused_dropout"):
-        named["keep"] = dropout_keeps(facts, args)
-    return {name: value for name, value in named.items() if name in _PARAMETERS}
+def arguments(info: OpInfo, args: Any, before: list[torch.Tensor]) -> dict[str, Any]:
+    """Return the arguments that an op's random numbers depend on, by the rules' names."""
+    values = info.arguments_by_name(args)
+    parameters = {name: values[argument] for name, argument in names(info).items()}
+    if info.packet == "rrelu_with_noise_" and before:
+        parameters["input"] = before[0]  # the original has been overwritten
+    if info.packet in ("rand", "rand_like", "randn", "randn_like", "randint", "randint_like"):
+        parameters = {"mean": 0.0, "std": 1.0, "low": 0, "high": 1, **parameters}
+    if info.packet in ("random", "random_"):
+        parameters = {"low": 0, "high": None, **parameters}
+    if info.packet in ("native_dropout", "_fused_dropout"):
+        parameters["keep"] = dropout_keeps(info, args)
+    return {name: value for name, value in parameters.items() if name in _PARAMETERS}
 
 
 def terms_of(
-    rule: RandomRule, named: dict[str, Any], values: torch.Tensor, output: torch.Tensor
+    rule: RandomRule, parameters: dict[str, Any], values: torch.Tensor, output: torch.Tensor
 ) -> Terms:
-    """The names that a rule's Python may use, in float64.
+    """Return the names that a rule's Python may use, in float64.
 
     Args:
         rule: The rule.
-        named: What the op draws by.
-        values: What it drew.
-        output: Its first result, whose dtype tells how exact it is.
+        parameters: The arguments that the random numbers depend on.
+        values: The random numbers.
+        output: The op's first result, whose dtype determines the accuracy.
     """
-    tensors = [each for each in named.values() if isinstance(each, torch.Tensor)]
-    floating = [each.dtype for each in (values, output, *tensors) if each.is_floating_point()]
+    tensors = [tensor for tensor in parameters.values() if isinstance(tensor, torch.Tensor)]
+    floating = [tensor.dtype for tensor in (values, output, *tensors) if tensor.is_floating_point()]
     eps = max((torch.finfo(dtype).eps for dtype in floating), default=0.0)
     top = float(torch.finfo(output.dtype).max) if output.is_floating_point() else math.inf
     exact: dict[str, Any] = {"eps": eps, "top": top, "share": tolerance(output.dtype)}
-    rows = _rows(values) if "n" not in named else None
-    for name, value in (*named.items(), ("got", values), ("output", output)):
+    rows = _rows(values) if "n" not in parameters else None
+    for name, value in (*parameters.items(), ("got", values), ("output", output)):
         if isinstance(value, torch.Tensor):
-            cut = value.detach().cpu()
+            tensor_rows = value.detach().cpu()
             if rows is not None and value.dim() == values.dim() and len(value) == len(values):
-                cut = cut[:rows]
-            exact[name] = cut.double()
+                tensor_rows = tensor_rows[:rows]
+            exact[name] = tensor_rows.double()
         elif isinstance(value, (bool, int, float)):
             exact[name] = torch.tensor(float(value), dtype=torch.float64)
     return Terms(exact, {**dict(rule.derived), "x": rule.scaled, "c": rule.place})
 
 
 def _rows(values: torch.Tensor) -> int | None:
-    if values.numel() <= LOOKED or not values.dim():
+    if values.numel() <= MAX_CHECKED or not values.dim():
         return None
-    return max(1, LOOKED * len(values) // values.numel())
+    return max(1, MAX_CHECKED * len(values) // values.numel())

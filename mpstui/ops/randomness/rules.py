@@ -1,11 +1,11 @@
-"""What right draws of each op are, whatever the device draws.
+"""Rules for the random numbers of each op.
 
-A rule is written in Python, for a repro script says the same: of ``got``, the draws, of the op's
-arguments by name, and of their dtype's rounding ``eps``, largest number ``top`` and tolerance
+Rules are Python code, which repro scripts contain too. The code uses ``got``, the random numbers;
+the op's arguments by name; and their dtype's rounding ``eps``, largest number ``top`` and tolerance
 ``share``.
-Draws are judged by their place in their own distribution, which lies between -1/2 and 1/2 around
-zero whatever the arguments are: so draws of all calls add up, and no tail is too heavy. Where
-several values share a place (whole numbers, truth values) it is the middle.
+Each number is mapped to its place in its own distribution: between -1/2 and 1/2, with mean zero for
+any arguments. So the numbers of all calls can be combined, and no tail is too heavy. If several
+values share a place (integers, booleans), it is the middle.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import NamedTuple
 
 
 class RandomRule(NamedTuple):
-    """What is known of an op's draws."""
+    """The rule for an op's random numbers."""
 
     scaled: str
-    """What is put into words: of mean ``mean`` and standard deviation ``deviation``."""
+    """The scaled numbers in texts, with mean ``mean`` and standard deviation ``deviation``."""
     mean: float | None
-    """None where it is that of an argument."""
+    """None if it depends on an argument."""
     deviation: float | None
     place: str
-    """Of ``x``, the scaled draws: their place, of mean zero."""
+    """The place, with mean zero, of ``x``, the scaled numbers."""
     variance: str
-    """Of the place."""
+    """The variance of the place."""
     grain: str
-    """By how much rounding moves a place, at most."""
+    """Largest change of a place by rounding."""
     impossible: tuple[tuple[str, str], ...] = ()
-    """Words, and Python that is true where one draw is what none can be."""
+    """Texts, each with Python that is true for impossible values."""
     outliers: tuple[tuple[str, str], ...] = ()
-    """The same of what no right draw ever is, judged after the rest, which says more."""
-    alike: str = ""
-    """Minus the logarithm of the chance that two draws are equal; without it the grain tells."""
+    """The same for extremely unlikely values; checked last, as the other checks say more."""
+    equal_surprise: str = ""
+    """Minus the log of the probability that two values are equal; if empty, from the grain."""
     derived: tuple[tuple[str, str], ...] = ()
-    """Further names, each with its Python."""
+    """Additional names, each with its Python."""
     statistics: tuple[str, ...] = ("mean", "spread", "neighbours")
-    """What is added up: ``mean``, ``spread`` of a place that is uniform, ``neighbours``,
-    ``weights`` of what is picked, ``chances`` where each draw has one of its own."""
+    """The statistics: ``mean``, ``spread`` of a uniform place, ``neighbours``, ``weights`` of
+    selected indices, ``chances`` if each value has its own probability."""
     product: str = ""
-    """The mean of the product of two places, where it is not zero."""
+    """The mean of the product of two places, if it is not zero."""
     reach: float = 0.5
-    """No place is farther from zero."""
+    """Largest magnitude of a place."""
 
 
 _UNIFORM = "1 / 12"
@@ -94,7 +94,7 @@ def _mask(p: str) -> RandomRule:
             ("draws other than 0 and 1", "(got != 0) & (got != 1)"),
             ("draws of probability 0", f"(({p} == 0) & (got != 0)) | (({p} == 1) & (got != 1))"),
         ),
-        alike=f"-torch.log({p} * {p} + (1 - {p}) * (1 - {p}))",
+        equal_surprise=f"-torch.log({p} * {p} + (1 - {p}) * (1 - {p}))",
         statistics=("mean", "chances", "neighbours"),
         reach=1.0,
     )
@@ -123,7 +123,7 @@ _INTEGERS = RandomRule(
             f"(got < low - {_SMEAR}) | (got > high - 1 + {_SMEAR})",
         ),
     ),
-    alike="torch.log(high - low)",
+    equal_surprise="torch.log(high - low)",
 )
 ANY_INTEGERS = RandomRule(
     scaled="got",
@@ -133,10 +133,10 @@ ANY_INTEGERS = RandomRule(
     variance="0.0",
     grain="eps",
     impossible=(_NOT_FINITE, _NOT_WHOLE, ("draws below {low:g}", "got < low")),
-    alike="0.69",
+    equal_surprise="0.69",
     statistics=(),
 )
-"""Of ``random_`` without an upper bound: what that is depends on dtype and device."""
+"""The rule for ``random_`` without an upper bound, which depends on dtype and device."""
 _EXPONENTIAL = RandomRule(
     scaled="got * lambd",
     mean=1.0,
@@ -155,7 +155,7 @@ _GEOMETRIC = RandomRule(
     variance="(1 - p**3 / (1 - (1 - p) ** 3)) / 12",
     grain="2 * eps",
     impossible=(_NAN, ("draws below 1", "got < 1"), _NOT_WHOLE),
-    alike="-torch.log(p / (2 - p))",
+    equal_surprise="-torch.log(p / (2 - p))",
     statistics=("mean", "neighbours"),
 )
 _LOG_NORMAL = RandomRule(
@@ -184,7 +184,7 @@ _POISSON = RandomRule(
     variance=_UNIFORM,
     grain="eps * (1 + rate**0.5)",
     impossible=(_NOT_FINITE, ("draws below 0", "got < 0"), _NOT_WHOLE),
-    alike="-torch.log(torch.special.i0e(2 * rate))",
+    equal_surprise="-torch.log(torch.special.i0e(2 * rate))",
     statistics=("mean", "neighbours"),
 )
 _BINOMIAL = RandomRule(
@@ -199,7 +199,7 @@ _BINOMIAL = RandomRule(
         ("draws below 0 or above the count", "(got < 0) | (got > count)"),
         _NOT_WHOLE,
     ),
-    alike="-torch.log(torch.where(count > 0, prob * prob + (1 - prob) * (1 - prob), 1.0))",
+    equal_surprise="-torch.log(torch.where(count > 0, prob * prob + (1 - prob) * (1 - prob), 1.0))",
     statistics=("mean", "neighbours"),
     reach=1.0,
 )
@@ -220,11 +220,11 @@ _PERMUTATION = RandomRule(
     variance=_UNIFORM,
     grain="eps",
     impossible=(("not a permutation", "got.sort().values != torch.arange(int(n))"),),
-    alike="torch.lgamma(n + 1) / n",
+    equal_surprise="torch.lgamma(n + 1) / n",
     statistics=("neighbours",),
     product="(n + 1) / (-12 * n**2)",
 )
-_NOISE = RandomRule(  # of rrelu: 1 where its input is positive
+_NOISE = RandomRule(  # for rrelu: 1 if the input is positive
     scaled="torch.where(input <= 0, (got - low) / (high - low), 0.5)",
     mean=0.5,
     deviation=None,
@@ -239,7 +239,7 @@ _NOISE = RandomRule(  # of rrelu: 1 where its input is positive
         ),
         ("the output is not input × noise", _OUTPUT),
     ),
-    alike="-torch.log(torch.where(input <= 0, eps, 1.0))",
+    equal_surprise="-torch.log(torch.where(input <= 0, eps, 1.0))",
     derived=(("want", "input * got"),),
     statistics=("mean", "neighbours"),
 )
@@ -262,11 +262,11 @@ _PICKED = RandomRule(
             " & ((replacement != 0) | ((w > 0).sum(-1, keepdim=True) >= got.shape[-1]))",
         ),
     ),
-    alike="-torch.log(squares)",
+    equal_surprise="-torch.log(squares)",
     derived=(
         ("w", "weights.double() / weights.double().sum(-1, keepdim=True)"),
         ("squares", "(w * w).sum(-1, keepdim=True)"),
-        # Without replacement only the first index follows the weights as they are.
+        # Without replacement only the first index follows the original weights.
         ("first", "(got if replacement else got[..., :1]).long()"),
         ("chance", "w.gather(-1, first)"),
     ),
@@ -294,4 +294,4 @@ RULES: dict[str, RandomRule] = {
     "randperm": _PERMUTATION,
     "multinomial": _PICKED,
 }
-"""By the op's name without its overload."""
+"""The rules by op name, without overload."""

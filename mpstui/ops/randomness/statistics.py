@@ -1,4 +1,4 @@
-"""What is added up of draws: mean, spread and neighbours of their places, weights of picks."""
+"""Statistics of random numbers: mean, spread, neighbours, and weights of selected indices."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .rules import RandomRule
 from .terms import Terms
 
 LAGS = (1, 2)
-"""How far apart draws are compared: generators give them in twos and fours."""
+"""Distances between compared numbers: generators produce them in twos and fours."""
 
 
 class Statistic(NamedTuple):
-    """One thing that is added up, of one call."""
+    """A statistic of one call."""
 
     name: str
     pool: Pool
-    each: str
-    """Python for the values that it adds up."""
-    words: Callable[[Pool], str]
-    """What is wrong with a pool that is off."""
+    code: str
+    """Python for the values that it sums."""
+    describe: Callable[[Pool], str]
+    """Describes the problem of a pool that is off."""
 
 
 def statistics(rule: RandomRule, terms: Terms, values: torch.Tensor) -> Iterator[Statistic]:
-    """All that a rule says is added up, of one call's draws."""
+    """Yield the statistics that a rule requires, for one call's numbers."""
     if not rule.statistics:
         return
     c = torch.as_tensor(terms["c"]).nan_to_num(0.0, 0.0, 0.0)
@@ -46,7 +46,7 @@ def statistics(rule: RandomRule, terms: Terms, values: torch.Tensor) -> Iterator
     if "spread" in rule.statistics:
         deviation = (x - (rule.mean or 0.0)).square()
         pool = Pool(1 / 6, c.numel(), _sum(c * c - v), c.numel() / 180, _sum(grain))
-        pool.shown = _sum(deviation if rule.deviation else c * c)
+        pool.scaled_total = _sum(deviation if rule.deviation else c * c)
         yield Statistic(
             "spread", pool, f"c * c - {rule.variance}", lambda p: _spread(rule, name, p)
         )
@@ -68,36 +68,36 @@ def _neighbours(
     drift: float,
 ) -> Iterator[Statistic]:
     for order, flat in _orders(values, c.dim()).items():
-        places, variances, smear = (flat(each) for each in (c, v, grain))
+        flat_places, variances, grains = (flat(tensor) for tensor in (c, v, grain))
         for lag in LAGS:
-            if len(places) <= lag:
+            if len(flat_places) <= lag:
                 continue
-            before, after = places[:-lag], places[lag:]
+            before, after = flat_places[:-lag], flat_places[lag:]
             product = before * after - drift
-            # Of a product of which the first is known, as Freedman's inequality has it.
+            # The variance of the product given its first factor, as in Freedman's inequality.
             variance = _sum(before.square() * variances[lag:])
-            pool = Pool(rule.reach**2, len(product), _sum(product), variance, _sum(smear[lag:]))
+            pool = Pool(rule.reach**2, len(product), _sum(product), variance, _sum(grains[lag:]))
             scale = float(variances.mean())
-            pool.shown = pool.total / scale if scale > 0 else 0.0
-            each = f"c{order}.flatten()[{lag}:] * c{order}.flatten()[:-{lag}]"
-            each += f" - {rule.product}" if rule.product else ""
-            yield Statistic(f"{lag} apart{order}", pool, each, partial(_alike, lag, order))
+            pool.scaled_total = pool.total / scale if scale > 0 else 0.0
+            code = f"c{order}.flatten()[{lag}:] * c{order}.flatten()[:-{lag}]"
+            code += f" - {rule.product}" if rule.product else ""
+            yield Statistic(f"{lag} apart{order}", pool, code, partial(_alike, lag, order))
 
 
 def _orders(values: torch.Tensor, dims: int) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """In the order of the indices; and in that of memory where it is another, by its Python."""
+    """Return functions that flatten in index order and, if it differs, memory order, by Python."""
     orders: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"": torch.flatten}
     strides = values.stride()
     order = sorted(range(values.dim()), key=lambda dim: -strides[dim])
     if not values.is_contiguous() and order != sorted(order) and dims == values.dim():
         text = f".permute({', '.join(map(str, order))})"
-        orders[text] = lambda each: each.permute(order).flatten()
+        orders[text] = lambda tensor: tensor.permute(order).flatten()
     return orders
 
 
 def _alike(lag: int, order: str, pool: Pool) -> str:
     where = "in memory, " if order else ""
-    correlation = pool.shown / pool.count
+    correlation = pool.scaled_total / pool.count
     return (
         f"draws {lag} apart {where}are alike: correlation {correlation:.2g}"
         f" where 0 is right, {pool.count:,} pairs"
@@ -105,20 +105,20 @@ def _alike(lag: int, order: str, pool: Pool) -> str:
 
 
 def _mean(rule: RandomRule, name: str, pool: Pool) -> str:
-    mean = pool.shown / pool.count
-    right = (pool.shown - pool.total) / pool.count if rule.mean is None else rule.mean
+    mean = pool.scaled_total / pool.count
+    right = (pool.scaled_total - pool.total) / pool.count if rule.mean is None else rule.mean
     return f"mean{_of(name)} {mean:.4g} where {right:.4g} is right, {pool.count:,} draws"
 
 
 def _spread(rule: RandomRule, name: str, pool: Pool) -> str:
-    deviation = (pool.shown / pool.count) ** 0.5
+    deviation = (pool.scaled_total / pool.count) ** 0.5
     of, right = (_of(name), rule.deviation) if rule.deviation else (" of their places", 12**-0.5)
-    words = f"standard deviation{of} {deviation:.4g} where {right:.4g} is right"
-    return f"{words}, {pool.count:,} draws"
+    text = f"standard deviation{of} {deviation:.4g} where {right:.4g} is right"
+    return f"{text}, {pool.count:,} draws"
 
 
 def _weights(pool: Pool) -> str:
-    off = pool.shown / pool.count
+    off = pool.scaled_total / pool.count
     return (
         "the weights are not followed: those of the drawn indices are "
         f"{abs(off):.3g} too {'large' if off > 0 else 'small'} on average, {pool.count:,} draws"

@@ -1,4 +1,4 @@
-"""Names for short Python: worked out when first used, and written down for a script."""
+"""Names for the Python of rules: computed on first use, and formatted for scripts."""
 
 from __future__ import annotations
 
@@ -10,57 +10,59 @@ import torch
 
 
 class Terms(dict[str, Any]):
-    """What Python of a rule may use.
+    """The names that a rule's Python may use.
 
     Args:
-        values: What names stand for: tensors, numbers.
-        derived: Names with their Python, which may use names before them.
+        values: Names with their tensors or numbers.
+        derived: Names with their Python, which may use earlier names.
     """
 
     def __init__(self, values: Mapping[str, Any], derived: Mapping[str, str]) -> None:
         super().__init__(values)
-        self._given = dict(values)
+        self._values = dict(values)
         self._derived = dict(derived)
 
     def __missing__(self, name: str) -> Any:
-        """Work out a derived name."""
-        value = self[name] = self.of(self._derived[name])  # a KeyError leaves it to the builtins
+        """Compute a derived name."""
+        value = self[name] = self.of(self._derived[name])  # a KeyError makes eval use builtins
         return value
 
     def of(self, text: str) -> Any:
-        """The value of some Python of ours."""
+        """Evaluate Python from a rule."""
         return eval(text, {"torch": torch}, self)
 
     def lines(self, *texts: str) -> tuple[str, ...]:
-        """Assignments that a script needs before some Python, in order; tensors are left to it."""
-        needed = self._needed(texts)
+        """Return the assignments, except of tensors, that a script needs before some Python."""
+        needed = self._required_names(texts)
         numbers = [
-            f"{name} = {_literal(self._given[name])}" for name in needed if self._plain(name)
+            f"{name} = {_literal(self._values[name])}" for name in needed if self._is_number(name)
         ]
         derived = [f"{name} = {text}" for name, text in self._derived.items() if name in needed]
         return (*numbers, *derived)
 
     def tensors(self, *texts: str) -> tuple[str, ...]:
-        """Names of tensors that some Python uses."""
+        """Return the names of tensors that some Python uses."""
         return tuple(
-            name for name in self._needed(texts) if name in self._given and not self._plain(name)
+            name
+            for name in self._required_names(texts)
+            if name in self._values and not self._is_number(name)
         )
 
-    def _plain(self, name: str) -> bool:
-        value = self._given.get(name)
+    def _is_number(self, name: str) -> bool:
+        value = self._values.get(name)
         return isinstance(value, (int, float)) or (
             isinstance(value, torch.Tensor) and not value.dim() and name != "got"
         )
 
-    def _needed(self, texts: tuple[str, ...]) -> list[str]:
-        found: list[str] = []
+    def _required_names(self, texts: tuple[str, ...]) -> list[str]:
+        needed: list[str] = []
         for text in texts:
             for name in compile(text, "", "eval").co_names:
                 if name in self._derived:
-                    found += self._needed((self._derived[name],))
-                if name in self._derived or name in self._given:
-                    found.append(name)
-        return list(dict.fromkeys(found))
+                    needed += self._required_names((self._derived[name],))
+                if name in self._derived or name in self._values:
+                    needed.append(name)
+        return list(dict.fromkeys(needed))
 
 
 def _literal(value: Any) -> str:

@@ -1,12 +1,12 @@
-"""References for ops that have no CPU kernel: what they compute, written in ops that do.
+"""References for ops without a CPU kernel, written with ops that have one.
 
-A checker that repeats a device's op on the CPU looks here first for the ops that only a device has.
-A reference takes the op's own arguments on the CPU, in float32 or float64, leaves them as they are,
-and gives the op's results in their order, with lists of tensors laid out flat.
+A checker that repeats a device's op on the CPU uses these for ops that only devices have. A
+reference takes the op's arguments on the CPU, in float32 or float64, does not modify them, and
+returns the op's results in order, with lists of tensors flattened.
 
-None of the ops themselves was at hand, neither on MPS nor on CUDA. What they compute was read in
+The ops themselves were not available for testing, neither on MPS nor on CUDA. The references follow
 torch's sources: ATen's, which the modules name, and the decompositions and meta functions of the
-installed torch. Where those leave a doubt, the docstring says so.
+installed torch. The docstrings mention remaining doubts.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from . import attention, cells, linear, norm, pool, rnn
 
 
 class Reference(NamedTuple):
-    """What an op should give, computed on the CPU."""
+    """An op's expected results, computed on the CPU."""
 
     run: Callable[..., tuple[torch.Tensor | None, ...]]
-    """Takes the op's arguments; None stands for a result that is undefined or not compared."""
+    """Takes the op's arguments; returns None for results that are undefined or not compared."""
     compared: tuple[int, ...] | None = None
-    """Which results, in the flat order, can be compared; None for all of them.
-
-    The others are internals whose layout or content no one promises: reserves, seeds, paddings.
+    """Indices of the results, flattened, that can be compared; None for all.
+    
+    The others are internals with unspecified layout or content: reserves, seeds, paddings.
     """
     refuses: Callable[..., str] | None = None
-    """Takes the op's arguments by name; gives the reason why a call has no single right result."""
+    """Takes the op's arguments by name; returns why a call has no unique result, or ""."""
 
 
 _ALL: dict[str, Reference] = {
@@ -70,7 +70,7 @@ def reference_of(name: str) -> Reference | None:
     """Find the reference of an op.
 
     Args:
-        name: As torch prints it: ``aten.linear_backward.default`` or ``aten.linear_backward``.
+        name: Its name in torch: ``aten.linear_backward.default`` or ``aten.linear_backward``.
 
     Returns:
         The reference; None for an op, or an overload of one, that has none.
@@ -81,30 +81,32 @@ def reference_of(name: str) -> Reference | None:
 
 
 def refuses(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Say why a call cannot be repeated, although its op may have a reference.
+    """Return why a call cannot be repeated, although its op may have a reference.
 
     Args:
         name: The op, as for :func:`reference_of`.
         args: The call's positional arguments.
-        kwargs: Its named ones.
+        kwargs: Its keyword arguments.
 
     Returns:
-        The reason; "" for a call that the reference can repeat.
+        The reason; "" if the reference can repeat the call.
     """
     reference = reference_of(name)
     if reference is None:
         return f"{name} has no written reference"
     bound = inspect.signature(reference.run).bind(*args, **kwargs)
     bound.apply_defaults()
-    given = bound.arguments
-    between_layers = given.get("train") and given.get("num_layers", 1) > 1
-    if given.get("dropout_p", 0.0) > 0 or (between_layers and given.get("dropout", 0.0) > 0):
-        return "its dropout drew a mask on the device, which is not known here"
-    if "mode" in given and given["mode"] not in rnn.MODES:
-        return f"mode {given['mode']} is not one of cuDNN's: {', '.join(map(str, rnn.MODES))}"
-    return reference.refuses(**given) if reference.refuses is not None else ""
+    arguments = bound.arguments
+    between_layers = arguments.get("train") and arguments.get("num_layers", 1) > 1
+    if arguments.get("dropout_p", 0.0) > 0 or (
+        between_layers and arguments.get("dropout", 0.0) > 0
+    ):
+        return "its dropout uses a mask of the device, which is unknown on the CPU"
+    if "mode" in arguments and arguments["mode"] not in rnn.MODES:
+        return f"mode {arguments['mode']} is not one of cuDNN's: {', '.join(map(str, rnn.MODES))}"
+    return reference.refuses(**arguments) if reference.refuses is not None else ""
 
 
 def covered() -> tuple[str, ...]:
-    """Name the ops that have a reference, as in ``aten.linear_backward``."""
+    """Return the names of the ops with a reference, as in ``aten.linear_backward``."""
     return tuple(f"aten.{op}" for op in _ALL)

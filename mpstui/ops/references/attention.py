@@ -1,10 +1,10 @@
 """Scaled dot-product attention, as MPS, flash, memory-efficient and cuDNN attention compute it.
 
-The backwards start from query, key and value and not from the ``out`` and ``logsumexp`` they are
-handed, whose layouts differ between kernels and versions: so a wrong logsumexp, which nothing else
-may show, shows as a wrong gradient.
+The backward functions start from query, key and value instead of their arguments ``out`` and
+``logsumexp``, whose layouts differ between kernels and versions. So a wrong logsumexp, which may
+have no other effect, shows as a wrong gradient.
 
-Where queries and keys differ in number, ``is_causal`` aligns the first of both, as the CPU does
+If the numbers of queries and keys differ, ``is_causal`` aligns the first of both, as on the CPU
 (``tril``), but flash attention aligns the last of both (``torch/nn/attention/bias.py``).
 """
 
@@ -32,17 +32,17 @@ def math_for_mps(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Attention on MPS, after ``mps/operations/Attention.mm``; its backward is built of other ops.
+    """Attention on MPS, after ``mps/operations/Attention.mm``; its backward consists of other ops.
 
     The second result is the weights on one path, and scratch memory or the output on the others.
-    The op refuses dropout and ignores ``dropout_mask`` and ``enable_gqa``: it shares heads whenever
-    there are fewer. For both a mask and ``is_causal`` its paths differ; here both hold.
+    The op rejects dropout and ignores ``dropout_mask`` and ``enable_gqa``: it shares heads whenever
+    there are fewer. With both a mask and ``is_causal`` its paths differ; here both apply.
 
-    Not sure: whether its Metal kernels align causal masks last, as in MLX, from where they come;
-    against this reference that would be a fault, as it would be against the CPU.
+    Uncertain: whether its Metal kernels, which come from MLX, align causal masks last as there;
+    compared with this reference, as with the CPU, that would be a fault.
     """
-    done = attend(query, key, value, attn_mask, is_causal, scale)
-    return done.weights @ done.value, None
+    attention = attend(query, key, value, attn_mask, is_causal, scale)
+    return attention.weights @ attention.value, None
 
 
 def flash(
@@ -55,14 +55,18 @@ def flash(
     *,
     scale: float | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """The output and the scores' logsumexp, inf for a query that sees no key.
+    """The output and the scores' logsumexp, which is inf for a query without visible keys.
 
-    The logsumexp is a natural logarithm, laid out as batch, head, query, in float32 at least.
+    The logsumexp is a natural logarithm of shape (batch, head, query), in float32 at least.
     """
-    done = attend(query, key, value, None, is_causal, scale, aligned_last=True)
-    wide = torch.promote_types(done.scores.dtype, torch.float32)
-    total = done.scores.to(wide).logsumexp(-1)
-    return done.weights @ done.value, total.masked_fill(total == -math.inf, math.inf), *[None] * 7
+    attention = attend(query, key, value, None, is_causal, scale, aligned_last=True)
+    wide = torch.promote_types(attention.scores.dtype, torch.float32)
+    total = attention.scores.to(wide).logsumexp(-1)
+    return (
+        attention.weights @ attention.value,
+        total.masked_fill(total == -math.inf, math.inf),
+        *[None] * 7,
+    )
 
 
 def flash_backward(
@@ -98,9 +102,9 @@ def efficient(
     *,
     scale: float | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """The output. The logsumexp is padded to a multiple of 32 with what no one promises."""
-    done = attend(query, key, value, attn_bias, is_causal, scale)
-    return done.weights @ done.value, None, None, None
+    """The output; the logsumexp is padded to a multiple of 32 with unspecified values."""
+    attention = attend(query, key, value, attn_bias, is_causal, scale)
+    return attention.weights @ attention.value, None, None, None
 
 
 def efficient_backward(
@@ -119,14 +123,16 @@ def efficient_backward(
     *,
     scale: float | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of query, key, value and bias; the mask counts for the bias's alone.
+    """Gradients of query, key, value and bias; the mask applies only to the bias's.
 
-    So it is in ATen's ``transformers/cuda/attention_backward.cu``.
+    That follows ATen's ``transformers/cuda/attention_backward.cu``.
     """
-    *three, of_scores = backward(grad_out_, query, key, value, attn_bias, is_causal, scale)
+    *input_gradients, score_gradient = backward(
+        grad_out_, query, key, value, attn_bias, is_causal, scale
+    )
     if attn_bias is None or not grad_input_mask[3]:
-        return *three, None
-    return *three, of_scores.sum_to_size(attn_bias.shape)
+        return *input_gradients, None
+    return *input_gradients, score_gradient.sum_to_size(attn_bias.shape)
 
 
 def cudnn(
@@ -141,13 +147,13 @@ def cudnn(
     *,
     scale: float | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """The output. The logsumexp is there only on demand, and its shape changed over versions.
+    """The output; the logsumexp is optional, and its shape differs between versions.
 
-    Not sure: that cuDNN aligns causal masks first where queries and keys differ in number, and
-    that its query that sees no key gives zeros.
+    Uncertain: whether cuDNN aligns causal masks first if the numbers of queries and keys differ,
+    and returns zeros for a query without visible keys.
     """
-    done = attend(query, key, value, attn_bias, is_causal, scale)
-    return done.weights @ done.value, *[None] * 8
+    attention = attend(query, key, value, attn_bias, is_causal, scale)
+    return attention.weights @ attention.value, *[None] * 8
 
 
 def cudnn_backward(

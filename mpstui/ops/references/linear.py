@@ -1,8 +1,8 @@
 """Linear layers and convolutions.
 
 The semantics are those of ATen's ``mps/operations/Linear.mm`` and ``Convolution.mm``. All of these
-ops put ``padding`` before ``stride``, against ``aten.convolution``'s order. A 1-d convolution comes
-as a 2-d one of height 1; any number of dimensions works here.
+ops have ``padding`` before ``stride``, unlike ``aten.convolution``. A 1-d convolution arrives as a
+2-d one of height 1; any number of dimensions works here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def linear_backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of a linear layer's input, weight and bias.
 
-    As in Linear.mm, the weight's gradient is also there when only the bias's was asked for.
+    As in Linear.mm, the weight's gradient is also computed if only the bias's is requested.
     """
     flat = grad_output.reshape(-1, grad_output.shape[-1])
     rows = self.reshape(flat.shape[0], self.shape[-1])
@@ -54,7 +54,7 @@ def mps_convolution_transpose(
     dilation: Ints,
     groups: int,
 ) -> tuple[Tensor]:
-    """A transposed convolution of ``self``, without a bias: its caller adds that."""
+    """A transposed convolution of ``self``, without a bias, which its caller adds."""
     return (
         torch.convolution(
             self, weight, None, stride, padding, dilation, True, output_padding, groups
@@ -74,15 +74,15 @@ def mps_convolution_backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of a convolution's input and weight.
 
-    The third result, the bias's gradient, is undefined on MPS even when the mask asks for it:
-    ``convolution_backward`` sums it up itself afterwards. So it is None here.
+    The third result, the bias's gradient, is undefined on MPS even if the mask requests it:
+    ``convolution_backward`` computes it afterwards. So it is None here.
     """
     none = [0] * len(stride)
     mask = [output_mask[0], output_mask[1], False]
-    of_input, of_weight, _ = torch.ops.aten.convolution_backward(
+    input_gradient, weight_gradient, _ = torch.ops.aten.convolution_backward(
         *(grad_output, self, weight, None, stride, padding, dilation, False, none, groups, mask)
     )
-    return of_input, of_weight, None
+    return input_gradient, weight_gradient, None
 
 
 def mps_convolution_transpose_backward(
@@ -98,11 +98,11 @@ def mps_convolution_transpose_backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of a transposed convolution's input ``self`` and weight."""
     mask = [output_mask[0], output_mask[1], False]
-    of_input, of_weight, _ = torch.ops.aten.convolution_backward(
+    input_gradient, weight_gradient, _ = torch.ops.aten.convolution_backward(
         *(grad_output, self, weight, None, stride, padding, dilation, True, output_padding),
         *(groups, mask),
     )
-    return of_input, of_weight
+    return input_gradient, weight_gradient
 
 
 def cudnn_convolution(
@@ -116,7 +116,7 @@ def cudnn_convolution(
     deterministic: bool,
     allow_tf32: bool,
 ) -> tuple[Tensor]:
-    """A convolution without a bias. The last three choose how, not what."""
+    """A convolution without a bias; the last three arguments do not affect the definition."""
     return mps_convolution(self, weight, None, padding, stride, dilation, groups)
 
 

@@ -1,9 +1,9 @@
 """Batch normalisation by cuDNN and MIOpen.
 
 The semantics are those of the decompositions in ``torch/_decomp/decompositions.py`` and
-``torch/_inductor/decomposition.py``. ``save_var`` is, against its name, the inverse standard
-deviation. In training both ops also move the running statistics in place, which their schemas do
-not say: the references give the results alone and leave the statistics as they are.
+``torch/_inductor/decomposition.py``. ``save_var`` is, despite its name, the inverse standard
+deviation. In training both ops also update the running statistics in place, which their schemas do
+not mark: the references return only the results, and do not modify the statistics.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def miopen_batch_norm(
     exponential_average_factor: float,
     epsilon: float,
 ) -> tuple[Tensor | None, ...]:
-    """The output, the batch's mean and inverse deviation; these two are empty in evaluation.
+    """The output, the batch's mean and inverse deviation; the latter two are empty in evaluation.
 
-    That MIOpen gives them empty is the decomposition's word: no AMD card was at hand.
+    That they are empty follows the decomposition; no AMD card was available for testing.
     """
     mean = None if running_mean is None else running_mean.clone()
     var = None if running_var is None else running_var.clone()
@@ -49,7 +49,7 @@ def cudnn_batch_norm(
     exponential_average_factor: float,
     epsilon: float,
 ) -> tuple[Tensor | None, ...]:
-    """As MIOpen's, and a reserve of bytes that is cuDNN's own."""
+    """As MIOpen's, with a reserve of bytes that is internal to cuDNN."""
     results = miopen_batch_norm(
         *(input, weight, bias, running_mean, running_var, training),
         *(exponential_average_factor, epsilon),
@@ -68,11 +68,11 @@ def miopen_batch_norm_backward(
     epsilon: float,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the input, weight and bias, in training: evaluation has another op."""
-    of_input, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+    input_gradient, weight_gradient, bias_gradient = torch.ops.aten.native_batch_norm_backward(
         *(grad_output, input, weight, running_mean, running_var, save_mean, save_var),
         *(True, epsilon, [True, True, True]),
     )
-    return of_input, of_weight, of_bias
+    return input_gradient, weight_gradient, bias_gradient
 
 
 def cudnn_batch_norm_backward(
@@ -86,7 +86,7 @@ def cudnn_batch_norm_backward(
     epsilon: float,
     reserveSpace: Tensor,
 ) -> tuple[Tensor | None, ...]:
-    """As MIOpen's; the reserve is cuDNN's own and holds nothing that cannot be computed."""
+    """As MIOpen's; the reserve is internal to cuDNN and not needed."""
     return miopen_batch_norm_backward(
         input, grad_output, weight, running_mean, running_var, save_mean, save_var, epsilon
     )

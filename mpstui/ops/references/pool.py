@@ -1,7 +1,7 @@
-"""Max-pooling, whose backward has no CPU kernel where the forward gives no indices.
+"""Max-pooling without indices, whose backward has no CPU kernel.
 
-By ``native_functions.yaml``, MPS has a kernel of its own for ``max_pool2d``, which elsewhere is
-made of ``max_pool2d_with_indices``; ``max_pool2d_backward`` has a kernel on MPS only.
+According to ``native_functions.yaml``, MPS has its own kernel for ``max_pool2d``, which on other
+devices uses ``max_pool2d_with_indices``; ``max_pool2d_backward`` has a kernel only on MPS.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def max_pool2d_backward(
 
 
 def refuses_ties(*, grad_output: Tensor, **window: Any) -> str:
-    """Say that the gradient of tied values is the kernel's choice; "" where no values tie."""
-    if ties(**window):
+    """Return that the kernel chooses the gradient of tied values; "" if no values tie."""
+    if has_ties(**window):
         return "values tie in a window, and the kernel chooses which of them gets the gradient"
     return ""
 
 
-def ties(
+def has_ties(
     self: Tensor,
     kernel_size: Ints,
     stride: Ints = (),
@@ -48,10 +48,10 @@ def ties(
     dilation: Ints = (1, 1),
     ceil_mode: bool = False,
 ) -> bool:
-    """True if a window has its greatest value more than once.
+    """Return whether a window contains its greatest value more than once.
 
-    Which of them then gets the gradient is the kernel's choice: after a ReLU, many windows are
-    zero throughout.
+    The kernel then chooses which of them gets the gradient. After a ReLU, many windows contain only
+    zeros.
     """
     x = self if self.dim() == 4 else self[None]
     kernel, step, pad, spread = (
@@ -59,8 +59,8 @@ def ties(
         for ints in (kernel_size, stride or kernel_size, padding, dilation)
     )
     greatest = F.max_pool2d(x, kernel, step, pad, spread, ceil_mode)
-    more = [size * gap for size, gap in zip(kernel, spread, strict=True)]  # for ceil_mode
-    sides = (pad[1], pad[1] + more[1], pad[0], pad[0] + more[0])
+    extra_padding = [size * gap for size, gap in zip(kernel, spread, strict=True)]  # for ceil_mode
+    sides = (pad[1], pad[1] + extra_padding[1], pad[0], pad[0] + extra_padding[0])
     padded = F.pad(x, sides, value=-math.inf)
     for axis in (0, 1):
         padded = _windows(padded, 2 + axis, kernel[axis], step[axis], spread[axis])
@@ -70,5 +70,5 @@ def ties(
 
 
 def _windows(x: Tensor, dim: int, size: int, step: int, spread: int) -> Tensor:
-    """Unfold a dimension into windows with gaps; their values come as the last dimension."""
+    """Unfold a dimension into dilated windows, whose values are the last dimension."""
     return x.unfold(dim, (size - 1) * spread + 1, step)[..., ::spread]

@@ -1,8 +1,8 @@
 """Recurrent layers over whole sequences, as MPS and cuDNN compute them.
 
-Both are what ``torch.lstm`` and its like compute on the CPU, with the same order of parameters:
-for each layer, then direction, the weights of input and hidden state, their biases if there are
-any, and the projection. Dropout has no reference but where it does nothing.
+Both match what ``torch.lstm`` and similar functions compute on the CPU, with the same order of
+parameters: for each layer, then direction, the weights of input and hidden state, their biases if
+there are any, and the projection. Dropout has a reference only if it has no effect.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 Tensors = Sequence[Tensor]
 
 MODES: dict[int, Any] = {0: torch.rnn_relu, 1: torch.rnn_tanh, 2: torch.lstm, 3: torch.gru}
-"""What ``mode`` means to cuDNN."""
+"""The functions of cuDNN's ``mode`` values."""
 
 _LSTM = 2
 
@@ -29,38 +29,38 @@ class _Layers(NamedTuple):
     bidirectional: bool
     batch_first: bool
     batch_sizes: Sequence[int] = ()
-    """How many sequences have each step, for a packed input."""
+    """The number of sequences at each step, for a packed input."""
 
     def run(self, input: Tensor, states: Tensors, params: Tensors) -> tuple[Tensor, ...]:
-        """Give the output and the final states."""
+        """Return the output and the final states."""
         state = list(states) if self.mode == _LSTM else states[0]
-        how = [list(params), self.has_biases, self.layers, 0.0, True, self.bidirectional]
+        options = [list(params), self.has_biases, self.layers, 0.0, True, self.bidirectional]
         if self.batch_sizes:
             sizes = torch.tensor(list(self.batch_sizes))
-            results = MODES[self.mode](input, sizes, state, *how)
+            results = MODES[self.mode](input, sizes, state, *options)
         else:
-            results = MODES[self.mode](input, state, *how, self.batch_first)
+            results = MODES[self.mode](input, state, *options, self.batch_first)
         return tuple(results)
 
     def backward(
         self, input: Tensor, states: Tensors, params: Tensors, grads: Sequence[Tensor | None]
     ) -> list[Tensor]:
-        """Give the gradients of the input, the states and the parameters, in that order."""
+        """Return the gradients of the input, the states and the parameters, in that order."""
         first = 1 + len(states)
         leaves = [tensor.detach().requires_grad_() for tensor in (input, *states, *params)]
         results = self.run(leaves[0], leaves[1:first], leaves[first:])
-        given = [
+        output_gradients = [
             torch.zeros_like(result) if grad is None else grad
             for result, grad in zip(results, grads, strict=False)
         ]
-        return list(torch.autograd.grad(results, leaves, given))
+        return list(torch.autograd.grad(results, leaves, output_gradients))
 
 
-def _elsewhere(*call: Any) -> list[Tensor]:
-    """Make a call that needs autograd in a thread of its own.
+def _in_new_thread(*call: Any) -> list[Tensor]:
+    """Make a call that needs autograd in a new thread.
 
-    Inside a dispatch mode, where a checker works, autograd is off for the whole thread and cannot
-    be turned on; a new thread starts with it, without the modes, and not inside a backward.
+    In a dispatch mode, where checks run, autograd is off for the thread and cannot be turned on; a
+    new thread has autograd on, no modes, and is not inside a backward.
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(*call).result()  # type: ignore[no-any-return]
@@ -77,7 +77,7 @@ def lstm_mps(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor | None, ...]:
-    """The output, hidden and cell state; then what the backward needs, laid out as MPS likes.
+    """The output, hidden and cell state; then the backward's data, in a layout internal to MPS.
 
     After ``mps/operations/RnnOps.mm``, which has no projections.
     """
@@ -104,11 +104,11 @@ def lstm_mps_backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the input, then of hx and cx, then of the parameters in their order.
 
-    In RnnOps.mm the states' list stands before the parameters', and missing gradients are zeros.
-    It starts from the gates kept by the forward; here the forward runs anew.
+    In RnnOps.mm the states' list precedes the parameters', and missing gradients are zeros.
+    It starts from the gates that the forward saved; here the forward runs again.
     """
     layers = _Layers(_LSTM, has_biases, num_layers, bidirectional, batch_first)
-    return tuple(_elsewhere(layers.backward, input, hx, params, (grad_y, grad_hy, grad_cy)))
+    return tuple(_in_new_thread(layers.backward, input, hx, params, (grad_y, grad_hy, grad_cy)))
 
 
 def cudnn_rnn(
@@ -129,11 +129,11 @@ def cudnn_rnn(
     batch_sizes: Sequence[int],
     dropout_state: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
-    """The output and the states; the cell state is empty where there is none.
+    """The output and the states; the cell state is empty if there is none.
 
     Each layer and direction has ``weight_stride0`` weights: with biases 4, or 5 with a projection.
-    cuDNN reads ``weight_buf``, where it is given; that ``weight`` are views of it, as after
-    ``flatten_parameters``, is taken for granted here.
+    cuDNN reads ``weight_buf`` if given; this reference assumes that ``weight`` are views of it, as
+    after ``flatten_parameters``.
     """
     biased = weight_stride0 in (4, 5)
     layers = _Layers(mode, biased, num_layers, bidirectional, batch_first, tuple(batch_sizes))
@@ -167,8 +167,8 @@ def cudnn_rnn_backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the input, hx, cx and each weight, after ATen's ``cudnn/RNN.cpp``.
 
-    It computes the first three whatever the mask says, and the weights' where it asks for them:
-    else their list is empty. With no gradient coming in, all are undefined.
+    The first three are computed for any mask, and the weights' if requested; otherwise their list
+    is empty. Without incoming gradients, all are undefined.
     """
     grads = (grad_output, grad_hy) if cx is None else (grad_output, grad_hy, grad_cy)
     if all(grad is None for grad in (grad_output, grad_hy, grad_cy)):
@@ -176,6 +176,8 @@ def cudnn_rnn_backward(
     biased = weight_stride0 in (4, 5)
     layers = _Layers(mode, biased, num_layers, bidirectional, batch_first, tuple(batch_sizes))
     states = [hx] if cx is None else [hx, cx]
-    of_input, of_hx, *rest = _elsewhere(layers.backward, input, states, weight, grads)
-    of_cx = None if cx is None else rest.pop(0)
-    return of_input, of_hx, of_cx, *(rest if output_mask[3] else [])
+    input_gradient, hx_gradient, *rest = _in_new_thread(
+        layers.backward, input, states, weight, grads
+    )
+    cx_gradient = None if cx is None else rest.pop(0)
+    return input_gradient, hx_gradient, cx_gradient, *(rest if output_mask[3] else [])

@@ -1,4 +1,4 @@
-"""An op's results again on the CPU: in its own dtypes, and in float64."""
+"""Repeats an op on the CPU: in its own dtypes, and in float64."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mpstui.ops.storages import Copies
 
 ROUNDING = torch.finfo(torch.float32).eps
 
-Named = list[tuple[str, torch.Tensor]]
+NamedTensors = list[tuple[str, torch.Tensor]]
 
 
 class Unreferenced(Exception):
-    """There is nothing to compare a call with; the message says why."""
+    """Raised if a call has no reference; the message says why."""
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Outside of every mode, simulated faults above all, and of autograd."""
+    """Leave every dispatch mode, especially simulated faults, and turn off autograd."""
     if torch._C._len_torch_dispatch_stack():
         with _disable_current_modes(), torch.no_grad():
             yield
@@ -35,55 +35,55 @@ def undisturbed() -> Iterator[None]:
             yield
 
 
-def run(op: Any, facts: OpInfo, args: Any, kwargs: Any) -> Named:
-    """The results of a call on CPU tensors, which it may write to.
+def run(op: Any, info: OpInfo, args: Any, kwargs: Any) -> NamedTensors:
+    """Return the results of a call on CPU tensors, which it may write to.
 
     Raises:
-        Unreferenced: When the CPU has no such op and nobody wrote a reference, or it refuses.
+        Unreferenced: If the CPU has no such op and there is no reference, or the call fails.
     """
-    written = references.reference_of(facts.name)
+    reference = references.reference_of(info.name)
     try:
-        if facts.foreign:
-            return _run_foreign(op, facts, args, kwargs)
-        if written is None:
-            return results(facts, op(*args, **kwargs), args, kwargs)
-        reason = references.refuses(facts.name, args, kwargs)
+        if info.foreign:
+            return _run_foreign(op, info, args, kwargs)
+        if reference is None:
+            return results(info, op(*args, **kwargs), args, kwargs)
+        reason = references.refuses(info.name, args, kwargs)
         if reason:
             raise Unreferenced(reason)
-        out = written.run(*args, **kwargs)
+        out = reference.run(*args, **kwargs)
     except REFUSALS as error:
-        said = " ".join(str(error).split())[:90]
-        raise Unreferenced(f"{type(error).__name__}: {said}") from error
-    return results(facts, tuple(out), args, kwargs)
+        message = " ".join(str(error).split())[:90]
+        raise Unreferenced(f"{type(error).__name__}: {message}") from error
+    return results(info, tuple(out), args, kwargs)
 
 
-def _run_foreign(op: Any, facts: OpInfo, args: Any, kwargs: Any) -> Named:
-    """Run an op of another library twice: one that draws or counts inside has no reference."""
+def _run_foreign(op: Any, info: OpInfo, args: Any, kwargs: Any) -> NamedTensors:
+    """Run an op of another library twice: a random or stateful one has no reference."""
     copies = Copies()
-    other_args, other_kwargs = copies.tree(args), copies.tree(kwargs)
+    copied_args, copied_kwargs = copies.tree(args), copies.tree(kwargs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        first = results(facts, op(*args, **kwargs), args, kwargs)
+        first = results(info, op(*args, **kwargs), args, kwargs)
         torch.manual_seed(2)
-        out = op(*other_args, **other_kwargs)
-    second = results(facts, out, other_args, other_kwargs)
+        out = op(*copied_args, **copied_kwargs)
+    second = results(info, out, copied_args, copied_kwargs)
     if gap(first, second).error:
         raise Unreferenced("it gives the CPU another result each time")
     return first
 
 
-def compared(facts: OpInfo, named: Named) -> Named:
-    """The results that have defined values: a written reference may leave some out.
+def comparable_results(info: OpInfo, named_results: NamedTensors) -> NamedTensors:
+    """Return the results that have defined values: a reference may omit some.
 
-    It does not write to its arguments either, and those of such an op are not compared.
+    References do not write to their arguments, so written arguments are not compared.
     """
-    written = references.reference_of(facts.name)
-    if written is None:
-        return named
-    if written.compared is None:
-        return [(name, tensor) for name, tensor in named if name.startswith("output")]
-    defined = {f"output {place + 1}" for place in written.compared} | {"output"}
-    return [(name, tensor) for name, tensor in named if name in defined]
+    reference = references.reference_of(info.name)
+    if reference is None:
+        return named_results
+    if reference.compared is None:
+        return [(name, tensor) for name, tensor in named_results if name.startswith("output")]
+    defined = {f"output {index + 1}" for index in reference.compared} | {"output"}
+    return [(name, tensor) for name, tensor in named_results if name in defined]
 
 
 def of_call(
@@ -92,43 +92,45 @@ def of_call(
     *,
     dense: bool = False,
     rounded: bool = False,
-) -> Named:
-    """A captured call's results on the CPU.
+) -> NamedTensors:
+    """Return a captured call's results on the CPU.
 
     Args:
         call: The call.
-        dtype: What floating-point inputs become; None keeps theirs.
-        dense: Whether inputs are contiguous and share no storage.
-        rounded: Whether each floating-point input is moved by about one rounding of float32: what
-            comes of that is how far a right device may be off.
+        dtype: The dtype of floating-point inputs; None keeps theirs.
+        dense: Whether to make inputs contiguous and share no storage.
+        rounded: Whether to change each floating-point input by about one rounding error of float32,
+            to find the error that is possible on a correct device.
 
     Raises:
-        Unreferenced: When there is no reference.
+        Unreferenced: If there is no reference.
     """
     with undisturbed():
-        op, facts = call.function, op_info(call.function)
+        op, info = call.function, op_info(call.function)
         if rounded:
-            call = call.with_storages(tuple(_moved(each) for each in call.storages))
+            call = call.with_storages(tuple(_perturb(storage) for storage in call.storages))
         args, kwargs = call.on(dtype=dtype, dense=dense)
-        return compared(facts, run(op, facts, args, kwargs))
+        return comparable_results(info, run(op, info, args, kwargs))
 
 
-def exact(call: Call, on_cpu: Named, *, dense: bool = False, rounded: bool = False) -> Named:
-    """A captured call's results in float64; where an op has no float64, the CPU's own.
+def exact(
+    call: Call, cpu_results: NamedTensors, *, dense: bool = False, rounded: bool = False
+) -> NamedTensors:
+    """Return a captured call's results in float64; the given ones if the op does not support it.
 
     Args:
         call: The call.
-        on_cpu: Its results on the CPU in its own dtypes.
-        dense: Whether inputs are contiguous and share no storage.
-        rounded: Whether inputs are moved by one rounding.
+        cpu_results: Its results on the CPU in its own dtypes.
+        dense: Whether to make inputs contiguous and share no storage.
+        rounded: Whether to change inputs by one rounding error.
     """
     try:
         return of_call(call, torch.float64, dense=dense, rounded=rounded)
     except Unreferenced:
-        return on_cpu
+        return cpu_results
 
 
-def _moved(storage: torch.Tensor) -> torch.Tensor:
+def _perturb(storage: torch.Tensor) -> torch.Tensor:
     if not storage.is_floating_point():
         return storage
     generator = torch.Generator().manual_seed(storage.numel())

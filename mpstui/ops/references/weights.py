@@ -1,7 +1,7 @@
-"""Attention written out: its scores, its weights, and the way back.
+"""Attention as its scores and weights, and its gradients.
 
-Heads stand third from the end; fewer heads of keys and values than of queries are shared between
-them. A query that may see no key gives zeros, as on the CPU.
+Heads are the third dimension from the end; if keys and values have fewer heads than queries, they
+are shared. A query without visible keys yields zeros, as on the CPU.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ Tensor = torch.Tensor
 
 
 class Attention(NamedTuple):
-    """What is known after the softmax."""
+    """The intermediate results of attention."""
 
     scores: Tensor
     weights: Tensor
     key: Tensor
-    """With as many heads as the query; so has ``value``."""
+    """The key with as many heads as the query; likewise ``value``."""
     value: Tensor
     scale: float
 
@@ -35,9 +35,9 @@ def attend(
     *,
     aligned_last: bool = False,
 ) -> Attention:
-    """Compute scores and weights; ``aligned_last`` says how a causal mask lies, if not square."""
+    """Compute scores and weights; ``aligned_last`` aligns a causal mask that is not square."""
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    key, value = _shared(key, query), _shared(value, query)
+    key, value = _repeat_heads(key, query), _repeat_heads(value, query)
     scores = query @ key.transpose(-2, -1) * scale
     if mask is not None and mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, -math.inf)
@@ -45,16 +45,16 @@ def attend(
         scores = scores + mask
     if is_causal:
         queries, keys = scores.shape[-2:]
-        seen = torch.ones(queries, keys, dtype=torch.bool)
-        seen = seen.tril(keys - queries if aligned_last else 0)
-        scores = scores.masked_fill(~seen, -math.inf)
-    blind = (scores == -math.inf).all(-1, keepdim=True)
-    return Attention(scores, scores.softmax(-1).masked_fill(blind, 0), key, value, scale)
+        visible = torch.ones(queries, keys, dtype=torch.bool)
+        visible = visible.tril(keys - queries if aligned_last else 0)
+        scores = scores.masked_fill(~visible, -math.inf)
+    without_keys = (scores == -math.inf).all(-1, keepdim=True)
+    return Attention(scores, scores.softmax(-1).masked_fill(without_keys, 0), key, value, scale)
 
 
-def _shared(tensor: Tensor, query: Tensor) -> Tensor:
-    heads, wanted = tensor.shape[-3], query.shape[-3]
-    return tensor if heads == wanted else tensor.repeat_interleave(wanted // heads, -3)
+def _repeat_heads(tensor: Tensor, query: Tensor) -> Tensor:
+    heads, query_heads = tensor.shape[-3], query.shape[-3]
+    return tensor if heads == query_heads else tensor.repeat_interleave(query_heads // heads, -3)
 
 
 def backward(
@@ -69,20 +69,20 @@ def backward(
     aligned_last: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value and scores."""
-    done = attend(query, key, value, mask, is_causal, scale, aligned_last=aligned_last)
-    of_weights = grad @ done.value.transpose(-2, -1)
-    centred = of_weights - (of_weights * done.weights).sum(-1, keepdim=True)
-    of_scores = done.weights * centred
+    attention = attend(query, key, value, mask, is_causal, scale, aligned_last=aligned_last)
+    weight_gradient = grad @ attention.value.transpose(-2, -1)
+    centred = weight_gradient - (weight_gradient * attention.weights).sum(-1, keepdim=True)
+    score_gradient = attention.weights * centred
     return (
-        of_scores @ done.key * done.scale,
-        _gathered(of_scores.transpose(-2, -1) @ query * done.scale, key),
-        _gathered(done.weights.transpose(-2, -1) @ grad, value),
-        of_scores,
+        score_gradient @ attention.key * attention.scale,
+        _sum_shared_heads(score_gradient.transpose(-2, -1) @ query * attention.scale, key),
+        _sum_shared_heads(attention.weights.transpose(-2, -1) @ grad, value),
+        score_gradient,
     )
 
 
-def _gathered(grad: Tensor, tensor: Tensor) -> Tensor:
-    """Sum up the gradients of heads that were shared."""
+def _sum_shared_heads(grad: Tensor, tensor: Tensor) -> Tensor:
+    """Sum the gradients of shared heads."""
     heads = tensor.shape[-3]
-    *batch, shared, length, size = grad.shape
-    return grad.reshape(*batch, heads, shared // heads, length, size).sum(-3)
+    *batch, query_heads, length, size = grad.shape
+    return grad.reshape(*batch, heads, query_heads // heads, length, size).sum(-3)

@@ -8,7 +8,7 @@ from functools import partial
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.investigation import Investigation, ProgressMessage, Verdict
-from mpstui.investigate.client import InvestigationProcess, new_folder, of_run
+from mpstui.investigate.client import InvestigationProcess, create_folder, request_for_run
 from mpstui.investigate.request import InvestigationFolder
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
@@ -75,7 +75,9 @@ class Investigations:
             MpstuiError: The run cannot be read, or its folder cannot be written.
         """
         try:
-            folder = new_folder(of_run(run), datetime.fromtimestamp(self._state.wall_clock()))
+            folder = create_folder(
+                request_for_run(run), datetime.fromtimestamp(self._state.wall_clock())
+            )
         except OSError as error:
             raise MpstuiError(f"{run.path}: {error.strerror}") from error
         inquiry = Inquiry(run, folder, self._state.clock())

@@ -45,33 +45,33 @@ def test_what_ends_before_or_without_the_call_decides_nothing(
 ) -> None:
     replayed = tried(monkeypatch, script)
     assert (replayed.wrong, replayed.times, replayed.hangs, replayed.died) == (0, 0, False, False)
-    assert words in replayed.words
+    assert words in replayed.text
 
 
 def test_a_call_that_ends_its_process_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
     replayed = tried(monkeypatch, TIMED + "os.abort()")
     assert (replayed.wrong, replayed.died, replayed.hangs) == (1, True, False)
-    assert replayed.words.startswith("the process ended with SIGABRT")
+    assert replayed.text.startswith("the process ended with SIGABRT")
 
 
 def test_only_a_call_that_the_cpu_has_run_there_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     replayed = tried(monkeypatch, TIMED + "sys.stdin.readline()")
     assert (replayed.wrong, replayed.hangs) == (1, True)
-    assert replayed.words == "hangs: no result within 1 s, where the CPU took 0.001 s"
+    assert replayed.text == "hangs: no result within 1 s, where the CPU took 0.001 s"
 
 
 def test_a_start_that_takes_too_long_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "START_SECONDS", 0.2)
     replayed = tried(monkeypatch, "import sys; sys.stdin.readline()")
     assert (replayed.wrong, replayed.times, replayed.hangs) == (0, 0, False)
-    assert replayed.words == "not decided: importing torch took too long"
+    assert replayed.text == "not decided: importing torch took too long"
 
 
 def test_real_calls_are_answered_in_one_process_until_it_is_closed(tmp_path: Path) -> None:
     process = ReplayClient("cpu", f"{FAULTS}:NanInExp", tmp_path)
     exp = capture(ATEN.exp.default, (torch.linspace(-2, 2, 30),), {})
-    assert process.fresh(exp, CallContext(times=2)).words == "wrong 2 of 2 times"
-    assert process.again(TANH, CallContext(), dense=True).words == "right"
+    assert process.fresh(exp, CallContext(times=2)).text == "wrong 2 of 2 times"
+    assert process.again(TANH, CallContext(), dense=True).text == "right"
     assert len(_replays()) == 1
     process.close()
     assert _replays() == []

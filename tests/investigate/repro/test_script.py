@@ -82,7 +82,7 @@ class _Second(Fault):
 
 def _script(call: Call, where: str, device: str = "cpu:0", **more: Any) -> ReproScript:
     """Of a call as it is; of the device "cpu:0" the reference needs no process of its own."""
-    given = {"context": CallContext(), "problem": None, "words": "it is off", **more}
+    given = {"context": CallContext(), "problem": None, "text": "it is off", **more}
     return ReproScript(shrink(call, lambda changed: False), device, where, **given)
 
 

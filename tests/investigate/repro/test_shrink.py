@@ -16,7 +16,7 @@ from mpstui.investigate.repro.shrink import (
     ShrunkCall,
     _rebuilt,
     _relaid,
-    format_list,
+    list_length,
     make_inputs,
     shrink,
 )
@@ -202,4 +202,4 @@ def test_of_lists_of_tensors_the_one_that_fails_is_left() -> None:
     assert shrunk.call.args[3] == [9.0]
     assert len(shrunk.call.storages) == 1
     uneven = capture(torch.ops.aten._foreach_add_.List, (parameters, steps[:3]), {})
-    assert format_list(uneven) == 0
+    assert list_length(uneven) == 0

@@ -135,7 +135,7 @@ def test_wrong_draws_are_named(
 ) -> None:
     found = _first((_op(name), args), change)
     assert found is not None
-    assert words in found.words
+    assert words in found.text
     assert _first((_op(name), args), times=15) is None
 
 
@@ -149,7 +149,7 @@ def test_a_mask_in_memory_order_is_looked_at_too() -> None:
 
     judge = RandomChecks()
     words = [_problem((ATEN.bernoulli_.float, (x, 0.5)), judge, pairs) for _ in range(3)]
-    assert any(each is not None and "in memory" in each.words for each in words)
+    assert any(each is not None and "in memory" in each.text for each in words)
 
 
 def test_draws_add_up_over_calls_with_the_same_arguments_only() -> None:
@@ -177,7 +177,7 @@ def test_a_generator_that_was_put_back_draws_the_same_by_right() -> None:
         seen.append(judge.problem(facts, args, [x.clone()], [torch.zeros(64)], states))
     assert seen == [None] * 30
     stuck = judge.problem(facts, args, [x.clone()], [torch.zeros(64)], (1, 1))
-    assert stuck is not None and "the time before" in stuck.words
+    assert stuck is not None and "the time before" in stuck.text
 
 
 def test_a_fused_dropout_is_told_what_it_keeps() -> None:

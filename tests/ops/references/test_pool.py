@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from mpstui.ops.references import refuses
-from mpstui.ops.references.pool import ties
+from mpstui.ops.references.pool import has_ties
 
 from tests.ops.references.support import both, draw, grads, leaf, run, same  # isort: skip
 
@@ -60,4 +60,4 @@ def test_ties_are_what_two_orders_of_reading_show(window: Any, seed: int) -> Non
                     if 0 <= y < 6 and 0 <= z < 7:
                         values.append(float(x[0, 0, y, z]))
             counted |= values.count(max(values)) > 1
-    assert ties(x, *window) is counted
+    assert has_ties(x, *window) is counted
