@@ -46,7 +46,7 @@ def test_each_op_has_its_count_its_phase_and_the_line_that_it_belongs_to() -> No
     ops = {op.op: op for op in recorder.ops()}
     addmm = ops["aten::addmm"]
     assert [(use.phase, use.count) for use in addmm.uses] == [("forward", 1), ("forward", 1)]
-    assert all(use.source.startswith("test_record.py:") for use in addmm.uses)
+    assert all(use.source.startswith("test_op_recorder.py:") for use in addmm.uses)
     assert [use.code for use in addmm.uses] == [
         "loss = model(images).square().sum()",
         "loss = loss + model(images).sum()",
@@ -229,7 +229,7 @@ def test_float64_on_mps_is_refused_at_the_line_that_makes_it(
 ) -> None:
     ops = record(lambda x: call(x) * 2, {"x": torch.ones(3)})
     assert problems(ops) == {name: "refused"}
-    assert ops[name].uses[0].source.startswith("test_record.py:")
+    assert ops[name].uses[0].source.startswith("test_op_recorder.py:")
 
 
 @pytest.mark.parametrize(
