@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import psutil
 import torch
@@ -30,8 +30,23 @@ HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Dtypes of autocast, by the precision's name."""
 
 
+RngState = dict[str, torch.Tensor]
+"""States of torch's default generators by device type: ``cpu``, and the device's own."""
+
+
 class Backend:
     """A device to train on; this base class is the CPU."""
+
+    is_asynchronous: ClassVar[bool] = False
+    """Whether calls return before their work on the device is done."""
+
+    copies: ClassVar[Literal["none", "queue", "stream"]] = "none"
+    """How batches reach the device: not at all, in the queue of the steps, or on a stream."""
+
+    autotuned: ClassVar[frozenset[str]] = frozenset(
+        {"allocator", "threads", "eval_chunk", "byte-dropout"}
+    )
+    """Fields of a plan, and rewrites, that autotune tries on this type of device only."""
 
     loader_options: ClassVar[dict[str, Any]] = {}
     """DataLoader options of the article's script on this device."""
@@ -49,6 +64,14 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until all launched work is done. On the CPU it always is."""
+
+    def rng_state(self) -> RngState:
+        """Return the generators' current states."""
+        return {"cpu": torch.get_rng_state()}
+
+    def set_rng_state(self, states: RngState) -> None:
+        """Set the generators' states; one without a state in ``states`` is not changed."""
+        torch.set_rng_state(states["cpu"])
 
     def allocated(self) -> int | None:
         """Return the bytes of tensors in the device's allocator; None if it does not count them."""
@@ -107,6 +130,10 @@ class Backend:
 class Accelerator(Backend):
     """A CUDA or XPU device, accessed through ``torch.accelerator``."""
 
+    is_asynchronous: ClassVar[bool] = True
+    copies: ClassVar[Literal["none", "queue", "stream"]] = "stream"
+    autotuned: ClassVar[frozenset[str]] = frozenset()
+
     @override
     def name(self) -> str:
         return str(torch.get_device_module(self.device).get_device_name(self.device))
@@ -114,6 +141,17 @@ class Accelerator(Backend):
     @override
     def synchronize(self) -> None:
         torch.accelerator.synchronize(self.device)
+
+    @override
+    def rng_state(self) -> RngState:
+        state = torch.get_device_module(self.device).get_rng_state(self.device)
+        return {**super().rng_state(), self.device.type: state}
+
+    @override
+    def set_rng_state(self, states: RngState) -> None:
+        super().set_rng_state(states)
+        if (state := states.get(self.device.type)) is not None:
+            torch.get_device_module(self.device).set_rng_state(state, self.device)
 
     @override
     def allocated(self) -> int | None:
@@ -140,6 +178,7 @@ class Cuda(Accelerator):
 
     loader_options: ClassVar[dict[str, Any]] = {"num_workers": 1, "pin_memory": True}
     pins: ClassVar[bool] = True
+    autotuned: ClassVar[frozenset[str]] = frozenset({"graph_steps", "bias-apart"})
 
     @override
     def set_precision(self, precision: str) -> tuple[str, ...]:
@@ -162,6 +201,8 @@ class Cuda(Accelerator):
 class Mps(Accelerator):
     """Apple's GPU, through Metal Performance Shaders."""
 
+    copies: ClassVar[Literal["none", "queue", "stream"]] = "queue"
+
     @override
     def name(self) -> str:
         get_name = getattr(
@@ -172,6 +213,16 @@ class Mps(Accelerator):
     @override
     def synchronize(self) -> None:
         torch.mps.synchronize()
+
+    @override
+    def rng_state(self) -> RngState:
+        return {"cpu": torch.get_rng_state(), "mps": torch.mps.get_rng_state()}
+
+    @override
+    def set_rng_state(self, states: RngState) -> None:
+        torch.set_rng_state(states["cpu"])
+        if (state := states.get("mps")) is not None:
+            torch.mps.set_rng_state(state)
 
     @override
     def allocated(self) -> int | None:
@@ -197,12 +248,13 @@ class Mps(Accelerator):
         return causes
 
 
-_BACKENDS: dict[str, type[Backend]] = {
+BACKENDS: dict[str, type[Backend]] = {
     "cpu": Backend,
     "cuda": Cuda,
     "xpu": Accelerator,
     "mps": Mps,
 }
+"""The class of each device type in :data:`mpstui.domain.devices.DEVICE_TYPES`."""
 
 
 def open_backend(spec: DeviceSpec) -> Backend:
@@ -214,6 +266,6 @@ def open_backend(spec: DeviceSpec) -> Backend:
     threads = spec.option("threads")
     if threads is not None:
         torch.set_num_threads(int(threads))
-    backend = _BACKENDS[spec.type](spec)
+    backend = BACKENDS[spec.type](spec)
     backend.check()
     return backend

@@ -190,4 +190,12 @@ def test_autocast_is_there_for_bf16_only() -> None:
 
 
 def test_the_table_of_backends_is_the_table_of_types() -> None:
-    assert set(backends._BACKENDS) == set(TYPES)
+    assert set(backends.BACKENDS) == set(TYPES)
+
+
+def test_what_a_device_restores_are_its_own_numbers() -> None:
+    backend = open_backend(parse_device("cpu"))
+    state = backend.rng_state()
+    numbers = torch.rand(3)
+    backend.set_rng_state({**state, "mps": torch.zeros(1)})  # another device's state is ignored
+    assert torch.equal(torch.rand(3), numbers)

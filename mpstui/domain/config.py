@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .devices import DeviceSpec, parse_device
+from .devices import DEVICE_TYPES, DeviceSpec, parse_device
 from .errors import FieldError
 from .field_table import BY_NAME as BY_NAME
 from .field_table import FIELDS as FIELDS
@@ -96,7 +96,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             compile=self.compile or spec.option("compile") is not None,
             autotune=spec.option("autotune") or self.autotune,
         )
-        if config.precision == "tf32" and spec.type != "cuda":
+        if config.precision == "tf32" and not DEVICE_TYPES[spec.type].tf32:
             raise FieldError("precision", f"{spec.type} has no TF32", "float32, bf16, fp16")
         return config
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,11 +18,25 @@ from .catalogue import SIMULATED
 from .class_path import ClassPath, class_path
 from .errors import FieldError
 
-TYPES = ("cpu", "mps", "cuda", "xpu")
-"""Device types that a run can be started on."""
 
-INDEXED = ("cuda", "xpu")
-"""Types that a machine may have several of."""
+class DeviceType(NamedTuple):
+    """A type of device; its differences in torch are in :mod:`mpstui.backends`."""
+
+    indexed: bool = False
+    """Whether a machine may have several of them."""
+    tf32: bool = False
+    """Whether it has TF32."""
+
+
+DEVICE_TYPES = {
+    "cpu": DeviceType(),
+    "mps": DeviceType(),
+    "cuda": DeviceType(indexed=True, tf32=True),
+    "xpu": DeviceType(indexed=True),
+}
+"""The types that a run can be started on."""
+
+TYPES = tuple(DEVICE_TYPES)
 
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 AUTOTUNE = ("on", "off", "again")
@@ -112,7 +127,7 @@ def parse_device(text: str) -> DeviceSpec:
             f"{', '.join(TYPES)}, cuda:1, cpu@threads=1",
         )
     kind, index = match["type"], match["index"]
-    if index is not None and kind not in INDEXED:
+    if index is not None and not DEVICE_TYPES[kind].indexed:
         raise FieldError("device", f"{kind} takes no index", kind)
     options: dict[str, str] = {}
     for part in match["options"].split("@")[1:]:
@@ -126,7 +141,7 @@ def parse_device(text: str) -> DeviceSpec:
         options[name] = OPTIONS[name](value)
     if kind != "cpu" and "threads" in options:
         raise FieldError("device", f"threads does nothing on {kind}", "cpu@threads=N")
-    if options.get("precision") == "tf32" and kind != "cuda":
+    if options.get("precision") == "tf32" and not DEVICE_TYPES[kind].tf32:
         raise FieldError("device", f"{kind} has no TF32", "cuda@precision=tf32")
     in_order = tuple((name, options[name]) for name in OPTIONS if name in options)
     return DeviceSpec(kind, None if index is None else int(index), in_order)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import torch
 
+from mpstui.backends import RngState
 from mpstui.domain.events import (
     AnyEvent,
     EpochCompleted,
@@ -39,7 +40,6 @@ from .profile import Profiler, profile_steps
 from .progress import Progress
 from .setup import Setup
 from .snapshot_budget import Snapshots
-from .snapshots import RngState, read_rng_state
 from .soundness import DivergenceWatch, gradient_norm
 from .steps import steps_of
 
@@ -179,7 +179,7 @@ class Loop:
         yield from self._flush()
 
     def _evaluate(self) -> Iterator[AnyEvent]:
-        self._rng_state = read_rng_state(self._setup.backend.device)
+        self._rng_state = self._setup.backend.rng_state()
         batch = yield from evaluate(self._setup, self._progress, self._now, self._hold)
         if batch is not None:
             yield from self._check_evaluation(batch)
@@ -223,7 +223,7 @@ class Loop:
             seconds_left = (self._config.total_steps - self.step) * self._step_seconds
             if not snapshots.due(self._setup, seconds_left):
                 return
-        rng_state = self._rng_state or read_rng_state(self._setup.backend.device)
+        rng_state = self._rng_state or self._setup.backend.rng_state()
         self._progress.wall_seconds = time.perf_counter() - self._epoch_began
         record = snapshots.save(self._setup, self._progress, rng_state)
         if record is not None:

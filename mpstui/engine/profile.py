@@ -142,7 +142,7 @@ class _Stopwatch:
     def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
         self._backend, self._clock = backend, clock
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        if backend.device.type != "cpu":  # there, calls return when the work is done
+        if backend.is_asynchronous:
             self.seconds[LAUNCH] = 0.0
         backend.synchronize()
         self._mark = clock()

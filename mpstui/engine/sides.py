@@ -28,7 +28,6 @@ from .autotune.apply import apply_plan
 from .autotune.optimizers import load_state
 from .data.seeding import seeded
 from .setup import Setup
-from .snapshots import read_rng_state, set_rng_state
 from .workloads import Workload, find_workload, load_items
 
 
@@ -189,14 +188,14 @@ def copy_fault(setup: Setup) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def preserve_rng(device: torch.device) -> Iterator[None]:
+def preserve_rng(backend: Backend) -> Iterator[None]:
     """Restore all random number generators and the thread count at the context's end."""
-    torch_state, numpy, python = read_rng_state(device), np.random.get_state(), random.getstate()
+    torch_state, numpy, python = backend.rng_state(), np.random.get_state(), random.getstate()
     threads = torch.get_num_threads()
     try:
         yield
     finally:
-        set_rng_state(torch_state, device)
+        backend.set_rng_state(torch_state)
         np.random.set_state(numpy)
         random.setstate(python)
         if torch.get_num_threads() != threads:

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from mpstui.backends import RngState
 from mpstui.runs.files import replace
 from mpstui.runs.rundir import RunDir
 
 from .progress import Progress
 from .setup import Setup
-from .snapshots import RngState, pack, snapshots_of, tensor_bytes
+from .snapshots import pack, snapshots_of, tensor_bytes
 
 SHARE = 0.01
 """Of the training time."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from mpstui.backends import RngState
 from mpstui.domain.errors import LogError
 from mpstui.runs.rundir import RunDir
 
@@ -25,9 +26,6 @@ from .setup import Setup
 
 FORMAT = 1
 """Version of the file's format. Keys are only ever added."""
-
-RngState = dict[str, torch.Tensor]
-"""States of torch's default generators by device type: ``cpu``, and the run's device's."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Snapshot:
         # The optimizer has stepped in another process; the scheduler would warn that it has not.
         setup.optimizer._opt_called = True  # type: ignore[attr-defined,unused-ignore]
         if rng:
-            set_rng_state(self.rng_state, setup.backend.device)
+            setup.backend.set_rng_state(self.rng_state)
 
 
 def pack(setup: Setup, progress: Progress, rng_state: RngState) -> bytes:
@@ -134,25 +132,3 @@ def load_snapshot(path: Path) -> Snapshot:
 def snapshots_of(run_dir: Path) -> list[tuple[int, Path]]:
     """Return a run's existing snapshots, as step and path, ascending."""
     return RunDir(run_dir).snapshots()
-
-
-def read_rng_state(device: torch.device) -> RngState:
-    """Return the generators' current states."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    elif device.type != "cpu":
-        states[device.type] = torch.get_device_module(device).get_rng_state(device)
-    return states
-
-
-def set_rng_state(states: RngState, device: torch.device) -> None:
-    """Set the generators' states; a device without a state in ``states`` is not changed."""
-    torch.set_rng_state(states["cpu"])
-    device_state = states.get(device.type)
-    if device_state is None or device.type == "cpu":
-        return
-    if device.type == "mps":
-        torch.mps.set_rng_state(device_state)
-    else:
-        torch.get_device_module(device).set_rng_state(device_state, device)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mpstui.domain.catalogue import SIMULATED
 from mpstui.domain.devices import (
     AUTOTUNE,
-    INDEXED,
+    DEVICE_TYPES,
     PIPELINES,
     PRECISIONS,
     TYPES,
@@ -35,7 +35,7 @@ def fault_files(draw: st.DrawFn) -> str:
 @st.composite
 def specs(draw: st.DrawFn) -> str:
     kind = draw(st.sampled_from(TYPES))
-    index = draw(st.none() | st.integers(0, 999)) if kind in INDEXED else None
+    index = draw(st.none() | st.integers(0, 999)) if DEVICE_TYPES[kind].indexed else None
     options = []
     if kind == "cpu" and draw(st.booleans()):
         options.append(f"threads={draw(st.integers(1, 1024))}")

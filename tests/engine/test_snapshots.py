@@ -30,7 +30,7 @@ from mpstui.engine.meter import Meter
 from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.snapshot_budget import LEAST_SECONDS, MOST_FILES, SHARE, Snapshots
-from mpstui.engine.snapshots import load_snapshot, pack, read_rng_state, snapshots_of
+from mpstui.engine.snapshots import load_snapshot, pack, snapshots_of
 from mpstui.engine.workloads import WORKLOADS
 from mpstui.runs.rundir import Dataset
 
@@ -209,7 +209,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
     train_a_step(setup)
     setup.scheduler.step()
     path = tmp_path / "step-000007.pt"
-    path.write_bytes(pack(setup, START, read_rng_state(setup.backend.device)))
+    path.write_bytes(pack(setup, START, setup.backend.rng_state()))
     drawn = torch.rand(3)
     snapshot = load_snapshot(path)
     assert (snapshot.step, snapshot.progress, snapshot.workload) == (7, START, workload)
@@ -234,7 +234,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
 def test_a_snapshot_of_another_workload_is_refused(build: Build, tmp_path: Path) -> None:
     setup = build()
     path = tmp_path / "step-000007.pt"
-    path.write_bytes(pack(setup, START, read_rng_state(setup.backend.device)))
+    path.write_bytes(pack(setup, START, setup.backend.rng_state()))
     with pytest.raises(LogError, match="a snapshot of vae does not fit mnist"):
         load_snapshot(path).restore(build("other", workload="mnist"))
 
@@ -271,7 +271,7 @@ def test_what_is_no_snapshot_is_named(tmp_path: Path, content: bytes | None, why
 
 def test_a_snapshot_that_is_cut_anywhere_is_no_snapshot(build: Build, tmp_path: Path) -> None:
     setup = build()
-    whole = pack(setup, START, read_rng_state(setup.backend.device))
+    whole = pack(setup, START, setup.backend.rng_state())
     path = tmp_path / "step-000007.pt"
     for part in (1, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:part])
@@ -313,7 +313,7 @@ class Ledger:
 
     def take(self) -> Any:
         progress = Progress(self.step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0)
-        saved = self.keep.save(self.setup, progress, read_rng_state(self.setup.backend.device))
+        saved = self.keep.save(self.setup, progress, self.setup.backend.rng_state())
         self.taken.append(self.seconds)
         return saved
 
@@ -376,7 +376,7 @@ def test_once_something_went_wrong_the_snapshots_are_evidence(build: Build) -> N
     setup = build()
     wrong = False
     keep = Snapshots(setup.run_dir, frozen=lambda: wrong, clock=Hand(0.001))
-    draws = read_rng_state(setup.backend.device)
+    draws = setup.backend.rng_state()
     for step in range(1, 5):
         keep.save(setup, Progress(step, 1, 1, 1, 1.0, 1.0, 1.0, 1.0), draws)
     keep.trained(1e6)

@@ -15,7 +15,7 @@ from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.snapshots import load_snapshot, pack, read_rng_state
+from mpstui.engine.snapshots import load_snapshot, pack
 from mpstui.engine.steps import ArticleSteps, EagerSteps, split, steps_of
 from mpstui.runs.rundir import Dataset
 
@@ -84,7 +84,7 @@ def test_a_snapshot_keeps_the_scale_of_fp16(ready: Ready, tmp_path: Path) -> Non
     setup.scaler.update(128.0)
     progress = Progress(1, 1, 16, 0, 0.0, 0.0, 0.0, None)
     path = tmp_path / "step-000001.pt"
-    path.write_bytes(pack(setup, progress, read_rng_state(setup.backend.device)))
+    path.write_bytes(pack(setup, progress, setup.backend.rng_state()))
     other = ready(precision="fp16")
     load_snapshot(path).restore(other)
     assert other.scaler is not None

@@ -22,7 +22,6 @@ from mpstui.engine.data.items import Items
 from mpstui.engine.data.order import order_of_epoch
 from mpstui.engine.data.size import size_loader
 from mpstui.engine.setup import Setup
-from mpstui.engine.snapshots import read_rng_state, set_rng_state
 from mpstui.engine.steps.cuda_graph import CAPTURE_WARMUP_STEPS
 
 from . import allocator
@@ -70,8 +69,8 @@ HARMLESS = 1.02
 """The limit for keeping freed memory, whose gain depends on all other allocations."""
 
 BATCHES = 8
-ONLY_ON = {"byte-dropout": "cpu", "bias-apart": "cuda"}
-"""Device types of rewrites that help on one type only."""
+ONLY_SOMEWHERE = ("byte-dropout", "bias-apart")
+"""Rewrites that help on some device types only: see :attr:`mpstui.backends.Backend.autotuned`."""
 
 EVAL_CHUNKS = (250, 100, 50)
 GRAPH_STEPS = (4,)
@@ -128,11 +127,11 @@ class Autotuner:
         if min_seconds and steps < FEWEST_STEPS:
             raise AutotuneRefused(f"not autotuned: {steps} steps are too few")
         began = self._clock()
-        rng_state = read_rng_state(self._setup.backend.device)
+        rng_state = self._setup.backend.rng_state()
         try:
             yield from self._run(min_seconds, began + BUDGET_SECONDS)
         finally:
-            set_rng_state(rng_state, self._setup.backend.device)
+            self._setup.backend.set_rng_state(rng_state)
             torch.set_num_threads(self._threads)
         best = self._best.plan
         return AutotuneResult(
@@ -190,7 +189,7 @@ class Autotuner:
         before and after are compared, which other processes disturb least.
         """
         self._gain = 1.0
-        if self._setup.backend.device.type != "cpu" or not allocator.available():
+        if "allocator" not in self._setup.backend.autotuned or not allocator.available():
             return
         yield "freed memory kept"
         before = min(self._paces(self._best))
@@ -206,8 +205,8 @@ class Autotuner:
     def _changes(self, plain: Candidate) -> Iterator[list[PlanChange]]:
         """Yield groups of alternative changes to the best plan so far."""
         setup, config = self._setup, self._setup.config
-        kind = setup.backend.device.type
-        graphs = kind == "cuda" and graphable(setup.optimizer) and not setup.scaler
+        tried = setup.backend.autotuned
+        graphs = "graph_steps" in tried and graphable(setup.optimizer) and not setup.scaler
         if graphs and plain.changes_host_state():
             self._untried.append("CUDA graph: a step changes a counter or a generator in Python")
             graphs = False
@@ -216,14 +215,14 @@ class Autotuner:
         if any(parameter.dim() == 4 for parameter in setup.model.parameters()):
             yield [self._change("channels_last", layout="channels_last")]
         for name in possible(setup.model):
-            if ONLY_ON.get(name, kind) == kind:
+            if name in tried or name not in ONLY_SOMEWHERE:
                 rewrites = (*self._best.plan.rewrites, name)
                 yield [self._change(name, rewrites=rewrites)]
         yield [
             self._change(f"{name} optimizer", optimizer=name)
             for name in implementations(plain.setup.optimizer)
         ]
-        if kind == "cpu" and setup.backend.spec.option("threads") is None:
+        if "threads" in tried and setup.backend.spec.option("threads") is None:
             yield [self._change(f"{n} threads", threads=n) for n in _threads()]
         if self._best.plan.graph_steps:
             yield [
@@ -283,7 +282,8 @@ class Autotuner:
         default = self._setup.config.test_batch_size
         # A custom objective may mix samples, so its result may depend on the batch size.
         custom = class_path(self._setup.config.workload)
-        if custom is not None or self._setup.backend.device.type != "cpu" or not self._go_on():
+        tried = self._setup.backend.autotuned
+        if custom is not None or "eval_chunk" not in tried or not self._go_on():
             return
         paces: dict[int, list[float]] = {}
         for _ in range(2):

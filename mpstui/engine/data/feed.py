@@ -167,7 +167,10 @@ class _PendingCopies:
 
 def sender(backend: Backend) -> Sender:
     """Return the sender of a device."""
-    kind = backend.device.type
-    if kind == "cpu":
-        return NoCopies()
-    return QueuedCopies(backend) if kind == "mps" else StreamCopies(backend)
+    match backend.copies:
+        case "none":
+            return NoCopies()
+        case "queue":
+            return QueuedCopies(backend)
+        case "stream":
+            return StreamCopies(backend)

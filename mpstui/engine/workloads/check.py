@@ -16,7 +16,6 @@ import torch
 from mpstui.domain.class_path import class_path
 from mpstui.domain.errors import FieldError
 from mpstui.engine.setup import Setup
-from mpstui.engine.snapshots import read_rng_state, set_rng_state
 from mpstui.runs.class_source import origin
 
 from .contract import Score
@@ -41,8 +40,7 @@ def check_contract(setup: Setup) -> None:
     """
     if class_path(setup.config.workload) is None:
         return
-    device = setup.backend.device
-    rng_state, state = read_rng_state(device), copy.deepcopy(setup.model.state_dict())
+    rng_state, state = setup.backend.rng_state(), copy.deepcopy(setup.model.state_dict())
     setup.model.eval()
     try:
         batch = next(iter(setup.pipeline.test(min(setup.config.test_batch_size, MOST_SAMPLES))))
@@ -57,7 +55,7 @@ def check_contract(setup: Setup) -> None:
     finally:
         setup.model.load_state_dict(state)
         setup.model.train()
-        set_rng_state(rng_state, device)
+        setup.backend.set_rng_state(rng_state)
 
 
 def _call(setup: Setup, hook: str, function: Callable[[], Any]) -> Any:

@@ -23,7 +23,7 @@ from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.snapshots import load_snapshot, pack, read_rng_state
+from mpstui.engine.snapshots import load_snapshot, pack
 from mpstui.runs.rundir import Dataset
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -91,7 +91,7 @@ def test_a_graphs_snapshot_goes_on_as_a_plain_run_on_the_cpu(tmp_path: Path, pla
     list(loop.events())
     progress = Progress(12, 1, 768, 0, 0.0, 0.0, 0.0, None)
     path = tmp_path / "step-000012.pt"
-    path.write_bytes(pack(setup, progress, read_rng_state(setup.backend.device)))
+    path.write_bytes(pack(setup, progress, setup.backend.rng_state()))
     plain = ready(tmp_path, device="cpu")
     load_snapshot(path).restore(plain)
     for one, other in zip(plain.model.parameters(), setup.model.parameters(), strict=True):
