@@ -26,7 +26,7 @@ from .data.feed import Batch
 from .data.order import epoch_order
 from .meter import WARMUP_STEPS
 from .setup import Setup, set_up
-from .steps import train_step
+from .steps.base import train_step
 
 WINDOWS = 5
 """Windows that the timed seconds are divided into, for a spread."""

@@ -33,7 +33,8 @@ from .bell import Bell
 from .contrast import with_contrast
 from .doctor_controls import DoctorControls
 from .keymap import ACTIONS, bindings
-from .lazy import MODES, StartCoverage, StartInvestigation, coverage_client, investigation_client
+from .lazy import MODES, coverage_client, investigation_client
+from .model.host import StartCoverage, StartInvestigation
 from .model.prewarming import Prewarming
 from .model.probing import Probing
 from .model.state import AppState

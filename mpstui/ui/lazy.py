@@ -12,12 +12,6 @@ if TYPE_CHECKING:
     from mpstui.investigate.client import InvestigationProcess
     from mpstui.investigate.request import InvestigationFolder
 
-StartInvestigation = Callable[["InvestigationFolder"], "InvestigationProcess"]
-"""Creates an investigation from the folder of its request."""
-
-StartCoverage = Callable[[str, str], "CoverageProcess"]
-"""Creates a check whether a workload runs on MPS with a version of torch."""
-
 
 def _doctor() -> Screen[None]:
     from .screens.doctor import DoctorScreen

@@ -16,8 +16,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
 from mpstui.runs.rundir import RunDir
 
-from .lazy import StartCoverage
-from .model.host import Change
+from .model.host import Change, StartCoverage
 from .model.probing import Probing
 from .model.state import AppState
 

@@ -16,7 +16,9 @@ from mpstui.engine.loop import Loop
 from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.snapshots import load_snapshot, pack
-from mpstui.engine.steps import ArticleSteps, EagerSteps, split, steps_of
+from mpstui.engine.steps import steps_of
+from mpstui.engine.steps.base import split
+from mpstui.engine.steps.eager import ArticleSteps, EagerSteps
 from mpstui.runs.rundir import Dataset
 
 Ready = Callable[..., Setup]

@@ -15,7 +15,7 @@ from mpstui.domain.errors import DeviceUnavailable
 from mpstui.engine import sweep as module
 from mpstui.engine.meter import WARMUP_STEPS
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.steps import train_step
+from mpstui.engine.steps.base import train_step
 from mpstui.engine.sweep import LEAST_WARMUP, LEAST_WINDOWS, OUT_OF_MEMORY, rates, sweep_point
 from mpstui.runs.rundir import Dataset
 

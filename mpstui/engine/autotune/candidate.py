@@ -17,7 +17,8 @@ from torch.optim.lr_scheduler import StepLR
 from mpstui.domain.plan import Plan
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup
-from mpstui.engine.steps import steps_of, train_step
+from mpstui.engine.steps import steps_of
+from mpstui.engine.steps.base import train_step
 from mpstui.engine.steps.cuda_graph import CAPTURE_WARMUP_STEPS
 
 from .apply import apply_plan

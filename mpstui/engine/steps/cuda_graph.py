@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from mpstui.engine.setup import Setup
 
-from . import Steps, split, train_step
+from .base import Steps, split, train_step
 
 CAPTURE_WARMUP_STEPS = 3
 """Steps op by op before the capture, as PyTorch's notes advise."""

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from mpstui.coverage.client import CoverageProcess
+    from mpstui.investigate.client import InvestigationProcess
+    from mpstui.investigate.request import InvestigationFolder
 
 Severity = Literal["information", "warning", "error"]
+
+
+StartInvestigation = Callable[["InvestigationFolder"], "InvestigationProcess"]
+"""Creates an investigation from the folder of its request."""
+
+StartCoverage = Callable[[str, str], "CoverageProcess"]
+"""Creates a check whether a workload runs on MPS with a version of torch."""
 
 
 class Change(Enum):

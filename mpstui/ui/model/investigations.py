@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.investigation import Investigation, ProgressMessage, Verdict
 from mpstui.investigate.client import InvestigationProcess, create_folder, request_for_run
-from mpstui.investigate.request import InvestigationFolder
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
 
-from .host import Change, Host
+from .host import Change, Host, StartInvestigation
 from .inquiry import Inquiry
 from .state import AppState
 
@@ -25,7 +23,7 @@ class Investigations:
         self,
         state: AppState,
         host: Host,
-        investigate: Callable[[InvestigationFolder], InvestigationProcess],
+        investigate: StartInvestigation,
     ) -> None:
         """Start with no investigation under way.
 
