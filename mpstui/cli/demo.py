@@ -50,7 +50,7 @@ def _print_demo(runs_dir: Path | None) -> int:
         states = "; ".join(f"{view.config.device} {view.history.state.value}" for view in views)
         _print(f"No alarm was raised, so there is nothing to investigate: {states}.")
         return 1
-    _print(f"\n{story.ALARM}")
+    _print(f"\n{story.ALARM_TEXT}")
     folder = create_folder(request_for_run(diverged.run), datetime.now())
     finding = follow_investigation(folder)
     _print(f"\n{as_text(finding, folder).rstrip()}")

@@ -23,7 +23,7 @@ from .lazy_facts import LazyFacts, refuse
 EXPLAINED = (Verdict.LOWER_PRECISION, Verdict.DIVERGES_ON_CPU)
 """Verdicts with another cause than the device."""
 
-STEPS = (1, 10_000)
+STEP_RANGE = (1, 10_000)
 """Least and most steps to inspect."""
 
 
@@ -66,7 +66,7 @@ def investigate(
     else:
         raise FieldError("device", "none is named", "--device SPEC, or --from RUN_ID")
     if steps is not None:
-        low, high = STEPS
+        low, high = STEP_RANGE
         if not low <= steps <= high:
             allowed = f"whole numbers from {low} to {high:,}"
             raise FieldError("steps", f"{steps} is out of range", allowed)

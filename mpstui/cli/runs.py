@@ -28,7 +28,7 @@ from mpstui.runs.store import TRASH, RunStore
 from mpstui.runs.view import RunView
 
 OVER = tuple(state.value for state in RunState if state.over)
-STATES = (*(state.value for state in RunState), "running")
+RUN_STATES = (*(state.value for state in RunState), "running")
 """Values of ``--state``: a state, or ``running`` for all that are not over."""
 
 
@@ -48,7 +48,7 @@ def list_runs(
         json: Print one JSON document instead.
         runs_dir: The folder of runs; None for the default.
         workload: Only runs of this workload; a custom one may be written without folders.
-        state: Only runs in this state, one of ``STATES``.
+        state: Only runs in this state, one of ``RUN_STATES``.
         alarm: Only runs with an alarm.
         device: Only runs whose device spec or device name contains this, in any case.
         sort: ``started``: the newest first. ``epoch``, ``loss``, ``accuracy``: the best first,
@@ -59,9 +59,9 @@ def list_runs(
     """
     if workload is not None:
         workload = BY_NAME["workload"].check(workload)
-    if state is not None and state not in STATES:
+    if state is not None and state not in RUN_STATES:
         hint = "; --alarm lists the runs that diverged" if state == "diverged" else ""
-        raise FieldError("state", f"{state!r} is none", ", ".join(STATES) + hint)
+        raise FieldError("state", f"{state!r} is none", ", ".join(RUN_STATES) + hint)
     store = _store(runs_dir)
     summaries = _summaries(store.all())
     matches = [
@@ -112,7 +112,7 @@ def compare_runs(
     Args:
         texts: Runs or comparisons, as :meth:`RunStore.select` takes them.
         baseline: The reference of speed-ups, moved or added to the top; None for the first run.
-        format: One of ``mpstui.domain.tables.FORMATS``.
+        format: One of ``mpstui.domain.tables.TABLE_FORMATS``.
         runs_dir: The folder of runs; None for the default.
 
     Raises:
@@ -149,7 +149,7 @@ def export_runs(
 
     Args:
         texts: Runs or comparisons, as :meth:`RunStore.select` takes them.
-        format: One of ``mpstui.runs.export.FORMATS``.
+        format: One of ``mpstui.runs.export.EXPORT_FORMATS``.
         out: The file or folder; None prints a single-file text format to stdout.
         force: Replace existing files.
         runs_dir: The folder of runs; None for the default.

@@ -119,7 +119,7 @@ def _dropout_without_gradient(
     return not wants_grad and dropout > 0
 
 
-REFUSALS = (
+REFUSED_CALLS = (
     # aten/src/ATen/native/mps/operations/RnnOps.mm, _lstm_mps
     Refusal("lstm", (2, 9, 0), (2, 15, 0), _projections, "refuses projections (proj_size)"),
     # aten/src/ATen/native/mps/operations/Attention.mm: MPS uses the fused kernel, which has no
@@ -146,7 +146,7 @@ def find_refusal(
         kwargs: Keyword arguments.
         wants_grad: Whether a gradient of its result is needed.
     """
-    for refusal in REFUSALS:
+    for refusal in REFUSED_CALLS:
         if (
             refusal.function == function
             and refusal.since <= parse_version(version) <= refusal.until

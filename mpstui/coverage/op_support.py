@@ -16,7 +16,7 @@ DENSE = "MPS"
 """The dispatch key of dense tensors."""
 
 NEEDS_VARIABLE = f"NotImplementedError; falls back to the CPU with {VARIABLE}=1"
-ALWAYS = "copied to the CPU and back at each call, regardless of the environment"
+ALWAYS_ON_CPU = "copied to the CPU and back at each call, regardless of the environment"
 ANOTHER_LIBRARY = "not an op of torch: see its library"
 ONE_OF_THE_CPU = "a CPU kernel: the op that MPS calls instead is unknown"
 NOT_DECLARED = "not in the table of torch {}"
@@ -70,7 +70,7 @@ def judge_support(
     if name in table.of(key):
         return OpSupport(Support.NATIVE)
     if key == DENSE and name in table.fallback:
-        return OpSupport(Support.FALLBACK, ALWAYS)
+        return OpSupport(Support.FALLBACK, ALWAYS_ON_CPU)
     if key == DENSE and name in PICKED_BY_DEVICE:
         counterpart = PICKED_BY_DEVICE[name][-1 if transposed else 0]
         if counterpart in table.native:

@@ -14,10 +14,10 @@ from .events import StepProfiled
 from .history import RunHistory
 from .summary import RunSummary, speed_up
 
-PHASES = ("data", "transfer", "forward", "backward", "optimizer")
+TIMED_PHASES = ("data", "transfer", "forward", "backward", "optimizer")
 """Phases of a step, in the order of a bar."""
 
-PARTS = (*PHASES, "evaluation", "waiting")
+TIME_PARTS = (*TIMED_PHASES, "evaluation", "waiting")
 """Parts of a run's wall time. Waiting is the remainder: see :func:`anatomy`."""
 
 LAUNCH = "launch"
@@ -45,12 +45,12 @@ class Anatomy(msgspec.Struct, frozen=True, kw_only=True):
     wall: float
     """Seconds from the start of training to the newest event; greater than 0."""
     seconds: dict[str, float]
-    """Keyed by ``PARTS``; they add up to ``wall``."""
+    """Keyed by ``TIME_PARTS``; they add up to ``wall``."""
 
     @property
     def shares(self) -> dict[str, float]:
-        """Keyed by ``PARTS``, 0 to 1."""
-        return {part: self.seconds[part] / self.wall for part in PARTS}
+        """Keyed by ``TIME_PARTS``, 0 to 1."""
+        return {part: self.seconds[part] / self.wall for part in TIME_PARTS}
 
 
 class SweepPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,12 +81,14 @@ def anatomy(history: RunHistory) -> Anatomy | None:
     profile, wall, pace = history.profile, history.elapsed, history.rate()
     if profile is None or pace is None or not wall or wall <= 0:
         return None
-    step_seconds = _total(profile, PHASES)
+    step_seconds = _total(profile, TIMED_PHASES)
     if step_seconds <= 0:
         return None
     evaluation = min(sum(event.seconds for event in history.evaluations), wall)
     training = min(history.samples / pace.median, wall - evaluation)
-    seconds = {phase: training * profile.seconds.get(phase, 0.0) / step_seconds for phase in PHASES}
+    seconds = {
+        phase: training * profile.seconds.get(phase, 0.0) / step_seconds for phase in TIMED_PHASES
+    }
     waiting = wall - evaluation - training
     return Anatomy(wall=wall, seconds={**seconds, "evaluation": evaluation, "waiting": waiting})
 
@@ -142,7 +144,7 @@ def _reason(
     base: StepProfiled | None,
     sweep: Sequence[SweepPoint],
 ) -> str:
-    data_share = _total(profile, ("data", "transfer")) / max(_total(profile, PHASES), 1e-12)
+    data_share = _total(profile, ("data", "transfer")) / max(_total(profile, TIMED_PHASES), 1e-12)
     if data_share >= DATA_BOUND:
         suggestion = "; try pipeline=resident" if run.pipeline == "reference" else ""
         return f"data and transfer take {data_share:.0%} of its synchronised step{suggestion}"
@@ -154,7 +156,9 @@ def _reason(
         return f"launching is over after {launch:.0%} of its step, the rest is the device's work"
     if base is None:
         return "no step of the first device was profiled, so the gain cannot be located"
-    gains = {phase: base.seconds.get(phase, 0) - profile.seconds.get(phase, 0) for phase in PHASES}
+    gains = {
+        phase: base.seconds.get(phase, 0) - profile.seconds.get(phase, 0) for phase in TIMED_PHASES
+    }
     phase = max(gains, key=lambda name: abs(gains[name]))
     before, after = base.seconds.get(phase, 0) * 1e3, profile.seconds.get(phase, 0) * 1e3
     change = f"{phase} changes most, {before:.2f} to {after:.2f} ms a step"

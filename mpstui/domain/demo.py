@@ -10,13 +10,13 @@ from __future__ import annotations
 from .config import RunConfig, make_config
 from .devices import DeviceSpec, parse_devices
 
-DEVICES = "cpu,cpu@fault=neg-stride0"
+DEMO_DEVICES = "cpu,cpu@fault=neg-stride0"
 
 OPENING = (
     "The article's VAE trains twice, with the same initial weights and batches: on the CPU, "
     "and on the CPU with a simulated fault."
 )
-ALARM = "The second run diverged. The investigation now searches for the op that causes it."
+ALARM_TEXT = "The second run diverged. The investigation now searches for the op that causes it."
 ENDING = "The fault was simulated. To do the same with this machine's devices:"
 
 
@@ -36,4 +36,4 @@ def demo_config() -> RunConfig:
 
 def demo_specs() -> tuple[DeviceSpec, ...]:
     """Return the two devices, the one without a fault first."""
-    return parse_devices(DEVICES)
+    return parse_devices(DEMO_DEVICES)

@@ -6,7 +6,7 @@ from .devices import AUTOTUNE, PIPELINES, PRECISIONS
 from .fields import Choice, ChoiceOrClass, Field, Flag, Integer, Real, Text
 from .workloads import EPOCH_SAMPLES, WORKLOADS
 
-MODES = ("turns", "together")
+COMPARISON_MODES = ("turns", "together")
 STEP_CHECKS = ("on", "off")
 ALARMS = ("continue", "pause", "stop")
 EARLIER_ALARMS = {"go on": "continue"}
@@ -178,7 +178,7 @@ FIELDS: tuple[Field, ...] = (
         "mode",
         "Comparison",
         "together: at once, not for timing",
-        MODES,
+        COMPARISON_MODES,
         about="How the runs of a comparison share the machine. In turns, one trains for two "
         "seconds while the others wait, so that each is timed on its own. together "
         "trains all at the same time: good to watch, but they slow each other down.",

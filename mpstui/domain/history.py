@@ -39,11 +39,11 @@ from .series import Series
 from .summary import MedianSpread, measure
 from .workloads import EPOCH_SAMPLES
 
-WINDOWS = 4096
+MAX_WINDOWS = 4096
 """Timed windows kept for the median throughput; even. When full, neighbours are merged."""
 
 
-READINGS = 512
+MAX_READINGS = 512
 """Memory readings kept; when full, every second one is dropped."""
 
 
@@ -244,7 +244,7 @@ class RunHistory:
             if event.joules is not None:
                 self.joules += event.joules
                 self.joule_samples += event.samples
-            if len(self._windows) >= WINDOWS:  # an even number, so every window has a pair
+            if len(self._windows) >= MAX_WINDOWS:  # an even number, so every window has a pair
                 pairs = zip(self._windows[::2], self._windows[1::2], strict=False)
                 self._windows = [
                     TimedWindow(left.samples + right.samples, left.seconds + right.seconds)
@@ -259,7 +259,7 @@ class RunHistory:
             if value is None or (readings and readings[-1].step >= self.step):
                 continue
             readings.append(MemoryReading(self.step, value))
-            if len(readings) >= READINGS:
+            if len(readings) >= MAX_READINGS:
                 del readings[1::2]
         self.memory_growth = next(
             filter(None, (growth_of(readings, name) for name, readings in self._memory.items())),

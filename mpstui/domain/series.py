@@ -26,7 +26,7 @@ _WIDE = 64
 """Points in a bucket from which buckets are filled one at a time."""
 
 
-KINDS = ("", "nan", "inf", "-inf")
+NON_FINITE_KINDS = ("", "nan", "inf", "-inf")
 """Kinds of values; finite values have the empty one."""
 
 
@@ -279,7 +279,7 @@ class Series:
         code = np.where(finite, 0, np.where(np.isnan(ys), 1, np.where(ys > 0, 2, 3)))
         starts = np.flatnonzero(np.diff(code, prepend=-1))
         for start, until in zip(starts, [*xs[starts[1:]], math.inf], strict=True):
-            kind = KINDS[code[start]]
+            kind = NON_FINITE_KINDS[code[start]]
             if start == 0 and self._ended_with:  # the stretch began in an earlier append
                 last = self.non_finite[-1]
                 if math.isinf(last.until):
@@ -293,4 +293,4 @@ class Series:
                 self.non_finite.append(NonFinite(float(xs[start]), float(until), kind))
             else:
                 self.marks_dropped += 1
-        self._ended_with = KINDS[code[-1]]
+        self._ended_with = NON_FINITE_KINDS[code[-1]]

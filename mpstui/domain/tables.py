@@ -13,7 +13,7 @@ from .summary import RunSummary, speed_up
 from .units import DASH, date, number
 from .workloads import short_name
 
-FORMATS = ("table", "markdown", "csv", "json")
+TABLE_FORMATS = ("table", "markdown", "csv", "json")
 
 
 def comparison_table(runs: Sequence[RunSummary], format: str) -> str:
@@ -21,7 +21,7 @@ def comparison_table(runs: Sequence[RunSummary], format: str) -> str:
 
     Args:
         runs: One or more.
-        format: One of ``FORMATS``.
+        format: One of ``TABLE_FORMATS``.
     """
     measured_rows = [list(row) for row in rows(runs)]
     article_table = [list(row) for row in article_rows()] if runs[0].workload == "mnist" else []

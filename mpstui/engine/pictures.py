@@ -9,7 +9,7 @@ from PIL import Image
 
 from mpstui.domain.workloads import PICTURE_TILE
 
-GAP = PICTURE_TILE - 28
+TILE_GAP = PICTURE_TILE - 28
 """Black pixels around each digit, as in torchvision's ``save_image``."""
 
 
@@ -21,11 +21,13 @@ def save_grid(pictures: torch.Tensor, path: Path) -> None:
         path: The file; its folder is created.
     """
     rows, columns, height, width = pictures.shape
-    grid = torch.zeros(rows * (height + GAP) + GAP, columns * (width + GAP) + GAP)
+    grid = torch.zeros(
+        rows * (height + TILE_GAP) + TILE_GAP, columns * (width + TILE_GAP) + TILE_GAP
+    )
     clean = pictures.detach().float().cpu().nan_to_num(0.0).clamp(0, 1)
     for row in range(rows):
         for column in range(columns):
-            top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
+            top, left = TILE_GAP + row * (height + TILE_GAP), TILE_GAP + column * (width + TILE_GAP)
             grid[top : top + height, left : left + width] = clean[row, column]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((grid * 255).round().to(torch.uint8).numpy()).save(path)

@@ -25,7 +25,7 @@ from .snapshots import pack, snapshots_of, tensor_bytes
 SHARE = 0.01
 """Of the training time."""
 
-LEAST_SECONDS = 2.0
+MIN_TRAINING_SECONDS = 2.0
 """Of training between two snapshots, even if they cost less."""
 
 MOST_FILES = 4
@@ -95,7 +95,7 @@ class Snapshots:
             return self._trained + seconds_left >= cost / SHARE
         waited = self._trained - self._last
         return (
-            waited >= max(LEAST_SECONDS, self._cost / SHARE)
+            waited >= max(MIN_TRAINING_SECONDS, self._cost / SHARE)
             and self._trained >= (self._spent + self._cost) / SHARE
         )
 

@@ -28,7 +28,7 @@ from .meter import WARMUP_STEPS
 from .setup import Setup, set_up
 from .steps.base import train_step
 
-WINDOWS = 5
+SWEEP_WINDOWS = 5
 """Windows that the timed seconds are divided into, for a spread."""
 
 LEAST_WINDOWS = 3
@@ -87,7 +87,7 @@ def rates(
         setup.backend.synchronize()
         return clock() - began
 
-    window, warming = seconds / WINDOWS, 0.0
+    window, warming = seconds / SWEEP_WINDOWS, 0.0
     for step in range(WARMUP_STEPS):
         if step >= LEAST_WARMUP and warming >= window:
             break

@@ -23,7 +23,7 @@ from .command import command_of
 from .request import InvestigationFolder, InvestigationRequest
 from .versions import package_versions
 
-PHASES = ("forward", "backward", "optimizer")
+PHASE_NAMES = ("forward", "backward", "optimizer")
 
 RANDOM_NOTE = (
     "Random numbers are checked by their range, moments and neighbours, over all steps; then they "
@@ -184,13 +184,13 @@ def _lockstep(finding: Investigation) -> list[str]:
 
 def _lockstep_and_op(phase: str, op: OpAtFault | None) -> str:
     """Explain why the step differs in another phase than that of the op at fault."""
-    if op is None or op.phase not in PHASES or phase == op.phase:
+    if op is None or op.phase not in PHASE_NAMES or phase == op.phase:
         return ""
     if op.where == "draws":
         return ", because the CPU's random numbers replace the device's in both"
     if not phase:
         return f"; what {op.op} gets wrong is too small to show in it"
-    if PHASES.index(phase) > PHASES.index(op.phase):
+    if PHASE_NAMES.index(phase) > PHASE_NAMES.index(op.phase):
         return f": what {op.op} gets wrong in {op.phase} shows in it first there"
     return ""
 

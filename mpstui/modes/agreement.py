@@ -27,9 +27,9 @@ import torch
 
 from .base import StepMode
 from .lockstep import (
-    GRADIENT,
-    LOSS,
-    UPDATE,
+    GRADIENT_LIMIT,
+    LOSS_LIMIT,
+    UPDATE_LIMIT,
     change,
     dense,
     gradient_floor,
@@ -84,10 +84,10 @@ class StepTolerance(NamedTuple):
         return "" if gaps.update <= self.update else "optimizer"
 
 
-CONSTANT = StepTolerance(LOSS, GRADIENT, UPDATE)
+CONSTANT = StepTolerance(LOSS_LIMIT, GRADIENT_LIMIT, UPDATE_LIMIT)
 """The tolerance in float32 if the CPU's own rounding error is unknown."""
 
-FLOOR = StepTolerance(1e-4, 0.01, UPDATE)
+FLOOR = StepTolerance(1e-4, 0.01, UPDATE_LIMIT)
 """The minimum in float32, however exact the CPU is: other kernels sum gradients in another order.
 For gradients it is the largest gap measured on correct devices; see the lockstep."""
 
@@ -101,7 +101,7 @@ HALF_FACTOR = 4.0
 """The factor in half precision, where the CPU rounds as the device does."""
 
 
-QUIET = 1e-3
+QUIET_GRADIENT = 1e-3
 HALF_QUIET = 0.1
 """Share of the largest gradient; smaller gradients are compared with that instead of themselves."""
 
@@ -190,7 +190,7 @@ def gaps_of(
     gradient, gradient_of = worst_gap(
         actual_gradients,
         expected_gradients,
-        floor=gradient_floor(expected_gradients, HALF_QUIET if half else QUIET),
+        floor=gradient_floor(expected_gradients, HALF_QUIET if half else QUIET_GRADIENT),
     )
     update, update_of = worst_gap(
         change(before, actual.after), change(before, expected.after), floor=update_floor(before)

@@ -21,13 +21,13 @@ from .base import StepMode
 from .shared_random import SharedRandom
 from .step import Batch, Side
 
-LOSS = 1e-3
+LOSS_LIMIT = 1e-3
 """Loss gap that exceeds rounding."""
 
-GRADIENT = 0.05
+GRADIENT_LIMIT = 0.05
 """Gradient gap of a parameter that exceeds rounding."""
 
-UPDATE = 1e-3
+UPDATE_LIMIT = 1e-3
 """Update gap, on the same gradients, that exceeds rounding."""
 
 
@@ -90,11 +90,11 @@ def in_lockstep(
 
 
 def _where(loss: float, gradient: float, update: float) -> str:
-    if not loss <= LOSS:
+    if not loss <= LOSS_LIMIT:
         return "forward"
-    if not gradient <= GRADIENT:
+    if not gradient <= GRADIENT_LIMIT:
         return "backward"
-    return "" if update <= UPDATE else "optimizer"
+    return "" if update <= UPDATE_LIMIT else "optimizer"
 
 
 def _forward_backward(
@@ -149,7 +149,7 @@ def change(
 
 def update_floor(before: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Return the rounding error of stored values, by name: smaller updates are not meaningful."""
-    eps = 4 * torch.finfo(torch.float32).eps / UPDATE
+    eps = 4 * torch.finfo(torch.float32).eps / UPDATE_LIMIT
     return {
         name: eps * size
         for name, tensor in before.items()

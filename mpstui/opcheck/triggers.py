@@ -16,16 +16,16 @@ from mpstui.domain.catalogue import CATALOGUE
 from .cases import Case, Outputs
 from .inputs import Inputs
 
-Run = Callable[[Inputs], Outputs]
+CaseFunction = Callable[[Inputs], Outputs]
 GIB = 2**30
 
-_RUNS: dict[str, tuple[Run, torch.dtype, int]] = {}
+_RUNS: dict[str, tuple[CaseFunction, torch.dtype, int]] = {}
 
 
 def _trigger(
     row: str, *, dtype: torch.dtype = torch.float32, needs_bytes: int = 0
-) -> Callable[[Run], Run]:
-    def add(run: Run) -> Run:
+) -> Callable[[CaseFunction], CaseFunction]:
+    def add(run: CaseFunction) -> CaseFunction:
         _RUNS[row] = (run, dtype, needs_bytes)
         return run
 

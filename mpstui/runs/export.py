@@ -28,7 +28,7 @@ from .notes import read_note
 from .rundir import config_toml
 from .view import RunView
 
-FORMATS = ("markdown", "csv", "json", "html", "tensorboard")
+EXPORT_FORMATS = ("markdown", "csv", "json", "html", "tensorboard")
 
 CSV_METRICS = sorted(
     (metric for metric in METRICS if metric.column),
@@ -36,7 +36,7 @@ CSV_METRICS = sorted(
 )
 """The metrics of a CSV row: those of training steps, then those of evaluations."""
 
-COLUMNS = ("run_id", "device", "step", "epoch", *(metric.column for metric in CSV_METRICS))
+CSV_COLUMNS = ("run_id", "device", "step", "epoch", *(metric.column for metric in CSV_METRICS))
 
 
 class ExportedRun(NamedTuple):
@@ -52,7 +52,7 @@ def export(views: Sequence[RunView], format: str, out: Path, force: bool = False
     Args:
         views: The runs; the first is the baseline for speed-ups. The logs are read afresh; the
             views' own reading position does not change.
-        format: One of ``FORMATS``.
+        format: One of ``EXPORT_FORMATS``.
         out: The file, or an existing folder for a file named after the runs. For TensorBoard
             the folder, in which each run gets a folder.
         force: Whether to replace existing files.
@@ -65,8 +65,8 @@ def export(views: Sequence[RunView], format: str, out: Path, force: bool = False
             is missing; in the first and the last case nothing is written.
         LogError: If a run's files cannot be read.
     """
-    if format not in FORMATS:
-        raise FieldError("format", f"{format!r} is not a format", ", ".join(FORMATS))
+    if format not in EXPORT_FORMATS:
+        raise FieldError("format", f"{format!r} is not a format", ", ".join(EXPORT_FORMATS))
     if not views:
         raise UsageError("export: no run given; allowed: one or more")
     ids = [view.run.id for view in views]
@@ -172,7 +172,7 @@ def _evaluation(event: EvaluationCompleted) -> str:
 def _csv(records: Sequence[ExportedRun]) -> str:
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow(CSV_COLUMNS)
     for view, events in records:
         run_columns = [view.run.id, view.config.device]
         table.writerows(run_columns + row for event in events for row in _rows(event))

@@ -16,7 +16,7 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 
-PARTS = {
+FILE_PARTS = {
     "train_images": "train-images-idx3-ubyte",
     "train_labels": "train-labels-idx1-ubyte",
     "test_images": "t10k-images-idx3-ubyte",
@@ -48,8 +48,8 @@ def locate(folder: Path) -> MnistFiles | None:
     """
     for folder_ in _places(folder):
         by_part = _parts(folder_)
-        if len(by_part) == len(PARTS):
-            return MnistFiles(**{part: by_part[part] for part in PARTS})
+        if len(by_part) == len(FILE_PARTS):
+            return MnistFiles(**{part: by_part[part] for part in FILE_PARTS})
     return None
 
 
@@ -67,7 +67,7 @@ def contents(folder: Path) -> str:
         return "is empty"
     for subfolder in _places(folder):  # some of the files exist: name the missing ones
         if by_part := _parts(subfolder):
-            missing = ", ".join(name for part, name in PARTS.items() if part not in by_part)
+            missing = ", ".join(name for part, name in FILE_PARTS.items() if part not in by_part)
             return f"lacks {(subfolder.relative_to(folder) / missing).as_posix()}"
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     return f"contains {', '.join(names[:_MAX_LISTED])}{more}"

@@ -24,7 +24,7 @@ _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "aarch64": "arm64", "win32
 _WINDOWS_11_BUILD = 22000
 
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
+class HostReadings(msgspec.Struct, frozen=True, kw_only=True):
     """Properties from Python and psutil, read without starting a process."""
 
     system: str
@@ -63,7 +63,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 class MachineSource(Protocol):
     """Access to a machine."""
 
-    def host(self) -> Host:
+    def host(self) -> HostReadings:
         """Read the properties that Python reports."""
 
     def command(self, *args: str) -> str | None:
@@ -132,7 +132,7 @@ def requirement(metadata: str, package: str) -> str | None:
     return None
 
 
-def _name(source: MachineSource, host: Host) -> str:
+def _name(source: MachineSource, host: HostReadings) -> str:
     model: str | None = None
     if host.system == "Darwin":
         model = source.command(_SYSCTL, "-n", "machdep.cpu.brand_string")
@@ -146,7 +146,7 @@ def _name(source: MachineSource, host: Host) -> str:
     return (model or "").strip() or host.processor or host.machine
 
 
-def _system(source: MachineSource, host: Host) -> str:
+def _system(source: MachineSource, host: HostReadings) -> str:
     if host.system == "Darwin":
         # A Python built with an old SDK sees 10.16 for every macOS from 11 on.
         return f"macOS {source.command('/usr/bin/sw_vers', '-productVersion') or host.mac_version}"
@@ -157,14 +157,14 @@ def _system(source: MachineSource, host: Host) -> str:
     return f"{host.system} {host.release}".strip()
 
 
-def _windows_release(host: Host) -> str:
+def _windows_release(host: HostReadings) -> str:
     # Windows 11 reports version 10.0, which older Pythons pass on.
     build = host.version.rpartition(".")[2]
     is_windows_11 = host.release == "10" and build.isdecimal() and int(build) >= _WINDOWS_11_BUILD
     return "11" if is_windows_11 else host.release
 
 
-def _architecture(source: MachineSource, host: Host) -> tuple[str, bool | None]:
+def _architecture(source: MachineSource, host: HostReadings) -> tuple[str, bool | None]:
     """Return the machine's own architecture, and whether this process is translated."""
     process_arch = _plain(host.machine)
     if host.system != "Darwin":
@@ -177,7 +177,7 @@ def _architecture(source: MachineSource, host: Host) -> tuple[str, bool | None]:
     return process_arch, None  # an Intel Mac has neither key
 
 
-def _python_arch(host: Host) -> str:
+def _python_arch(host: HostReadings) -> str:
     built_for = _plain(host.python_platform.rpartition("-")[2])
     # A universal2 Python runs as either architecture.
     return _plain(host.machine) if built_for.startswith(("universal", "fat")) else built_for
@@ -187,7 +187,7 @@ def _plain(arch: str) -> str:
     return _ARCHITECTURES.get(arch.lower(), arch.lower())
 
 
-def _core_kinds(source: MachineSource, host: Host) -> tuple[CoreKind, ...]:
+def _core_kinds(source: MachineSource, host: HostReadings) -> tuple[CoreKind, ...]:
     """Read macOS's performance levels, level 0 being the fastest.
 
     Their number and names differ by chip, so none is assumed. Source: Apple, "Determining system
@@ -208,7 +208,7 @@ def _core_kinds(source: MachineSource, host: Host) -> tuple[CoreKind, ...]:
     return tuple(kinds)
 
 
-def _environment(source: MachineSource, host: Host) -> PythonEnvironment | None:
+def _environment(source: MachineSource, host: HostReadings) -> PythonEnvironment | None:
     if not host.executable:
         return None  # an embedded Python has none
     kind: Literal["venv", "uv", "conda", "system"]
@@ -230,9 +230,9 @@ def _environment(source: MachineSource, host: Host) -> PythonEnvironment | None:
 class LocalMachine:
     """The source for this machine."""
 
-    def host(self) -> Host:
+    def host(self) -> HostReadings:
         """Read the properties that Python reports."""
-        return Host(
+        return HostReadings(
             system=platform.system(),
             release=platform.release(),
             version=platform.version(),

@@ -33,7 +33,7 @@ from .bell import Bell
 from .contrast import with_contrast
 from .doctor_controls import DoctorControls
 from .keymap import ACTIONS, bindings
-from .lazy import MODES, coverage_client, investigation_client
+from .lazy import MODE_SCREENS, coverage_client, investigation_client
 from .model.host import StartCoverage, StartInvestigation
 from .model.prewarming import Prewarming
 from .model.probing import Probing
@@ -58,7 +58,7 @@ class MpstuiApp(RunControls, DoctorControls):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = MODES
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = MODE_SCREENS
     DEFAULT_MODE = "doctor"
 
     def __init__(

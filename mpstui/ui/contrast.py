@@ -15,7 +15,7 @@ TEXT = (
     "footer-key-foreground",
 )
 GROUNDS = ("background", "surface", "panel")
-STEPS = 20
+SHADES = 20
 
 
 def contrast(first: Color, second: Color) -> float:
@@ -54,8 +54,8 @@ def with_contrast(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _adjust(colour: Color, edge: Color, ratio: Callable[[Color], float]) -> Color:
     """Blend a colour towards an edge colour, just far enough to reach the least contrast."""
-    for step in range(STEPS):
-        share = step / STEPS
+    for step in range(SHADES):
+        share = step / SHADES
         nearer = colour.blend(edge, share, alpha=colour.a + (1 - colour.a) * share)
         if ratio(nearer) >= LEAST:
             return nearer

@@ -57,7 +57,7 @@ class Demo:
             self._caption("No alarm was raised, so there is nothing to investigate.")
         elif self._app.state.session is session and self._app.current_mode == "live":
             self._investigating = True
-            self._caption(story.ALARM)
+            self._caption(story.ALARM_TEXT)
             self._app.investigate(diverged.run)
         else:
             self._over = True

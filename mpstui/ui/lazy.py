@@ -37,7 +37,7 @@ def _results() -> Screen[None]:
     return ResultsScreen()
 
 
-MODES: dict[str, str | Callable[[], Screen[None]]] = {
+MODE_SCREENS: dict[str, str | Callable[[], Screen[None]]] = {
     "doctor": _doctor,
     "configure": _configure,
     "live": _live,

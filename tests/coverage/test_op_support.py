@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpstui.coverage.limits import KNOWN_THROUGH, LIMITS, REFUSALS, oldest_macos
+from mpstui.coverage.limits import KNOWN_THROUGH, LIMITS, REFUSED_CALLS, oldest_macos
 from mpstui.coverage.op_support import judge_support
 from mpstui.domain.coverage import VARIABLE, CallSite, Coverage, OpUse, Support
 from mpstui.kernel_tables.tables import kernel_table, parse_version, versions
@@ -71,7 +71,7 @@ def test_the_macos_of_a_version_is_known_as_far_as_its_library_was_read(
 
 def test_no_limit_reaches_beyond_the_versions_that_were_looked_at() -> None:
     assert parse_version(versions()[-1]) == KNOWN_THROUGH
-    for limit in (*LIMITS, *REFUSALS):
+    for limit in (*LIMITS, *REFUSED_CALLS):
         assert limit.since <= limit.until <= KNOWN_THROUGH
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.domain.anatomy import LAUNCH, PARTS, SweepPoint, anatomy, explanation, launch_share
+from mpstui.domain.anatomy import LAUNCH, TIME_PARTS, SweepPoint, anatomy, explanation, launch_share
 from mpstui.domain.events import (
     AnyEvent,
     EvaluationCompleted,
@@ -131,7 +131,7 @@ def test_the_parts_add_up_and_none_is_negative(
     told = profile(dict(zip(("data", "forward", "backward", "optimizer"), phases, strict=True)))
     cut = anatomy(history(wall, evaluation, told))
     assert cut is not None
-    assert list(cut.seconds) == list(PARTS)
+    assert list(cut.seconds) == list(TIME_PARTS)
     assert min(cut.seconds.values()) >= 0
     assert sum(cut.shares.values()) == pytest.approx(1.0)
 

@@ -24,7 +24,7 @@ from mpstui.domain.events import (
 from mpstui.domain.history import RunHistory
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import RunSummary, measure
-from mpstui.domain.tables import FORMATS, comparison_table, runs_table
+from mpstui.domain.tables import TABLE_FORMATS, comparison_table, runs_table
 from mpstui.domain.units import DASH, date, decimals, duration, gibibytes, memory, number, rate
 
 
@@ -150,7 +150,7 @@ def test_markdown_and_csv_hold_the_same_cells() -> None:
     assert len(read) == 1 + len(runs) + len(ROWS)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", TABLE_FORMATS)
 def test_the_articles_rows_stand_under_mnist_only(format: str) -> None:
     assert "article, 2022" in comparison_table([bare()], format)
     assert "article, 2022" not in comparison_table([bare(workload="vae")], format)

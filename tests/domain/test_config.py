@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config, make_config
 from mpstui.domain.devices import PIPELINES, parse_device
 from mpstui.domain.errors import FieldError, LogError
-from mpstui.domain.field_table import DATASETS, MODES
+from mpstui.domain.field_table import COMPARISON_MODES, DATASETS
 from mpstui.domain.fields import Choice, Flag, Integer, Real, Text
 from mpstui.domain.workloads import WORKLOADS
 from mpstui.runs.rundir import RunDir
@@ -208,7 +208,7 @@ CONFIGS = st.fixed_dictionaries(
         "seed": st.integers(0, 2**63 - 1),
         "dry_run": st.booleans(),
         "pipeline": st.sampled_from(PIPELINES),
-        "mode": st.sampled_from(MODES),
+        "mode": st.sampled_from(COMPARISON_MODES),
         "comparison": st.sampled_from(["", "20260101-000000-mnist-abcd"]),
     }
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mpstui.domain.config import make_config
 from mpstui.domain.events import SystemSampled, WarmupFinished
 from mpstui.domain.growth import MemoryGrowth, MemoryReading, growth_of
-from mpstui.domain.history import READINGS, RunHistory
+from mpstui.domain.history import MAX_READINGS, RunHistory
 from mpstui.domain.summarise import summarise
 from tests.domain.test_history_states import steps
 
@@ -113,7 +113,7 @@ def test_a_history_follows_the_worker_and_its_device_after_the_warm_up() -> None
 def test_a_long_run_holds_few_readings() -> None:
     history = RunHistory()
     history.apply(WarmupFinished(at=1.0, steps=0, seconds=1.0))
-    for step in range(1, 4 * READINGS):
+    for step in range(1, 4 * MAX_READINGS):
         sampled(history, step, 500 * MEGABYTE + step * MEGABYTE)
-    assert len(history._memory["worker"]) < READINGS
+    assert len(history._memory["worker"]) < MAX_READINGS
     assert history.memory_growth is not None

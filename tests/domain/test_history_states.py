@@ -29,7 +29,7 @@ from mpstui.domain.events import (
     SystemSampled,
     WarmupFinished,
 )
-from mpstui.domain.history import WINDOWS, RunHistory, RunState
+from mpstui.domain.history import MAX_WINDOWS, RunHistory, RunState
 from mpstui.domain.plan import Plan
 from mpstui.domain.series import NonFinite
 
@@ -216,11 +216,11 @@ def test_of_ten_thousand_windows_none_is_lost() -> None:
     history = RunHistory()
     for index in range(1, 10_001):
         history.apply(steps(index, [1.0], samples=index))
-        if index in (WINDOWS - 1, WINDOWS, WINDOWS + 1):
+        if index in (MAX_WINDOWS - 1, MAX_WINDOWS, MAX_WINDOWS + 1):
             assert history.rate_now(1e9) == pytest.approx((index + 1) / 2)
     measured = history.rate()
     assert measured is not None
-    assert measured.count <= WINDOWS
+    assert measured.count <= MAX_WINDOWS
     assert history.rate_now(1e9) == pytest.approx(10_001 / 2)
     assert history.losses.buckets <= 2048
 

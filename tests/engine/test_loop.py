@@ -31,7 +31,7 @@ from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS, Meter
 from mpstui.engine.setup import set_up
-from mpstui.engine.workloads import WORKLOADS
+from mpstui.engine.workloads import BUILT_IN
 from mpstui.engine.workloads.vae import Vae
 from mpstui.runs.rundir import Dataset
 
@@ -97,7 +97,7 @@ def spoil(
     monkeypatch: pytest.MonkeyPatch, name: str, at: int, change: Callable[[Any], Any]
 ) -> None:
     """Change a workload's objective at one training step."""
-    workload = WORKLOADS[name]
+    workload = BUILT_IN[name]
     objective, step = type(workload).objective, 0
 
     def spoiled(self: Any, model: nn.Module, images: Any, labels: Any) -> torch.Tensor:
@@ -207,13 +207,13 @@ def test_evaluation_stands_outside_the_clock(make: Make, monkeypatch: pytest.Mon
     assert of(events, EpochCompleted)[-1].timed_samples == 60
 
 
-@pytest.mark.parametrize("workload", list(WORKLOADS))
+@pytest.mark.parametrize("workload", list(BUILT_IN))
 def test_losses_go_down(make: Make, workload: str) -> None:
     told = losses(list(make(workload=workload, steps=50).events()))
     assert np.mean(told[-10:]) < 0.8 * np.mean(told[:10])
 
 
-@pytest.mark.parametrize("workload", list(WORKLOADS))
+@pytest.mark.parametrize("workload", list(BUILT_IN))
 def test_the_seed_decides_the_losses(make: Make, workload: str) -> None:
     one, same, other = (
         list(make(workload=workload, steps=8, seed=seed).events()) for seed in (7, 7, 8)
@@ -225,7 +225,7 @@ def test_the_seed_decides_the_losses(make: Make, workload: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("workload", list(WORKLOADS))
+@pytest.mark.parametrize("workload", list(BUILT_IN))
 def test_the_pipelines_agree_over_whole_runs(make: Make, workload: str) -> None:
     resident, reference = (
         list(make(workload=workload, steps=10, pipeline=pipeline).events())
@@ -322,7 +322,7 @@ def test_pictures_lie_where_their_events_say(make: Make, tmp_path: Path) -> None
 def test_a_saved_model_can_be_loaded(make: Make, tmp_path: Path) -> None:
     loop = make(steps=2, save_model=True)
     list(loop.events())
-    model = WORKLOADS["vae"].model()
+    model = BUILT_IN["vae"].model()
     state = torch.load(tmp_path / "checkpoints" / "model.pt", weights_only=True)
     model.load_state_dict(state)
     for name, parameter in loop._setup.model.state_dict().items():
@@ -378,7 +378,7 @@ def test_a_single_infinite_loss_is_told_once_and_training_goes_on(
     assert of(events, EvaluationCompleted)[0].loss is not None
 
 
-@pytest.mark.parametrize("workload", list(WORKLOADS))
+@pytest.mark.parametrize("workload", list(BUILT_IN))
 def test_bf16_trains_near_float32_but_not_on_it(make: Make, workload: str) -> None:
     full, half = (
         list(make(workload=workload, steps=6, precision=precision, lr=1e-3).events())

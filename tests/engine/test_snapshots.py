@@ -29,9 +29,9 @@ from mpstui.engine.loop import Loop
 from mpstui.engine.meter import Meter
 from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.snapshot_budget import LEAST_SECONDS, MOST_FILES, SHARE, Snapshots
+from mpstui.engine.snapshot_budget import MIN_TRAINING_SECONDS, MOST_FILES, SHARE, Snapshots
 from mpstui.engine.snapshots import load_snapshot, pack, snapshots_of
-from mpstui.engine.workloads import WORKLOADS
+from mpstui.engine.workloads import BUILT_IN
 from mpstui.runs.rundir import Dataset
 
 E = TypeVar("E")
@@ -92,7 +92,7 @@ def losses(events: Sequence[AnyEvent]) -> dict[int, float]:
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, workload: str, gate: Gate, call: int) -> None:
     """Ask for a stop in some call of the objective (training) or score (evaluation)."""
-    kind, calls = type(WORKLOADS[workload]), 0
+    kind, calls = type(BUILT_IN[workload]), 0
     objective, score = kind.objective, kind.score
 
     def count() -> None:
@@ -325,10 +325,10 @@ def test_snapshots_take_at_most_their_share(build: Build, price: float) -> None:
     assert ledger.taken[0] == 0.5  # on credit
     gaps = np.diff(ledger.taken)
     assert len(gaps) >= 3
-    assert gaps.min() >= max(LEAST_SECONDS, price / SHARE)
+    assert gaps.min() >= max(MIN_TRAINING_SECONDS, price / SHARE)
     for count, seconds in enumerate(ledger.taken[1:], 2):
         assert count * price <= SHARE * seconds + 1e-9
-    assert gaps[1:].max() <= max(LEAST_SECONDS, price / SHARE) + 0.5  # nor needlessly few
+    assert gaps[1:].max() <= max(MIN_TRAINING_SECONDS, price / SHARE) + 0.5  # nor needlessly few
 
 
 def test_a_run_too_short_to_pay_for_the_first_takes_none(build: Build) -> None:
@@ -474,7 +474,7 @@ def test_after_a_step_that_is_not_finite_none_is_taken_or_removed(
     build: Build, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Even of a gradient that is not finite, a step before the first loss shows it."""
-    kind, calls = type(WORKLOADS["mnist"]), 0
+    kind, calls = type(BUILT_IN["mnist"]), 0
     objective = kind.objective
 
     def spoiled(self: Any, model: Any, images: Any, labels: Any) -> Any:
@@ -503,7 +503,7 @@ def test_a_diverged_run_that_is_stopped_saves_nothing(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, setup = Gate(), build(workload="mnist")
-    kind = type(WORKLOADS["mnist"])
+    kind = type(BUILT_IN["mnist"])
     objective = kind.objective
 
     def spoiled(*arguments: Any) -> Any:

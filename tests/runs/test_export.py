@@ -24,7 +24,7 @@ from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.events import AnyEvent, EvaluationCompleted, RunFinished, StepsCompleted, encode
 from mpstui.domain.series import CAPACITY
 from mpstui.runs import export as export_module
-from mpstui.runs.export import COLUMNS, FORMATS, describe_mismatches, export
+from mpstui.runs.export import CSV_COLUMNS, EXPORT_FORMATS, describe_mismatches, export
 from mpstui.runs.notes import write_note
 from mpstui.runs.rundir import Exit
 from mpstui.runs.store import RunStore
@@ -90,7 +90,7 @@ def test_csv_has_each_step_and_each_evaluation(tmp_path: Path) -> None:
     (path,) = export([view], "csv", tmp_path / "out.csv")
     assert path == tmp_path / "out.csv"
     found = table_of(path)
-    assert tuple(found[0]) == COLUMNS
+    assert tuple(found[0]) == CSV_COLUMNS
     assert {(row["run_id"], row["device"], row["epoch"]) for row in found} == {
         (view.run.id, "cpu", "1")
     }
@@ -191,7 +191,7 @@ def test_a_run_under_way_is_exported_as_far_as_it_is(tmp_path: Path) -> None:
     assert [row["loss"] for row in table_of(path)] == ["2.3", "1.5"]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_a_run_that_logged_nothing_is_exported_too(
     tmp_path: Path, format: str, board: list[Any]
 ) -> None:
@@ -216,7 +216,7 @@ def test_in_a_folder_the_file_is_named_after_the_runs(tmp_path: Path) -> None:
     assert names[3] == f"{alone.run.id}-and-1-more.csv"
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_what_is_there_is_replaced_only_by_force(
     tmp_path: Path, format: str, board: list[Any]
 ) -> None:
@@ -232,7 +232,7 @@ def test_what_is_there_is_replaced_only_by_force(
     assert [file for file in path.parent.iterdir() if file.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_a_place_that_cannot_be_written_is_named(
     tmp_path: Path, format: str, board: list[Any]
 ) -> None:

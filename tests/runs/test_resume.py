@@ -31,7 +31,7 @@ from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.snapshots import load_snapshot
 from mpstui.engine.worker import EventRecorder, train_run
-from mpstui.engine.workloads import WORKLOADS
+from mpstui.engine.workloads import BUILT_IN
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.resume import resume_run
 from mpstui.runs.rundir import Dataset, Exit, Resumed, RunDir
@@ -103,7 +103,7 @@ def train(run: RunDir, gate: Gate | None = None) -> RunDir:
 
 
 def stop_in(monkeypatch: pytest.MonkeyPatch, gate: Gate, step: int, workload: str = "vae") -> None:
-    kind, steps = type(WORKLOADS[workload]), 0
+    kind, steps = type(BUILT_IN[workload]), 0
     objective = kind.objective
 
     def counted(self: Any, model: Any, images: Any, labels: Any) -> Any:

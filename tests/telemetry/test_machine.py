@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpstui.domain.machine import CoreKind
-from mpstui.telemetry.machine import Host, cpu_model, read_machine
+from mpstui.telemetry.machine import HostReadings, cpu_model, read_machine
 
 GIB = 2**30
-HOST = Host(
+HOST = HostReadings(
     system="Linux",
     release="6.1.0",
     version="#1 SMP",
@@ -45,7 +45,7 @@ class Recorded:
 
     def __init__(
         self,
-        host: Host,
+        host: HostReadings,
         commands: Mapping[str, str] | None = None,
         files: Mapping[str, str] | None = None,
         registry: str | None = None,
@@ -53,7 +53,7 @@ class Recorded:
         self._host, self._commands, self._files = host, commands or {}, files or {}
         self._registry = registry
 
-    def host(self) -> Host:
+    def host(self) -> HostReadings:
         return self._host
 
     def command(self, *args: str) -> str | None:
@@ -267,7 +267,7 @@ SYSTEM = msgspec.structs.replace(VENV, executable="/usr/bin/python3", prefix="/u
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="the paths are POSIX")
 def test_the_environment_is_told_by_its_files(
-    host: Host, files: dict[str, str], kind: str, managed: bool
+    host: HostReadings, files: dict[str, str], kind: str, managed: bool
 ) -> None:
     environment = read_machine(Recorded(host, files=files)).environment
     assert environment is not None

@@ -26,7 +26,7 @@ HIDING = {
 def advise(facts: DoctorFacts) -> WheelAdvice:
     """Return advice on the first cause that fits the facts; neutral advice when none fits."""
     evidence = WheelNeeds(facts)
-    causes = (cause(evidence) for cause in CAUSES)
+    causes = (cause(evidence) for cause in GPU_CAUSES)
     return next((advice for advice in causes if advice), _no_gpu(evidence))
 
 
@@ -180,7 +180,7 @@ def _nvidia_driver(evidence: WheelNeeds) -> WheelAdvice | None:
     )
 
 
-CAUSES: tuple[Callable[[WheelNeeds], WheelAdvice | None], ...] = (
+GPU_CAUSES: tuple[Callable[[WheelNeeds], WheelAdvice | None], ...] = (
     _metal,
     _container_on_a_mac,
     _other_wheel,

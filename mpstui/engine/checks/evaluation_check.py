@@ -21,7 +21,7 @@ from mpstui.modes.recorded_random import RecordedRandom
 from mpstui.modes.shared_random import SharedRandom
 from mpstui.modes.step import Batch
 
-from .trio import HIDDEN, STATES, NotChecked, Trio, without_double
+from .trio import CHECKED_STATES, HIDDEN, NotChecked, Trio, without_double
 
 ANSWERS = 0.02
 HALF_ANSWERS = 0.1
@@ -49,7 +49,7 @@ def compare_tests(setup: Setup, trio: Trio, batch: Batch, step: int) -> Evaluati
     """
     names = [name for name, _ in trio.cpu.model.named_parameters()]
     first: EvaluationChecked | None = None
-    for state_index in range(STATES):
+    for state_index in range(CHECKED_STATES):
         start = perturb(trio.start, names, state_index) if state_index else trio.start
         result = _compare(setup, trio, start, batch, step)
         if not result.differs:

@@ -1,7 +1,7 @@
 """A training step compared with the CPU's, by the rules of :mod:`mpstui.modes.agreement`.
 
-A difference counts only if it shows in :data:`~mpstui.engine.checks.trio.STATES` states: the run's
-own and others nearby.
+A difference counts only if it shows in :data:`~mpstui.engine.checks.trio.CHECKED_STATES` states:
+the run's own and others nearby.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from mpstui.modes.agreement import (
 from mpstui.modes.recorded_random import RecordedRandom
 from mpstui.modes.step import Batch
 
-from .trio import HIDDEN, SLOW_SECONDS, STATES, CheckTooSlow, NotChecked, Trio, without_double
+from .trio import (
+    CHECKED_STATES,
+    HIDDEN,
+    SLOW_SECONDS,
+    CheckTooSlow,
+    NotChecked,
+    Trio,
+    without_double,
+)
 
 
 class _Comparison(NamedTuple):
@@ -52,7 +60,7 @@ def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChec
     """
     names = [name for name, _ in trio.cpu.model.named_parameters()]
     comparisons: list[_Comparison] = []
-    for state_index in range(STATES):
+    for state_index in range(CHECKED_STATES):
         start = perturb(trio.start, names, state_index) if state_index else trio.start
         newest = _compare(setup, trio, start, batch, step)
         if newest.tolerance.hides:
@@ -63,7 +71,7 @@ def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChec
         for comparison in comparisons:
             if not allowed.phase(comparison.gaps):
                 return _as_event(comparison, allowed)
-    if len(comparisons) < STATES:
+    if len(comparisons) < CHECKED_STATES:
         raise NotChecked(HIDDEN)
     return _as_event(comparisons[0], allowed)
 

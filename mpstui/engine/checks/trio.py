@@ -23,7 +23,7 @@ from mpstui.modes.agreement import finite
 from mpstui.modes.recorded_random import DoubleRandom, RecordedRandom
 from mpstui.modes.shared_random import SharedRandom
 
-STATES = 3
+CHECKED_STATES = 3
 """States in which a difference must show. A ReLU or a maximum whose operands are equal but for
 rounding may go another way on another device, but not in a nearby state."""
 

@@ -19,7 +19,7 @@ from .feed import Batch
 from .seeding import seeded
 
 TRAINING, TEST = 0, 1
-PARTS = ("training", "test")
+DATASET_PARTS = ("training", "test")
 
 ALLOWED = "(input tensor, target), the target a number or a tensor"
 
@@ -107,7 +107,7 @@ class Items(Dataset[Any]):
             inputs, targets = default_collate(items)
         except (RuntimeError, TypeError, ValueError, KeyError) as error:
             shapes = {tuple(np.shape(item[0])) for item in items}
-            problem = f"items of the {PARTS[request.part]} set can't be combined to a batch"
+            problem = f"items of the {DATASET_PARTS[request.part]} set can't be combined to a batch"
             reason = f"inputs of shapes {', '.join(map(str, sorted(shapes)))}"
             if len(shapes) == 1:
                 reason = str(error).partition("\n")[0]
@@ -139,7 +139,7 @@ class Items(Dataset[Any]):
             ) from error
 
     def _name(self, part: int, item: object) -> str:
-        return f"{self.where}: item {item} of the {PARTS[part]} set"
+        return f"{self.where}: item {item} of the {DATASET_PARTS[part]} set"
 
 
 class _Module(NamedTuple):

@@ -62,7 +62,7 @@ class ResidentPipeline(Pipeline):
 
 Tensors = type[ResidentPipeline] | type[StreamedPipeline] | type[ArticlePipeline]
 
-PIPELINES: dict[str, Tensors] = {
+PIPELINE_CLASSES: dict[str, Tensors] = {
     "resident": ResidentPipeline,
     "streamed": StreamedPipeline,
     "reference": ArticlePipeline,
@@ -82,7 +82,7 @@ def open_pipeline(
     their DataLoader for ``resident`` and ``streamed``.
 
     Args:
-        name: One of ``PIPELINES``.
+        name: One of ``PIPELINE_CLASSES``.
         data: Digits, or a custom workload's data sets.
         backend: Where the batches go.
         normalise: Mean and standard deviation for digits; None leaves them in 0 to 1.
@@ -98,7 +98,7 @@ def open_pipeline(
         return Loader(data, backend, batch_size)
     room = backend.room() if name == "resident" else data.resident_bytes
     if data.resident_bytes <= room:
-        return PIPELINES[name](data, backend, normalise)
+        return PIPELINE_CLASSES[name](data, backend, normalise)
     pipeline = StreamedPipeline(data, backend, normalise)
     needed, free = (f"{count / 2**20:,.0f} MiB" for count in (data.resident_bytes, room))
     pipeline.note += f": {needed} do not fit into the {free} that mpstui may use"

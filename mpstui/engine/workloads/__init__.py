@@ -11,21 +11,21 @@ from .custom import check_kind, load_items, load_workload
 from .mnist import Mnist
 from .vae import Vae
 
-WORKLOADS: dict[str, Workload] = {"mnist": Mnist(), "vae": Vae()}
+BUILT_IN: dict[str, Workload] = {"mnist": Mnist(), "vae": Vae()}
 
 
 def find_workload(name: str, run_dir: Path) -> Workload:
     """Return the workload that a config names.
 
     Args:
-        name: One of ``WORKLOADS``, or ``path/to/file.py:Class``.
+        name: One of ``BUILT_IN``, or ``path/to/file.py:Class``.
         run_dir: The run's folder, which may hold a copy of that file.
 
     Raises:
         FieldError: When the file has no valid workload; the message says what it lacks.
     """
     path = class_path(name)
-    return WORKLOADS[name] if path is None else load_workload(path, run_dir)
+    return BUILT_IN[name] if path is None else load_workload(path, run_dir)
 
 
-__all__ = ["WORKLOADS", "Score", "Workload", "check_kind", "find_workload", "load_items"]
+__all__ = ["BUILT_IN", "Score", "Workload", "check_kind", "find_workload", "load_items"]

@@ -19,7 +19,7 @@ from mpstui.ops.call import Call, Slot, map_slots
 SMALL = (1, 2, 3, 4, 6, 8)
 """Sizes to try first; above them, bisection finds the least failing size."""
 
-GAP = 3
+GUARD_GAP = 3
 """Largest gap between rows, or offset, in elements."""
 
 FEW = 4
@@ -345,6 +345,6 @@ def _relaid(slot: Slot, size: tuple[int, ...]) -> Slot:
             stride[dim] = new_extent
             continue
         gap = slot.stride[dim] - old_extent
-        stride[dim] = new_extent + min(gap, GAP) if gap > 0 else new_extent
+        stride[dim] = new_extent + min(gap, GUARD_GAP) if gap > 0 else new_extent
         old_extent, new_extent = slot.stride[dim] * slot.size[dim], stride[dim] * size[dim]
-    return Slot(slot.storage, size, tuple(stride), min(slot.offset, GAP))
+    return Slot(slot.storage, size, tuple(stride), min(slot.offset, GUARD_GAP))

@@ -12,16 +12,16 @@ from mpstui.opcheck.inputs import LAYOUTS, Inputs
 
 from . import dense, elementwise, indexing, nets
 
-Run = Callable[[Inputs], Outputs]
+CaseFunction = Callable[[Inputs], Outputs]
 
-FAMILIES: tuple[Mapping[str, Run], ...] = (
+FAMILIES: tuple[Mapping[str, CaseFunction], ...] = (
     elementwise.OPS,
     dense.OPS,
     indexing.OPS,
     nets.OPS,
 )
 
-OPS: dict[str, Run] = {
+OPS: dict[str, CaseFunction] = {
     name: run for name, run in itertools.chain(*(family.items() for family in FAMILIES))
 }
 """The call of every everyday op, by name."""

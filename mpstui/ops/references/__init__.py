@@ -102,8 +102,10 @@ def refuses(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         between_layers and arguments.get("dropout", 0.0) > 0
     ):
         return "its dropout uses a mask of the device, which is unknown on the CPU"
-    if "mode" in arguments and arguments["mode"] not in rnn.MODES:
-        return f"mode {arguments['mode']} is not one of cuDNN's: {', '.join(map(str, rnn.MODES))}"
+    if "mode" in arguments and arguments["mode"] not in rnn.RNN_MODES:
+        return (
+            f"mode {arguments['mode']} is not one of cuDNN's: {', '.join(map(str, rnn.RNN_MODES))}"
+        )
     return reference.refuses(**arguments) if reference.refuses is not None else ""
 
 

@@ -16,7 +16,7 @@ import torch
 Tensor = torch.Tensor
 Tensors = Sequence[Tensor]
 
-MODES: dict[int, Any] = {0: torch.rnn_relu, 1: torch.rnn_tanh, 2: torch.lstm, 3: torch.gru}
+RNN_MODES: dict[int, Any] = {0: torch.rnn_relu, 1: torch.rnn_tanh, 2: torch.lstm, 3: torch.gru}
 """The functions of cuDNN's ``mode`` values."""
 
 _LSTM = 2
@@ -37,9 +37,9 @@ class _Layers(NamedTuple):
         options = [list(params), self.has_biases, self.layers, 0.0, True, self.bidirectional]
         if self.batch_sizes:
             sizes = torch.tensor(list(self.batch_sizes))
-            results = MODES[self.mode](input, sizes, state, *options)
+            results = RNN_MODES[self.mode](input, sizes, state, *options)
         else:
-            results = MODES[self.mode](input, state, *options, self.batch_first)
+            results = RNN_MODES[self.mode](input, state, *options, self.batch_first)
         return tuple(results)
 
     def backward(

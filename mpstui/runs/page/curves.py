@@ -23,13 +23,13 @@ class Box(NamedTuple):
 
 BOX = Box(width=480, height=240, left=52, top=12, right=468, bottom=206)
 
-COLUMNS = 240
+CURVE_COLUMNS = 240
 """Columns of a curve: one per two units of width, each with its least and greatest value."""
 
-LOG_ABOVE = 1000.0
+LOG_RATIO = 1000.0
 """Ratio of greatest to least value above which the y axis is logarithmic."""
 
-STYLES = 6
+LINE_STYLES = 6
 """Number of line styles in the style sheet."""
 
 
@@ -48,7 +48,7 @@ class PageChart(NamedTuple):
     title: str
     log: bool
     lines: list[tuple[int, str]]
-    """Style, 1 to ``STYLES``, and the points of a polyline."""
+    """Style, 1 to ``LINE_STYLES``, and the points of a polyline."""
     alarms: list[tuple[str, str]]
     """Position and text."""
     x_labels: list[tuple[str, str]]
@@ -70,7 +70,7 @@ def chart(title: str, curves: Sequence[PageCurve], from_zero: bool = False) -> P
     low, high = min(span[0] for span in spans), max(span[1] for span in spans)
     if from_zero:
         low = min(low, 0.0)
-    log = low > 0 and high / low > LOG_ABOVE
+    log = low > 0 and high / low > LOG_RATIO
     height: Callable[[float], float] = math.log10 if log else float
     bottom, top = height(low), height(high)
     if top - bottom <= 1e-9 * abs(top):  # a single value goes in the middle
@@ -88,8 +88,8 @@ def chart(title: str, curves: Sequence[PageCurve], from_zero: bool = False) -> P
     lines: list[tuple[int, str]] = []
     alarms: list[tuple[str, str]] = []
     for index, curve in enumerate(curves):
-        style = index % STYLES + 1
-        xs, ys = curve.series.points(COLUMNS)
+        style = index % LINE_STYLES + 1
+        xs, ys = curve.series.points(CURVE_COLUMNS)
         points = zip(xs.tolist(), ys.tolist(), strict=True)
         lines.append((style, " ".join(f"{x_of(x):.1f},{y_at(height(y)):.1f}" for x, y in points)))
         if curve.alarm_at is not None:

@@ -13,7 +13,7 @@ from mpstui.domain.metrics import METRIC_BY_NAME
 from mpstui.domain.series import Floats, Value
 from mpstui.domain.units import DASH, duration, number
 
-from .plotting import Figure, Line, Mark, Run
+from .plotting import Figure, Line, Mark, StyledText
 from .view_state import Limits, ViewState
 
 LOG_ABOVE = 1000.0
@@ -203,14 +203,14 @@ def _marks(subject: RunSeries, state: ViewState) -> list[Mark]:
     return marks
 
 
-def readout(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> tuple[Run, ...]:
+def readout(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> tuple[StyledText, ...]:
     """Return each run's value at the crosshair, in its colour; empty without a crosshair.
 
     Runs that have not reached that x, or have no value yet, show a dash.
     """
     if state.cursor is None:
         return ()
-    runs: list[Run] = []
+    runs: list[StyledText] = []
     for subject in subjects:
         step = Axis(subject, state.axis).step_at(state.cursor)
         value = None if step is None else subject.history.series[chart].at(step)

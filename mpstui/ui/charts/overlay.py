@@ -16,7 +16,7 @@ from mpstui.ui.model.session import RunSession
 
 from .column import ChartColumn
 from .figures import Axis, RunSeries
-from .plotting import Figure, Line, Mark, Run
+from .plotting import Figure, Line, Mark, StyledText
 from .view_state import Limits, ViewState
 from .widget import Chart
 
@@ -82,7 +82,7 @@ class GapStrip(Chart):
         """Show the gaps on a log axis, with the bound that raises the alarm."""
         lines: list[Line] = []
         marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
-        readout: list[Run] = []
+        readout: list[StyledText] = []
         start, end = state.visible_range(full_x)
         compared = zip(subjects[1:], session.gaps, session.courses, strict=True)
         for subject, gaps, course in compared:

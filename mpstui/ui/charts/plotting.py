@@ -19,6 +19,8 @@ import plotext
 
 from mpstui.domain.ticks import log_ticks, ticks
 
+from .view_state import Limits
+
 LABEL_WIDTH = 5
 """Least cells of a y label: ``1.8e8``, ``0.125``. It keeps stacked charts aligned."""
 
@@ -30,10 +32,9 @@ HUGE, TINY = 1e300, 1e-300
 
 _ESCAPE = re.compile(r"\x1b\[(?:0|38;5;(\d+))m")
 
-Run = tuple[str, str]
+StyledText = tuple[str, str]
 """A text and the name of its style; the empty name is blank space."""
 
-Limits = tuple[float, float]
 Dot = tuple[int, int]
 
 
@@ -68,7 +69,7 @@ class Figure:
     """If True, values that are not positive are gaps."""
     whole_x: bool = True
     """x is a count, such as steps: no ticks between integers."""
-    caption: tuple[Run, ...] = ()
+    caption: tuple[StyledText, ...] = ()
     """A text at the right end of the x axis, where it takes no extra row."""
 
 
@@ -86,7 +87,7 @@ class _Axis:
         return round(min(max(part, -1.0), 2.0) * (self.dots - 1))
 
 
-def draw(figure: Figure, width: int, height: int) -> list[list[Run]]:
+def draw(figure: Figure, width: int, height: int) -> list[list[StyledText]]:
     """Draw a figure.
 
     Returns:
@@ -201,7 +202,9 @@ def _prepare() -> None:
 _prepare()
 
 
-def _canvas(strokes: list[tuple[str, list[Dot]]], columns: int, rows: int) -> list[list[Run]]:
+def _canvas(
+    strokes: list[tuple[str, list[Dot]]], columns: int, rows: int
+) -> list[list[StyledText]]:
     """Return cells with the strokes in braille, two by four dots per cell."""
     if not strokes:
         return [[(" ", "")] * columns for _ in range(rows)]
@@ -223,7 +226,7 @@ def _canvas(strokes: list[tuple[str, list[Dot]]], columns: int, rows: int) -> li
     return [_cells(row, styles) for row in figure.build().string().split("\n")[:rows]]
 
 
-def _cells(row: str, styles: list[str]) -> list[Run]:
+def _cells(row: str, styles: list[str]) -> list[StyledText]:
     """Split a row of plotext's text into single cells with style names."""
     parts = _ESCAPE.split(row)  # text, code or None, text, code or None, …, text
     codes = [None, *parts[1::2]]
@@ -234,7 +237,7 @@ def _cells(row: str, styles: list[str]) -> list[Run]:
     ]
 
 
-def _stamp(cells: list[list[Run]], mark: Mark, column: int) -> None:
+def _stamp(cells: list[list[StyledText]], mark: Mark, column: int) -> None:
     cells[0][column] = (mark.glyph, mark.style)
     for row in cells[1:]:
         if row[column][0] in " \u2800":
@@ -242,12 +245,12 @@ def _stamp(cells: list[list[Run]], mark: Mark, column: int) -> None:
 
 
 def _x_rows(
-    x_labels: list[tuple[int, str]], caption: Sequence[Run], margin: int, width: int
-) -> tuple[list[Run], list[Run]]:
+    x_labels: list[tuple[int, str]], caption: Sequence[StyledText], margin: int, width: int
+) -> tuple[list[StyledText], list[StyledText]]:
     """Return the x axis and its label row; labels are centred under their ticks if they fit."""
     edge = [*_text(" " * (margin - 1), ""), ("└", "axis")] if margin else []
     axis = edge + _text("─" * (width - margin), "axis")
-    labels: list[Run] = [(" ", "")] * width
+    labels: list[StyledText] = [(" ", "")] * width
     free = 0
     for column, label in x_labels:
         start = min(max(column - len(label) // 2, 0), width - len(label))
@@ -262,10 +265,10 @@ def _x_rows(
     return axis, labels
 
 
-def _text(text: str, style: str) -> list[Run]:
+def _text(text: str, style: str) -> list[StyledText]:
     return [(char, style) for char in text]
 
 
-def _runs(row: list[Run]) -> list[Run]:
+def _runs(row: list[StyledText]) -> list[StyledText]:
     grouped = groupby(row, lambda cell: cell[1] if cell[0] != " " else "")
     return [("".join([char for char, _ in cells]), style) for style, cells in grouped]

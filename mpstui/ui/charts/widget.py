@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.style import Style as VisualStyle
 from textual.widget import Widget
 
-from .plotting import LABEL_WIDTH, Figure, Run, draw
+from .plotting import LABEL_WIDTH, Figure, StyledText, draw
 
 GUTTER = LABEL_WIDTH + 1
 """Cells to the left of the plot: labels and axis."""
@@ -90,7 +90,7 @@ class Chart(Widget):
         self._strips: list[Strip] = []
         self._styles: dict[str, Style] = {}
         """The theme's styles by name; empty when they have to be read again."""
-        self._readout: tuple[Run, ...] = ()
+        self._readout: tuple[StyledText, ...] = ()
         self.border_title = Content(self._caption)
 
     class Pointed(Message):
@@ -118,7 +118,7 @@ class Chart(Widget):
             self.chart = chart
             """Its title."""
 
-    def show(self, figure: Figure | None, readout: tuple[Run, ...] = ()) -> None:
+    def show(self, figure: Figure | None, readout: tuple[StyledText, ...] = ()) -> None:
         """Show a figure, or the empty text for None.
 
         A visible chart is drawn immediately, to find the rows that changed; others are drawn when
@@ -234,10 +234,10 @@ class Chart(Widget):
             for row in draw(figure, width, height)
         ]
 
-    def _caption_within(self, width: int) -> tuple[Run, ...]:
+    def _caption_within(self, width: int) -> tuple[StyledText, ...]:
         """Return title and readout, or what fits into the width; the readout has priority."""
         title = (self._title, "label")
-        choices: list[tuple[Run, ...]] = [((self._caption, "label"),), (title,)]
+        choices: list[tuple[StyledText, ...]] = [((self._caption, "label"),), (title,)]
         if self._readout:
             values = self._readout[:-1]  # without the position, which other charts show too
             space = (" ", "")

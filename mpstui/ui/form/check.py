@@ -21,13 +21,13 @@ from mpstui.runs.dataset import check_data
 
 from .device_ticks import is_probing
 
-DEVICES = "devices"
+DEVICES_FIELD = "devices"
 """The entry that is not a config field: a list of specs."""
 
 OWN = "own"
 """The workload choice that opens an extra entry, and the name of that entry."""
 
-LABELS = {DEVICES: "Devices", OWN: "Custom class"}
+LABELS = {DEVICES_FIELD: "Devices", OWN: "Custom class"}
 
 Entries = Mapping[str, Any]
 """Each control's value by name: text, or a bool."""
@@ -66,7 +66,7 @@ def check(entries: Entries, facts: DoctorFacts | None) -> FormResult:
             try:
                 specs = _check_devices(entries, facts)
             except FieldError as error:
-                problems[DEVICES] = error
+                problems[DEVICES_FIELD] = error
     config = None if problems else make_config(values)
     return FormResult(config, specs, problems)
 
@@ -124,12 +124,12 @@ def _check_data(values: Mapping[str, Any]) -> None:
 
 def _check_devices(entries: Entries, facts: DoctorFacts | None) -> tuple[DeviceSpec, ...]:
     config = msgspec.structs.replace(default_config(), precision=entries["precision"])
-    specs = parse_devices(entries[DEVICES])
+    specs = parse_devices(entries[DEVICES_FIELD])
     for spec in specs:
         if facts is not None and spec.type != "cpu" and not is_probing(facts):
             reason = refuse_reason(facts, spec.type, spec.index)
             if reason is not None:
-                raise FieldError(DEVICES, reason, ", ".join(facts.trainable()))
+                raise FieldError(DEVICES_FIELD, reason, ", ".join(facts.trainable()))
         config.on(spec)
         if (own := fault_file(spec.option("fault") or "")) is not None:
             check_class(FAULT, own)

@@ -9,7 +9,7 @@ from mpstui.domain.config import BY_NAME
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.fields import Choice, Flag
 
-from .check import DEVICES, OWN, defaults_of, label_of, text_of
+from .check import DEVICES_FIELD, OWN, defaults_of, label_of, text_of
 from .command import flag_of
 from .device_ticks import ASKING, is_probing, selectable_devices, unavailable_devices
 
@@ -53,7 +53,7 @@ def help_of(name: str, workload: str, facts: DoctorFacts | None) -> HelpText:
         workload: The selected workload, whose defaults apply.
         facts: The facts about the machine so far.
     """
-    if name == DEVICES:
+    if name == DEVICES_FIELD:
         return HelpText(label_of(name), ABOUT_DEVICES, _device_rows(facts))
     if name == OWN:
         return HelpText(label_of(name), ABOUT_OWN, ((ALLOWED, FORM), ("Flag", flag_of("workload"))))

@@ -18,7 +18,7 @@ from mpstui.ui.widgets.footer import KeyFooter
 if TYPE_CHECKING:
     from mpstui.ui.state_app import StateApp
 
-MODES = ("doctor", "configure", "live", "results")
+MODE_NAMES = ("doctor", "configure", "live", "results")
 
 
 class Tab(Static):
@@ -72,7 +72,7 @@ class TopBar(Horizontal):
     def compose(self) -> ComposeResult:
         """Yield the parts of the line."""
         yield Static("mpstui", id="name")
-        for key, mode in enumerate(MODES, 1):
+        for key, mode in enumerate(MODE_NAMES, 1):
             yield Tab(key, mode, active=mode == self._mode)
         yield Static(id="machine")
 

@@ -19,7 +19,7 @@ from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.picture import Picture
 from mpstui.ui.widgets.run_panel import no_picture
 
-KINDS = ("reconstruction", "sample")
+PICTURE_KINDS = ("reconstruction", "sample")
 
 
 class PicturesScreen(ModalScreen[None]):
@@ -61,7 +61,7 @@ class PicturesScreen(ModalScreen[None]):
                 for series, view in enumerate(self._views, 1):
                     with Vertical(classes=f"run -series-{series}") as column:
                         column.border_title = f"━━ {view.config.device}"
-                        for kind in KINDS:
+                        for kind in PICTURE_KINDS:
                             yield Picture(PICTURE_TILE, classes=kind)
             yield Static(id="slider")
             yield KeyFooter(show_command_palette=False)
@@ -102,9 +102,11 @@ class PicturesScreen(ModalScreen[None]):
                 if picture.epoch == epoch
             }
             why = no_picture(view.history, epoch)
-            for kind in KINDS:
+            for kind in PICTURE_KINDS:
                 path = view.run.path / paths_by_kind[kind] if kind in paths_by_kind else None
-                needs_reason = bool(paths_by_kind) or kind == KINDS[0]  # one reason is enough
+                needs_reason = (
+                    bool(paths_by_kind) or kind == PICTURE_KINDS[0]
+                )  # one reason is enough
                 column.query_one(f".{kind}", Picture).show(
                     path, why if needs_reason and not path else ""
                 )

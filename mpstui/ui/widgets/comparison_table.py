@@ -15,7 +15,7 @@ from mpstui.domain.units import DASH
 from mpstui.domain.workloads import short_name
 from mpstui.ui.model.history import moment
 
-RIGHT = frozenset({"epoch", "samples/s", "speed-up", "test loss", "accuracy"})
+RIGHT_ALIGNED = frozenset({"epoch", "samples/s", "speed-up", "test loss", "accuracy"})
 """Columns of numbers, which are right-aligned."""
 
 NARROW = 100
@@ -120,7 +120,7 @@ def _published(runs: Sequence[RunSummary]) -> list[tuple[str, ...]]:
 
 def _align(column: Sequence[str]) -> list[str]:
     width = max(map(len, column))
-    right = column[0] in RIGHT
+    right = column[0] in RIGHT_ALIGNED
     return [text.rjust(width) if right else text.ljust(width) for text in column]
 
 

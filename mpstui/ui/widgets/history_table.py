@@ -18,7 +18,7 @@ from mpstui.domain.units import DASH, decimals, number, rate
 from mpstui.domain.workloads import short_name
 from mpstui.ui.model.history import History, HistoryRow
 
-RIGHT = frozenset({"epoch", "samples/s", "test loss", "accuracy"})
+RIGHT_ALIGNED = frozenset({"epoch", "samples/s", "test loss", "accuracy"})
 LEAST = {
     "device": 6,
     "state": 10,
@@ -30,7 +30,7 @@ LEAST = {
 }
 """Least widths, so that columns do not move when runs under way get their numbers."""
 
-COLUMNS = (
+TABLE_COLUMNS = (
     *("started", "workload", "device", "state", "alarm", "epoch", "samples/s"),
     *("test loss", "accuracy", "note"),
 )
@@ -69,14 +69,14 @@ class Column(NamedTuple):
     @property
     def heading(self) -> str:
         """The column's name, aligned with its texts."""
-        if self.name in RIGHT:
+        if self.name in RIGHT_ALIGNED:
             return self.fit(self.name) + ("▾" if self.sorted else "")
         return self.name + ("▾" if self.sorted else "")
 
     def fit(self, text: str) -> str:
         """Cut or pad a text to the column's width."""
         short = text if len(text) <= self.width else text[: self.width - 1] + "…"
-        return short.rjust(self.width) if self.name in RIGHT else short.ljust(self.width)
+        return short.rjust(self.width) if self.name in RIGHT_ALIGNED else short.ljust(self.width)
 
 
 class HistoryTable(DataTable[Content], inherit_bindings=False):
@@ -271,7 +271,7 @@ def _nothing(history: History, loading: bool) -> str:
 def _texts(row: HistoryRow, short: bool) -> dict[str, str]:
     """Return a row's cells as text; an unreadable run has only the date."""
     moment = "%m-%d %H:%M" if short else "%Y-%m-%d %H:%M"
-    texts = dict.fromkeys(COLUMNS, "")
+    texts = dict.fromkeys(TABLE_COLUMNS, "")
     texts["started"] = DASH if row.started is None else f"{row.started:{moment}}"
     run = row.summary
     if run is not None:
@@ -307,7 +307,7 @@ def _layout(texts: Sequence[dict[str, str]], width: int, order: str) -> tuple[Co
     narrow = width < NARROW
     gap = 1 if narrow else 2
     columns = [Column("", 2, 1)]
-    for name in COLUMNS_WHEN_NARROW if narrow else COLUMNS:
+    for name in COLUMNS_WHEN_NARROW if narrow else TABLE_COLUMNS:
         most = max([len(name), LEAST.get(name, 0), *(len(text[name]) for text in texts)])
         if name == "device" and narrow:
             most = min(most, DEVICE_WHEN_NARROW)

@@ -20,7 +20,7 @@ COLOURS = {
     StageState.CUT: "$text-error",
     StageState.LEFT_OUT: "$foreground-muted",
 }
-QUIET = (StageState.WAITING, StageState.LEFT_OUT)
+MUTED_STYLE = (StageState.WAITING, StageState.LEFT_OUT)
 
 BAR = 16
 """The width of a progress bar in cells."""
@@ -55,11 +55,15 @@ class StageRow(Horizontal):
         self._row_state = (line, low)
         style = COLOURS[line.state]
         name_style = (
-            style if line.state in QUIET else "bold" if line.state is StageState.UNDER_WAY else ""
+            style
+            if line.state in MUTED_STYLE
+            else "bold"
+            if line.state is StageState.UNDER_WAY
+            else ""
         )
         mark = Content.assemble((f"{line.state.value} ", style), (line.stage.value, name_style))
         self.query_one(".mark", Static).update(mark)
-        text = Content.styled(line.text, "$foreground-muted" if line.state in QUIET else "")
+        text = Content.styled(line.text, "$foreground-muted" if line.state in MUTED_STYLE else "")
         if line.fraction is not None:
             bar = _bar(line.fraction)
             text = bar + "  " + text if low else text + "\n" + bar

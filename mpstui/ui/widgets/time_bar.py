@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 from typing_extensions import override
 
-from mpstui.domain.anatomy import PARTS, Anatomy
+from mpstui.domain.anatomy import TIME_PARTS, Anatomy
 
 NAMES = {
     "data": "data",
@@ -31,7 +31,7 @@ class TimeBar(Static):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "time-bar--name",
-        *(f"time-bar--{part}" for part in PARTS),
+        *(f"time-bar--{part}" for part in TIME_PARTS),
     }
     DEFAULT_CSS = """
     TimeBar {

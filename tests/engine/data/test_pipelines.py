@@ -14,8 +14,8 @@ from mpstui.domain.workloads import EPOCH_SAMPLES
 from mpstui.engine.data.article import ArticlePipeline, PilDigits
 from mpstui.engine.data.digits import Digits, as_float, load_digits
 from mpstui.engine.data.order import epoch_order
-from mpstui.engine.data.pipelines import PIPELINES, ResidentPipeline
-from mpstui.engine.workloads import WORKLOADS
+from mpstui.engine.data.pipelines import PIPELINE_CLASSES, ResidentPipeline
+from mpstui.engine.workloads import BUILT_IN
 from mpstui.runs.rundir import Dataset
 
 CPU = Backend(parse_device("cpu"))
@@ -97,9 +97,9 @@ def test_as_float_leaves_the_bytes_alone() -> None:
     assert torch.equal(few().train_images, before)
 
 
-@pytest.mark.parametrize("name", list(WORKLOADS))
+@pytest.mark.parametrize("name", list(BUILT_IN))
 def test_both_pipelines_give_the_same_batches(name: str) -> None:
-    normalise = WORKLOADS[name].normalise
+    normalise = BUILT_IN[name].normalise
     resident, reference = (
         kind(few(), CPU, normalise) for kind in (ResidentPipeline, ArticlePipeline)
     )
@@ -129,24 +129,24 @@ def test_training_follows_the_order_and_the_test_set_its_own() -> None:
     assert torch.equal(torch.cat([labels for _, labels in pipeline.test(7)]), few().test_labels)
 
 
-@pytest.mark.parametrize("name", list(PIPELINES))
+@pytest.mark.parametrize("name", list(PIPELINE_CLASSES))
 def test_feeding_draws_nothing_from_the_default_generator(name: str) -> None:
-    pipeline = PIPELINES[name](few(), CPU, None)
+    pipeline = PIPELINE_CLASSES[name](few(), CPU, None)
     before = torch.get_rng_state()
     list(islice(pipeline.training(torch.arange(100), 10), 3))
     list(pipeline.test(10))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", list(PIPELINES))
+@pytest.mark.parametrize("name", list(PIPELINE_CLASSES))
 def test_a_tiny_test_set_is_shown_whole(name: str) -> None:
-    assert len(PIPELINES[name](few(10, 3), CPU, None).sample_inputs()) == 3
+    assert len(PIPELINE_CLASSES[name](few(10, 3), CPU, None).sample_inputs()) == 3
 
 
 def first_losses(kind: type[ResidentPipeline] | type[ArticlePipeline], name: str) -> list[float]:
     from mpstui.domain.config import default_config
 
-    workload = WORKLOADS[name]
+    workload = BUILT_IN[name]
     pipeline = kind(few(), CPU, workload.normalise)
     torch.manual_seed(1)
     model = workload.model()
@@ -162,7 +162,7 @@ def first_losses(kind: type[ResidentPipeline] | type[ArticlePipeline], name: str
     return losses
 
 
-@pytest.mark.parametrize("name", list(WORKLOADS))
+@pytest.mark.parametrize("name", list(BUILT_IN))
 def test_both_pipelines_train_alike_to_the_bit(name: str) -> None:
     losses = first_losses(ResidentPipeline, name)
     assert len(set(losses)) == 10

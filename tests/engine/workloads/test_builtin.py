@@ -12,12 +12,12 @@ from torch.nn import functional
 
 from mpstui.domain.config import default_config
 from mpstui.domain.workloads import WORKLOADS as NAMED
-from mpstui.engine.pictures import GAP, save_grid
-from mpstui.engine.workloads import WORKLOADS
+from mpstui.engine.pictures import TILE_GAP, save_grid
+from mpstui.engine.workloads import BUILT_IN
 from mpstui.engine.workloads.mnist import Net
 from mpstui.engine.workloads.vae import Autoencoder
 
-MNIST, VAE = WORKLOADS["mnist"], WORKLOADS["vae"]
+MNIST, VAE = BUILT_IN["mnist"], BUILT_IN["vae"]
 
 
 def images(count: int) -> torch.Tensor:
@@ -46,7 +46,7 @@ class Certain(nn.Module):
 
 
 def test_the_registries_name_the_same() -> None:
-    assert list(WORKLOADS) == list(NAMED)
+    assert list(BUILT_IN) == list(NAMED)
     for name, info in NAMED.items():
         assert info.name == name
 
@@ -205,7 +205,7 @@ def test_a_grid_has_gaps_and_the_pictures_values(tmp_path: Path) -> None:
     save_grid(pictures, path)
     with Image.open(path) as image:
         assert image.mode == "L"
-        assert image.size == (GAP + 3 * (5 + GAP), GAP + 2 * (4 + GAP))
+        assert image.size == (TILE_GAP + 3 * (5 + TILE_GAP), TILE_GAP + 2 * (4 + TILE_GAP))
         seen = np.asarray(image)
     expected = np.zeros_like(seen)
     expected[2:6, 2:7] = 255
@@ -217,5 +217,5 @@ def test_a_grid_clips_and_draws_nan_black(tmp_path: Path) -> None:
     values = torch.tensor([math.nan, math.inf, -math.inf, 7.0, -7.0, 0.2])
     save_grid(values.view(1, 6, 1, 1).requires_grad_(), tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as image:
-        seen = np.asarray(image)[GAP, GAP::3]
+        seen = np.asarray(image)[TILE_GAP, TILE_GAP::3]
     assert seen.tolist() == [0, 255, 0, 255, 0, 51]

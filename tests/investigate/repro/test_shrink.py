@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpstui.investigate.repro.shrink import (
-    GAP,
+    GUARD_GAP,
     TRIALS,
     ShrunkCall,
     _rebuilt,
@@ -181,7 +181,7 @@ def test_a_smaller_tensor_stays_inside_its_storage_and_in_order(
     smaller = _rebuilt(call, {slot: size})
     (new,) = smaller.slots
     assert new == _relaid(slot, size)
-    assert new.offset == min(slot.offset, GAP)
+    assert new.offset == min(slot.offset, GUARD_GAP)
     assert [s == 0 for s in new.stride] == [s == 0 for s in slot.stride]
     order = sorted((d for d in range(len(size)) if slot.stride[d]), key=lambda d: slot.stride[d])
     strides = [new.stride[d] for d in order if slot.size[d] > 1]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpstui.domain.ticks import ticks
-from mpstui.ui.charts.plotting import Figure, Limits, Line, Mark, Run, draw
+from mpstui.ui.charts.plotting import Figure, Line, Mark, StyledText, draw
+from mpstui.ui.charts.view_state import Limits
 
 MARK = "✗"
 
@@ -31,7 +32,7 @@ def lines(draw_from: st.DrawFn) -> Line:
 limits = st.one_of(st.none(), st.tuples(values, values))
 
 
-def text(row: list[Run]) -> str:
+def text(row: list[StyledText]) -> str:
     return "".join(part for part, _ in row)
 
 
@@ -40,19 +41,19 @@ def curve(style: str = "series-1", count: int = 120, top: float = 2.5) -> Line:
     return Line(tuple(float(step) for step in range(count)), ys, style)
 
 
-def y_labels(rows: list[list[Run]]) -> list[str]:
+def y_labels(rows: list[list[StyledText]]) -> list[str]:
     return [text(row).split("┤")[0].strip() for row in rows if "┤" in text(row)]
 
 
-def x_labels(rows: list[list[Run]]) -> list[str]:
+def x_labels(rows: list[list[StyledText]]) -> list[str]:
     return text(rows[-1]).split()
 
 
-def styles(rows: list[list[Run]]) -> set[str]:
+def styles(rows: list[list[StyledText]]) -> set[str]:
     return {style for row in rows for _, style in row}
 
 
-def braille(rows: list[list[Run]], style: str) -> str:
+def braille(rows: list[list[StyledText]], style: str) -> str:
     return "".join(
         part for row in rows for part, name in row if name == style and "⠀" < part[0] <= "⣿"
     )

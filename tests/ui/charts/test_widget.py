@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from mpstui.ui.charts import widget as module
-from mpstui.ui.charts.plotting import Figure, Line, Mark, Run, draw
+from mpstui.ui.charts.plotting import Figure, Line, Mark, StyledText, draw
 from mpstui.ui.charts.widget import Chart
 
 from tests.ui.painted import repainted, rows  # isort: skip
@@ -31,7 +31,7 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The sizes of all drawings so far."""
     sizes: list[tuple[int, int]] = []
 
-    def counted(figure: Figure, width: int, height: int) -> list[list[Run]]:
+    def counted(figure: Figure, width: int, height: int) -> list[list[StyledText]]:
         sizes.append((width, height))
         return draw(figure, width, height)
 

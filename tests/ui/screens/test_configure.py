@@ -9,7 +9,7 @@ from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from mpstui.domain.config import FIELDS, make_config
 from mpstui.runs.last_settings import load_last
-from mpstui.runs.mnist_files import PARTS
+from mpstui.runs.mnist_files import FILE_PARTS
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.form.command import command_line
@@ -114,7 +114,7 @@ async def test_a_data_folder_is_looked_into_while_it_is_typed(
         assert app.screen.query_one("#start", Button).disabled
         await retype(app, pilot, "data_dir", str(tmp_path))
         assert "notes.txt" in note(app, "data_dir")
-        for part in PARTS.values():
+        for part in FILE_PARTS.values():
             (tmp_path / part).touch()
         await retype(app, pilot, "data_dir", str(tmp_path))
         assert not app.screen.query_one("#start", Button).disabled

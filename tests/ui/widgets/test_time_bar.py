@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 
-from mpstui.domain.anatomy import PARTS, Anatomy
+from mpstui.domain.anatomy import TIME_PARTS, Anatomy
 from mpstui.ui.widgets.time_bar import EIGHTHS, NAMES, TimeBar, legend, stack_blocks
 
 
 def made(**seconds: float) -> Anatomy:
-    whole = {**dict.fromkeys(PARTS, 0.0), **seconds}
+    whole = {**dict.fromkeys(TIME_PARTS, 0.0), **seconds}
     return Anatomy(wall=sum(whole.values()), seconds=whole)
 
 
@@ -57,7 +57,7 @@ async def test_every_part_is_named_and_drawn_in_every_theme(theme: str) -> None:
     app = BarApp()
     async with app.run_test(size=(80, 3)) as pilot:
         app.theme = theme
-        app.query_one(TimeBar).show(made(**dict.fromkeys(PARTS, 1.0)))
+        app.query_one(TimeBar).show(made(**dict.fromkeys(TIME_PARTS, 1.0)))
         await pilot.pause()
         strip = app.screen._compositor.render_strips()[0]
         for name in NAMES.values():
@@ -78,7 +78,7 @@ async def test_every_part_is_named_and_drawn_in_every_theme(theme: str) -> None:
 def test_the_bar_fits_its_width_and_no_part_in_it_is_without_blocks(
     shares: list[float], width: int
 ) -> None:
-    anatomy = made(**dict(zip(PARTS, shares, strict=True)))
+    anatomy = made(**dict(zip(TIME_PARTS, shares, strict=True)))
     bar = stack_blocks(anatomy, width)
     assert sum(len(NAMES[part]) + 1 + len(blocks) for part, blocks in bar) <= width
     assert all(blocks for _, blocks in bar)
@@ -100,4 +100,4 @@ def test_small_parts_give_way_where_there_is_no_room() -> None:
 
 def test_the_legend_has_every_part() -> None:
     lines = legend(TYPICAL).splitlines()
-    assert [line.split()[0] for line in lines[:7]] == list(PARTS)
+    assert [line.split()[0] for line in lines[:7]] == list(TIME_PARTS)

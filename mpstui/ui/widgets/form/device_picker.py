@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Checkbox, Input, Label
 
 from mpstui.domain.facts import DoctorFacts
-from mpstui.ui.form.check import DEVICES
+from mpstui.ui.form.check import DEVICES_FIELD
 from mpstui.ui.form.device_ticks import (
     ASKING,
     is_probing,
@@ -36,8 +36,8 @@ class DevicePicker(FieldRow):
     """
 
     def __init__(self) -> None:
-        self._typed = Input("cpu", id=DEVICES, compact=True)
-        super().__init__(DEVICES, "", self._typed, ASKING, long=True)
+        self._typed = Input("cpu", id=DEVICES_FIELD, compact=True)
+        super().__init__(DEVICES_FIELD, "", self._typed, ASKING, long=True)
         self._offered: tuple[str, ...] = ("cpu",)
         self._earlier: dict[str, str] = {}  # the specs of unticked devices
 

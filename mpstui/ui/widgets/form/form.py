@@ -19,7 +19,7 @@ from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.fields import Field
 from mpstui.domain.workloads import WORKLOADS
 from mpstui.ui.form.check import (
-    DEVICES,
+    DEVICES_FIELD,
     LABELS,
     OWN,
     FormResult,
@@ -36,7 +36,7 @@ from .device_picker import DevicePicker
 from .fold import Fold
 from .row import FieldRow
 
-BASIC = ("workload", DEVICES, "batch_size", "epochs", "steps")
+BASIC = ("workload", DEVICES_FIELD, "batch_size", "epochs", "steps")
 """The fields that a new user sets; the others are folded."""
 FOLDED = tuple(field.name for field in FIELDS if field.name not in BASIC)
 PER_WORKLOAD = ("batch_size", "test_batch_size", "epochs", "lr", "gamma", "log_interval")
@@ -70,7 +70,7 @@ class ConfigForm(Vertical):
     def compose(self) -> ComposeResult:
         """Yield the basic fields, the fold, and the others."""
         for name in BASIC:
-            if name == DEVICES:
+            if name == DEVICES_FIELD:
                 yield DevicePicker()
                 continue
             yield self._row(BY_NAME[name])
@@ -92,20 +92,20 @@ class ConfigForm(Vertical):
     @property
     def device_specs(self) -> str:
         """The list of specs as typed."""
-        return str(self._value_of(DEVICES))
+        return str(self._value_of(DEVICES_FIELD))
 
     def know(self, facts: DoctorFacts | None) -> None:
         """Take the doctor's facts: the devices, and why others are not available."""
         self._facts = facts
         self.query_one(DevicePicker).offer(facts)
         if facts is not None and facts.torch is not None and not self._devices_set:
-            self._write(DEVICES, ",".join(facts.default_devices()))
+            self._write(DEVICES_FIELD, ",".join(facts.default_devices()))
         self.recheck()
 
     def fill(self, config: RunConfig, specs: Sequence[DeviceSpec]) -> None:
         """Show a config."""
         self._devices_set = True
-        self._write(DEVICES, ",".join(str(spec) for spec in specs))
+        self._write(DEVICES_FIELD, ",".join(str(spec) for spec in specs))
         self._show(config)
 
     def set_defaults(self) -> None:
@@ -120,14 +120,14 @@ class ConfigForm(Vertical):
 
     def recheck(self) -> None:
         """Check every entry, show problems beside them, and post the outcome."""
-        entries = {name: self._value_of(name) for name in (*BY_NAME, DEVICES)}
+        entries = {name: self._value_of(name) for name in (*BY_NAME, DEVICES_FIELD)}
         self.outcome = outcome = check(entries, self._facts)
         own = self.query_one("#workload", Select).value == OWN
         self.query_one(f"#row-{OWN}", FieldRow).display = own
         for name in entries:
             problem = outcome.problems.get(name)
             row = OWN if own and name == "workload" else name
-            beside = hint(self._facts, len(outcome.specs)) if name == DEVICES else ""
+            beside = hint(self._facts, len(outcome.specs)) if name == DEVICES_FIELD else ""
             self.query_one(f"#row-{row}", FieldRow).show_note(
                 sentence(problem) if problem else None, beside
             )
@@ -148,7 +148,7 @@ class ConfigForm(Vertical):
             event.checkbox.label = yes_no(event.value)
         if event.control.id in ("workload", OWN):
             self._follow_workload()
-        if event.control.id == DEVICES and self.query_one(DevicePicker).has_focus_within:
+        if event.control.id == DEVICES_FIELD and self.query_one(DevicePicker).has_focus_within:
             self._devices_set = True
         self.recheck()
 
