@@ -110,7 +110,7 @@ def compare_runs(
     """Print the results of several runs side by side.
 
     Args:
-        texts: Runs or comparisons, as :meth:`RunStore.select` takes them.
+        texts: Runs or comparisons, as ``RunStore.select`` takes them.
         baseline: The reference of speed-ups, moved or added to the top; None for the first run.
         format: One of ``mpstui.domain.tables.TABLE_FORMATS``.
         runs_dir: The folder of runs; None for the default.
@@ -148,7 +148,7 @@ def export_runs(
     """Write runs as files and print the files' paths; see :func:`mpstui.runs.export.export`.
 
     Args:
-        texts: Runs or comparisons, as :meth:`RunStore.select` takes them.
+        texts: Runs or comparisons, as ``RunStore.select`` takes them.
         format: One of ``mpstui.runs.export.EXPORT_FORMATS``.
         out: The file or folder; None prints a single-file text format to stdout.
         force: Replace existing files.

@@ -1,7 +1,7 @@
 """The recording process: ``python -m mpstui.coverage.worker WORKLOAD [--torch VERSION]``.
 
-It prints one :class:`~mpstui.domain.coverage.Progress` per line, and finally one
-:class:`~mpstui.domain.coverage.Coverage` or :class:`~mpstui.domain.coverage.Refused`.
+It prints one :class:`~mpstui.domain.coverage.CoverageProgress` per line, and finally one
+:class:`~mpstui.domain.coverage.Coverage` or :class:`~mpstui.domain.coverage.CoverageRefused`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ class Metric:
     """A quantity that is recorded over steps."""
 
     name: str
-    """Its name on charts, in the saved view and in :attr:`RunHistory.series`."""
+    """Its name on charts, in the saved view and in ``RunHistory.series``."""
     event: type
     """The type of the events that contain it."""
     read: Callable[[Any], float | None]
@@ -71,7 +71,7 @@ LOSS = Metric(
     tag="train/loss",
     column="loss",
 )
-"""The training loss. Every step has one: see :meth:`StepsCompleted.values`."""
+"""The training loss. Every step has one: see ``StepsCompleted.values()``."""
 
 THROUGHPUT = Metric(
     name="throughput",

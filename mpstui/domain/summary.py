@@ -55,7 +55,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     state: str
     """``finished``, ``stopped``, ``failed``, ``crashed``, ``killed``; see
-    :class:`~mpstui.domain.history.State`."""
+    :class:`~mpstui.domain.history.RunState`."""
     message: str
     started_at: float | None
     ended_at: float | None

@@ -28,7 +28,7 @@ class Patched(AbstractContextManager[Any]):
 
         Args:
             fault: Entered after the patches.
-            patches: The patches of each of :data:`PLACES`, by name; they are not active.
+            patches: The patches of each of :data:`PATCHABLE`, by name; they are not active.
         """
         self._fault = fault
         self._patches = patches

@@ -102,7 +102,7 @@ def table_of(torch: str) -> KernelTable:
 
 
 def _read(torch: str, folder: str = "") -> KernelTable:
-    """Run :mod:`.native_functions` with a folder at the front of its path."""
+    """Run :mod:`mpstui.kernel_tables.native_functions` with a folder at the front of its path."""
     variables = child_environment()
     variables["PYTHONPATH"] = os.pathsep.join(
         filter(None, [folder, variables.get("PYTHONPATH", "")])

@@ -1,6 +1,6 @@
 """Reads a run's environment in a fraction of a second and without importing torch.
 
-All access goes through a :class:`View`, so that recorded machines can be read like this one.
+All access goes through a :class:`ConditionsSource`, so that recorded machines can be read like this one.
 """
 
 from __future__ import annotations

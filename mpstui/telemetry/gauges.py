@@ -19,7 +19,7 @@ match. Source: file names and metadata on the package index, November 2026."""
 
 
 class GaugeSource(Protocol):
-    """The required part of :class:`mpstui.telemetry.conditions.View`."""
+    """The required part of :class:`mpstui.telemetry.conditions.ConditionsSource`."""
 
     system: str
     python: tuple[int, int]

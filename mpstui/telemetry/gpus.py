@@ -26,7 +26,7 @@ WINDOWS_DISPLAYS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-
 
 
 class GpuListSource(Protocol):
-    """The required part of :class:`mpstui.telemetry.conditions.View`."""
+    """The required part of :class:`mpstui.telemetry.conditions.ConditionsSource`."""
 
     system: str
 

@@ -76,7 +76,7 @@ def undecided(facts: DoctorFacts, subject: str, why: str, id: str) -> CheckVerdi
     Args:
         facts: The facts; the operating system decides which remedies apply.
         subject: The probed device or package: ``NVIDIA L4``.
-        why: The message of the :class:`~mpstui.doctor.probes.Undecided`.
+        why: The message of the :class:`~mpstui.processes.client.ProcessUndecided`.
         id: The finding's id, for the command that probes it again.
     """
     summary = f"{subject}: not decided: {why}"
