@@ -1,6 +1,7 @@
-"""Reads a run's environment in a fraction of a second and without importing torch.
+"""Reads a run's conditions in a fraction of a second and without importing torch.
 
-All access goes through a :class:`ConditionsSource`, so that recorded machines can be read like this one.
+All access goes through a :class:`ConditionsSource`, so that recorded machines can be read like
+this one.
 """
 
 from __future__ import annotations

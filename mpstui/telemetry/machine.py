@@ -1,6 +1,7 @@
 """Reads the machine's properties in well under 100 ms and without importing torch.
 
-All access goes through a :class:`MachineSource`, so that recorded machines can be read like this one.
+All access goes through a :class:`MachineSource`, so that recorded machines can be read like this
+one.
 """
 
 from __future__ import annotations
