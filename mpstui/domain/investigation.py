@@ -1,7 +1,8 @@
 """The result of an investigation: which op is wrong, where in the model, and the evidence.
 
 The worker prints one :class:`ProgressMessage` per line while it works and writes one
-:class:`Investigation` to ``investigation.json`` at the end; CLI, screen and report use nothing else.
+:class:`Investigation` to ``investigation.json`` at the end; CLI, screen and report use nothing
+else.
 """
 
 from __future__ import annotations
