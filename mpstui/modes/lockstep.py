@@ -1,9 +1,9 @@
 """Compares a step on the device with the same step on the CPU.
 
 Both start from the same state, batch and random numbers. On correct devices the gradients of such
-a step differ by 4e-7 (median), at most 1e-2; on faulty ones by 0.2 and more (measured; see the
-README). The optimizer is compared on the same gradients: Adam's first updates are the gradients'
-signs, and near zero any rounding flips a sign.
+a step differ by 4e-7 (median), at most 1e-2; on faulty ones by 0.2 and more (measured; see
+tests/benchmarks/README.md). The optimizer is compared on the same gradients: Adam's first updates
+are the gradients' signs, and near zero any rounding flips a sign.
 """
 
 from __future__ import annotations
