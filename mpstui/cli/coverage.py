@@ -6,11 +6,12 @@ import sys
 
 from mpstui.coverage.client import CoverageClient
 from mpstui.coverage.report import as_document, as_markdown, as_text
+from mpstui.domain.class_path import FORM
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import FieldError, MpstuiError, UsageError
-from mpstui.domain.workloads import short_name
+from mpstui.domain.workloads import WORKLOADS, short_name
 
-WORKLOAD_FORMS = "mnist, vae, or path/to/file.py:Class"
+WORKLOAD_FORMS = f"{', '.join(WORKLOADS)}, or {FORM}"
 
 
 def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> int:

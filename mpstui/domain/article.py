@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from typing_extensions import assert_never
 
 from .alarm import alarms_of, describe_check, fails
 from .config import RunConfig
@@ -31,7 +32,10 @@ from .events import (
     SampleSaved,
     SnapshotSaved,
     StepChecked,
+    StepProfiled,
     StepsCompleted,
+    SystemSampled,
+    WarmupFinished,
 )
 from .workloads import EPOCH_SAMPLES
 
@@ -110,6 +114,10 @@ class ArticleLog:
                 yield f"stopped after step {step}: {reason}"
             case RunFailed(step=step, error=error):
                 yield f"failed after step {step}: {error}"
+            case WarmupFinished() | SystemSampled() | StepProfiled():
+                pass  # no line in the article's format
+            case _:
+                assert_never(event)
 
     def _steps(self, event: StepsCompleted) -> Iterator[str]:
         config = self._config

@@ -37,6 +37,7 @@ DEVICE_TYPES = {
 """The types that a run can be started on."""
 
 TYPES = tuple(DEVICE_TYPES)
+ACCELERATORS = tuple(name for name in TYPES if name != "cpu")
 
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 AUTOTUNE = ("on", "off", "again")

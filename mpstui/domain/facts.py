@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from .conditions import Conditions
-from .devices import TYPES
+from .devices import ACCELERATORS
 from .machine import Machine
 from .ops import OpsRun
 
@@ -174,10 +174,7 @@ class DoctorFacts(msgspec.Struct, frozen=True, kw_only=True):
         accelerators = [
             fact.device
             for fact in self.torch.devices
-            if fact.available
-            and fact.usable is not False
-            and fact.type in TYPES
-            and fact.type != "cpu"
+            if fact.available and fact.usable is not False and fact.type in ACCELERATORS
         ]
         return ("cpu", *accelerators)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mpstui.domain.devices import ACCELERATORS
 from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage
 from mpstui.domain.findings import Status
 from mpstui.domain.shell import pip_install
@@ -71,7 +72,7 @@ def _usable(facts: DoctorFacts, fact: DeviceFact) -> CheckVerdict:
 def _torch_reasons(facts: DoctorFacts) -> str:
     """Return torch's reasons for the accelerator types that it was built for."""
     devices = facts.torch.devices if facts.torch else ()
-    idle = [fact for fact in devices if fact.built and fact.type in ("cuda", "mps", "xpu")]
+    idle = [fact for fact in devices if fact.built and fact.type in ACCELERATORS]
     return "; ".join(f"{fact.device}: {fact.reason}" for fact in idle if fact.reason)
 
 

@@ -18,12 +18,16 @@ from mpstui.coverage.report import as_markdown
 from mpstui.domain.class_path import FORM
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
+from mpstui.domain.workloads import WORKLOADS
 from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets import coverage_text as coverage_text
 from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
     from mpstui.ui.state_app import StateApp
+
+
+WORKLOAD_FORMS = ", ".join((*WORKLOADS, FORM))
 
 
 class CoverageScreen(ModalScreen[None]):
@@ -64,7 +68,7 @@ class CoverageScreen(ModalScreen[None]):
             box.border_title = "Will it run on MPS?"
             with Horizontal(id="question"):
                 yield Label("Workload")
-                yield Input(self._workload, f"mnist, vae, {FORM}", id="covered", compact=True)
+                yield Input(self._workload, WORKLOAD_FORMS, id="covered", compact=True)
                 yield Label("torch")
                 yield Input("", "installed", id="version", compact=True)
             yield Static(id="verdict")

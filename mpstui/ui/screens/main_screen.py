@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
@@ -17,8 +18,6 @@ from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
     from mpstui.ui.state_app import StateApp
-
-MODE_NAMES = ("doctor", "configure", "live", "results")
 
 
 class Tab(Static):
@@ -65,14 +64,15 @@ class TopBar(Horizontal):
     }
     """
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, modes: Iterable[str]) -> None:
         super().__init__()
         self._mode = mode
+        self._modes = modes
 
     def compose(self) -> ComposeResult:
         """Yield the parts of the line."""
         yield Static("mpstui", id="name")
-        for key, mode in enumerate(MODE_NAMES, 1):
+        for key, mode in enumerate(self._modes, 1):
             yield Tab(key, mode, active=mode == self._mode)
         yield Static(id="machine")
 
@@ -107,7 +107,7 @@ class MainScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Yield the bar, the body, the footer."""
-        yield TopBar(self.tab)
+        yield TopBar(self.tab, self.app.MODES)
         yield from self.body()
         yield KeyFooter()
 
