@@ -72,7 +72,7 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of autotuning."""
 
     plan: Plan
-    words: str
+    text: str
     """The plan in one line; empty for the plain loop."""
     plain_seconds: float
     """Median seconds of a training step in the plain loop."""
@@ -103,9 +103,9 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
         if self.unsteady is not None:
             source += f", on a busy machine: the same steps took {self.unsteady:.1f}× as long"
         loading = f"; data: {self.loading}" if self.loading else ""
-        if not self.words:
+        if not self.text:
             return f"plain loop: nothing was faster ({source}){loading}"
-        return f"{self.words}: {self.gain:.2g}× the plain loop ({source}){loading}"
+        return f"{self.text}: {self.gain:.2g}× the plain loop ({source}){loading}"
 
 
 class PlanKey(msgspec.Struct, frozen=True, kw_only=True):

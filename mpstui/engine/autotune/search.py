@@ -136,7 +136,7 @@ class Autotuner:
         best = self._best.plan
         return AutotuneResult(
             plan=best,
-            words=best.describe(type(self._setup.optimizer).__name__),
+            text=best.describe(type(self._setup.optimizer).__name__),
             plain_seconds=self._plain,
             seconds=self._plain / self._gain,
             took=self._clock() - began,

@@ -84,17 +84,17 @@ class GapStrip(Chart):
         marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
         readout: list[StyledText] = []
         start, end = state.visible_range(full_x)
-        compared = zip(subjects[1:], session.gaps, session.courses, strict=True)
-        for subject, gaps, course in compared:
+        compared = zip(subjects[1:], session.gaps, session.monitors, strict=True)
+        for subject, gaps, monitor in compared:
             name = f"{subject.name} " if len(subjects) > 2 else ""
             axis = Axis(subject, state.axis)
             x, y = gaps.points(max(self.size.width, 8))
             lines.append(Line(tuple(axis.of(x).tolist()), tuple(y.tolist()), subject.style))
-            newest, parted = gaps.last(), course.diverged
-            if parted is not None:
-                at = axis.of(np.array([float(parted.step)]))
+            newest, alarm = gaps.last(), monitor.diverged
+            if alarm is not None:
+                at = axis.of(np.array([float(alarm.step)]))
                 marks.append(Mark(float(at[0]), "mark", "▲"))
-                message = f"▲ {name}diverged at step {parted.step:,}, gap {number(parted.gap)}"
+                message = f"▲ {name}diverged at step {alarm.step:,}, gap {number(alarm.gap)}"
                 readout += [("  ", ""), (message, "mark")]
             elif newest is not None:
                 readout += [("  ", ""), (f"{name}{number(newest)}, within bounds", subject.style)]

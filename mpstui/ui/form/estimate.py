@@ -12,8 +12,8 @@ from mpstui.domain.summary import RunSummary
 from mpstui.domain.workloads import EPOCH_SAMPLES
 
 READING = "— reading earlier runs on this machine …"
-UNKNOWN = "no run like it here yet; the first steps show"
-TOGETHER = "runs that train together slow each other down; the first steps show"
+UNKNOWN = "no similar run here yet; known after the first steps"
+TOGETHER = "runs that train together slow each other down; known after the first steps"
 
 
 class PastRun(NamedTuple):

@@ -45,7 +45,7 @@ class RunSession:
         self._reported: set[str] = set()
         self._alarmed: set[str] | None = None
         """Runs that had an alarm at the last call; None before the first one."""
-        self.courses = [LossGapMonitor() for _ in self.views[1:]]
+        self.monitors = [LossGapMonitor() for _ in self.views[1:]]
         self.gaps = [Series() for _ in self.views[1:]]
         """Each further run's gap to the first, over steps, as a share of the loss."""
 
@@ -100,7 +100,7 @@ class RunSession:
                 steps = isinstance(event, StepsCompleted)
                 if number >= old_count or not steps:
                     self._write(prefix + line for line in log.lines(event))
-                if self.courses and isinstance(event, StepsCompleted):
+                if self.monitors and isinstance(event, StepsCompleted):
                     self._compare(position, event.values().tolist())
             state = view.history.state
             if state in (RunState.CRASHED, RunState.KILLED) and view.run.id not in self._reported:
@@ -112,11 +112,11 @@ class RunSession:
 
     def _compare(self, position: int, losses: list[float]) -> None:
         """Add a run's new losses to the gaps; the first run's losses count for all others."""
-        for index, (course, gaps) in enumerate(zip(self.courses, self.gaps, strict=True), 1):
+        for index, (monitor, gaps) in enumerate(zip(self.monitors, self.gaps, strict=True), 1):
             if position == 0:
-                blocks = course.add(reference_losses=losses)
+                blocks = monitor.add(reference_losses=losses)
             elif position == index:
-                blocks = course.add(losses)
+                blocks = monitor.add(losses)
             else:
                 continue
             if blocks:

@@ -205,8 +205,8 @@ def test_the_fastest_of_each_group_is_kept(ready: Ready, monkeypatch: pytest.Mon
     told, found = tuned(autotuner.run())
     assert found.plan == Plan(rewrites=("pool-first",), optimizer="flat", threads=1)
     assert found.gain == pytest.approx(1 / (0.9 * 0.5 * 0.8))
-    assert found.words == "1 thread, max-pool before ReLU, flat Adadelta"
-    assert found.line().startswith(f"{found.words}: 2.8× the plain loop (autotuned in ")
+    assert found.text == "1 thread, max-pool before ReLU, flat Adadelta"
+    assert found.line().startswith(f"{found.text}: 2.8× the plain loop (autotuned in ")
     assert told[0] == "the plain loop"
     assert {"channels_last", "flat optimizer", "1 threads"} < set(told)
     # Nothing of the run was touched.
@@ -291,7 +291,7 @@ def test_freed_memory_is_kept_where_it_does_no_harm(
     _, result = tuned(autotuner.run(0.0))
     assert told[0] is True
     assert result.plan.allocator == "keep"
-    assert result.words.endswith("freed memory kept")
+    assert result.text.endswith("freed memory kept")
     assert result.gain == pytest.approx(2.0, rel=0.1)
 
 
@@ -307,7 +307,7 @@ def test_keeping_freed_memory_asks_glibc() -> None:
 
 FOUND = AutotuneResult(
     plan=Plan(optimizer="fused"),
-    words="fused Adam",
+    text="fused Adam",
     plain_seconds=0.02,
     seconds=0.01,
     took=1.5,

@@ -63,13 +63,13 @@ def test_steps_count_by_their_samples() -> None:
 def test_without_a_run_like_it_nothing_is_invented() -> None:
     none = of(planned(), "cpu")
     assert (none.seconds, none.basis) == (None, ())
-    assert none.line == "— no run like it here yet; the first steps show"
+    assert none.line == "— no similar run here yet; known after the first steps"
 
 
 def test_a_device_without_a_run_is_named() -> None:
     some = of(planned(epochs=1), "cpu,mps", past(seconds=40.0))
     assert some.seconds is None
-    assert some.line.startswith("about 40 s on cpu; mps: no run like it here yet")
+    assert some.line.startswith("about 40 s on cpu; mps: no similar run here yet")
 
 
 def test_it_says_which_run_it_rests_on_and_the_newest_counts() -> None:
