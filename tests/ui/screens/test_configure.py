@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Paste
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from mpstui.domain.config import FIELDS, make_config
@@ -42,12 +43,21 @@ def shown(app: MpstuiApp, name: str) -> str:
     return app.screen.query_one(f"#{name}", Input).value
 
 
+LONG = 20
+"""Characters from which a text is pasted, as a user pastes a path."""
+
+
 async def retype(app: MpstuiApp, pilot: Any, name: str, text: str) -> None:
     if name in FOLDED:
         app.screen.query_one(Fold).open = True
         await pilot.pause()
-    app.screen.query_one(f"#{name}", Input).focus()
-    await pilot.press("home", "shift+end", "delete", *text)
+    field = app.screen.query_one(f"#{name}", Input)
+    field.focus()
+    await pilot.press("home", "shift+end", "delete")
+    if len(text) < LONG:
+        await pilot.press(*text)
+    else:  # a path: each key would check the whole form
+        field.post_message(Paste(text))
     await pilot.pause()
 
 
