@@ -166,7 +166,7 @@ class Accelerator(Backend):
     def check(self) -> None:
         try:
             torch.zeros(1, device=self.device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+        except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
             reason = str(error).splitlines()[0].partition(". ")[0]
             raise DeviceUnavailable(f"device: {self.spec.device}: {reason}") from error
         if self.spec.index is not None:

@@ -47,7 +47,7 @@ def sweep_point(device: str, workload: str, batch_size: int, seconds: float) -> 
         device: A device spec.
         workload: Its name, or ``path/to/file.py:Class``.
         batch_size: Samples a step.
-        seconds: About the timed duration; at least three steps.
+        seconds: The timed duration to aim for; at least three steps are timed.
 
     Returns:
         The point; an error is reported in its ``error``.

@@ -13,7 +13,7 @@ class ProgressReporter:
 
     Args:
         send: Called with each message.
-        clock: Seconds, monotonic.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(

@@ -103,14 +103,16 @@ def _scaler(backend: Backend) -> torch.amp.GradScaler:
 
 
 def apply_run_plan(setup: Setup, run_dir: Path) -> tuple[Setup, tuple[str, ...]]:
-    """Apply the memory layout and the optimizer's kernels that a run was trained with.
+    """Apply the memory layout and the optimizer kernels of a run's plan.
 
-    Other changes of its plan are not applied, since each op must be one of the model's own; the
-    returned notes say so.
+    Its other changes are left out, because each op must be one of the model's own.
 
     Args:
         setup: The run with the plain plan.
-        run_dir: Its folder, whose log has the plan; without one it stays plain.
+        run_dir: The run's folder. If its log has no plan, the setup stays plain.
+
+    Returns:
+        The setup, and notes that list the changes left out.
     """
     events = LogReader(RunDir(run_dir).events).rest()
     run_plan = [PLAIN, *(event.plan for event in events if isinstance(event, PlanChosen))][-1]

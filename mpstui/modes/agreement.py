@@ -176,7 +176,7 @@ def gaps_of(
     Args:
         actual: The step to check.
         expected: The reference.
-        before: The state before both steps, without the state that the first step creates.
+        before: The state before both steps. State that a first step creates is not in it.
         half: Whether the run's precision is lower than float32.
     """
     expected_gradients = {

@@ -45,8 +45,8 @@ class SharedRandom:
     def share(self, op: Any, info: OpInfo, args: Any, kwargs: Any, out: Any) -> None:
         """Replace the device's random numbers with the shared ones.
 
-        Half-precision numbers are generated in float32, and all in the order of the indices, so
-        that neither lower precision nor memory layout makes a difference.
+        They are generated in float32 and in index order, so neither the precision nor the memory
+        layout changes them.
         """
         self._count += 1
         generator = torch.default_generator

@@ -129,7 +129,7 @@ class RunDir:
         replace(self.path / "config.toml", config_toml(config))
 
     def machine(self) -> Machine | None:
-        """Read machine.json: the machine that it ran on."""
+        """Read machine.json, which describes the machine that the run used."""
         return read_json(self.path / "machine.json", Machine)
 
     def write_machine(self, machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""The app: four modes and one timer that follows the runs' logs; no training happens here.
+"""The app: its modes, and one timer that follows the runs' logs; no training happens here.
 
 It never imports torch: facts come from probe processes, runs from their logs. What the screens
 show is in :class:`~mpstui.ui.model.state.AppState`.

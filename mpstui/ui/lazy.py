@@ -43,7 +43,7 @@ MODE_SCREENS: dict[str, str | Callable[[], Screen[None]]] = {
     "live": _live,
     "results": _results,
 }
-"""The four screens, in the order of their keys."""
+"""The screens of the modes, in the order of their keys."""
 
 
 def investigation_client(folder: InvestigationFolder) -> InvestigationProcess:

@@ -19,12 +19,12 @@ SCANT_MEMORY, NO_MEMORY = 2 * GIB, GIB // 2
 SCANT_DISK, NO_DISK = 2 * GIB, GIB // 5
 
 
-def _surroundings(facts: DoctorFacts) -> Conditions:
+def _conditions(facts: DoctorFacts) -> Conditions:
     return facts.conditions or Conditions()
 
 
 def _memory(facts: DoctorFacts) -> CheckVerdict:
-    conditions = _surroundings(facts)
+    conditions = _conditions(facts)
     if conditions.memory_available is None:
         return unknown("the system does not say how much is available")
     swap = conditions.swap_used or 0
@@ -51,7 +51,7 @@ def _memory(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _disk(facts: DoctorFacts) -> CheckVerdict:
-    disk = _surroundings(facts).disk
+    disk = _conditions(facts).disk
     if disk.free is None:
         return unknown("free space is not known", disk.reason)
     summary = f"{size(disk.free)} free where runs are kept"
@@ -67,7 +67,7 @@ def _disk(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _power(facts: DoctorFacts) -> CheckVerdict:
-    power = _surroundings(facts).power
+    power = _conditions(facts).power
     charge = "" if power.percent is None else f", {power.percent:.0f} %"
     if power.saving:
         return CheckVerdict(
@@ -91,7 +91,7 @@ def _power(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _thermal(facts: DoctorFacts) -> CheckVerdict:
-    thermal = _surroundings(facts).thermal
+    thermal = _conditions(facts).thermal
     if thermal.throttled is None:
         return unknown("thermal state is not known", thermal.reason)
     if thermal.throttled:
@@ -106,7 +106,7 @@ def _thermal(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _terminal(facts: DoctorFacts) -> CheckVerdict:
-    terminal = _surroundings(facts).terminal
+    terminal = _conditions(facts).terminal
     if terminal is None:
         return not_applicable("stdout is not a terminal")
     colours = "24-bit colour" if terminal.colours > 256 else f"{terminal.colours} colours"
@@ -132,7 +132,7 @@ def _terminal(facts: DoctorFacts) -> CheckVerdict:
 
 
 def _telemetry(facts: DoctorFacts) -> CheckVerdict:
-    gauges = _surroundings(facts).gauges
+    gauges = _conditions(facts).gauges
     readable = [f"{gauge.what} ({gauge.by})" for gauge in gauges if gauge.available]
     missing = [gauge for gauge in gauges if not gauge.available]
     summary = "; ".join(readable) or "nothing can be read"

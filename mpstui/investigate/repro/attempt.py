@@ -24,7 +24,7 @@ ENOUGH_CALLS = 100
 
 
 class CallContext(NamedTuple):
-    """The context in which a call runs."""
+    """How a call is repeated: with its backward, how often, and after which other calls."""
 
     backward: bool = False
     """Whether it runs in autograd's backward, which some faults require."""

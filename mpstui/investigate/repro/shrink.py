@@ -236,7 +236,7 @@ def _literal(storage: torch.Tensor) -> str:
 
 
 def list_length(call: Call) -> int:
-    """Return the length of a call's lists of tensors; 0 if there are none, or lengths differ."""
+    """Return the common length of a call's tensor lists; 0 if it has none, or if they differ."""
     lengths = {
         len(value)
         for value in (*call.args, *call.kwargs.values())

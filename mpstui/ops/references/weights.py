@@ -68,7 +68,7 @@ def backward(
     *,
     aligned_last: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of query, key, value and scores."""
+    """Return the gradients of query, key, value and scores."""
     attention = attend(query, key, value, mask, is_causal, scale, aligned_last=aligned_last)
     weight_gradient = grad @ attention.value.transpose(-2, -1)
     centred = weight_gradient - (weight_gradient * attention.weights).sum(-1, keepdim=True)

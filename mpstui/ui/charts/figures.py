@@ -135,10 +135,10 @@ def figure(
 
     Args:
         subjects: The runs: one in a panel, several in an overlay.
-        chart: Its name.
+        chart: The chart's name.
         state: The view's settings.
         limits: The full range of x, and the limits of y, shared by all panels.
-        columns: Cells across.
+        columns: The chart's width in cells.
     """
     if not any(subject.history.series[chart].count for subject in subjects):
         return None

@@ -1,1 +1,1 @@
-"""The four screens and the dialogs over them."""
+"""The screens of the modes, and the dialogs over them."""

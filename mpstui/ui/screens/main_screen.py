@@ -1,4 +1,4 @@
-"""The base of the four screens: the top bar with the modes, the footer, and the typed app."""
+"""The base of the modes' screens: the top bar with the modes, the footer, and the typed app."""
 
 from __future__ import annotations
 
