@@ -6,12 +6,10 @@ import sys
 
 from mpstui.coverage.client import CoverageClient
 from mpstui.coverage.report import as_document, as_markdown, as_text
-from mpstui.domain.class_path import FORM
+from mpstui.domain.config import BY_NAME
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import FieldError, MpstuiError, UsageError
-from mpstui.domain.workloads import WORKLOADS, short_name
-
-WORKLOAD_FORMS = f"{', '.join(WORKLOADS)}, or {FORM}"
+from mpstui.domain.workloads import short_name
 
 
 def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> int:
@@ -31,7 +29,7 @@ def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> in
         UsageError: When there is no table of that version, or no such workload.
     """
     if workload is None:
-        raise FieldError("workload", "none is named", f"--workload {WORKLOAD_FORMS}")
+        raise FieldError("workload", "none is named", f"--workload {BY_NAME['workload'].allowed}")
     client = CoverageClient(workload, torch)
     try:
         result = client.run(_print_progress)

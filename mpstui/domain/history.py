@@ -34,7 +34,7 @@ from .events import (
     WarmupFinished,
 )
 from .growth import MemoryGrowth, MemoryReading, growth_of
-from .metrics import LOSS, METRICS, THROUGHPUT
+from .metrics import EVENT_METRICS, LOSS, METRICS, THROUGHPUT
 from .series import Series
 from .summary import MedianSpread, measure
 from .workloads import EPOCH_SAMPLES
@@ -149,9 +149,9 @@ class RunHistory:
         if not self.state.over:  # an alarm may follow the end
             self.last_at = event.at
         self._apply_state(event)
-        for metric in METRICS:
+        for metric in EVENT_METRICS:
             value = metric.recorded(event)
-            if metric is not LOSS and value is not None and self.step:
+            if value is not None and self.step:
                 self.series[metric.name].add(self.step, value)
 
     def _apply_state(self, event: AnyEvent) -> None:

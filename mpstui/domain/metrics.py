@@ -160,4 +160,7 @@ METRICS: tuple[Metric, ...] = (
 )
 """Every metric, in the order of the charts."""
 
+EVENT_METRICS = tuple(metric for metric in METRICS if metric is not LOSS)
+"""Metrics with one value per event; the loss has one per step."""
+
 METRIC_BY_NAME = {metric.name: metric for metric in METRICS}

@@ -17,7 +17,7 @@ import numpy as np
 
 from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.events import AnyEvent, EvaluationCompleted, StepsCompleted
-from mpstui.domain.metrics import LOSS, METRICS
+from mpstui.domain.metrics import EVENT_METRICS, LOSS, METRICS
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.domain.units import DASH, number
@@ -187,12 +187,15 @@ def _rows(event: AnyEvent) -> Iterator[list[object]]:
     """
     if isinstance(event, StepsCompleted):
         last = event.first_step + event.count - 1
-        values = {metric.name: metric.exported(event) for metric in CSV_METRICS}
+        values = {metric.name: metric.exported(event) for metric in EVENT_METRICS}
         for step, loss in enumerate(_losses(event), event.first_step):
             row: list[object] = [step, event.epoch]
             for metric in CSV_METRICS:
-                value = values[metric.name] if step == last or metric.every_step else None
-                row.append(loss if metric is LOSS else _cell(value))
+                if metric is LOSS:
+                    row.append(loss)
+                else:
+                    holds = step == last or metric.every_step
+                    row.append(_cell(values[metric.name] if holds else None))
             yield row
     elif isinstance(event, EvaluationCompleted):
         cells = [_cell(metric.exported(event)) for metric in CSV_METRICS]

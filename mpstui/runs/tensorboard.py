@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from mpstui.domain.errors import UsageError
 from mpstui.domain.events import AnyEvent, EvaluationCompleted, StepsCompleted
-from mpstui.domain.metrics import LOSS, METRICS
+from mpstui.domain.metrics import EVENT_METRICS, LOSS
 
 from .files import move
 
-TAGGED = sorted((metric for metric in METRICS if metric.tag), key=lambda m: not m.every_step)
-"""The exported metrics: those of every step, then those of a whole event."""
+TAGGED = sorted((m for m in EVENT_METRICS if m.tag), key=lambda m: not m.every_step)
+"""The exported metrics besides the loss: those of every step, then those of a whole event."""
 
 
 class Scalar(NamedTuple):
@@ -50,7 +50,7 @@ def scalars(events: Sequence[AnyEvent]) -> Iterator[Scalar]:
             continue
         for metric in TAGGED:
             value = metric.exported(event)
-            if metric is not LOSS and value is not None:
+            if value is not None:
                 yield Scalar(metric.tag, last, event.at, value)
 
 

@@ -63,8 +63,7 @@ def load_items(workload: Workload) -> Items | None:
     if not hasattr(workload, "datasets"):
         return None
     source = origin(type(workload))
-    name = type(workload).__name__
-    where = f"{source.file}:{name}.datasets" if source else f"{name}.datasets"
+    where = _hook_name(workload, "datasets")
     try:
         both = workload.datasets()
     except Exception as error:
@@ -88,10 +87,14 @@ def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:
     """
     if isinstance(value, kind):
         return value
-    source, name = origin(type(workload)), type(workload).__name__
-    where = f"{source.file}:{name}.{hook}" if source else f"{name}.{hook}"
     allowed = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
-    raise FieldError("workload", f"{where} returns {_kind(value)}", allowed)
+    raise FieldError("workload", f"{_hook_name(workload, hook)} returns {_kind(value)}", allowed)
+
+
+def _hook_name(workload: Workload, hook: str) -> str:
+    """Return a hook's name for messages, with the user's file if it is from one."""
+    source, name = origin(type(workload)), type(workload).__name__
+    return f"{source.file}:{name}.{hook}" if source else f"{name}.{hook}"
 
 
 def _check(dataset: Any, subject: str) -> None:

@@ -110,18 +110,16 @@ class CoverageScreen(ModalScreen[None]):
 
     def _follow(self, covering: CoverageProcess) -> None:
         """Run the check in a separate thread. The user may close the screen in the meantime."""
-        app = self.app
+        app = cast("StateApp", self.app)
 
         def report_progress(text: str) -> None:
-            if app.is_running:
-                app.call_from_thread(self._progress, covering, text)
+            app.call_in_app(self._progress, covering, text)
 
         try:
             answer: Coverage | str = covering.run(report_progress)
         except (MpstuiError, OSError) as error:
             answer = str(error)
-        if app.is_running:
-            app.call_from_thread(self._end, covering, answer)
+        app.call_in_app(self._end, covering, answer)
 
     def _progress(self, covering: CoverageProcess, text: str) -> None:
         if covering is self._covering:

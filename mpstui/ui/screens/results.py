@@ -399,8 +399,7 @@ class ResultsScreen(MainScreen):
             message, severity = str(error), "error"
         else:
             message, severity = "\n".join(map(str, written)), "information"
-        if self.state_app.is_running:
-            self.state_app.call_from_thread(self._notify_export, message, severity)
+        self.state_app.call_in_app(self._notify_export, message, severity)
 
     def _notify_export(self, message: str, severity: str = "information") -> None:
         if severity == "error":
