@@ -11,7 +11,6 @@ own process because a Metal assertion aborts the process and can't be caught.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import sys
 import threading
@@ -27,51 +26,28 @@ import msgspec
 from mpstui.domain.alarm import describe_check, fails
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.events import (
-    AnyEvent,
     DivergenceDetected,
     EvaluationChecked,
     PreparationAdvanced,
     RunFailed,
     StepChecked,
-    SystemSampled,
 )
-from mpstui.domain.history import RunHistory
 from mpstui.domain.summarise import summarise
 from mpstui.runs.control import GapAlarm
-from mpstui.runs.log import LogReader, LogWriter
+from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
-from mpstui.telemetry.energy import EnergyMeter, find_sources, join_reasons, open_cpu_power
-from mpstui.telemetry.gpu import open_gpu
-from mpstui.telemetry.system import SystemSampler
+from mpstui.telemetry.energy import EnergyMeter
 
+from .alarms import Alarms, act_on_alarm
+from .event_recorder import EventRecorder
 from .gate import Gate
+from .sampling import poll_until
 from .supervisor_pipes import message_sender, supervisor_messages, take_pipes, wait_for_run
 
 if TYPE_CHECKING:  # the training thread imports torch, later
     from .loop import SelectPlan
     from .progress import Progress
     from .setup import Setup
-
-POLL_SECONDS = 0.1
-SAMPLE_SECONDS = 1.0
-
-
-class EventRecorder:
-    """Writes events to the run's log and applies them to its history; safe for any thread."""
-
-    def __init__(self, run: RunDir, log: LogWriter) -> None:
-        self.history = RunHistory()
-        self._log = log
-        self._lock = threading.Lock()
-        # The supervisor's events from before the worker's start, and a resumed run's steps.
-        for event in LogReader(run.events).rest():
-            self.history.apply(event)
-
-    def record(self, event: AnyEvent) -> None:
-        """Apply an event to the history and append it to the log."""
-        with self._lock:
-            self.history.apply(event)
-            self._log.append(event)
 
 
 def train_run(
@@ -185,9 +161,20 @@ def main(path: Path | None) -> None:
         if not training.is_alive():
             training.start()
         try:
-            _poll_until_done(run, gate, recorder, training, energy)
+            device = run.config().spec
+            poll_until(_end_of(training), run, gate, recorder, energy, lambda: device)
         finally:
             training.join()  # an error while sampling must not end the run
+
+
+def _end_of(thread: threading.Thread) -> Callable[[float], bool]:
+    """Return a function that waits for a thread's end, and returns whether it has ended."""
+
+    def ended(seconds: float) -> bool:
+        thread.join(seconds)
+        return not thread.is_alive()
+
+    return ended
 
 
 class WorkerStart(NamedTuple):
@@ -215,29 +202,6 @@ def _import_ahead() -> None:
     from . import loop, setup, snapshot_budget  # noqa: F401
 
 
-class Alarms:
-    """Applies the config's ``on_alarm`` policy to gap alarms."""
-
-    def __init__(self, run: RunDir, gate: Gate, recorder: EventRecorder) -> None:
-        self._run, self._gate, self._recorder = run, gate, recorder
-        self._policy = run.config().on_alarm
-
-    def handle(self, alarm: GapAlarm) -> None:
-        """Log that the run diverged from the first run, and act on it."""
-        self._recorder.record(alarm.event(time.time(), self._policy))
-        reason = f"diverged from {alarm.against} at step {alarm.step}"
-        act_on_alarm(self._run, self._gate, self._policy, reason)
-
-
-def act_on_alarm(run: RunDir, gate: Gate, policy: str, reason: str) -> None:
-    """Stop a run, or pause it through its control file, so that the user can resume it."""
-    if policy == "pause" and run.request() == "run":
-        run.write_request("pause")
-        gate.request("pause")
-    elif policy == "stop":
-        gate.stop(f"alarm: {reason}")
-
-
 def _listen(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
     for message in messages:
         if message.startswith(b"alarm "):
@@ -245,43 +209,6 @@ def _listen(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
         else:
             gate.turn(message.strip() == b"go")
     gate.stop("the supervisor exited")
-
-
-def _poll_until_done(
-    run: RunDir,
-    gate: Gate,
-    recorder: EventRecorder,
-    training: threading.Thread,
-    energy: EnergyMeter,
-) -> None:
-    sampler = SystemSampler(os.getpid())
-    sampler.sample()  # psutil's first reading covers no interval
-    device = run.config().spec
-    # Drivers may be slow to open; here the training thread doesn't wait for them.
-    energy.open(*find_sources(device.type, device.index))
-    gpu, processor = open_gpu(device.type, device.index), open_cpu_power()
-    next_sample = time.monotonic() + SAMPLE_SECONDS
-    while training.is_alive():
-        gate.request(run.request())
-        if time.monotonic() >= next_sample:
-            next_sample = time.monotonic() + SAMPLE_SECONDS
-            reading, gpus, watts = sampler.sample(), gpu.read(), processor.watts()
-            recorder.record(
-                SystemSampled(
-                    at=time.time(),
-                    cores=reading.cores,
-                    memory_used=reading.memory_used,
-                    memory_total=reading.memory_total,
-                    swap_used=reading.swap_used,
-                    process_cpu=reading.process_cpu,
-                    process_rss=reading.process_rss,
-                    swap_total=reading.swap_total,
-                    gpus=gpus,
-                    cpu_watts=watts,
-                    power_reason=join_reasons(gpu.reason, processor.reason, energy.reason),
-                )
-            )
-        training.join(POLL_SECONDS)
 
 
 if __name__ == "__main__":

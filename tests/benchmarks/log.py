@@ -26,8 +26,9 @@ from mpstui.domain.events import (
     StepsCompleted,
     SystemSampled,
 )
+from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.meter import FLUSH_SECONDS, FLUSH_STEPS
-from mpstui.engine.worker import SAMPLE_SECONDS, EventRecorder
+from mpstui.engine.sampling import SAMPLE_SECONDS
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
 

@@ -27,12 +27,14 @@ from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.events import EpochCompleted, SnapshotSaved, WarmupFinished
 from mpstui.domain.workloads import WORKLOADS
 from mpstui.engine.data.order import orders
+from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS
+from mpstui.engine.sampling import poll_until
 from mpstui.engine.setup import set_up
 from mpstui.engine.snapshot_budget import Snapshots
-from mpstui.engine.worker import EventRecorder, _poll_until_done
+from mpstui.engine.worker import _end_of
 from mpstui.processes.command import child_environment
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
@@ -96,7 +98,8 @@ def recorded(config: RunConfig, folder: Path, told: dict[str, Any]) -> None:
 
         training = threading.Thread(target=train)
         training.start()
-        _poll_until_done(run, gate, diary, training, energy)
+        device = run.config().spec
+        poll_until(_end_of(training), run, gate, diary, energy, lambda: device)
         training.join()
         told["bytes_a_step"] = run.events.stat().st_size / config.total_steps
 

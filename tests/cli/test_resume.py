@@ -11,8 +11,9 @@ import pytest
 from mpstui.__main__ import main
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
+from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
-from mpstui.engine.worker import EventRecorder, train_run
+from mpstui.engine.worker import train_run
 from mpstui.engine.workloads.vae import Vae
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir

@@ -16,7 +16,8 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.events import AnyEvent, GpuReading, StepsCompleted
 from mpstui.domain.history import RunHistory
-from mpstui.engine import worker
+from mpstui.engine import sampling, worker
+from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS, Meter, StepBatch
@@ -228,17 +229,19 @@ def test_the_main_thread_opens_the_counters_and_samples_the_gpu(
         asked.append((kind, index))
         return Always()
 
-    monkeypatch.setattr(worker, "find_sources", find)
-    monkeypatch.setattr(worker, "open_gpu", gpu)
-    monkeypatch.setattr(worker, "open_cpu_power", lambda: Wattmeter(None, "CPU: none"))
-    monkeypatch.setattr(worker, "SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr(sampling, "find_sources", find)
+    monkeypatch.setattr(sampling, "open_gpu", gpu)
+    monkeypatch.setattr(sampling, "open_cpu_power", lambda: Wattmeter(None, "CPU: none"))
+    monkeypatch.setattr(sampling, "SAMPLE_SECONDS", 0.0)
     run = RunDir(tmp_path)
     run.write_config(make_config({"workload": "vae", "device": "cuda:1"}))
     energy = EnergyMeter()
     with LogWriter(run.events) as log:
-        diary = worker.EventRecorder(run, log)
+        diary = EventRecorder(run, log)
         training = cast("threading.Thread", Training(2))
-        worker._poll_until_done(run, Gate(), diary, training, energy)
+        device = run.config().spec
+        ended = worker._end_of(training)
+        sampling.poll_until(ended, run, Gate(), diary, energy, lambda: device)
     sample = diary.history.system
     assert asked == [("cuda", 1), ("cuda", 1)]
     assert energy.joules() == 7.0

@@ -28,8 +28,9 @@ from mpstui.domain.events import (
 )
 from mpstui.domain.history import RunHistory
 from mpstui.domain.summarise import summarise
+from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
-from mpstui.engine.worker import EventRecorder, train_run
+from mpstui.engine.worker import train_run
 from mpstui.processes.command import child_environment, module_command
 from mpstui.runs.launch import PrewarmedSupervisor, launch
 from mpstui.runs.log import LogReader, LogWriter

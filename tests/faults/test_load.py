@@ -12,10 +12,11 @@ import torch
 from mpstui.domain.config import make_config
 from mpstui.domain.errors import FieldError
 from mpstui.domain.events import RunFailed, RunStarted, StepsCompleted
+from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import set_up
-from mpstui.engine.worker import EventRecorder, train_run
+from mpstui.engine.worker import train_run
 from mpstui.faults.library import FAULTS, NegStride0
 from mpstui.faults.load import load_fault
 from mpstui.runs.log import LogReader, LogWriter

@@ -15,8 +15,9 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError
 from mpstui.domain.events import RunFinished, StepsCompleted
+from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
-from mpstui.engine.worker import EventRecorder, train_run
+from mpstui.engine.worker import train_run
 from mpstui.investigate.client import create_folder
 from mpstui.investigate.request import InvestigationRequest
 from mpstui.runs import dataset

@@ -28,9 +28,10 @@ from mpstui.domain.events import (
 )
 from mpstui.domain.history import RunState
 from mpstui.engine.data.digits import Digits, load_digits
+from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.snapshots import load_snapshot
-from mpstui.engine.worker import EventRecorder, train_run
+from mpstui.engine.worker import train_run
 from mpstui.engine.workloads import BUILT_IN
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.resume import resume_run

@@ -180,8 +180,9 @@ def stopped_run() -> str:
     """Train a VAE of four large steps for two of them, and give the run's id."""
     from mpstui.domain.config import make_config
     from mpstui.domain.devices import parse_device
+    from mpstui.engine.event_recorder import EventRecorder
     from mpstui.engine.gate import Gate
-    from mpstui.engine.worker import EventRecorder, train_run
+    from mpstui.engine.worker import train_run
     from mpstui.engine.workloads.vae import Vae
     from mpstui.runs.log import LogWriter
     from mpstui.runs.rundir import Dataset
