@@ -25,10 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     from .cli.parser import build_parser
+    from .cli.script_arguments import protect_script
     from .domain.errors import MpstuiError
 
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(protect_script(sys.argv[1:] if argv is None else argv))
     if arguments.command is not parser.get_default("command"):
         gc.enable()
     try:

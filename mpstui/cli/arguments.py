@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, make_config
-from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag
+from mpstui.domain.fields import Choice, Field, Flag, WorkloadChoice
 from mpstui.domain.workloads import WORKLOADS
 
 DEVICE_HELP = (
@@ -72,7 +72,7 @@ def add_workload(
 def metavar(field: Field) -> str:
     """Return the placeholder of a field's value, for ``--help``."""
     if isinstance(field, Choice):
-        custom = ("FILE.py:CLASS",) if isinstance(field, ChoiceOrClass) else ()
+        custom = ("FILE.py:CLASS",) if isinstance(field, WorkloadChoice) else ()
         return "|".join((*field.choices, *custom))
     return "DIR" if field.name == "data_dir" else "N"
 

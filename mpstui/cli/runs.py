@@ -12,6 +12,7 @@ import msgspec
 
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.config import BY_NAME
+from mpstui.domain.diagnosis import diagnose
 from mpstui.domain.errors import FieldError, LogError, UsageError
 from mpstui.domain.history import RunState
 from mpstui.domain.shell import local_shell
@@ -98,10 +99,24 @@ def show_run(text: str, json: bool, runs_dir: Path | None) -> int:
         f"{run.id}\n{run.path}\nstarted {date(summary.started_at)}, "
         f"{summary.state} after {summary.steps:,} steps"
         + (f"\nalarm: {summary.alarm}" if summary.alarm else "")
-        + f"\n\n{config_toml(view.config).decode()}\n{comparison_table([summary], 'table')}"
+        + f"\n\n{_settings(view)}\n{comparison_table([summary], 'table')}"
         + (f"\n\n{note.rstrip()}" if note else "")
     )
     return 0
+
+
+def _settings(view: RunView) -> str:
+    """Return a run's settings; for a recorded script, its command, where it ran, and the model."""
+    command, started = view.run.script(), view.history.started
+    if not view.config.info.is_recorded:
+        return config_toml(view.config).decode()
+    lines = [f"command: {command}", f"folder: {command.folder}"] if command is not None else []
+    if started is not None:
+        model = started.model or "a model of unknown class"
+        lines.append(f"model: {model}, {started.parameters:,} parameters")
+        lines.append(f"optimizers, by what they train: {', '.join(started.optimizers)}")
+    lines += [finding.text for finding in diagnose(view.history)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def compare_runs(

@@ -14,8 +14,11 @@ from .events import StepProfiled
 from .history import RunHistory
 from .summary import RunSummary, speed_up
 
-TIMED_PHASES = ("data", "transfer", "forward", "backward", "optimizer")
-"""Phases of a step, in the order of a bar."""
+OTHER = "other"
+TIMED_PHASES = ("data", "transfer", "forward", "backward", "optimizer", OTHER)
+"""Phases of a step, in the order of a bar. In a recorded script ``forward`` is all that it does
+from the batch to ``backward()``, and ``other`` from the optimizer's step to the next batch; other
+runs have no ``other``."""
 
 TIME_PARTS = (*TIMED_PHASES, "evaluation", "waiting")
 """Parts of a run's wall time. Waiting is the remainder: see :func:`anatomy`."""
@@ -84,7 +87,7 @@ def anatomy(history: RunHistory) -> Anatomy | None:
     step_seconds = _total(profile, TIMED_PHASES)
     if step_seconds <= 0:
         return None
-    evaluation = min(sum(event.seconds for event in history.evaluations), wall)
+    evaluation = min(history.evaluation_seconds, wall)
     training = min(history.samples / pace.median, wall - evaluation)
     seconds = {
         phase: training * profile.seconds.get(phase, 0.0) / step_seconds for phase in TIMED_PHASES

@@ -21,6 +21,7 @@ from .events import (
     EpochCompleted,
     EvaluationChecked,
     EvaluationCompleted,
+    EvaluationTimed,
     PlanChosen,
     PreparationAdvanced,
     RunFailed,
@@ -30,7 +31,9 @@ from .events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    SeriesRecorded,
     SnapshotSaved,
+    StartHashed,
     StepChecked,
     StepProfiled,
     StepsCompleted,
@@ -115,6 +118,8 @@ class ArticleLog:
             case RunFailed(step=step, error=error):
                 yield f"failed after step {step}: {error}"
             case WarmupFinished() | SystemSampled() | StepProfiled():
+                pass
+            case SeriesRecorded() | EvaluationTimed() | StartHashed():
                 pass  # no line in the article's format
             case _:
                 assert_never(event)

@@ -14,7 +14,7 @@ from . import article
 from .anatomy import explanation
 from .summary import MedianSpread, RunSummary, speed_up
 from .units import DASH, decimals, gibibytes, number
-from .workloads import EPOCH_SAMPLES
+from .workloads import EPOCH_SAMPLES, info_of
 
 SIGMAS = 6.0
 """Largest difference between the accuracies of two correct runs, in standard deviations."""
@@ -74,7 +74,9 @@ def article_rows() -> list[ComparisonRow]:
 
 def notes(runs: Sequence[RunSummary]) -> list[str]:
     """Return the notes to the table, without duplicates."""
-    lines = ["epoch: seconds for 60,000 samples, median ± spread, over the epochs of the run"]
+    is_recorded = all(info_of(run.workload).is_recorded for run in runs)
+    unit = "an epoch of its DataLoader" if is_recorded else "60,000 samples"
+    lines = [f"epoch: seconds for {unit}, median ± spread, over the epochs of the run"]
     if reason := explanation([(run, run.profile) for run in runs]):
         lines.append(reason)
     lines += [line for run in runs[1:] if (line := describe_accuracy_gap(run, runs[0]))]

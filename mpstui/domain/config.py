@@ -9,6 +9,7 @@ import msgspec
 
 from .devices import DEVICE_TYPES, DeviceSpec, parse_device
 from .errors import FieldError
+from .events import RunStarted
 from .field_table import BY_NAME as BY_NAME
 from .field_table import FIELDS as FIELDS
 from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
@@ -99,6 +100,19 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if config.precision == "tf32" and not DEVICE_TYPES[spec.type].tf32:
             raise FieldError("precision", f"{spec.type} has no TF32", "float32, bf16, fp16")
         return config
+
+
+def as_started(config: RunConfig, started: RunStarted) -> RunConfig:
+    """Return a recorded script's configuration with what only its first step showed.
+
+    Args:
+        config: The configuration of any run; other runs' stays as it is.
+        started: The run's start.
+    """
+    if not config.info.is_recorded:
+        return config
+    batch_size = started.batch_size or config.batch_size
+    return msgspec.structs.replace(config, device=started.device, batch_size=batch_size)
 
 
 def default_config(workload: str = "mnist") -> RunConfig:

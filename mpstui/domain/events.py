@@ -47,11 +47,19 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     test_samples: int
     parameters: int
     steps_per_epoch: int
+    """0 if unknown, which only a recorded script's can be."""
     total_steps: int
+    """Steps of the complete run; 0 if unknown, as for a recorded script."""
     threads: int
     """CPU threads of torch's own pool."""
     notes: tuple[str, ...] = ()
     """Notes for the reader: a simulated fault, a lower precision, a missing feature."""
+    model: str = ""
+    """Class of a recorded script's model; empty if unknown, and for other runs."""
+    optimizers: tuple[str, ...] = ()
+    """Names of a recorded script's optimizers by what they train, the first one first."""
+    batch_size: int | None = None
+    """Samples in a recorded script's first step; None if unknown, and for other runs."""
 
 
 class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
@@ -99,6 +107,10 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=T
     """Energy that the GPU and, if readable, the CPU used during these steps."""
     worker_bytes: int | None = None
     """Resident memory of the worker process; None if it cannot be read."""
+    data_seconds: float | None = None
+    """Time that a recorded script waited for its DataLoader; None if it has none."""
+    has_loss: bool = True
+    """False for a recorded script's steps whose loss is unknown: the losses are then NaN."""
 
     @property
     def count(self) -> int:
@@ -115,6 +127,45 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=T
     def __post_init__(self) -> None:
         if not self.losses or len(self.losses) % 4:  # msgspec turns this into a ValidationError
             raise ValueError("losses: not float32 values, four bytes each, of one step or more")
+
+
+class SeriesRecorded(Event, frozen=True, kw_only=True, tag=True):
+    """Values of a recorded script by step: a second optimizer's loss, or what the user logs."""
+
+    name: str
+    """``loss_Generator``, ``lr_2``, ``skipped``, or the user's own name."""
+    steps: tuple[int, ...]
+    """The run's step at each value; 0 before the first one."""
+    values: bytes
+    """Little-endian float64, one per step; may contain NaN and ±inf."""
+
+    def numbers(self) -> array[float]:
+        """Return the values as float64."""
+        numbers = array("d", self.values)
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        return numbers
+
+    def __post_init__(self) -> None:
+        if len(self.values) != 8 * len(self.steps):
+            raise ValueError("values: not float64 values, eight bytes each, one per step")
+
+
+class EvaluationTimed(Event, frozen=True, kw_only=True, tag=True):
+    """A recorded script evaluated its model, which is not timed as training."""
+
+    epoch: int
+    step: int
+    seconds: float
+
+
+class StartHashed(Event, frozen=True, kw_only=True, tag=True):
+    """Hashes of a recorded script's first weights and first batch, computed on the CPU."""
+
+    weights: str
+    """Of all trained parameters before the first step, in hexadecimal digits."""
+    batch: str
+    """Of the tensors in the first batch; empty if no batch was seen."""
 
 
 class EpochCompleted(Event, frozen=True, kw_only=True, tag=True):
@@ -334,6 +385,9 @@ AnyEvent = (
     | PlanChosen
     | WarmupFinished
     | StepsCompleted
+    | SeriesRecorded
+    | EvaluationTimed
+    | StartHashed
     | EpochCompleted
     | EvaluationCompleted
     | SampleSaved

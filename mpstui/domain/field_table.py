@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .devices import AUTOTUNE, PIPELINES, PRECISIONS
-from .fields import Choice, ChoiceOrClass, Field, Flag, Integer, Real, Text
+from .fields import Choice, Field, Flag, Integer, Real, Text, WorkloadChoice
 from .workloads import EPOCH_SAMPLES, WORKLOADS
 
 COMPARISON_MODES = ("turns", "together")
@@ -14,7 +14,7 @@ EARLIER_ALARMS = {"go on": "continue"}
 DATASETS = ("auto", "mnist", "embedded")
 
 FIELDS: tuple[Field, ...] = (
-    ChoiceOrClass(
+    WorkloadChoice(
         "workload",
         "Workload",
         "the model that is trained",

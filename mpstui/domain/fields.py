@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from .class_path import FORM, class_path
 from .errors import FieldError
+from .script_ref import script_ref
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class Choice(Field):
 
 
 @dataclass(frozen=True)
-class ChoiceOrClass(Choice):
-    """One of a fixed set of names, or a class in the user's file."""
+class WorkloadChoice(Choice):
+    """One of the built-in workloads, a class in the user's file, or recorded code of the user's."""
 
     @property
     @override
@@ -102,7 +103,8 @@ class ChoiceOrClass(Choice):
 
     @override
     def check(self, value: Any) -> str:
-        return str(value) if class_path(value) is not None else super().check(value)
+        is_own = class_path(value) is not None or script_ref(value) is not None
+        return str(value) if is_own else super().check(value)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from .events import (
     EpochCompleted,
     EvaluationChecked,
     EvaluationCompleted,
+    EvaluationTimed,
     PlanChosen,
     PreparationAdvanced,
     RunFailed,
@@ -26,7 +27,9 @@ from .events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    SeriesRecorded,
     SnapshotSaved,
+    StartHashed,
     StepChecked,
     StepProfiled,
     StepsCompleted,
@@ -37,7 +40,7 @@ from .growth import MemoryGrowth, MemoryReading, growth_of
 from .metrics import EVENT_METRICS, LOSS, METRICS, THROUGHPUT
 from .series import Series
 from .summary import MedianSpread, measure
-from .workloads import EPOCH_SAMPLES
+from .workloads import EPOCH_SAMPLES, info_of
 
 MAX_WINDOWS = 4096
 """Timed windows kept for the median throughput; even. When full, neighbours are merged."""
@@ -45,6 +48,10 @@ MAX_WINDOWS = 4096
 
 MAX_READINGS = 512
 """Memory readings kept; when full, every second one is dropped."""
+
+
+MAX_SERIES = 200
+"""Series of a recorded script that a history keeps; the log has all of them."""
 
 
 class RunState(str, Enum):
@@ -103,6 +110,16 @@ class RunHistory:
         self.series = {metric.name: Series() for metric in METRICS}
         """Every metric over steps, by name."""
         self.losses = self.series[LOSS.name]
+        self.recorded_series: dict[str, Series] = {}
+        """A recorded script's other series over steps, by name."""
+        self.evaluation_seconds = 0.0
+        """Time in evaluations, which the clock excludes."""
+        self.data_seconds: float | None = None
+        """Time in the timed windows that a recorded script waited for its DataLoader."""
+        self.timed_seconds = 0.0
+        """Seconds of the timed windows."""
+        self.start: StartHashed | None = None
+        """Where a recorded script started, to compare it with another run of it."""
         self.elapsed_by_step = Series()
         """Seconds since the first step, so that the x axis can be time."""
         self.epochs: list[EpochCompleted] = []
@@ -138,6 +155,7 @@ class RunHistory:
         self._ready_at = 0.0
         self._resumed_at = 0.0
         self._training_seconds = 0.0  # wall time since the first step, without pauses
+        self._epoch_start = 0  # the last step of the epoch before
         # Of the run that this one resumes.
         self._earlier_steps = 0
         self._earlier_seconds = 0.0
@@ -178,7 +196,14 @@ class RunHistory:
                 self.state = RunState.EVALUATING
             case EvaluationCompleted():
                 self.evaluations.append(event)
+                self.evaluation_seconds += event.seconds
                 self.state = RunState.TRAINING
+            case EvaluationTimed():
+                self.evaluation_seconds += event.seconds
+            case SeriesRecorded():
+                self._apply_series(event)
+            case StartHashed():
+                self.start = event
             case SampleSaved():
                 self.pictures.append(event)
             case SystemSampled():
@@ -227,13 +252,17 @@ class RunHistory:
     def _apply_steps(self, event: StepsCompleted) -> None:
         losses = np.asarray(event.values())
         steps = np.arange(event.first_step, event.first_step + len(losses))
-        self.losses.append(steps, losses)
+        if event.has_loss:
+            self.losses.append(steps, losses)
         if self.state is not RunState.WARMING_UP:
             self.state = RunState.TRAINING
+        if event.epoch != self.epoch:
+            self._epoch_start = event.first_step - 1
         self.epoch, self.step = event.epoch, int(steps[-1])
         self.samples += event.samples
         self.epoch_samples = event.epoch_samples
-        self.lr, self.loss, self.device_bytes = event.lr, float(losses[-1]), event.device_bytes
+        self.lr, self.device_bytes = event.lr, event.device_bytes
+        self.loss = float(losses[-1]) if event.has_loss else None
         if self.started is None:
             self._earlier_seconds += event.seconds
         since = event.at - self._ready_at if self.started is not None else 0.0
@@ -241,6 +270,9 @@ class RunHistory:
         self._note_memory(event.worker_bytes)
         if THROUGHPUT.recorded(event) is not None:
             self._windows.append(TimedWindow(event.samples, event.seconds))
+            self.timed_seconds += event.seconds
+            if event.data_seconds is not None:
+                self.data_seconds = (self.data_seconds or 0.0) + event.data_seconds
             if event.joules is not None:
                 self.joules += event.joules
                 self.joule_samples += event.samples
@@ -250,6 +282,15 @@ class RunHistory:
                     TimedWindow(left.samples + right.samples, left.seconds + right.seconds)
                     for left, right in pairs
                 ]
+
+    def _apply_series(self, event: SeriesRecorded) -> None:
+        if event.name not in self.recorded_series and len(self.recorded_series) == MAX_SERIES:
+            return
+        series = self.recorded_series.setdefault(event.name, Series())
+        by_step = dict(zip(event.steps, event.numbers(), strict=True))  # the last of a step counts
+        newest = series.last_x()
+        later = [step for step in sorted(by_step) if newest is None or step > newest]
+        series.append(later, [by_step[step] for step in later])
 
     def _note_memory(self, worker_bytes: int | None) -> None:
         if not self._warm:
@@ -278,8 +319,23 @@ class RunHistory:
 
     @property
     def progress(self) -> float:
-        """Completed share of the requested steps, 0 to 1."""
-        return self.step / self.started.total_steps if self.started else 0.0
+        """Completed share of the requested steps, 0 to 1; of the epoch's if they are unknown."""
+        started = self.started
+        if started is None:
+            return 0.0
+        if started.total_steps:
+            return self.step / started.total_steps
+        if self.state.over:
+            return 1.0 if self.state is RunState.FINISHED else 0.0
+        return self.epoch_progress or 0.0
+
+    @property
+    def epoch_progress(self) -> float | None:
+        """Completed share of the current epoch, 0 to 1; None if its length is unknown."""
+        if self.started is None or not self.started.steps_per_epoch:
+            return None
+        steps = self.step - self._epoch_start
+        return min(steps / self.started.steps_per_epoch, 1.0)
 
     @property
     def elapsed(self) -> float | None:
@@ -298,7 +354,7 @@ class RunHistory:
             None if unknown.
         """
         steps = self.step - self._earlier_steps
-        if self.started is None or steps == 0 or self.state.over:
+        if self.started is None or steps == 0 or self.state.over or not self.started.total_steps:
             return None
         running = 0.0 if self.state is RunState.PAUSED else max(now - self._resumed_at, 0.0)
         remaining_steps = self.started.total_steps - self.step
@@ -318,13 +374,21 @@ class RunHistory:
         return measure([window.samples / window.seconds for window in self._windows])
 
     def epoch_seconds(self) -> MedianSpread | None:
-        """Return the median seconds per 60,000 samples over epochs; partial epochs are scaled."""
+        """Return the median seconds of an epoch; one that was timed in part is scaled.
+
+        An epoch has 60,000 samples; a recorded script's has those of its DataLoader.
+        """
         seconds = [
-            epoch.timed_seconds * EPOCH_SAMPLES / epoch.timed_samples
+            epoch.timed_seconds * samples / epoch.timed_samples
             for epoch in self.epochs
             if epoch.timed_samples
+            for samples in (self._samples_of(epoch),)
         ]
         return measure(seconds)
+
+    def _samples_of(self, epoch: EpochCompleted) -> int:
+        is_recorded = self.started is not None and info_of(self.started.workload).is_recorded
+        return epoch.samples if is_recorded else EPOCH_SAMPLES
 
     @property
     def joules_per_epoch(self) -> float | None:

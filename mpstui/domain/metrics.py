@@ -54,7 +54,8 @@ class Metric:
 
 
 def _rate(steps: StepsCompleted) -> float | None:
-    return steps.samples / steps.seconds if steps.timed and steps.seconds > 0 else None
+    is_measured = steps.timed and steps.seconds > 0 and steps.samples > 0
+    return steps.samples / steps.seconds if is_measured else None
 
 
 def _accuracy(evaluation: EvaluationCompleted) -> float | None:

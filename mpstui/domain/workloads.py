@@ -13,6 +13,7 @@ import re
 import msgspec
 
 from .class_path import class_path
+from .script_ref import script_ref
 
 EPOCH_SAMPLES = 60_000
 """Samples in an epoch, whatever the data, so that times compare with the article's."""
@@ -38,6 +39,8 @@ class WorkloadInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a test counts correct answers; False if unknown."""
     makes_pictures: bool
     """Whether it saves sample pictures."""
+    is_recorded: bool = False
+    """Whether it is code of the user's that trains by itself, so that its settings are its own."""
 
 
 _MNIST = WorkloadInfo(
@@ -71,7 +74,22 @@ WORKLOADS = {info.name: info for info in (_MNIST, _VAE)}
 
 
 def info_of(workload: str) -> WorkloadInfo:
-    """Return the info for a built-in workload or the user's (``path/to/file.py:Class``)."""
+    """Return the info for a built-in workload, the user's class, or recorded code of the user's."""
+    if (recorded := script_ref(workload)) is not None:
+        return WorkloadInfo(
+            name=workload,
+            title=recorded.title,
+            batch_size=1,
+            test_batch_size=1,
+            epochs=1,
+            lr=1e-3,
+            gamma=1.0,
+            log_interval=1,
+            loss_unit="the script's own loss",
+            has_accuracy=False,
+            makes_pictures=False,
+            is_recorded=True,
+        )
     own = class_path(workload)
     if own is None:
         return WORKLOADS[workload]
@@ -92,4 +110,6 @@ def info_of(workload: str) -> WorkloadInfo:
 
 def short_name(workload: str) -> str:
     """Return a workload's name for a table: for a user's, file and class without folders."""
+    if (recorded := script_ref(workload)) is not None:
+        return recorded.title
     return re.split(r"[/\\]", workload)[-1]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from mpstui.backends import Backend
-from mpstui.domain.anatomy import LAUNCH, TIMED_PHASES
+from mpstui.domain.anatomy import LAUNCH, OTHER, TIMED_PHASES
 from mpstui.domain.events import AnyEvent, StepProfiled, StepsCompleted
 
 from .data.feed import Feed
@@ -141,7 +141,7 @@ class _Stopwatch:
 
     def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
         self._backend, self._clock = backend, clock
-        self.seconds = dict.fromkeys(TIMED_PHASES, 0.0)
+        self.seconds = {phase: 0.0 for phase in TIMED_PHASES if phase != OTHER}
         if backend.is_asynchronous:
             self.seconds[LAUNCH] = 0.0
         backend.synchronize()

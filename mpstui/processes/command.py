@@ -20,13 +20,31 @@ def module_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
+_CHANGED = ("PYTHONSAFEPATH", "PYTHONPATH")
+_BEFORE = "MPSTUI_BEFORE_"
+"""Prefix of variables with the values that the user's environment has for the changed ones."""
+
+
 def child_environment() -> dict[str, str]:
     """Return this environment, changed so that ``-m`` finds mpstui but no local ``torch.py``."""
-    variables = {**os.environ, "PYTHONSAFEPATH": "1"}
+    before = {f"{_BEFORE}{name}": os.environ.get(name, "") for name in _CHANGED}
+    variables = {**before, **os.environ, "PYTHONSAFEPATH": "1"}
     root = Path(__file__).parents[2]
     if root.name not in ("site-packages", "dist-packages"):  # a checkout that may not be installed
         paths = [str(root), os.environ.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return variables
+
+
+def user_environment() -> dict[str, str]:
+    """Return this environment as the user had it, without the changes of ``child_environment``."""
+    variables = dict(os.environ)
+    for name in _CHANGED:
+        before = variables.pop(f"{_BEFORE}{name}", None)
+        if before:
+            variables[name] = before
+        elif before is not None:
+            variables.pop(name, None)
     return variables
 
 

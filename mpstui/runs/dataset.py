@@ -15,6 +15,7 @@ from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
 from mpstui.domain.errors import FieldError
 from mpstui.domain.events import PreparationAdvanced
+from mpstui.domain.script_ref import script_ref
 from mpstui.processes.command import child_environment, module_command
 
 from .class_check import defines
@@ -100,12 +101,14 @@ def dataset_of(config: RunConfig, file: Path, on_progress: Progress) -> Dataset:
 
 
 def brings_data(workload: str, file: Path) -> bool:
-    """Return whether a workload is a custom one whose class has a method ``datasets``.
+    """Return whether a workload has its own data: recorded code, or a class with ``datasets``.
 
     Args:
         workload: The workload in the config.
         file: Its source: the user's file, or the run's copy of it.
     """
+    if script_ref(workload) is not None:
+        return True
     class_ref = class_path(workload)
     if class_ref is None or not file.is_file():
         return False

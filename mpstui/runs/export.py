@@ -8,15 +8,16 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
 
 from mpstui.domain.errors import FieldError, UsageError
-from mpstui.domain.events import AnyEvent, EvaluationCompleted, StepsCompleted
+from mpstui.domain.events import AnyEvent, EvaluationCompleted, SeriesRecorded, StepsCompleted
 from mpstui.domain.metrics import EVENT_METRICS, LOSS, METRICS
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.tables import as_json, comparison_table
@@ -36,6 +37,7 @@ CSV_METRICS = sorted(
 )
 """The metrics of a CSV row: those of training steps, then those of evaluations."""
 
+EVALUATED = [metric.column for metric in CSV_METRICS if metric.event is EvaluationCompleted]
 CSV_COLUMNS = ("run_id", "device", "step", "epoch", *(metric.column for metric in CSV_METRICS))
 
 
@@ -170,36 +172,80 @@ def _evaluation(event: EvaluationCompleted) -> str:
 
 
 def _csv(records: Sequence[ExportedRun]) -> str:
+    names = list(dict.fromkeys(name for record in records for name in _series_names(record)))
+    columns = [*CSV_COLUMNS, *(name for name in names if name not in CSV_COLUMNS)]
+    if all(record.view.config.info.is_recorded for record in records):
+        # A script has no evaluations in the log; a series of the user's may have their names.
+        columns = [name for name in columns if name in names or name not in EVALUATED]
     buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(CSV_COLUMNS)
-    for view, events in records:
-        run_columns = [view.run.id, view.config.device]
-        table.writerows(run_columns + row for event in events for row in _rows(event))
+    table = csv.DictWriter(buffer, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    for record in records:
+        run = {"run_id": record.view.run.id, "device": record.view.config.device}
+        table.writerows(run | row for row in _rows(record))
     return buffer.getvalue()
 
 
-def _rows(event: AnyEvent) -> Iterator[list[object]]:
-    """Yield CSV rows: one per step, one per evaluation.
+def _series_names(record: ExportedRun) -> list[str]:
+    """Return the names of a recorded script's series, with each optimizer's loss if several."""
+    names = [event.name for event in record.events if isinstance(event, SeriesRecorded)]
+    return list(dict.fromkeys((*_first_loss_name(record, names), *names)))
+
+
+def _first_loss_name(record: ExportedRun, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of the first optimizer's loss, if others have theirs; else nothing."""
+    started = record.view.history.started
+    if started is None or not started.optimizers:
+        return ()
+    first, *others = started.optimizers
+    has_others = any(name.startswith("loss_") for name in names) and others
+    return (f"loss_{first}",) if has_others else ()
+
+
+def _rows(record: ExportedRun) -> Iterator[dict[str, object]]:
+    """Yield CSV rows: one per step, with a script's series, and one per evaluation.
 
     A window's throughput is in the row of its last step only, so that each value appears once; for
     windows that are not timed it is empty. A test loss that is not finite is ``nan``.
     """
-    if isinstance(event, StepsCompleted):
-        last = event.first_step + event.count - 1
-        values = {metric.name: metric.exported(event) for metric in EVENT_METRICS}
-        for step, loss in enumerate(_losses(event), event.first_step):
-            row: list[object] = [step, event.epoch]
-            for metric in CSV_METRICS:
-                if metric is LOSS:
-                    row.append(loss)
-                else:
-                    holds = step == last or metric.every_step
-                    row.append(_cell(values[metric.name] if holds else None))
-            yield row
-    elif isinstance(event, EvaluationCompleted):
-        cells = [_cell(metric.exported(event)) for metric in CSV_METRICS]
-        yield [event.step, event.epoch, *cells]
+    series = _values_by_step(record.events)
+    first_loss = _first_loss_name(record, [name for row in series.values() for name in row])
+    is_recorded = record.view.config.info.is_recorded
+    if 0 in series:  # logged before the first step
+        yield {"step": 0, **series[0]}
+    for event in record.events:
+        if isinstance(event, StepsCompleted):
+            for row in _step_rows(event):
+                if is_recorded and event.has_loss:  # as the script itself prints loss.item()
+                    loss = event.values()[cast("int", row["step"]) - event.first_step]
+                    row["loss"] = repr(loss)
+                row |= dict.fromkeys(first_loss, row["loss"])
+                yield row | series.get(cast("int", row["step"]), {})
+        elif isinstance(event, EvaluationCompleted):
+            cells = {m.column: _cell(m.exported(event)) for m in CSV_METRICS}
+            yield {"step": event.step, "epoch": event.epoch, **cells}
+
+
+def _step_rows(event: StepsCompleted) -> Iterator[dict[str, object]]:
+    last = event.first_step + event.count - 1
+    values = {metric.name: metric.exported(event) for metric in EVENT_METRICS}
+    for step, loss in enumerate(_losses(event), event.first_step):
+        row: dict[str, object] = {"step": step, "epoch": event.epoch}
+        for metric in CSV_METRICS:
+            holds = step == last or metric.every_step
+            row[metric.column] = _cell(values.get(metric.name) if holds else None)
+        row[LOSS.column] = loss if event.has_loss else ""
+        yield row
+
+
+def _values_by_step(events: Sequence[AnyEvent]) -> dict[int, dict[str, object]]:
+    """Return a script's series by step; of several values at one step, the last."""
+    values: dict[int, dict[str, object]] = defaultdict(dict)
+    for event in events:
+        if isinstance(event, SeriesRecorded):
+            for step, value in zip(event.steps, event.numbers(), strict=True):
+                values[step][event.name] = value
+    return values
 
 
 def _cell(value: float | None) -> object:

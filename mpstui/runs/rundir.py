@@ -17,6 +17,7 @@ from mpstui.domain.summary import RunSummary, read_summary
 
 from .control import Control, Request
 from .files import read_json, replace, write_json
+from .script_command import ScriptCommand
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -39,6 +40,11 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """The exit status; −n if signal n ended it."""
     killed: bool = False
     """Whether the user requested it."""
+
+    @property
+    def status(self) -> int:
+        """The exit status as a shell reports it: 128 + n for signal n."""
+        return self.code if self.code >= 0 else 128 - self.code
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,6 +186,14 @@ class RunDir:
     def write_resumed(self, resumed: Resumed) -> None:
         """Write resumed.json."""
         write_json(self.path / "resumed.json", resumed)
+
+    def script(self) -> ScriptCommand | None:
+        """Read script.json: how recorded code of the user's is started; None for other runs."""
+        return read_json(self.path / "script.json", ScriptCommand)
+
+    def write_script(self, command: ScriptCommand) -> None:
+        """Write script.json."""
+        write_json(self.path / "script.json", command)
 
     def exit(self) -> Exit | None:
         """Read exit.json: how the worker ended."""

@@ -13,6 +13,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, fault_file
 from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
+from mpstui.domain.script_ref import script_ref
 
 from .class_source import FAULT, WORKLOAD, read_file
 from .dataset import check_data
@@ -175,9 +176,11 @@ def _slug(spec: DeviceSpec) -> str:
 
 
 def _workload_slug(workload: str) -> str:
-    """Return a workload for use in a run's id: a user's by its class, in plain letters."""
-    class_ref = class_path(workload)
+    """Return a workload for use in a run's id: a user's by its class or file, in plain letters."""
+    class_ref, recorded = class_path(workload), script_ref(workload)
     name = workload if class_ref is None else class_ref.name[:SLUG]
+    if recorded is not None:
+        name = recorded.title.removeprefix("-m ").removesuffix(".py")[:SLUG]
     return re.sub("[^a-z0-9]+", "", name.lower()) or "own"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mpstui.domain.errors import UsageError
-from mpstui.domain.events import AnyEvent, EvaluationCompleted, StepsCompleted
+from mpstui.domain.events import AnyEvent, EvaluationCompleted, SeriesRecorded, StepsCompleted
 from mpstui.domain.metrics import EVENT_METRICS, LOSS
 
 from .files import move
@@ -44,6 +44,10 @@ def scalars(events: Sequence[AnyEvent]) -> Iterator[Scalar]:
             for step, loss in enumerate(losses, event.first_step):
                 at = event.at - event.seconds * (last - step) / len(losses)
                 yield Scalar(LOSS.tag, step, at, loss)
+        elif isinstance(event, SeriesRecorded):
+            for step, number in zip(event.steps, event.numbers(), strict=True):
+                yield Scalar(event.name, step, event.at, number)
+            continue
         elif isinstance(event, EvaluationCompleted):
             last = event.step
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mpstui.domain.events import AnyEvent
+from mpstui.domain.config import as_started
+from mpstui.domain.events import AnyEvent, RunStarted
 from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import RunSummary
@@ -55,10 +56,16 @@ class RunView:
         events = self._reader.read()
         for event in events:
             self.history.apply(event)
+            if isinstance(event, RunStarted):
+                self.config = as_started(self.config, event)
         return events
 
     def _end(self, exit: Exit | None) -> None:
         step = self.history.step
+        if exit is not None and exit.code == 0 and self.config.info.is_recorded:
+            # os._exit, for example: nothing went wrong, and nothing was recorded after it.
+            self.history.end(RunState.FINISHED, "ended without Python's clean-up")
+            return
         if exit is not None and exit.killed:
             self.history.end(RunState.KILLED, f"killed by request after step {step}")
             return

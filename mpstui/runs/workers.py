@@ -10,23 +10,27 @@ import json
 import queue
 import subprocess
 import threading
+from collections.abc import Mapping, Sequence
 from typing import IO
 
-from mpstui.processes.command import child_environment, module_command
+from mpstui.processes.command import child_environment, module_command, user_environment
 
 from .rundir import Exit, RunDir
+from .script_command import worker_command
 
 
-def _start(*arguments: str, stderr: int | IO[bytes]) -> subprocess.Popen[str]:
+def _start(
+    command: Sequence[str], environment: Mapping[str, str] | None, stderr: int | IO[bytes]
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        module_command("mpstui.engine.worker", *arguments),
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
         bufsize=1,
         errors="replace",
-        env=child_environment(),
+        env=environment,
     )
 
 
@@ -34,9 +38,9 @@ class SpareWorker:
     """A worker process without a run: it imports torch, waits, and exits with its supervisor."""
 
     def __init__(self) -> None:
-        self._process = _start(
-            stderr=subprocess.DEVNULL
-        )  # once it has a run, it writes to the run's log
+        command = module_command("mpstui.engine.worker")
+        # Once it has a run, it writes to the run's log.
+        self._process = _start(command, child_environment(), stderr=subprocess.DEVNULL)
 
     def take(self, run: RunDir) -> subprocess.Popen[str] | None:
         """Hand it a run; None if the process has exited, which is not an error for a spare."""
@@ -79,8 +83,16 @@ class RunWorker:
         self._killed = False
         warm = spare.take(run) if spare is not None else None
         if warm is None:
+            is_script = run.script() is not None
+            command = (
+                worker_command(run.path)
+                if is_script
+                else module_command("mpstui.engine.worker", str(run.path))
+            )
+            # A script and its own processes get the user's environment, without a change.
+            environment = user_environment() if is_script else child_environment()
             with run.worker_log.open("ab") as log:
-                self._process = _start(str(run.path), stderr=log)
+                self._process = _start(command, environment, stderr=log)
         else:
             self._process = warm
         threading.Thread(target=self._listen, args=(messages,), daemon=True).start()

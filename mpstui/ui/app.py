@@ -223,17 +223,20 @@ class MpstuiApp(RunControls, DoctorControls):
                 yield SystemCommand(action.help, action.label, run)
 
 
-def run_app(runs_dir: Path | None, demo: bool = False) -> int:
+def run_app(runs_dir: Path | None, demo: bool = False, watched_runs: Sequence[RunDir] = ()) -> int:
     """Run the app in this terminal and return an exit code.
 
     Args:
         runs_dir: The folder of runs; None for the default.
         demo: Start with the demo.
+        watched_runs: Runs to show on Live from the start.
     """
     supervisor = PrewarmedSupervisor()
     start = partial(launch, warm=supervisor)
     app = MpstuiApp(runs_dir=runs_dir, start=start, supervisor=supervisor)
     if demo:
         app.call_later(app.action_demo)
+    if watched_runs:
+        app.call_later(app.watch_runs, watched_runs)
     app.run()
     return app.return_code or 0

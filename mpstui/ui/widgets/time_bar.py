@@ -16,6 +16,7 @@ NAMES = {
     "forward": "fwd",
     "backward": "bwd",
     "optimizer": "opt",
+    "other": "other",
     "evaluation": "eval",
     "waiting": "wait",
 }
@@ -41,6 +42,7 @@ class TimeBar(Static):
         .time-bar--forward { color: $text-primary; }
         .time-bar--backward { color: $text-warning; }
         .time-bar--optimizer { color: $text-secondary; }
+        .time-bar--other { color: $foreground; }
         .time-bar--evaluation { color: $text-success; }
         .time-bar--waiting { color: $foreground-muted; }
         &:ansi {

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Select
 
 from mpstui.domain.config import RunConfig
-from mpstui.domain.fields import Choice, ChoiceOrClass, Field, Flag, Integer
+from mpstui.domain.fields import Choice, Field, Flag, Integer, WorkloadChoice
 from mpstui.ui.form.check import OWN, text_of
 
 NUMBER = 10
@@ -64,7 +64,7 @@ def control_of(field: Field, config: RunConfig) -> Widget:
     value = getattr(config, field.name)
     if isinstance(field, Choice):
         options = [(choice, choice) for choice in field.choices]
-        if isinstance(field, ChoiceOrClass):
+        if isinstance(field, WorkloadChoice):
             options.append(("custom class", OWN))
         choices = Choices(options, value=value, allow_blank=False, id=field.name, compact=True)
         choices.styles.width = max(len(label) for label, _ in options) + ARROW

@@ -1,0 +1,140 @@
+"""``mpstui run``: starts a script, on Live or in this terminal, and summarises its run."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from mpstui.domain.config import make_config
+from mpstui.domain.devices import parse_device
+from mpstui.domain.diagnosis import diagnose
+from mpstui.domain.errors import FieldError
+from mpstui.domain.tables import as_json
+from mpstui.domain.units import number
+from mpstui.runs.foreground import run_in_foreground
+from mpstui.runs.paths import runs_dir as default_runs_dir
+from mpstui.runs.rundir import RunDir
+from mpstui.runs.script_command import ScriptCommand, script_command
+from mpstui.runs.store import RunStore
+from mpstui.runs.view import RunView
+from mpstui.telemetry.machine import read_machine
+
+
+def run_script(
+    file: str | None,
+    module: str | None,
+    arguments: Sequence[str],
+    *,
+    no_ui: bool,
+    json: bool,
+    processes: int | None,
+    on_alarm: str,
+    runs_dir: Path | None,
+) -> int:
+    """Run a script and return its exit status.
+
+    Args:
+        file: The script; None for a module.
+        module: The module; None for a file.
+        arguments: The script's own.
+        no_ui: Print the script's output here even on a terminal.
+        json: Print one JSON document on stdout; the script's output goes to stderr.
+        processes: The number of processes under torchrun; None for a plain process.
+        on_alarm: What to do when a loss is not finite.
+        runs_dir: The folder of runs; None for the default.
+
+    Raises:
+        FieldError: If there is no such script, or the folder of runs cannot be written.
+    """
+    command = script_command(file, module, arguments)
+    store = RunStore(runs_dir or default_runs_dir())
+    run = create_script_run(store, command, on_alarm)
+    if not (no_ui or json) and sys.stdin.isatty() and sys.stdout.isatty():
+        return _run_in_app(run, runs_dir)
+    code = run_in_foreground(run, to_stderr=json)
+    view = RunView(run)
+    view.catch_up()
+    if json:
+        sys.stdout.write(as_json(_document(view)) + "\n")
+    else:
+        stream = sys.stdout if sys.stdout.isatty() else sys.stderr
+        stream.write("\n".join(summary_lines(view)) + "\n")
+    return code
+
+
+def create_script_run(store: RunStore, command: ScriptCommand, on_alarm: str) -> RunDir:
+    """Create the directory of a script's run."""
+    config = make_config(
+        {"workload": command.ref, "on_alarm": on_alarm, "autotune": "off", "step_check": "off"}
+    )
+    (run,) = store.create(config, [parse_device("cpu")], read_machine(), datetime.now())
+    run.write_script(command)
+    return run
+
+
+def _run_in_app(run: RunDir, runs_dir: Path | None) -> int:
+    from mpstui.runs.launch import launch
+    from mpstui.ui.app import run_app
+
+    launch([run])
+    code = run_app(runs_dir, watched_runs=[run])
+    exit = run.exit()
+    return code if exit is None else exit.status
+
+
+def _document(view: RunView) -> dict[str, object]:
+    history = view.history
+    series = {"loss": history.losses, **history.recorded_series}
+    return {
+        "run_id": view.run.id,
+        "path": str(view.run.path),
+        "status": history.state.value,
+        "steps": history.step,
+        "series": {
+            name: {"points": values.count, "last": _finite(values.last())}
+            for name, values in series.items()
+            if values.count
+        },
+        "alarm": view.summary().alarm,
+        "diagnosis": [finding.text for finding in diagnose(history)],
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def summary_lines(view: RunView) -> list[str]:
+    """Return the lines that follow a script's output."""
+    history = view.history
+    if history.started is None:
+        return [
+            f"mpstui: {history.state.value}; no optimizer step was seen, so nothing was recorded",
+            f"mpstui: run {view.run.id} in {view.run.path}",
+        ]
+    started = history.started
+    model = f"{started.model}, {started.parameters:,} parameters, " if started.model else ""
+    rate = history.rate()
+    pace = f", {rate.median:,.0f} samples/s" if rate is not None else ""
+    lines = [
+        f"{model}on {started.device} ({started.device_name})",
+        f"{history.state.value} after {history.step:,} steps, loss {number(history.loss)}{pace}",
+    ]
+    lines += [f"ALARM: {alarm.text}" for alarm in history.alarms]
+    lines += [finding.text for finding in diagnose(history)]
+    lines += [*started.notes, f"run {view.run.id} in {view.run.path}"]
+    return [f"mpstui: {line}" for line in lines]
+
+
+def check_processes(processes: int | None) -> int | None:
+    """Check the number of processes.
+
+    Raises:
+        FieldError: If it is less than 1.
+    """
+    if processes is not None and processes < 1:
+        raise FieldError("--nproc", f"{processes} is too few", "1 or more")
+    return processes

@@ -1,0 +1,18 @@
+"""Starts :func:`mpstui.recording.worker.main`; see ``worker_command`` for why it is a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    root = str(Path(__file__).parents[2])
+    is_safe = getattr(sys.flags, "safe_path", False)
+    if not is_safe:
+        sys.path[0] = root  # the script's own folder replaces it
+    if root not in sys.path[1 - is_safe :]:
+        sys.path.append(root)  # a checkout that is not installed
+
+    from mpstui.recording.worker import main
+
+    main(sys.argv[1:])

@@ -1,0 +1,89 @@
+"""Epochs, samples and evaluations of a recorded script, from its DataLoaders and its model's mode.
+
+A batch belongs to the next backward pass. Batches that are fetched without gradients or while the
+model is in evaluation mode are an evaluation.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+
+from .loaders import LoaderPass, samples_of
+
+
+class BatchLedger:
+    """Counts what the training steps use."""
+
+    def __init__(self) -> None:
+        self.epoch = 1
+        """The epoch of the newest batch that was trained on, counted from 1."""
+        self.training_pass: LoaderPass | None = None
+        """The pass of the newest batch that was trained on."""
+        self.samples: int | None = None
+        """Samples since the last step; None if no batch was seen."""
+        self.micro_batches = 0
+        """Batches since the last step."""
+        self.first_batch: Any = None
+        """The first batch, until a step has used it."""
+        self.evaluating = False
+        self._passes: weakref.WeakKeyDictionary[Any, LoaderPass] = weakref.WeakKeyDictionary()
+        self._newest: LoaderPass | None = None  # of the newest training batch that was fetched
+
+    def started(self, loader: Any, iterator: Any) -> None:
+        """Note a new pass; a persistent iterator begins another one."""
+        self._passes[iterator] = LoaderPass(loader, iterator)
+
+    def is_training(self) -> bool:
+        """Return whether a batch that is fetched now is one to train on."""
+        return not self.evaluating and torch.is_grad_enabled()
+
+    def fetched(self, iterator: Any, batch: Any) -> None:
+        """Note a training batch, or None at the end of its pass."""
+        loader_pass = self._passes.get(iterator)
+        if loader_pass is None:
+            return
+        if batch is None:
+            loader_pass.exhausted = True
+            return
+        if self.training_pass is None and self.first_batch is None:
+            self.first_batch = batch
+        self._newest = loader_pass
+        loader_pass.waiting.append(samples_of(batch))
+
+    def model_called(self, samples: int | None) -> None:
+        """Note the size of the model's input, in a script without a DataLoader."""
+        if self.training_pass is None and samples is not None and self.is_training():
+            self.samples = (self.samples or 0) + samples
+
+    def trained_on(self) -> bool:
+        """Note a backward pass, which uses the oldest batch that waits.
+
+        Returns:
+            Whether a new epoch begins with this batch.
+        """
+        loader_pass = self._newest
+        current = self.training_pass
+        if current is not None and current.waiting and current is not loader_pass:
+            loader_pass = current  # the next pass was begun ahead
+        if loader_pass is None or not loader_pass.waiting:
+            return False
+        samples = loader_pass.waiting.popleft()
+        if samples is not None:
+            self.samples = (self.samples or 0) + samples
+        self.micro_batches += 1
+        if loader_pass is current:
+            return False
+        is_next = current is not None and (
+            loader_pass.loader_id == current.loader_id or current.is_over
+        )
+        if current is None or is_next:
+            self.training_pass = loader_pass
+        return is_next
+
+    def take(self) -> int | None:
+        """Return the samples of the step that is over, and start the next one."""
+        samples, self.samples, self.micro_batches = self.samples, None, 0
+        return samples

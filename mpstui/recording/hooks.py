@@ -1,0 +1,235 @@
+"""Hooks in torch that see each training step of code that knows nothing of mpstui.
+
+Torch has global hooks for an optimizer's step. Backward, the DataLoader, the gradient scaler and a
+module's mode have none, so their functions are wrapped. A wrapper passes everything through; if
+the observer itself fails, recording ends and the user's code goes on. Hooks on every module are
+left out: they slow each call and make ``torch.compile`` warn.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from .late_import import on_import
+
+
+class StepObserver(Protocol):
+    """What the hooks report to, in the thread that trains."""
+
+    def optimizer_created(self, optimizer: Optimizer) -> None:
+        """Note a new optimizer."""
+
+    def gradients_cleared(self, optimizer: Optimizer) -> None:
+        """Note that an optimizer's gradients were cleared."""
+
+    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+        """Note the values whose gradients are computed next."""
+
+    def backward_ended(self, succeeded: bool) -> None:
+        """Note that the gradients are there, or that an error was raised."""
+
+    def step_begins(self, optimizer: Optimizer, closure: Any) -> Any:
+        """Note a step; returns the closure to call in place of the optimizer's."""
+
+    def step_ended(self, optimizer: Optimizer) -> None:
+        """Note that an optimizer changed its parameters. May raise KeyboardInterrupt."""
+
+    def step_skipped(self, optimizer: Optimizer) -> None:
+        """Note that a gradient scaler skipped a step. May raise KeyboardInterrupt."""
+
+    def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
+        """Note a loss and its scaled form."""
+
+    def norm_computed(self, norm: Any) -> None:
+        """Note the norm of the gradients before they are clipped."""
+
+    def loader_started(self, loader: Any, iterator: Any) -> None:
+        """Note a new pass over a DataLoader."""
+
+    def fetch_begins(self, iterator: Any) -> None:
+        """Note that a batch is waited for."""
+
+    def fetch_ended(self, iterator: Any, batch: Any, seconds: float) -> None:
+        """Note a batch, or None at the end of a pass."""
+
+    def mode_changed(self, module: Any, training: bool) -> None:
+        """Note that a module was put into training or evaluation mode."""
+
+    def scalar_logged(self, name: str, value: Any) -> None:
+        """Note a value that the user's code logs."""
+
+    def failed(self, error: Exception) -> None:
+        """End the recording, since the observer raised an error."""
+
+
+class Hooks:
+    """Installs the hooks, and removes them. Inactive in forked processes."""
+
+    def __init__(self, observer: StepObserver) -> None:
+        self._observer = observer
+        self._active = False
+        self._undo: list[Callable[[], None]] = []
+        self._in_backward = self._in_mode = self._stepped = False
+
+    def install(self) -> None:
+        """Install the hooks."""
+        self._active = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._leave)
+        self._wrap(torch.autograd, "backward", self._backward)
+        self._wrap(Optimizer, "__init__", self._created)
+        self._wrap(Optimizer, "zero_grad", self._zero_grad)
+        self._wrap(torch.amp.GradScaler, "scale", self._scale)
+        self._wrap(torch.amp.GradScaler, "step", self._scaler_step)
+        for module in (torch.nn.utils, torch.nn.utils.clip_grad):
+            self._wrap(module, "clip_grad_norm_", self._clip)
+        self._wrap(DataLoader, "__iter__", self._iterate)
+        self._wrap(_BaseDataLoaderIter, "__next__", self._fetch)
+        self._wrap(torch.nn.Module, "train", self._train)
+        handles = (
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        )
+        self._undo += [handle.remove for handle in handles]
+        self._undo.append(on_import("torch.utils.tensorboard.writer", self._wrap_writer))
+
+    def remove(self) -> None:
+        """Remove the hooks."""
+        self._active = False
+        while self._undo:
+            self._undo.pop()()
+
+    def _leave(self) -> None:
+        """Become inactive, in a forked process."""
+        self._active = False
+
+    def _wrap(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
+        """Replace a function by one that calls ``wrapper`` with it and its arguments."""
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if not self._active:
+                return original(*args, **kwargs)
+            return wrapper(original, *args, **kwargs)
+
+        setattr(owner, name, wrapped)
+        self._undo.append(lambda: setattr(owner, name, original))
+
+    def _notify(self, report: Callable[..., Any], *args: Any) -> Any:
+        """Report to the observer; its own errors never reach the user's code."""
+        try:
+            return report(*args)
+        except Exception as error:  # noqa: BLE001 - recording must not break training
+            self._active = False
+            self._observer.failed(error)
+
+    def _backward(self, original: Any, tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._in_backward:  # a checkpointed module's own backward
+            return original(tensors, *args, **kwargs)
+        gradients = args[0] if args else kwargs.get("grad_tensors")
+        self._notify(self._observer.backward_begins, tensors, gradients)
+        self._in_backward = True
+        succeeded = False
+        try:
+            result = original(tensors, *args, **kwargs)
+            succeeded = True
+            return result
+        finally:
+            self._in_backward = False
+            self._notify(self._observer.backward_ended, succeeded)
+
+    def _created(self, original: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        original(optimizer, *args, **kwargs)
+        self._notify(self._observer.optimizer_created, optimizer)
+
+    def _zero_grad(self, original: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(optimizer, *args, **kwargs)
+        self._notify(self._observer.gradients_cleared, optimizer)
+        return result
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+        if not self._active:
+            return None
+        self._stepped = True
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        wrapped = self._notify(self._observer.step_begins, optimizer, closure)
+        if wrapped is None:
+            return None
+        if len(args) > 1:
+            return (args[0], wrapped, *args[2:]), kwargs
+        return args, {**kwargs, "closure": wrapped}
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self._active:
+            self._notify(self._observer.step_ended, optimizer)
+
+    def _scale(self, original: Any, scaler: Any, outputs: Any) -> Any:
+        result = original(scaler, outputs)
+        if result is not outputs:
+            self._notify(self._observer.scaled, scaler, outputs, result)
+        return result
+
+    def _scaler_step(
+        self, original: Any, scaler: Any, optimizer: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        self._stepped = False
+        result = original(scaler, optimizer, *args, **kwargs)
+        if not self._stepped:
+            self._notify(self._observer.step_skipped, optimizer)
+        return result
+
+    def _clip(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        norm = original(*args, **kwargs)
+        self._notify(self._observer.norm_computed, norm)
+        return norm
+
+    def _iterate(self, original: Any, loader: Any) -> Any:
+        iterator = original(loader)
+        self._notify(self._observer.loader_started, loader, iterator)
+        return iterator
+
+    def _fetch(self, original: Any, iterator: Any) -> Any:
+        self._notify(self._observer.fetch_begins, iterator)
+        start = time.perf_counter()
+        try:
+            batch = original(iterator)
+        except StopIteration:
+            self._notify(self._observer.fetch_ended, iterator, None, time.perf_counter() - start)
+            raise
+        self._notify(self._observer.fetch_ended, iterator, batch, time.perf_counter() - start)
+        return batch
+
+    def _train(self, original: Any, module: Any, mode: bool = True) -> Any:
+        if self._in_mode:  # a child of the module
+            return original(module, mode)
+        self._in_mode = True
+        try:
+            result = original(module, mode)
+        finally:
+            self._in_mode = False
+        self._notify(self._observer.mode_changed, module, bool(mode))
+        return result
+
+    def _wrap_writer(self, module: Any) -> None:
+        self._wrap(module.SummaryWriter, "add_scalar", self._add_scalar)
+
+    def _add_scalar(
+        self, original: Any, writer: Any, tag: Any, scalar_value: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        result = original(writer, tag, scalar_value, *args, **kwargs)
+        self._notify(self._observer.scalar_logged, str(tag), scalar_value)
+        return result

@@ -1,0 +1,58 @@
+"""The batches of a recorded script: how many samples they have, and to which epoch they belong."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def batch_tensor(batch: Any) -> torch.Tensor | None:
+    """Return the first tensor with a dimension in a nested batch; None if there is none."""
+    if isinstance(batch, torch.Tensor):
+        return batch if batch.dim() else None
+    items: Any = ()
+    if isinstance(batch, Mapping):
+        items = batch.values()
+    elif isinstance(batch, (list, tuple)):
+        items = batch
+    elif hasattr(batch, "__dict__"):  # a data class, or a graph's batch
+        items = vars(batch).values()
+    return next((found for item in items if (found := batch_tensor(item)) is not None), None)
+
+
+def samples_of(batch: Any) -> int | None:
+    """Return the first dimension of a batch's first tensor; None if it has none."""
+    tensor = batch_tensor(batch)
+    return None if tensor is None else len(tensor)
+
+
+class LoaderPass:
+    """One pass over a DataLoader."""
+
+    def __init__(self, loader: Any, iterator: Any) -> None:
+        self.loader_id = id(loader)
+        self.batches = _length(iterator)
+        """The number of batches; None if unknown."""
+        self.dataset = getattr(loader, "dataset", None)
+        self.exhausted = False
+        self.waiting: deque[int | None] = deque(maxlen=1000)
+        """Samples of batches that were fetched and not trained on yet; loops may fetch ahead."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of its batches were used."""
+        return self.exhausted and not self.waiting
+
+    def describe(self) -> tuple[str, int]:
+        """Return the data set's class, and its number of samples; 0 if unknown."""
+        return type(self.dataset).__name__, _length(self.dataset) or 0
+
+
+def _length(sized: Any) -> int | None:
+    try:
+        return len(sized)
+    except Exception:  # noqa: BLE001 - the user's own __len__ may raise anything
+        return None

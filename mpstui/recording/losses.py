@@ -1,0 +1,140 @@
+"""Which losses a step minimises: those whose backward reached the optimizer's gradients.
+
+Several backward passes before a step add up, as micro-batches do. With several optimizers a pass
+may reach the gradients of more than one: a generator's loss also reaches the discriminator, whose
+gradients are cleared before they are used. So a loss counts for an optimizer if a gradient of its
+parameters changed, until its gradients are cleared.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.optim.optimizer import Optimizer
+
+from .optimizers import Gradient, OptimizerTrack
+
+MAX_UNASSIGNED = 64
+SCALED_DEPTH = 4
+"""Nodes between a value and the scaled loss that it was computed from, as in ``scaled / 4``."""
+
+
+class LossLedger:
+    """Collects the losses of each optimizer."""
+
+    def __init__(self) -> None:
+        self.tracks: dict[int, OptimizerTrack] = {}
+        """The optimizers by id, in the order of their creation."""
+        self._values: list[torch.Tensor] = []
+        self._before: list[tuple[OptimizerTrack, list[Gradient]]] = []
+        self._unassigned: list[torch.Tensor] = []  # since the newest step of any optimizer
+        self._scaled: list[tuple[weakref.ref[torch.Tensor], torch.Tensor]] = []
+        self._scale: torch.Tensor | None = None
+        self._scaled_nodes: list[Any] = []
+
+    def track(self, optimizer: Optimizer) -> OptimizerTrack:
+        """Return an optimizer's track, a new one at first."""
+        track = self.tracks.get(id(optimizer))
+        if track is None or track.optimizer() is not optimizer:
+            self.tracks = {
+                key: track for key, track in self.tracks.items() if track.optimizer() is not None
+            }
+            track = self.tracks[id(optimizer)] = OptimizerTrack(optimizer)
+        return track
+
+    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+        """Note the values of a backward pass, before it changes gradients."""
+        self._values = list(self._losses(tensors, gradients))
+        for track in self.tracks.values():
+            if track.pending and track.first_call is None and track.was_cleared():
+                track.pending = []
+        if len(self.tracks) > 1:
+            self._before = [(track, track.gradients()) for track in self.tracks.values()]
+
+    def backward_ended(self, succeeded: bool) -> None:
+        """Assign the values to the optimizers whose gradients changed."""
+        values, self._values = self._values, []
+        before, self._before = self._before, []
+        self._scaled_nodes.clear()
+        if not succeeded or not values:
+            return
+        if len(self.tracks) == 1:
+            (track,) = self.tracks.values()
+            track.add(values)
+            return
+        self._unassigned = (self._unassigned + values)[-MAX_UNASSIGNED:]
+        for track, gradients in before:
+            if track.was_reached(gradients):
+                track.add(values)
+
+    def cleared(self, optimizer: Optimizer) -> None:
+        """Forget an optimizer's losses, since its gradients were cleared."""
+        track = self.tracks.get(id(optimizer))
+        if track is not None:
+            track.pending = []
+
+    def closure_of(self, track: OptimizerTrack, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """Return a closure that notes the losses of its first call, which the step reports."""
+
+        def first_call_noted() -> Any:
+            result = closure()
+            if track.first_call is None:
+                track.first_call = track.pending or list(self._losses(result, None))
+                track.pending = []
+            return result
+
+        return first_call_noted
+
+    def take(self, track: OptimizerTrack) -> list[torch.Tensor]:
+        """Return the losses of a step that is over; empty if they are unknown."""
+        losses = track.take() or self._unassigned
+        self._unassigned = []
+        track.steps += 1
+        return losses
+
+    def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
+        """Note a loss before a gradient scaler's multiplication."""
+        if not isinstance(outputs, torch.Tensor) or not isinstance(result, torch.Tensor):
+            return
+        self._scale = scaler._scale
+        self._scaled = [(ref, loss) for ref, loss in self._scaled[-8:] if ref() is not None]
+        self._scaled.append((weakref.ref(result), outputs.detach()))
+        self._scaled_nodes.append(result.grad_fn)
+
+    def _losses(self, tensors: Any, gradients: Any) -> Sequence[torch.Tensor]:
+        """Return copies of the scalars among tensors: the script may overwrite its own."""
+        if isinstance(tensors, torch.Tensor):
+            tensors, gradients = (tensors,), (gradients,)
+        elif not isinstance(tensors, (list, tuple)):
+            return []
+        weights = gradients if isinstance(gradients, (list, tuple)) else ()
+        losses = []
+        for index, tensor in enumerate(tensors):
+            if type(tensor) is not torch.Tensor or tensor.numel() != 1:
+                continue
+            loss = self._unscaled(tensor).reshape(())
+            weight = weights[index] if index < len(weights) else None
+            losses.append(loss.clone() if weight is None else loss * weight.detach().reshape(()))
+        return losses
+
+    def _unscaled(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not self._scaled:
+            return tensor.detach()
+        for position, (ref, loss) in enumerate(self._scaled):
+            if ref() is tensor:
+                del self._scaled[position]
+                return loss
+        if self._scale is not None and _comes_from(tensor.grad_fn, self._scaled_nodes):
+            return tensor.detach() / self._scale
+        return tensor.detach()
+
+
+def _comes_from(node: Any, nodes: Sequence[Any], depth: int = SCALED_DEPTH) -> bool:
+    if node is None or not depth:
+        return False
+    return any(node is scaled for scaled in nodes) or any(
+        _comes_from(following, nodes, depth - 1) for following, _ in node.next_functions
+    )

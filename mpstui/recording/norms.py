@@ -1,0 +1,55 @@
+"""The gradient norm at a flush, before clipping where the script clips."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .optimizers import OptimizerTrack
+
+SHARE = 0.003
+"""Largest share of the time that computing norms may take."""
+
+
+class NormReader:
+    """Reads the norm of all gradients, less often where that takes long."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._clipped: torch.Tensor | None = None
+        self._due = 0.0
+
+    def clipped(self, norm: Any) -> None:
+        """Note the norm that ``clip_grad_norm_`` returned; it stays on its device."""
+        self._clipped = norm.detach() if type(norm) is torch.Tensor else None
+
+    def read(self, track: OptimizerTrack) -> float | None:
+        """Return the norm of the newest step's gradients, 6 significant digits; None if unknown."""
+        clipped, self._clipped = self._clipped, None
+        if clipped is not None:
+            return _rounded(float(clipped))
+        start = self._clock()
+        if start < self._due:
+            return None
+        optimizer = track.optimizer()
+        if optimizer is None or getattr(optimizer, "grad_scale", None) is not None:
+            return None  # a fused optimizer leaves the gradients scaled
+        gradients = [p.grad for p in track.parameters() if p.grad is not None]
+        # A sharded tensor's norm would have to be computed by all processes together.
+        if not gradients or any(type(gradient) is not torch.Tensor for gradient in gradients):
+            return None
+        if any(gradient.is_sparse for gradient in gradients):
+            return None
+        with torch.no_grad():
+            norm = float(torch.nn.utils.get_total_norm(gradients))
+        end = self._clock()
+        self._due = end + (end - start) / SHARE
+        return _rounded(norm)
+
+
+def _rounded(norm: float) -> float | None:
+    return float(f"{norm:.6g}") if math.isfinite(norm) else None

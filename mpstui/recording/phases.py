@@ -1,0 +1,76 @@
+"""Where a step's time goes: a few steps that wait for the device after each phase.
+
+They are the script's own steps; only the clock excludes them. Without a hook in the model, forward
+is all that the script does from the batch to ``backward()``.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from mpstui.backends import Backend
+from mpstui.domain.anatomy import LAUNCH, OTHER
+
+PROFILE_AFTER = 50
+"""Timed steps before the profile: the run's speed is steady then, and the clock has measured it."""
+
+PROFILE_STEPS = 5
+
+LAUNCHING = frozenset({"forward", "backward", "optimizer"})
+
+
+class PhaseSampler:
+    """Times the phases of consecutive steps while ``active``."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.active = False
+        self.done = False
+        self.laps: list[dict[str, float]] = []
+        self._backend: Backend | None = None
+        self._clock = clock
+        self._seconds: dict[str, float] = {}
+        self._mark = 0.0
+
+    def start(self, backend: Backend) -> None:
+        """Start with the next step; the device is idle."""
+        self._backend, self.active = backend, True
+        self._begin()
+
+    def _begin(self) -> None:
+        assert self._backend is not None
+        self._seconds = dict.fromkeys(("data", "forward", "backward", "optimizer", OTHER), 0.0)
+        if self._backend.is_asynchronous:
+            self._seconds[LAUNCH] = 0.0
+        self._mark = self._clock()
+
+    def lap(self, phase: str) -> None:
+        """End a phase: wait for the device, and add the time since the last end."""
+        assert self._backend is not None
+        returned = self._clock()
+        self._backend.synchronize()
+        end = self._clock()
+        self._seconds[phase] += end - self._mark
+        if phase in LAUNCHING and LAUNCH in self._seconds:
+            self._seconds[LAUNCH] += returned - self._mark
+        self._mark = end
+
+    def step_ended(self) -> bool:
+        """End a step; returns True when all of them are complete."""
+        self.laps.append(self._seconds)
+        if len(self.laps) < PROFILE_STEPS:
+            self._begin()
+            return False
+        self.active, self.done = False, True
+        return True
+
+    def interrupted(self) -> None:
+        """Drop the step under way: the script evaluates, or a pause begins."""
+        if self.active:
+            self._begin()
+
+    def medians(self) -> dict[str, float]:
+        """Return the median seconds by phase."""
+        names = self.laps[0]
+        return {name: statistics.median(lap[name] for lap in self.laps) for name in names}

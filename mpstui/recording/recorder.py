@@ -1,0 +1,467 @@
+"""Turns what the hooks see into a run's events, in the thread that trains.
+
+Losses stay on the device and are read in one transfer per flush. A flush is due after a quarter of
+a second, and comes at the end of an epoch, before an evaluation and before a pause.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim.optimizer import Optimizer
+
+from mpstui.backends import BACKENDS, Backend
+from mpstui.domain.config import RunConfig
+from mpstui.domain.devices import DEVICE_TYPES, parse_device
+from mpstui.domain.events import (
+    AnyEvent,
+    EpochCompleted,
+    EvaluationTimed,
+    RunPaused,
+    RunResumed,
+    StepProfiled,
+    StepsCompleted,
+    WarmupFinished,
+)
+from mpstui.engine.gate import Gate
+from mpstui.engine.meter import SETTLE_STEPS, WARMUP_STEPS
+from mpstui.engine.progress import Progress
+from mpstui.engine.soundness import DivergenceWatch
+from mpstui.telemetry.system import resident_bytes
+
+from .batches import BatchLedger
+from .epoch import EpochSums
+from .flush import StepBuffer, Window, series_events
+from .losses import LossLedger
+from .norms import NormReader
+from .optimizers import OptimizerTrack
+from .phases import PROFILE_AFTER, PhaseSampler
+from .start import describe_start, hash_start, name_tracks
+
+FLUSH_SECONDS = 0.25
+FLUSH_STEPS = 250
+
+FREQUENT = 5
+"""Steps between two evaluations below which they are taken for a part of the training step."""
+
+
+class StepRecorder:
+    """The observer of a script's training, which records its steps."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        record: Callable[[AnyEvent], None],
+        gate: Gate,
+        on_alarm: Callable[[str], None] = lambda reason: None,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.perf_counter,
+        energy: Callable[[], float | None] | None = None,
+    ) -> None:
+        """Create a recorder.
+
+        Args:
+            config: The run's configuration.
+            record: Receives the events.
+            gate: Pauses, stops and turns.
+            on_alarm: Called with the reason when a loss is not finite.
+            now: Wall-clock Unix time in seconds.
+            clock: Seconds, monotonic.
+            energy: Joules since a fixed moment; None where unknown.
+        """
+        self.step = 0
+        """The last completed step of the first optimizer, counted from 1."""
+        self.stopped = False
+        """Whether KeyboardInterrupt was raised because the user asked to stop."""
+        self.failure = ""
+        """Why recording ended before the script did; empty if it did not."""
+        self.backend: Backend | None = None
+        self._config = config
+        self._record_event = record
+        self._gate = gate
+        self._now, self._clock, self._energy = now, clock, energy
+        self._losses = LossLedger()
+        self._batches = BatchLedger()
+        self._buffer = StepBuffer()
+        self._divergence, self._progress = DivergenceWatch(), Progress()
+        self._on_alarm = on_alarm
+        self._phases = PhaseSampler(clock)
+        self._norms = NormReader(clock)
+        self._epoch = EpochSums()
+        self._first: OptimizerTrack | None = None
+        self._mark = 0.0
+        self._joules: float | None = None
+        self._data_seconds: float | None = None
+        self._untimed = WARMUP_STEPS
+        self._warm = False
+        self._warmup_seconds = 0.0
+        self._timed_steps, self._timed_seconds = 0, 0.0
+        self._evaluation_began: float | None = None
+        self._evaluation_step = -1
+        self._frequent_evaluations = 0
+
+    # --- what the hooks report ---
+
+    def optimizer_created(self, optimizer: Optimizer) -> None:
+        """Watch an optimizer from its creation on."""
+        self._losses.track(optimizer)
+
+    def gradients_cleared(self, optimizer: Optimizer) -> None:
+        """Forget losses that no step has used."""
+        self._losses.cleared(optimizer)
+
+    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+        """Keep the losses of a backward pass on their device."""
+        if self._evaluation_began is not None:
+            self._end_evaluation()
+        if self._phases.active:
+            self._phases.lap("forward")
+        if self._batches.trained_on() and self.step:
+            self._end_epoch()
+        self._losses.backward_begins(tensors, gradients)
+
+    def backward_ended(self, succeeded: bool) -> None:
+        """Assign the losses to the optimizers that they reached."""
+        if self._phases.active:
+            self._phases.lap("backward")
+        self._losses.backward_ended(succeeded)
+
+    def step_begins(self, optimizer: Optimizer, closure: Any) -> Any:
+        """Return the closure to call instead, if there is one."""
+        track = self._losses.track(optimizer)
+        if self.step == 0 and self._first is None and self._config.comparison:
+            self._record_event(hash_start(track, self._batches.first_batch, self._now()))
+        return self._losses.closure_of(track, closure) if callable(closure) else None
+
+    def step_ended(self, optimizer: Optimizer) -> None:
+        """Add a step, and do what is due between two steps."""
+        self._add_step(self._losses.track(optimizer), skipped=False)
+
+    def step_skipped(self, optimizer: Optimizer) -> None:
+        """Add a step that a gradient scaler skipped because a gradient was not finite."""
+        self._add_step(self._losses.track(optimizer), skipped=True)
+
+    def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
+        """Note a loss before its scaling."""
+        self._losses.scaled(scaler, outputs, result)
+
+    def norm_computed(self, norm: Any) -> None:
+        """Note the norm of the gradients before they are clipped."""
+        self._norms.clipped(norm)
+
+    def loader_started(self, loader: Any, iterator: Any) -> None:
+        """Note a new pass over a DataLoader: an epoch or an evaluation begins."""
+        if self._batches.is_training():
+            self._flush(timed=not self._phases.active)  # so that no window spans two epochs
+        self._batches.started(loader, iterator)
+
+    def fetch_begins(self, iterator: Any) -> None:
+        """Begin an evaluation if this batch is not one to train on."""
+        if not self._batches.is_training():
+            self._begin_evaluation()
+        elif self._phases.active:
+            self._phases.lap("other")
+
+    def fetch_ended(self, iterator: Any, batch: Any, seconds: float) -> None:
+        """Count a training batch and the time that the script waited for it."""
+        if not self._batches.is_training():
+            return
+        if self._evaluation_began is not None:
+            self._end_evaluation()
+        else:
+            self._data_seconds = (self._data_seconds or 0.0) + seconds
+            if self._phases.active:
+                self._phases.lap("data")
+        self._batches.fetched(iterator, batch)
+
+    def mode_changed(self, module: Any, training: bool) -> None:
+        """Begin or end an evaluation if the module is one that is trained."""
+        if self._first is None or not self._holds_trained(module):
+            return
+        self._batches.evaluating = not training
+        if training:
+            self._end_evaluation()
+        else:
+            self._begin_evaluation()
+
+    def scalar_logged(self, name: str, value: Any) -> None:
+        """Add a value of the user's."""
+        self._buffer.log(name, self.step, value)
+
+    def failed(self, error: Exception) -> None:
+        """End the recording; the script goes on."""
+        message = " ".join(str(error).split())[:200]
+        self.failure = f"recording ended: {type(error).__name__}: {message}"
+
+    # --- steps ---
+
+    def _add_step(self, track: OptimizerTrack, skipped: bool) -> None:
+        losses = self._losses.take(track)
+        if self._phases.active:
+            self._phases.lap("optimizer")
+        if self._first is None or self._first.optimizer() is None:
+            self._start(track)
+        if track is not self._first:
+            if not track.name:
+                others = (other for other in self._losses.tracks.values() if other != self._first)
+                name_tracks([self._first, *others], _user_frame())  # type: ignore[list-item]
+            self._buffer.add_other(track, self.step, losses)
+            return
+        self.step += 1
+        self._buffer.add(track, self.step, losses, self._batches.take(), skipped)
+        if self._phases.active and self._phases.step_ended():
+            self._flush(timed=False)
+            self._report_profile()
+        elif self.step == 1 or self._is_due():
+            self._flush()
+            self._profile_if_due()
+        self._pass_gate()
+
+    def _start(self, track: OptimizerTrack) -> None:
+        """Describe the run at its first step."""
+        is_restart = self._first is not None  # the first optimizer is gone: another takes over
+        self._first = track
+        if is_restart:
+            return
+        device = next(iter(track.parameters()), torch.empty(0)).device
+        self.backend = _backend(device)
+        started = describe_start(
+            self._config,
+            self._losses,
+            track,
+            self._batches,
+            self.backend,
+            _user_frame(),
+            self._now(),
+        )
+        self._record_event(started.event)
+        self._batches.first_batch = None
+        if started.counts_inputs:
+            _count_inputs(started.model, self._batches)
+        self._mark = self._clock()
+        self._joules = self._energy() if self._energy else None
+        self._gate.ready()
+
+    def _holds_trained(self, module: Any) -> bool:
+        assert self._first is not None
+        probes = {id(probe) for probe in self._first.probes}
+        return any(id(parameter) in probes for parameter in module.parameters())
+
+    def _is_due(self) -> bool:
+        pending = self._buffer.steps
+        if self._untimed:
+            return pending >= self._untimed or self._clock() - self._mark >= FLUSH_SECONDS
+        return pending >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
+
+    def _flush(self, timed: bool = True) -> None:
+        """Read the losses since the last flush, and record what they show."""
+        if not self._buffer.steps or self._first is None or self.backend is None:
+            return
+        if _is_capturing():  # a CUDA graph is recorded; nothing may wait for the device
+            return
+        norm = self._norms.read(self._first)
+        window = self._buffer.read()
+        end = self._clock()
+        seconds, joules = end - self._mark, None
+        if self._energy is not None:
+            before, self._joules = self._joules, self._energy()
+            if before is not None and self._joules is not None and self._joules > before:
+                joules = self._joules - before
+        counts = timed and self._untimed == 0
+        self._epoch.add(window, seconds, counts)
+        self._record_event(self._completed(window, seconds, counts, norm, joules))
+        for event in series_events(window.series, self._now()):
+            self._record_event(event)
+        self._watch_divergence(window)
+        if counts:
+            self._timed_steps += window.steps
+            self._timed_seconds += seconds
+        self._warm_up(window, seconds)
+        self._data_seconds = None if self._data_seconds is None else 0.0
+        self._mark = self._clock()
+
+    def _watch_divergence(self, window: Window) -> None:
+        if not window.has_loss:
+            return
+        event = self._divergence.check(
+            self._progress, window.first_step, window.losses, self._now()
+        )
+        if event is not None:
+            self._record_event(event)
+            self._on_alarm(f"loss {event.value} at step {event.step}")
+
+    def _completed(
+        self, window: Window, seconds: float, timed: bool, norm: float | None, joules: float | None
+    ) -> StepsCompleted:
+        assert self.backend is not None
+        return StepsCompleted(
+            at=self._now(),
+            epoch=self._batches.epoch,
+            first_step=window.first_step,
+            losses=window.losses.tobytes(),
+            has_loss=window.has_loss,
+            samples=window.samples,
+            epoch_samples=self._epoch.samples,
+            seconds=round(seconds, 7),
+            timed=timed,
+            lr=window.lr,
+            device_bytes=self.backend.allocated(),
+            grad_norm=norm,
+            joules=joules if timed else None,
+            worker_bytes=resident_bytes(),
+            data_seconds=self._data_seconds,
+        )
+
+    def _warm_up(self, window: Window, seconds: float) -> None:
+        self._untimed = max(self._untimed - window.steps, 0)
+        if self._warm:
+            return
+        self._warmup_seconds += seconds
+        if self._untimed == 0:
+            self._warm = True
+            seconds = self._warmup_seconds
+            self._record_event(WarmupFinished(at=self._now(), steps=self.step, seconds=seconds))
+
+    # --- profile ---
+
+    def _profile_if_due(self) -> None:
+        # Under a closure or with several optimizers the phases repeat; they add up.
+        if self._phases.done or self._phases.active or self._timed_steps < PROFILE_AFTER:
+            return
+        assert self.backend is not None
+        self._phases.start(self.backend)
+
+    def _report_profile(self) -> None:
+        self._untimed = SETTLE_STEPS
+        self._record_event(
+            StepProfiled(
+                at=self._now(),
+                step=self.step,
+                steps=len(self._phases.laps),
+                seconds=self._phases.medians(),
+                unsynchronised=self._timed_seconds / self._timed_steps,
+            )
+        )
+
+    # --- epochs and evaluations ---
+
+    def _end_epoch(self) -> None:
+        self._flush(timed=not self._phases.active)
+        self._complete_epoch()
+        self._batches.epoch += 1
+
+    def _begin_evaluation(self) -> None:
+        if self._evaluation_began is not None or not self.step:
+            return
+        self._frequent_evaluations += self.step - self._evaluation_step < FREQUENT
+        self._evaluation_step = self.step
+        if self._frequent_evaluations > 3:  # a part of each step: waiting for it would slow it
+            return
+        self._flush(timed=not self._phases.active)
+        self._phases.interrupted()
+        self._evaluation_began = self._clock()
+
+    def _end_evaluation(self) -> None:
+        if self._evaluation_began is None:
+            return
+        assert self.backend is not None
+        self.backend.synchronize()
+        seconds = self._clock() - self._evaluation_began
+        self._evaluation_began = None
+        self._batches.evaluating = False
+        self._record_event(
+            EvaluationTimed(
+                at=self._now(), epoch=self._batches.epoch, step=self.step, seconds=seconds
+            )
+        )
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self._phases.interrupted()
+        self._joules = self._energy() if self._energy else None
+        self._data_seconds = None if self._data_seconds is None else 0.0
+        self._mark = self._clock()
+
+    # --- requests ---
+
+    def _pass_gate(self) -> None:
+        """Wait while the gate is shut.
+
+        Raises:
+            KeyboardInterrupt: Once, if the user asks to stop: the script's own clean-up runs.
+        """
+        gate = self._gate
+        if gate.shut:
+            assert self.backend is not None
+            self._flush(timed=not self._phases.active)
+            self.backend.synchronize()
+            while gate.shut:
+                if gate.paused:
+                    gate.pausing()
+                    self._record_event(RunPaused(at=self._now(), step=self.step))
+                    gate.wait_while_paused()
+                    gate.resumed()
+                    self._record_event(RunResumed(at=self._now(), step=self.step))
+                else:
+                    gate.hand_back()
+                    gate.wait_for_turn()
+            self._untimed = SETTLE_STEPS if self._warm else WARMUP_STEPS
+            self._restart_clock()
+        if gate.stop_reason and not self.stopped:
+            self.stopped = True
+            self._flush(timed=not self._phases.active)
+            raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        """Record what is left at the script's end."""
+        self._end_evaluation()
+        self._flush(timed=not self._phases.active)
+        for event in series_events(self._buffer.take_logged(), self._now()):
+            self._record_event(event)
+        current = self._batches.training_pass
+        if current is not None and current.is_over:
+            self._complete_epoch()
+
+    def _complete_epoch(self) -> None:
+        if not self._epoch.steps:
+            return
+        fields = self._epoch.take(self._clock())
+        event = EpochCompleted(at=self._now(), epoch=self._batches.epoch, **fields)
+        self._record_event(event)
+
+
+def _backend(device: torch.device) -> Backend:
+    """Return the backend of a tensor's device; the CPU's for a type that mpstui does not know."""
+    spec = parse_device(str(device) if device.type in DEVICE_TYPES else "cpu")
+    return BACKENDS[spec.type](spec)
+
+
+def _is_capturing() -> bool:
+    is_initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return is_initialized and torch.cuda.is_current_stream_capturing()
+
+
+def _user_frame() -> Any:
+    """Return the innermost frame outside of torch and mpstui; None if there is none."""
+    frame = sys._getframe(1)
+    while frame is not None and _is_internal(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame
+
+
+def _is_internal(module: str) -> bool:
+    return module.partition(".")[0] in ("torch", "mpstui")
+
+
+def _count_inputs(model: Any, batches: BatchLedger) -> None:
+    """Count the samples of the model's input, in a script without a DataLoader."""
+    from .loaders import samples_of
+
+    def note_input(module: Any, args: Any, kwargs: Any) -> None:
+        batches.model_called(samples_of([*args, *kwargs.values()]))
+
+    model.register_forward_pre_hook(note_input, with_kwargs=True)

@@ -1,0 +1,144 @@
+"""A run that is recorded in this process: its log, its hooks, and the thread beside the training.
+
+The hooks are installed when the user's code imports torch, since some of torch's settings are read
+from the environment at its import, and a script may set them first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import threading
+import time
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from mpstui.domain.config import as_started
+from mpstui.domain.devices import DeviceSpec, parse_device
+from mpstui.domain.events import PreparationAdvanced, RunFailed, RunFinished, RunStopped
+from mpstui.domain.summarise import summarise
+from mpstui.engine.alarms import act_on_alarm
+from mpstui.engine.event_recorder import EventRecorder
+from mpstui.engine.gate import Gate
+from mpstui.engine.sampling import poll_until
+from mpstui.runs.log import LogWriter
+from mpstui.runs.rundir import RunDir
+from mpstui.telemetry.energy import EnergyMeter
+
+from .late_import import on_import
+
+if TYPE_CHECKING:
+    from .hooks import Hooks
+    from .recorder import StepRecorder
+
+
+class RecordingSession:
+    """Records what this process trains into a run's directory, between ``start`` and ``end``."""
+
+    current: RecordingSession | None = None
+    """The session of this process, for ``mpstui.log``."""
+
+    def __init__(self, run: RunDir, gate: Gate) -> None:
+        self.run = run
+        self.recorder: StepRecorder | None = None
+        """Records steps; None before torch is imported."""
+        self.config = run.config()
+        self.gate = gate
+        self._log = LogWriter(run.events)
+        self.events = EventRecorder(run, self._log)
+        self._energy = EnergyMeter()
+        self._hooks: Hooks | None = None
+        self._over = threading.Event()
+        self._pid = os.getpid()
+        self._error: BaseException | None = None
+        self._exit_code = 0
+        self._polling = threading.Thread(target=self._poll, name="mpstui", daemon=True)
+
+    def start(self, seed: int | None = None) -> None:
+        """Start recording.
+
+        Args:
+            seed: Seeds torch, NumPy and random before the script's own first line; None to leave
+                them as they are.
+        """
+        RecordingSession.current = self
+        self.events.record(PreparationAdvanced(at=time.time(), stage="starting the script"))
+        if seed is not None:
+            random.seed(seed)
+            on_import("numpy", lambda module: module.random.seed(seed % 2**32))
+        self._forget_torch = on_import("torch", lambda module: self._install(module, seed))
+        self._polling.start()
+        atexit.register(self.end)
+
+    def _install(self, torch: ModuleType, seed: int | None) -> None:
+        from .hooks import Hooks
+        from .recorder import StepRecorder
+
+        if seed is not None:
+            torch.manual_seed(seed)
+        self.recorder = StepRecorder(
+            self.config,
+            self.events.record,
+            self.gate,
+            on_alarm=lambda reason: act_on_alarm(self.run, self.gate, self.config.on_alarm, reason),
+            energy=self._energy.joules,
+        )
+        self._hooks = Hooks(self.recorder)
+        self._hooks.install()
+
+    def _poll(self) -> None:
+        poll_until(self._over.wait, self.run, self.gate, self.events, self._energy, self._device)
+
+    def _device(self) -> DeviceSpec | None:
+        started = self.events.history.started
+        return parse_device(started.device) if started is not None else None
+
+    def outcome(self, error: BaseException | None, exit_code: int) -> None:
+        """Note how the user's code ended; its threads and exit handlers may still run.
+
+        Args:
+            error: What it raised, or None.
+            exit_code: The status that it asked for.
+        """
+        self._error, self._exit_code = error, exit_code
+
+    def end(self) -> None:
+        """Record the end and write the summary; only the first call does anything."""
+        if self._over.is_set() or os.getpid() != self._pid:
+            return
+        self._over.set()
+        RecordingSession.current = None
+        self._forget_torch()
+        if self._hooks is not None:
+            self._hooks.remove()
+        recorder, step = self.recorder, 0
+        if recorder is not None:
+            try:
+                recorder.finish()
+            except Exception as failure:  # noqa: BLE001 - a lost device can't be read
+                recorder.failed(failure)
+            step = recorder.step
+        self.events.record(self._last_event(step))
+        self._polling.join()
+        history = self.events.history
+        config = as_started(self.config, history.started) if history.started else self.config
+        self.run.write_summary(summarise(self.run.id, config, self.run.machine(), history))
+        self._log.close()
+
+    def _last_event(self, step: int) -> RunFinished | RunStopped | RunFailed:
+        at, error = time.time(), self._error
+        was_stopped = self.recorder is not None and self.recorder.stopped
+        if was_stopped:
+            return RunStopped(at=at, step=step, reason=self.gate.stop_reason)
+        if isinstance(error, KeyboardInterrupt):
+            return RunStopped(at=at, step=step, reason="KeyboardInterrupt in the script")
+        if error is not None:
+            from .as_main import line_of_script
+
+            lines = str(error).splitlines() or [""]
+            text = f"{type(error).__name__}: {lines[0]} {line_of_script(error)}".rstrip()
+            return RunFailed(at=at, step=step, error=text)
+        if self._exit_code:
+            return RunFailed(at=at, step=step, error=f"the script exited with {self._exit_code}")
+        return RunFinished(at=at, step=step)

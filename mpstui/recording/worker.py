@@ -1,0 +1,89 @@
+"""The process of a recorded script: the script's own main thread, and a thread for requests.
+
+Its supervisor gives turns over pipes; without one (``--foreground``) stdin, stdout and stderr are
+the user's terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from mpstui.engine.alarms import Alarms
+from mpstui.engine.gate import Gate
+from mpstui.engine.supervisor_pipes import message_sender, supervisor_messages, take_pipes
+from mpstui.runs.control import GapAlarm
+from mpstui.runs.rundir import RunDir
+from mpstui.runs.script_command import DEVICE_VARIABLE, ScriptCommand
+
+from .as_main import run_as_main, strip_own_frames
+from .session import RecordingSession
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run a script and record it; ends as the script does."""
+    parser = argparse.ArgumentParser(prog="python -m mpstui.recording")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--foreground", action="store_true")
+    arguments = parser.parse_args(argv)
+    run = RunDir(arguments.run)
+    command = run.script()
+    if command is None:
+        parser.error(f"{arguments.run}: holds no script.json")
+    if arguments.foreground:
+        session = RecordingSession(run, Gate())
+    else:
+        output, input_fd = take_pipes()
+        # As on a terminal: lines appear in the log panel when they are printed.
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        gate = Gate(send=message_sender(output), takes_turns=True)
+        session = RecordingSession(run, gate)
+        alarms = Alarms(run, gate, session.events)
+        messages = supervisor_messages(input_fd)
+        threading.Thread(target=_listen, args=(messages, gate, alarms), daemon=True).start()
+    record_script(session, command)
+
+
+def record_script(session: RecordingSession, command: ScriptCommand) -> None:
+    """Run a command in this thread and record it.
+
+    The script's errors come through: the interpreter prints their tracebacks, without mpstui's
+    frames, and ends as it does for a script that is run alone.
+    """
+    os.chdir(command.folder)
+    if command.device:
+        os.environ[DEVICE_VARIABLE] = command.device
+    sys.argv = [command.name or command.script.target]
+    session.start(command.seed)
+    print_error = sys.excepthook
+
+    def print_stripped(kind: type[BaseException], error: BaseException, trace: object) -> None:
+        strip_own_frames(error)
+        hook = print_error if sys.excepthook is print_stripped else sys.excepthook
+        hook(kind, error, error.__traceback__)
+
+    sys.excepthook = print_stripped
+    try:
+        run_as_main(command.script, command.arguments)
+    except SystemExit as error:
+        code = error.code
+        session.outcome(None, code if isinstance(code, int) else int(code is not None))
+        raise
+    except BaseException as error:
+        session.outcome(error, 1)
+        raise
+
+
+def _listen(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
+    for message in messages:
+        if message.startswith(b"alarm "):
+            alarms.handle(msgspec.json.decode(message.removeprefix(b"alarm "), type=GapAlarm))
+        else:
+            gate.turn(message.strip() == b"go")
+    gate.stop("the supervisor exited")
