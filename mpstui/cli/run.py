@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from mpstui.domain.config import make_config
-from mpstui.domain.devices import parse_device
 from mpstui.domain.diagnosis import diagnose
 from mpstui.domain.errors import FieldError
 from mpstui.domain.tables import as_json
@@ -70,7 +69,7 @@ def create_script_run(store: RunStore, command: ScriptCommand, on_alarm: str) ->
     config = make_config(
         {"workload": command.ref, "on_alarm": on_alarm, "autotune": "off", "step_check": "off"}
     )
-    (run,) = store.create(config, [parse_device("cpu")], read_machine(), datetime.now())
+    run = store.create_recorded(config, 0, read_machine(), datetime.now())
     run.write_script(command)
     return run
 

@@ -14,6 +14,9 @@ from .field_table import BY_NAME as BY_NAME
 from .field_table import FIELDS as FIELDS
 from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
 
+UNCHECKED = ("device", "comparison", "rank", "ranks")
+"""Fields that only mpstui itself sets."""
+
 RENAMED = {"calibrate": "autotune"}
 """Fields and device options with another name in earlier versions."""
 
@@ -48,7 +51,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     step_check: str = "on"
     """Whether a comparison's runs also take a step on the CPU and compare the two."""
     comparison: str = ""
-    """The id that the runs of one comparison share; empty for a single run."""
+    """The id that the runs of one comparison, or all ranks, share; empty for a single run."""
+    rank: int = 0
+    """The number of this process among those that train together."""
+    ranks: int = 1
+    """Processes that train together; 1 for an ordinary run."""
 
     @property
     def spec(self) -> DeviceSpec:
@@ -139,12 +146,12 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         FieldError: For the first field that is unknown or has an invalid value.
     """
-    valid_names = {*BY_NAME, "device", "comparison"}
+    valid_names = {*BY_NAME, *UNCHECKED}
     unknown_name = next((name for name in values if name not in valid_names), None)
     if unknown_name is not None:
         raise FieldError(unknown_name, "there is no such field", ", ".join(sorted(valid_names)))
     checked_values = {
-        name: BY_NAME[name].check(value) if name in BY_NAME else str(value)
+        name: BY_NAME[name].check(value) if name in BY_NAME else value
         for name, value in values.items()
     }
     config = msgspec.structs.replace(

@@ -98,7 +98,8 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=T
     """Wall time of these steps, synchronised at both ends."""
     timed: bool
     """Whether they count for timings: not during warm-up or the first steps of a turn."""
-    lr: float
+    lr: float | None
+    """Of the first parameter group; None if a recorded loop has no optimizer."""
     device_bytes: int | None = None
     """Memory that torch's allocator holds on the device; None if it does not report that."""
     grad_norm: float | None = None

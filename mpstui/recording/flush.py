@@ -38,7 +38,7 @@ class Window(NamedTuple):
     """Shape (steps,), little-endian; NaN where unknown."""
     has_loss: bool
     samples: int
-    lr: float
+    lr: float | None
     series: dict[str, list[tuple[int, float]]]
     """Other values by name, as pairs of step and value."""
 
@@ -55,7 +55,7 @@ class StepBuffer:
         self.names: dict[int, str] = {}
         """Names of the optimizers by id."""
         self._rows: list[StepRow] = []
-        self._losses: list[torch.Tensor] = []
+        self._losses: list[Any] = []
         self._others: list[tuple[str, int, list[torch.Tensor], tuple[Any, ...]]] = []
         self._logged: list[tuple[str, int, Any]] = []
         self._last_step = 0
@@ -67,16 +67,23 @@ class StepBuffer:
 
     def add(
         self,
-        track: OptimizerTrack,
+        track: OptimizerTrack | None,
         step: int,
-        losses: Sequence[torch.Tensor],
+        losses: Sequence[Any],
         samples: int | None,
         skipped: bool,
     ) -> None:
-        """Add a step of the first optimizer."""
+        """Add a step of the first optimizer, or of none."""
         self._last_step = step
+        rates = track.rates() if track is not None else ()
         self._losses += losses
-        self._rows.append(StepRow(len(losses), track.rates(), samples, skipped))
+        self._rows.append(StepRow(len(losses), rates, samples, skipped))
+
+    def drop_steps(self) -> int:
+        """Forget the steps that wait, and return how many they were."""
+        steps = len(self._rows)
+        self._rows, self._losses, self._others = [], [], []
+        return steps
 
     def add_other(self, track: OptimizerTrack, step: int, losses: list[torch.Tensor]) -> None:
         """Add another optimizer's step; it belongs to the first one's newest step."""
@@ -86,16 +93,10 @@ class StepBuffer:
         """Add a value that the script logs: a number, or a tensor that stays on its device."""
         if len(self._logged) >= MAX_LOGGED:
             return
-        if isinstance(value, torch.Tensor):
-            if value.numel() != 1:
-                return
-            value = value.detach().reshape(()).clone()
-        else:
-            try:
-                value = float(value)
-            except (TypeError, ValueError):
-                return
-        self._logged.append((name, step, value))
+        try:
+            self._logged.append((name, step, as_scalar(value)))
+        except (TypeError, ValueError, RuntimeError):
+            return  # not a number: text, a table, a picture
 
     def read(self) -> Window:
         """Return the steps that wait, and forget them; there is at least one."""
@@ -113,10 +114,10 @@ class StepBuffer:
             if losses:
                 series[f"loss_{name}"].append((step, _sum(numbers, len(losses))))
             _add_rates(series, f"lr_{name}", step, [next(numbers) for _ in rates])
-        first_rates = []
+        first_rates: list[float] = []
         for step, row in enumerate(rows, first):
             row_rates = [next(numbers) for _ in row.rates]
-            first_rates.append(row_rates[0] if row_rates else 0.0)
+            first_rates += row_rates[:1]
             _add_rates(series, "lr", step, row_rates, from_group=1)
             if row.skipped:
                 series["skipped"].append((step, 1.0))
@@ -130,7 +131,7 @@ class StepBuffer:
             losses=np.asarray(sums, dtype="<f4"),
             has_loss=has_loss,
             samples=sum(row.samples or 0 for row in rows),
-            lr=first_rates[-1],
+            lr=first_rates[-1] if first_rates else None,
             series=dict(series),
         )
         self._rows, self._losses, self._others = [], [], []
@@ -144,6 +145,18 @@ class StepBuffer:
         for (name, step, _), number in zip(logged, numbers, strict=True):
             series[name].append((step, number))
         return series
+
+
+def as_scalar(value: Any) -> Any:
+    """Return a number as float, and a tensor of one element as a copy on its device.
+
+    Raises:
+        TypeError: If the value is neither.
+        RuntimeError: If the tensor has several elements.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().reshape(()).clone()
+    return float(value)
 
 
 def series_events(series: dict[str, list[tuple[int, float]]], at: float) -> list[SeriesRecorded]:

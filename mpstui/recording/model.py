@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.optim.optimizer import Optimizer
 
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module")
 """Where compiled and distributed wrappers keep the model that they wrap."""
@@ -61,6 +62,11 @@ def find_trained(parameters: Sequence[torch.Tensor], modules: Sequence[nn.Module
 def all_modules() -> list[nn.Module]:
     """Return every module in the process."""
     return [item for item in gc.get_objects() if issubclass(type(item), nn.Module)]
+
+
+def all_optimizers() -> list[Optimizer]:
+    """Return every optimizer in the process."""
+    return [item for item in gc.get_objects() if issubclass(type(item), Optimizer)]
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

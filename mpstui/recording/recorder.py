@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ from mpstui.telemetry.system import resident_bytes
 
 from .batches import BatchLedger
 from .epoch import EpochSums
-from .flush import StepBuffer, Window, series_events
+from .flush import StepBuffer, Window, as_scalar, series_events
 from .losses import LossLedger
 from .norms import NormReader
 from .optimizers import OptimizerTrack
@@ -61,6 +61,7 @@ class StepRecorder:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.perf_counter,
         energy: Callable[[], float | None] | None = None,
+        may_be_explicit: bool = False,
     ) -> None:
         """Create a recorder.
 
@@ -72,6 +73,7 @@ class StepRecorder:
             now: Wall-clock Unix time in seconds.
             clock: Seconds, monotonic.
             energy: Joules since a fixed moment; None where unknown.
+            may_be_explicit: Whether the user's code may call :meth:`explicit_step`.
         """
         self.step = 0
         """The last completed step of the first optimizer, counted from 1."""
@@ -93,6 +95,8 @@ class StepRecorder:
         self._norms = NormReader(clock)
         self._epoch = EpochSums()
         self._first: OptimizerTrack | None = None
+        self._explicit = False
+        self._may_be_explicit = may_be_explicit
         self._mark = 0.0
         self._joules: float | None = None
         self._data_seconds: float | None = None
@@ -197,6 +201,33 @@ class StepRecorder:
         message = " ".join(str(error).split())[:200]
         self.failure = f"recording ended: {type(error).__name__}: {message}"
 
+    def explicit_step(self, loss: Any, samples: int | None, metrics: Mapping[str, Any]) -> bool:
+        """Add a step of the user's own; from the first one on, the hooks' steps don't count.
+
+        Args:
+            loss: A number or a tensor of one element; None if unknown.
+            samples: In the step; None to count the DataLoader's.
+            metrics: Other values, by name.
+
+        Returns:
+            False if the user asked to stop; blocks during a pause.
+        """
+        if not self._explicit:
+            self._explicit = True
+            self.step -= self._buffer.drop_steps()  # the hooks' row of this step
+        counted = self._batches.take()
+        if self.backend is None:
+            self._describe(None, _device_of(loss))
+        self.step += 1
+        losses = [] if loss is None else [as_scalar(loss)]
+        samples = counted if samples is None else samples
+        self._buffer.add(self._first, self.step, losses, samples, skipped=False)
+        for name, value in metrics.items():
+            self.scalar_logged(name, value)
+        self._flush_if_due()
+        self._pass_gate(raises=False)
+        return not self._gate.stop_reason
+
     # --- steps ---
 
     def _add_step(self, track: OptimizerTrack, skipped: bool) -> None:
@@ -204,30 +235,32 @@ class StepRecorder:
         if self._phases.active:
             self._phases.lap("optimizer")
         if self._first is None or self._first.optimizer() is None:
-            self._start(track)
+            self._first = track  # or the first one is gone, and another takes over
+        if self.backend is None:
+            self._describe(track, next(iter(track.parameters()), torch.empty(0)).device)
+        if self._explicit:
+            return
         if track is not self._first:
             if not track.name:
                 others = (other for other in self._losses.tracks.values() if other != self._first)
-                name_tracks([self._first, *others], _user_frame())  # type: ignore[list-item]
+                name_tracks([self._first, *others], _user_frame())
             self._buffer.add_other(track, self.step, losses)
             return
         self.step += 1
         self._buffer.add(track, self.step, losses, self._batches.take(), skipped)
+        self._flush_if_due()
+        self._pass_gate()
+
+    def _flush_if_due(self) -> None:
         if self._phases.active and self._phases.step_ended():
             self._flush(timed=False)
             self._report_profile()
-        elif self.step == 1 or self._is_due():
+        elif self._is_due():
             self._flush()
             self._profile_if_due()
-        self._pass_gate()
 
-    def _start(self, track: OptimizerTrack) -> None:
+    def _describe(self, track: OptimizerTrack | None, device: torch.device) -> None:
         """Describe the run at its first step."""
-        is_restart = self._first is not None  # the first optimizer is gone: another takes over
-        self._first = track
-        if is_restart:
-            return
-        device = next(iter(track.parameters()), torch.empty(0)).device
         self.backend = _backend(device)
         started = describe_start(
             self._config,
@@ -253,17 +286,19 @@ class StepRecorder:
 
     def _is_due(self) -> bool:
         pending = self._buffer.steps
+        if self.step == 1:  # so that the run is shown; the next call may be an explicit step
+            return self._explicit or not self._may_be_explicit
         if self._untimed:
             return pending >= self._untimed or self._clock() - self._mark >= FLUSH_SECONDS
         return pending >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
 
     def _flush(self, timed: bool = True) -> None:
         """Read the losses since the last flush, and record what they show."""
-        if not self._buffer.steps or self._first is None or self.backend is None:
+        if not self._buffer.steps or self.backend is None:
             return
         if _is_capturing():  # a CUDA graph is recorded; nothing may wait for the device
             return
-        norm = self._norms.read(self._first)
+        norm = self._norms.read(self._first) if self._first is not None else None
         window = self._buffer.read()
         end = self._clock()
         seconds, joules = end - self._mark, None
@@ -388,8 +423,11 @@ class StepRecorder:
 
     # --- requests ---
 
-    def _pass_gate(self) -> None:
+    def _pass_gate(self, raises: bool = True) -> None:
         """Wait while the gate is shut.
+
+        Args:
+            raises: Whether to raise on a stop.
 
         Raises:
             KeyboardInterrupt: Once, if the user asks to stop: the script's own clean-up runs.
@@ -414,7 +452,8 @@ class StepRecorder:
         if gate.stop_reason and not self.stopped:
             self.stopped = True
             self._flush(timed=not self._phases.active)
-            raise KeyboardInterrupt
+            if raises:
+                raise KeyboardInterrupt
 
     def finish(self) -> None:
         """Record what is left at the script's end."""
@@ -438,6 +477,10 @@ def _backend(device: torch.device) -> Backend:
     """Return the backend of a tensor's device; the CPU's for a type that mpstui does not know."""
     spec = parse_device(str(device) if device.type in DEVICE_TYPES else "cpu")
     return BACKENDS[spec.type](spec)
+
+
+def _device_of(loss: Any) -> torch.device:
+    return loss.device if isinstance(loss, torch.Tensor) else torch.device("cpu")
 
 
 def _is_capturing() -> bool:

@@ -39,7 +39,14 @@ class RecordingSession:
     current: RecordingSession | None = None
     """The session of this process, for ``mpstui.log``."""
 
-    def __init__(self, run: RunDir, gate: Gate) -> None:
+    def __init__(self, run: RunDir, gate: Gate, may_be_explicit: bool = False) -> None:
+        """Open a run's log.
+
+        Args:
+            run: The run, with its config.
+            gate: Pauses, stops and turns.
+            may_be_explicit: Whether the user's code may report its steps itself.
+        """
         self.run = run
         self.recorder: StepRecorder | None = None
         """Records steps; None before torch is imported."""
@@ -48,6 +55,7 @@ class RecordingSession:
         self._log = LogWriter(run.events)
         self.events = EventRecorder(run, self._log)
         self._energy = EnergyMeter()
+        self._may_be_explicit = may_be_explicit
         self._hooks: Hooks | None = None
         self._over = threading.Event()
         self._pid = os.getpid()
@@ -73,6 +81,7 @@ class RecordingSession:
 
     def _install(self, torch: ModuleType, seed: int | None) -> None:
         from .hooks import Hooks
+        from .model import all_optimizers
         from .recorder import StepRecorder
 
         if seed is not None:
@@ -83,7 +92,10 @@ class RecordingSession:
             self.gate,
             on_alarm=lambda reason: act_on_alarm(self.run, self.gate, self.config.on_alarm, reason),
             energy=self._energy.joules,
+            may_be_explicit=self._may_be_explicit,
         )
+        for optimizer in all_optimizers():  # in a notebook they may exist already
+            self.recorder.optimizer_created(optimizer)
         self._hooks = Hooks(self.recorder)
         self._hooks.install()
 

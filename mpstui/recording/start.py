@@ -35,7 +35,7 @@ class ScriptStart(NamedTuple):
 def describe_start(
     config: RunConfig,
     losses: LossLedger,
-    first: OptimizerTrack,
+    first: OptimizerTrack | None,
     batches: BatchLedger,
     backend: Backend,
     frame: FrameType | None,
@@ -46,15 +46,18 @@ def describe_start(
     Args:
         config: The run's configuration.
         losses: Has the optimizers.
-        first: The optimizer that took the first step.
+        first: The optimizer that took the first step; None for a step of the user's own.
         batches: Has the first batch.
         backend: Of the parameters' device.
         frame: The innermost frame of the user's code.
         at: Wall-clock Unix time in seconds.
     """
-    tracks = [first, *(track for track in losses.tracks.values() if track is not first)]
+    tracks = [track for track in losses.tracks.values() if track is not first]
+    if first is not None:
+        tracks.insert(0, first)
     names = name_tracks(tracks, frame)
-    trained = find_trained(first.parameters(), all_modules())
+    trained_tensors = first.parameters() if first is not None else []
+    trained = find_trained(trained_tensors, all_modules())
     model = trained.outermost
     loader_pass = batches.training_pass
     dataset, samples = loader_pass.describe() if loader_pass else ("no DataLoader", 0)
@@ -62,7 +65,7 @@ def describe_start(
     if loader_pass is not None and loader_pass.batches and batches.micro_batches:
         steps = -(-loader_pass.batches // batches.micro_batches)
     parameters = {id(p): p.numel() for p in model.parameters()} if model is not None else {}
-    parameters |= {id(p): p.numel() for p in first.parameters()}
+    parameters |= {id(p): p.numel() for p in trained_tensors}
     event = RunStarted(
         at=at,
         workload=config.workload,

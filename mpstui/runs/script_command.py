@@ -17,6 +17,10 @@ DEVICE_VARIABLE = "MPSTUI_DEVICE"
 """Environment variable with the device that a comparison gives to a script."""
 
 
+RANK_RUNS_VARIABLE = "MPSTUI_RANK_RUNS"
+"""Environment variable with the directories of all ranks' runs, as a JSON list."""
+
+
 class ScriptCommand(msgspec.Struct, frozen=True, kw_only=True):
     """A command line of the user's, with where and how it runs."""
 
@@ -79,6 +83,13 @@ def script_command(
     return ScriptCommand(
         ref=str(ref), name=name, arguments=tuple(arguments), folder=folder, device=device, seed=seed
     )
+
+
+def words_of(words: Sequence[str]) -> tuple[str | None, str | None, list[str]]:
+    """Split ``SCRIPT ARGUMENT…`` or ``-m MODULE ARGUMENT…`` into file, module and arguments."""
+    if words[:1] == ["-m"]:
+        return None, words[1] if len(words) > 1 else "", list(words[2:])
+    return (words[0], None, list(words[1:])) if words else (None, None, [])
 
 
 def worker_command(run_path: Path, *flags: str) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from msgspec.structs import replace as replace_fields
+
 from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, fault_file
@@ -70,25 +72,55 @@ class RunStore:
         for index, (run_config, files) in enumerate(zip(configs, copied_files, strict=True), 1):
             slug = _slug(run_config.spec)
             # The index sorts a comparison's runs in the order of the specs.
-            run = RunDir(
-                self.root
-                / (
-                    f"{group}-{index:0{digits}}-{slug}"
-                    if run_config.comparison
-                    else f"{group}-{slug}"
-                )
-            )
-            try:
-                run.path.mkdir(parents=True)
-            except OSError as error:
-                problem = f"{self.root}: {error.strerror}"
-                raise FieldError("runs_dir", problem, "a writable folder") from error
+            number = f"-{index:0{digits}}" if run_config.comparison else ""
+            run = self._make(f"{group}{number}-{slug}")
             run.write_config(run_config)
             run.write_machine(machine)
             for name, text in files.items():
                 replace(run.path / name, text)
             runs.append(run)
         return runs
+
+    def create_recorded(
+        self,
+        config: RunConfig,
+        rank: int,
+        machine: Machine,
+        now: datetime,
+        token: str | None = None,
+    ) -> RunDir:
+        """Create the directory of recorded code, which may be one of several ranks.
+
+        Args:
+            config: The configuration, with the number of ranks; 1 for an ordinary run.
+            rank: The process's number, counted from 0.
+            machine: The machine that it runs on.
+            now: The time for the run's id; the same for all ranks.
+            token: Four hexadecimal digits for the id, the same for all ranks; None for random ones.
+
+        Raises:
+            FieldError: If the directory cannot be created.
+        """
+        token = token or secrets.token_hex(2)
+        group = f"{now:%Y%m%d-%H%M%S}-{_workload_slug(config.workload)}-{token}"
+        name = f"{group}-run"
+        if config.ranks > 1:
+            digits = len(str(config.ranks))
+            name = f"{group}-{rank + 1:0{digits}}-rank{rank}"
+            config = replace_fields(config, comparison=group, rank=rank)
+        run = self._make(name)
+        run.write_config(config)
+        run.write_machine(machine)
+        return run
+
+    def _make(self, name: str) -> RunDir:
+        run = RunDir(self.root / name)
+        try:
+            run.path.mkdir(parents=True)
+        except OSError as error:
+            problem = f"{self.root}: {error.strerror}"
+            raise FieldError("runs_dir", problem, "a writable folder") from error
+        return run
 
     def all(self) -> list[RunDir]:
         """Return all runs, newest first."""
