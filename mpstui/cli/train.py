@@ -14,6 +14,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
 from mpstui.domain.growth import USUAL_CAUSE
 from mpstui.domain.history import RunState
+from mpstui.domain.recorded_log import log_of
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs.launch import launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
@@ -120,7 +121,7 @@ def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> No
 
     A comparison also waits for its supervisor's end: it may log an alarm after a run's end.
     """
-    logs = {view.run.id: ArticleLog(view.config) for view in views}
+    logs = {view.run.id: log_of(view.config) for view in views}
     request = "run"
     deadline = None
     while True:

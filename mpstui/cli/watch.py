@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.errors import RunNotFound, UsageError
+from mpstui.domain.recorded_log import log_of
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
@@ -48,7 +49,7 @@ def watch(
         LogError: When a run's files can't be read.
     """
     views = [RunView(run) for run in _select(text, only, RunStore(runs_dir or default_runs_dir()))]
-    logs = [ArticleLog(view.config) for view in views]
+    logs = [log_of(view.config) for view in views]
     width = max(len(view.config.device) for view in views)
     try:
         while True:

@@ -307,6 +307,13 @@ class RunHistory:
             None,
         )
 
+    def series_of(self, name: str) -> Series:
+        """Return a metric's or a recorded series' values; an empty series if there are none.
+
+        A script's own series has priority: its accuracy is not one that mpstui measured.
+        """
+        return self.recorded_series.get(name) or self.series.get(name) or Series(2)
+
     @property
     def alarms(self) -> tuple[Alarm, ...]:
         """The run's alarms in the order of their steps."""

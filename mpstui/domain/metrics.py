@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .events import EvaluationCompleted, StepsCompleted, SystemSampled
+from .events import EvaluationCompleted, SeriesRecorded, StepsCompleted, SystemSampled
 from .units import memory, number
 
 
@@ -165,3 +165,17 @@ EVENT_METRICS = tuple(metric for metric in METRICS if metric is not LOSS)
 """Metrics with one value per event; the loss has one per step."""
 
 METRIC_BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def metric_of(name: str) -> Metric:
+    """Return a metric by its name; another name is a series of a recorded script."""
+    metric = METRIC_BY_NAME.get(name)
+    if metric is not None:
+        return metric
+    return Metric(
+        name=name,
+        event=SeriesRecorded,
+        read=lambda _: None,
+        smoothed=True,
+        empty="not recorded in this run",
+    )

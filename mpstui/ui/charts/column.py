@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from mpstui.domain.metrics import LOSS, METRICS, TEST_LOSS
+from mpstui.domain.metrics import LOSS, METRICS, TEST_LOSS, metric_of
 
 from .figures import RunSeries, figure, readout
 from .view_state import Limits, ViewState
@@ -66,6 +66,11 @@ class ChartColumn(Vertical):
         """
         if state.charts != self._chart_names:
             self._chart_names = state.charts
+            for name in state.charts:
+                if name not in self._charts:  # a series of a recorded script
+                    metric = metric_of(name)
+                    self._charts[name] = Chart(name, metric.unit, metric.empty)
+                    self.mount(self._charts[name])
             for name, chart in self._charts.items():
                 chart.display = name in state.charts
         for name in state.charts:

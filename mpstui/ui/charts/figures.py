@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpstui.domain.history import RunHistory
-from mpstui.domain.metrics import METRIC_BY_NAME
+from mpstui.domain.metrics import metric_of
 from mpstui.domain.series import Floats, Value
 from mpstui.domain.units import DASH, duration, number
 
@@ -101,14 +101,14 @@ def y_limits(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> Lim
     spans = [span for subject in subjects if (span := _span(subject, chart, state))]
     if not spans:
         return None
-    metric = METRIC_BY_NAME[chart]
+    metric = metric_of(chart)
     scale = metric.scale
     low, high = min(low for low, _ in spans) * scale, max(high for _, high in spans) * scale
     return (0.0, high * 1.05 or 1.0) if metric.from_zero else (low, high)
 
 
 def _span(subject: RunSeries, chart: str, state: ViewState) -> Limits | None:
-    series = subject.history.series[chart]
+    series = subject.history.series_of(chart)
     if state.window is None:
         return series.span()
     start, end = Axis(subject, state.axis).steps(
@@ -140,7 +140,7 @@ def figure(
         limits: The full range of x, and the limits of y, shared by all panels.
         columns: The chart's width in cells.
     """
-    if not any(subject.history.series[chart].count for subject in subjects):
+    if not any(subject.history.series_of(chart).count for subject in subjects):
         return None
     x_limits, y = limits
     start, end = state.visible_range(x_limits)
@@ -168,8 +168,8 @@ def figure(
 def _lines(
     subject: RunSeries, chart: str, state: ViewState, x_range: Limits, columns: int
 ) -> list[Line]:
-    series, axis = subject.history.series[chart], Axis(subject, state.axis)
-    metric = METRIC_BY_NAME[chart]
+    series, axis = subject.history.series_of(chart), Axis(subject, state.axis)
+    metric = metric_of(chart)
     scale = metric.scale
     start, end = axis.steps(np.array(x_range))
     x, y = series.points(columns, start - 1, end + 1)
@@ -213,7 +213,7 @@ def readout(subjects: Sequence[RunSeries], chart: str, state: ViewState) -> tupl
     runs: list[StyledText] = []
     for subject in subjects:
         step = Axis(subject, state.axis).step_at(state.cursor)
-        value = None if step is None else subject.history.series[chart].at(step)
+        value = None if step is None else subject.history.series_of(chart).at(step)
         name = f"{subject.name} " if len(subjects) > 1 else ""
         runs += [(" · ", "label"), (name + format_value(chart, value), subject.style)]
     return (*runs[1:], (f" at {format_position(state, state.cursor)}", "label"))
@@ -235,4 +235,4 @@ def format_value(chart: str, value: Value | None) -> str:
 
 
 def _format_bound(chart: str, value: float) -> str:
-    return METRIC_BY_NAME[chart].format(value) if math.isfinite(value) else number(value)
+    return metric_of(chart).format(value) if math.isfinite(value) else number(value)

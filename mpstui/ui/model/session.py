@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mpstui.domain.article import ArticleLog
 from mpstui.domain.events import StepsCompleted, SystemSampled
 from mpstui.domain.history import RunState
 from mpstui.domain.loss_gap import LossGapMonitor
+from mpstui.domain.recorded_log import log_of
 from mpstui.domain.series import Series
 from mpstui.domain.summary import RunSummary
 from mpstui.runs.control import Request
+from mpstui.runs.output import OutputReader
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
 
@@ -27,6 +28,12 @@ def describe_alarm(view: RunView) -> str:
     return f"{view.config.device} {view.history.alarms[0].text}"
 
 
+def _output_of(view: RunView) -> OutputReader | None:
+    """Return the output of a script that runs under a supervisor; None for other runs."""
+    is_seen = view.config.info.is_recorded and view.run.worker_log.is_file()
+    return OutputReader(view.run.worker_log) if is_seen else None
+
+
 class RunSession:
     """Views of one run or of one comparison's runs."""
 
@@ -41,7 +48,11 @@ class RunSession:
         """The newest lines in the article's format, after the device if there are several."""
         self.lines_written = 0
         """The total number of lines so far."""
-        self._logs = [ArticleLog(view.config) for view in self.views]
+        self._outputs = [_output_of(view) for view in self.views]
+        self._logs = [
+            log_of(view.config, has_output=output is not None)
+            for view, output in zip(self.views, self._outputs, strict=True)
+        ]
         self._reported: set[str] = set()
         self._alarmed: set[str] | None = None
         """Runs that had an alarm at the last call; None before the first one."""
@@ -102,6 +113,9 @@ class RunSession:
                     self._write(prefix + line for line in log.lines(event))
                 if self.monitors and isinstance(event, StepsCompleted):
                     self._compare(position, event.values().tolist())
+            output = self._outputs[position]
+            if output is not None:
+                self._write(prefix + line for line in output.read())
             state = view.history.state
             if state in (RunState.CRASHED, RunState.KILLED) and view.run.id not in self._reported:
                 self._reported.add(view.run.id)  # no event reports it
@@ -109,6 +123,12 @@ class RunSession:
         if self._alarmed is None:
             self.new_alarms()
         return before != [view.history.revision for view in self.views]
+
+    @property
+    def unfinished_line(self) -> str:
+        """The line that a script is still rewriting, a progress bar for example."""
+        outputs = [output for output in self._outputs if output is not None]
+        return outputs[0].unfinished if len(outputs) == 1 and self.live else ""
 
     def _compare(self, position: int, losses: list[float]) -> None:
         """Add a run's new losses to the gaps; the first run's losses count for all others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -32,15 +33,22 @@ class ChartsDialog(ModalScreen["tuple[str, ...] | None"]):
     ChartsDialog Static { color: $foreground-muted; }
     """
 
-    def __init__(self, charts: tuple[str, ...]) -> None:
+    def __init__(self, charts: tuple[str, ...], recorded_names: Sequence[str] = ()) -> None:
+        """Create the dialog.
+
+        Args:
+            charts: The charts that are shown now.
+            recorded_names: Series of the recorded scripts on screen, after the usual charts.
+        """
         super().__init__()
         self._charts = charts
+        self._names = tuple(dict.fromkeys((*CHARTS, *recorded_names)))
 
     def compose(self) -> ComposeResult:
         """Yield the list."""
         with Vertical() as box:
             box.border_title = "Charts"
-            yield SelectionList[str](*((name, name, name in self._charts) for name in CHARTS))
+            yield SelectionList[str](*((name, name, name in self._charts) for name in self._names))
             yield Static("space ticks   enter accepts   esc cancels")
 
     def on_key(self, event: object) -> None:
@@ -56,4 +64,4 @@ class ChartsDialog(ModalScreen["tuple[str, ...] | None"]):
         if not ticked:
             self.notify("At least one chart is required.", severity="warning")
             return
-        self.dismiss(tuple(name for name in CHARTS if name in ticked))
+        self.dismiss(tuple(name for name in self._names if name in ticked))

@@ -11,6 +11,7 @@ from textual.containers import Center, Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Log, Static
 
+from mpstui.domain.diagnosis import diagnose
 from mpstui.domain.errors import MpstuiError
 from mpstui.ui.charts.overlay import GapStrip, Overlay
 from mpstui.ui.keymap import bindings
@@ -42,6 +43,10 @@ class LiveScreen(LiveCharts):
         #empty Static { width: auto; color: $foreground-muted; }
         #panels { height: 1fr; overflow-x: auto; }
         #together { height: auto; }
+        #unfinished {
+            height: 1; padding: 0 2; display: none;
+            text-wrap: nowrap; text-overflow: ellipsis;
+        }
         #outcome { height: auto; padding: 0 2; display: none; text-style: bold; }
         &.-over #outcome { display: block; }
         &.-overlay {
@@ -84,6 +89,7 @@ class LiveScreen(LiveCharts):
         # Stored as attributes, since a query costs as much as a chart.
         self._strip, self._log = SystemStrip(), Log(max_lines=2000, classes="pane")
         self._outcome = Static(id="outcome")
+        self._unfinished = Static(id="unfinished", markup=False)
         self._offered = (False, False)
         """Whether the last drawing offered alarms, and a comparison's results."""
 
@@ -97,6 +103,7 @@ class LiveScreen(LiveCharts):
         yield self._strip
         self._log.border_title = "Log"
         yield self._log
+        yield self._unfinished
 
     def on_mount(self) -> None:
         """Follow the runs."""
@@ -130,6 +137,10 @@ class LiveScreen(LiveCharts):
         if new_lines:
             self._lines = session.lines_written
             self._log.write_lines(session.lines[-min(new_lines, len(session.lines)) :])
+        line = session.unfinished_line
+        if line != str(self._unfinished.content):
+            self._unfinished.update(line, layout=False)
+            self._unfinished.display = bool(line)
 
     async def _fit(self) -> None:
         """Draw charts that were laid out late, or have another size."""
@@ -159,12 +170,13 @@ class LiveScreen(LiveCharts):
     def _offer(self, session: RunSession) -> None:
         """Enable the keys for the alarm and its investigation, and at the end for the results."""
         has_alarm = any(view.history.alarms for view in session.views)
-        over = len(session.views) > 1 and not session.live
+        is_recorded = session.views[0].config.info.is_recorded
+        over = (len(session.views) > 1 or is_recorded) and not session.live
         if (has_alarm, over) != self._offered:
             self._offered = (has_alarm, over)
             if over:
                 with suppress(MpstuiError):  # Results reports a damaged summary
-                    self._outcome.update(Content(outcome(session.summaries()) + OFFER))
+                    self._outcome.update(Content(_result(session) + OFFER))
             self.set_class(over, "-over")
             self.refresh_bindings()
         self.query_one(KeyFooter).call("investigate" if has_alarm else "")
@@ -206,3 +218,10 @@ class LiveScreen(LiveCharts):
         else:
             why = "the workload makes none; the VAE does" if views else "there is no run yet"
             self.notify(f"No pictures: {why}.", severity="warning")
+
+
+def _result(session: RunSession) -> str:
+    """Return what came out: of a comparison in one sentence, of a recorded script its diagnosis."""
+    if len(session.views) > 1:
+        return outcome(session.summaries())
+    return "\n".join(finding.text for finding in diagnose(session.views[0].history))

@@ -49,6 +49,12 @@ class LiveCharts(MainScreen):
         return whole_x(self._subjects, self._view)
 
     @property
+    def _recorded_names(self) -> list[str]:
+        """The series of recorded scripts on screen."""
+        histories = [subject.history for subject in self._subjects]
+        return list(dict.fromkeys(name for h in histories for name in h.recorded_series))
+
+    @property
     def _as_one(self) -> bool:
         return self._view.overlay or bool(self._view.enlarged)
 
@@ -124,7 +130,9 @@ class LiveCharts(MainScreen):
         """Select which charts are shown."""
         from .charts_dialog import ChartsDialog
 
-        charts = await self.app.push_screen_wait(ChartsDialog(self._view.charts))
+        charts = await self.app.push_screen_wait(
+            ChartsDialog(self._view.charts, self._recorded_names)
+        )
         if charts is not None:
             enlarged = self._view.enlarged if self._view.enlarged in charts else ""
             self._apply_view(replace(self._view, charts=charts, enlarged=enlarged))

@@ -23,6 +23,8 @@ from .fraction_bar import FractionBar
 from .picture import Picture
 from .time_bar import TimeBar
 
+_Rows = tuple[tuple[tuple[str, str], tuple[str, str]], ...]
+
 TALL = 28
 """Least rows of a panel that shows pictures below the charts."""
 
@@ -107,6 +109,9 @@ class RunPanel(Vertical):
         """
         history = self._view.history
         name = self._view.config.device
+        if self._view.config.info.is_recorded:
+            title = self._view.config.info.title
+            name = f"{title} · {name}" if history.started else title
         if history.alarms:
             name += f" · {history.state.value}"
         if self._view.config.spec.option("fault"):
@@ -263,9 +268,20 @@ def _warnings(history: RunHistory) -> list[str]:
 def _progress(history: RunHistory, unix_seconds: float) -> str:
     if history.started is None:
         return history.message or "starting"
+    if not history.started.total_steps:
+        return _script_progress(history)
     if history.state.over:
         return f"{history.progress:4.0%}  in {duration(history.elapsed):>5}"
     return f"{history.progress:4.0%}  ETA {duration(history.eta(unix_seconds)):>5}"
+
+
+def _script_progress(history: RunHistory) -> str:
+    """Return a recorded script's progress: nobody but the script knows its last step."""
+    elapsed = f"in {duration(history.elapsed):>5}"
+    share = history.epoch_progress
+    if share is None or history.state.over:
+        return elapsed
+    return f"{share:4.0%} of epoch {history.epoch}  {elapsed}"
 
 
 def _numbers(history: RunHistory) -> Content:
@@ -274,6 +290,8 @@ def _numbers(history: RunHistory) -> Content:
     started = history.started
     if started is None:
         return Content.styled("— until the first step", "$foreground-muted")
+    if not started.total_steps:
+        return _rows(_script_rows(history))
     newest = history.evaluation
     accuracy = DASH if history.accuracy is None else f"{history.accuracy:.2%}"
     epochs = -(-started.total_steps // started.steps_per_epoch)
@@ -282,6 +300,21 @@ def _numbers(history: RunHistory) -> Content:
         (("loss", number(history.loss)), ("samples/s", rate(history.rate_now()))),
         (("test", number(newest.loss if newest else None)), ("accuracy", accuracy)),
     )
+    return _rows(rows)
+
+
+def _script_rows(history: RunHistory) -> _Rows:
+    waits = DASH
+    if history.data_seconds is not None and history.timed_seconds:
+        waits = f"{history.data_seconds / history.timed_seconds:.0%}"
+    return (
+        (("epoch", str(history.epoch)), ("step", f"{history.step:,}")),
+        (("loss", number(history.loss)), ("samples/s", rate(history.rate_now()))),
+        (("lr", number(history.lr)), ("data wait", waits)),
+    )
+
+
+def _rows(rows: _Rows) -> Content:
     return Content("\n").join(
         _pair(first, 6, 8) + "  " + _pair(second, 9, 9) for first, second in rows
     )
