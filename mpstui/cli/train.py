@@ -65,7 +65,7 @@ def _train(view: RunView, json: bool) -> int:
         _print(lines, f"run {view.run.id} in {view.run.path}")
     if view.history.state is not RunState.FINISHED and view.run.snapshots():
         _print(sys.stderr, f"to resume it: mpstui train --resume {view.run.id}")
-    return _exit_code([view])
+    return exit_code([view])
 
 
 def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | None) -> int:
@@ -95,7 +95,7 @@ def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path 
     width = max(len(str(spec)) for spec in specs)
     follow(views, lambda view, line: _print(sys.stderr, f"{view.config.device:<{width}}  {line}"))
     _print(sys.stdout, comparison_table([view.summary() for view in views], format))
-    return _exit_code(views)
+    return exit_code(views)
 
 
 def start(
@@ -152,7 +152,8 @@ def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], No
     return state.over
 
 
-def _exit_code(views: Sequence[RunView]) -> int:
+def exit_code(views: Sequence[RunView]) -> int:
+    """Return 0 if all runs finished or were stopped, else 1."""
     successes = ("finished", "stopped")
     return 0 if all(view.history.state.value in successes for view in views) else 1
 

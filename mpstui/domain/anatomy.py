@@ -13,6 +13,7 @@ import msgspec
 from .events import StepProfiled
 from .history import RunHistory
 from .summary import RunSummary, speed_up
+from .workloads import info_of
 
 OTHER = "other"
 TIMED_PHASES = ("data", "transfer", "forward", "backward", "optimizer", OTHER)
@@ -165,10 +166,13 @@ def _reason(
     phase = max(gains, key=lambda name: abs(gains[name]))
     before, after = base.seconds.get(phase, 0) * 1e3, profile.seconds.get(phase, 0) * 1e3
     change = f"{phase} changes most, {before:.2f} to {after:.2f} ms a step"
-    return f"{change}; mpstui sweep measures other batch sizes"
+    is_recorded = info_of(run.workload).is_recorded
+    return change if is_recorded else f"{change}; mpstui sweep measures other batch sizes"
 
 
 def _larger(run: RunSummary, sweep: Sequence[SweepPoint]) -> str:
+    if info_of(run.workload).is_recorded:
+        return "try a larger batch"
     rates = {
         point.batch_size: point.samples_per_second
         for point in sweep

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from . import article
 from .anatomy import explanation
+from .events import StartHashed
 from .summary import MedianSpread, RunSummary, speed_up
 from .units import DASH, decimals, gibibytes, number
 from .workloads import EPOCH_SAMPLES, info_of
@@ -80,6 +81,9 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
     if reason := explanation([(run, run.profile) for run in runs]):
         lines.append(reason)
     lines += [line for run in runs[1:] if (line := describe_accuracy_gap(run, runs[0]))]
+    for run in runs[1:]:
+        if line := describe_start_gap(run.start, runs[0].start):
+            lines.append(f"{run.device}: {line}")
     if any(run.epoch_seconds and run.epoch_seconds.spread is None for run in runs):
         lines.append("a single epoch has no spread; samples/s has one, over the log's windows")
     if any(run.mode == "together" for run in runs):
@@ -97,6 +101,24 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
             lines.append(f"{run.device}: {run.state}: {run.message}")
     lines += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]
     return list(dict.fromkeys(lines))
+
+
+def describe_start_gap(start: StartHashed | None, first: StartHashed | None) -> str:
+    """Describe how two runs of a script start differently; empty if they don't, or it is unknown.
+
+    Such runs take different courses whatever their devices do, so they raise no alarm.
+    """
+    if start is None or first is None:
+        return ""
+    parts = [
+        name
+        for name, is_same in (
+            ("first weights", start.weights == first.weights),
+            ("first batch", start.batch == first.batch),
+        )
+        if not is_same
+    ]
+    return f"not the same start: {' and '.join(parts)} differ" if parts else ""
 
 
 def describe_accuracy_gap(run: RunSummary, first: RunSummary) -> str:

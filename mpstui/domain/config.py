@@ -119,7 +119,10 @@ def as_started(config: RunConfig, started: RunStarted) -> RunConfig:
     if not config.info.is_recorded:
         return config
     batch_size = started.batch_size or config.batch_size
-    return msgspec.structs.replace(config, device=started.device, batch_size=batch_size)
+    spec, used = config.spec, parse_device(started.device)
+    is_same = spec.type == used.type and spec.index in (None, used.index)
+    device = config.device if config.comparison and is_same else started.device
+    return msgspec.structs.replace(config, device=device, batch_size=batch_size)
 
 
 def default_config(workload: str = "mnist") -> RunConfig:

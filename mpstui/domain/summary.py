@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from .alarm import alarms_of, join_alarms
-from .events import EvaluationChecked, StepChecked, StepProfiled
+from .events import EvaluationChecked, StartHashed, StepChecked, StepProfiled
 
 
 class MedianSpread(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +87,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The profile of a step's time; None if the run was too short for it."""
     joules_per_epoch: float | None = None
     """Energy per 60,000 training samples, if it could be measured."""
+    start: StartHashed | None = None
+    """Hashes of where a recorded script's run started."""
 
 
 def read_summary(document: dict[str, object]) -> RunSummary:

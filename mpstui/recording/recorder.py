@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch.optim.optimizer import Optimizer
 
 from mpstui.backends import BACKENDS, Backend
@@ -34,6 +35,7 @@ from mpstui.engine.soundness import DivergenceWatch
 from mpstui.telemetry.system import resident_bytes
 
 from .batches import BatchLedger
+from .conditions import SimulatedFault
 from .epoch import EpochSums
 from .flush import StepBuffer, Window, as_scalar, series_events
 from .losses import LossLedger
@@ -62,6 +64,7 @@ class StepRecorder:
         clock: Callable[[], float] = time.perf_counter,
         energy: Callable[[], float | None] | None = None,
         may_be_explicit: bool = False,
+        fault: SimulatedFault | None = None,
     ) -> None:
         """Create a recorder.
 
@@ -74,6 +77,7 @@ class StepRecorder:
             clock: Seconds, monotonic.
             energy: Joules since a fixed moment; None where unknown.
             may_be_explicit: Whether the user's code may call :meth:`explicit_step`.
+            fault: Active from the first optimizer's creation on.
         """
         self.step = 0
         """The last completed step of the first optimizer, counted from 1."""
@@ -97,6 +101,7 @@ class StepRecorder:
         self._first: OptimizerTrack | None = None
         self._explicit = False
         self._may_be_explicit = may_be_explicit
+        self._fault = fault
         self._mark = 0.0
         self._joules: float | None = None
         self._data_seconds: float | None = None
@@ -112,6 +117,8 @@ class StepRecorder:
 
     def optimizer_created(self, optimizer: Optimizer) -> None:
         """Watch an optimizer from its creation on."""
+        if self._fault is not None and not self._losses.tracks:
+            self._fault.enter()  # the model exists: every device starts from the same weights
         self._losses.track(optimizer)
 
     def gradients_cleared(self, optimizer: Optimizer) -> None:
@@ -247,6 +254,8 @@ class StepRecorder:
             self._buffer.add_other(track, self.step, losses)
             return
         self.step += 1
+        if self._fault is not None:
+            self._fault.enter()
         self._buffer.add(track, self.step, losses, self._batches.take(), skipped)
         self._flush_if_due()
         self._pass_gate()
@@ -271,7 +280,8 @@ class StepRecorder:
             _user_frame(),
             self._now(),
         )
-        self._record_event(started.event)
+        notes = (self._fault.note,) if self._fault is not None else ()
+        self._record_event(replace(started.event, notes=notes))
         self._batches.first_batch = None
         if started.counts_inputs:
             _count_inputs(started.model, self._batches)
@@ -457,6 +467,8 @@ class StepRecorder:
 
     def finish(self) -> None:
         """Record what is left at the script's end."""
+        if self._fault is not None:
+            self._fault.leave()
         self._end_evaluation()
         self._flush(timed=not self._phases.active)
         for event in series_events(self._buffer.take_logged(), self._now()):

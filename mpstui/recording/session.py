@@ -80,12 +80,14 @@ class RecordingSession:
         atexit.register(self.end)
 
     def _install(self, torch: ModuleType, seed: int | None) -> None:
+        from .conditions import apply_options
         from .hooks import Hooks
         from .model import all_optimizers
         from .recorder import StepRecorder
 
         if seed is not None:
             torch.manual_seed(seed)
+        fault = apply_options(self.config.spec, self.run.path)
         self.recorder = StepRecorder(
             self.config,
             self.events.record,
@@ -93,6 +95,7 @@ class RecordingSession:
             on_alarm=lambda reason: act_on_alarm(self.run, self.gate, self.config.on_alarm, reason),
             energy=self._energy.joules,
             may_be_explicit=self._may_be_explicit,
+            fault=fault,
         )
         for optimizer in all_optimizers():  # in a notebook they may exist already
             self.recorder.optimizer_created(optimizer)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from mpstui.domain.events import AlarmRaised, AnyEvent, StepsCompleted
+from mpstui.domain.comparison import describe_start_gap
+from mpstui.domain.events import AlarmRaised, AnyEvent, StartHashed, StepsCompleted
 from mpstui.domain.loss_gap import LossGapMonitor
 
 from .control import GapAlarm
@@ -80,6 +81,7 @@ class GapWatch:
         self._first, self._second = LogReader(first.events), LogReader(worker.run.events)
         self._next_check = 0.0
         self._sent = self._logged = False
+        self._starts: list[StartHashed | None] = [None, None]
 
     def check(self, now: float) -> None:
         """Read new events a few times a second until the alarm is logged. ``now`` is monotonic."""
@@ -91,9 +93,14 @@ class GapWatch:
         )  # read before the log, so that the log is complete if True
         events = list(self._second.rest())
         self._logged = any(isinstance(event, AlarmRaised) for event in events)
-        self._course.add(_losses(events), _losses(self._first.rest()))
+        first_events = list(self._first.rest())
+        self._course.add(_losses(events), _losses(first_events))
+        self._starts = [
+            _start_in(own) or start
+            for own, start in zip((events, first_events), self._starts, strict=True)
+        ]
         block = self._course.diverged
-        if block is None or self._logged:
+        if block is None or self._logged or describe_start_gap(*self._starts):
             return
         alarm = GapAlarm(self._against, block.step, block.value, block.reference, block.gap)
         if worker_exited:
@@ -104,8 +111,12 @@ class GapWatch:
             self._sent = True
 
 
+def _start_in(events: Iterable[AnyEvent]) -> StartHashed | None:
+    return next((event for event in events if isinstance(event, StartHashed)), None)
+
+
 def _losses(events: Iterable[AnyEvent]) -> list[float]:
-    steps = (event for event in events if isinstance(event, StepsCompleted))
+    steps = (event for event in events if isinstance(event, StepsCompleted) and event.has_loss)
     return [loss for event in steps for loss in event.values()]
 
 

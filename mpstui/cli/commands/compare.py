@@ -12,6 +12,7 @@ from mpstui.cli.arguments import (
     add_settings,
     config_of,
     runs_dir_of,
+    settings_of,
 )
 from mpstui.cli.example_flags import add_example_flags
 from mpstui.domain.errors import FieldError
@@ -30,11 +31,30 @@ def add_parser(commands: Subparsers) -> None:
     add_settings(parser)
     add_format(parser)
     add_runs_dir(parser)
+    parser.add_argument(
+        "--with",
+        dest="device_arguments",
+        action="append",
+        default=[],
+        metavar="DEVICE=ARGUMENTS",
+        help="arguments of the script on one device, e.g. --with cpu=--no-accel",
+    )
+    parser.add_argument(
+        "script",
+        nargs="*",
+        metavar="-- SCRIPT [ARGUMENT…]",
+        help="compare a script of your own; {device} in its arguments is replaced",
+    )
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train on several devices and compare them."""
+    words = arguments.script[1:] if arguments.script[:1] == ["--"] else arguments.script
+    if words:
+        return _compare_script(arguments, words)
+    if arguments.device_arguments:
+        raise FieldError("--with", "there is no script", "--with D=ARGUMENTS … -- SCRIPT")
     from mpstui.cli.train import compare
 
     if arguments.example_flags:
@@ -42,3 +62,25 @@ def run(arguments: argparse.Namespace) -> int:
         raise FieldError("devices", f"{flag} names no two devices", "--devices cpu,mps")
     config = config_of(arguments)
     return compare(config, arguments.devices, arguments.format, runs_dir_of(arguments))
+
+
+SCRIPT_SETTINGS = ("mode", "on_alarm", "seed")
+"""Settings that apply to a script; the others are its own."""
+
+
+def _compare_script(arguments: argparse.Namespace, words: list[str]) -> int:
+    from mpstui.cli.compare_script import compare_script
+
+    settings = settings_of(arguments)
+    other = next((name for name in settings if name not in SCRIPT_SETTINGS), None)
+    if other is not None:
+        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in SCRIPT_SETTINGS)
+        raise FieldError(other, "a script has its own settings", allowed)
+    return compare_script(
+        words,
+        settings,
+        arguments.devices,
+        arguments.device_arguments,
+        arguments.format,
+        runs_dir_of(arguments),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mpstui.domain.comparison import describe_start_gap
 from mpstui.domain.events import StepsCompleted, SystemSampled
 from mpstui.domain.history import RunState
 from mpstui.domain.loss_gap import LossGapMonitor
@@ -123,6 +124,10 @@ class RunSession:
         if self._alarmed is None:
             self.new_alarms()
         return before != [view.history.revision for view in self.views]
+
+    def start_gap(self, view: RunView) -> str:
+        """Return how a script's run starts differently from the first one; empty if it does not."""
+        return describe_start_gap(view.history.start, self.views[0].history.start)
 
     @property
     def unfinished_line(self) -> str:

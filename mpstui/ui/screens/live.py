@@ -129,7 +129,7 @@ class LiveScreen(LiveCharts):
             await self._take(session)
         unix_seconds = self.state.wall_clock()
         for panel in self._panels:
-            panel.sync(unix_seconds)
+            panel.sync(unix_seconds, session.start_gap(panel.view))
         self._draw(session)
         self._offer(session)
         self._strip.show(session.system, session.views, self.state.governor.share)

@@ -129,11 +129,12 @@ class RunPanel(Vertical):
         self._revision = -1
         self.set_class(self.size.height >= TALL, "-tall")
 
-    def sync(self, unix_seconds: float) -> None:
+    def sync(self, unix_seconds: float, start_gap: str = "") -> None:
         """Show the texts.
 
         Args:
             unix_seconds: Unix time in seconds, for the ETA.
+            start_gap: How it starts differently from the first run; empty if it does not.
         """
         history = self._view.history
         # A panel is mounted before its children are.
@@ -159,12 +160,13 @@ class RunPanel(Vertical):
         parts = anatomy(history)
         self._time.display = parts is not None  # there is no anatomy before enough steps
         self._time.show(parts)
-        self._warn(history)
+        self._warn(history, start_gap)
         self._check(history)
         self._show_picture(history)
 
-    def _warn(self, history: RunHistory) -> None:
-        warnings = _warnings(history)
+    def _warn(self, history: RunHistory, start_gap: str) -> None:
+        warnings = [f"! {start_gap}"] if start_gap else []
+        warnings += _warnings(history)
         line = "  ".join(warnings)
         if line != str(self._warnings.content):
             self._warnings.update(Content(line), layout=False)
