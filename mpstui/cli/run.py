@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+import secrets
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mpstui.domain.config import make_config
+from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.diagnosis import diagnose
 from mpstui.domain.errors import FieldError
 from mpstui.domain.tables import as_json
 from mpstui.domain.units import number
 from mpstui.runs.foreground import run_in_foreground
+from mpstui.runs.launch import launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.script_command import ScriptCommand, script_command
 from mpstui.runs.store import RunStore
+from mpstui.runs.torchrun import start_ranks, wait_for_ranks
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
@@ -50,10 +53,43 @@ def run_script(
     """
     command = script_command(file, module, arguments)
     store = RunStore(runs_dir or default_runs_dir())
+    is_shown = not (no_ui or json) and sys.stdin.isatty() and sys.stdout.isatty()
+    if check_processes(processes) is not None:
+        return _run_ranks(store, command, processes or 1, on_alarm, is_shown, json)
     run = create_script_run(store, command, on_alarm)
-    if not (no_ui or json) and sys.stdin.isatty() and sys.stdout.isatty():
-        return _run_in_app(run, runs_dir)
+    if is_shown:
+        launch([run])
+        return _show_in_app([run], runs_dir)
     code = run_in_foreground(run, to_stderr=json)
+    _print_summary(run, json)
+    return code
+
+
+def _run_ranks(
+    store: RunStore,
+    command: ScriptCommand,
+    processes: int,
+    on_alarm: str,
+    is_shown: bool,
+    json: bool,
+) -> int:
+    """Run a script in several processes, on Live or here; the launcher's exit status is ours."""
+    config = script_config(command, on_alarm, processes)
+    machine, now, token = read_machine(), datetime.now(), secrets.token_hex(2)
+    runs = []
+    for rank in range(processes):
+        runs.append(store.create_recorded(config, rank, machine, now, token))
+        runs[-1].write_script(command)
+    if is_shown:
+        with runs[0].worker_log.open("ab") as log:
+            start_ranks(runs, command, output=log, detached=True)
+        return _show_in_app(runs, store.root)
+    code = wait_for_ranks(start_ranks(runs, command, sys.stderr if json else None), runs)
+    _print_summary(runs[0], json)
+    return code
+
+
+def _print_summary(run: RunDir, json: bool) -> None:
     view = RunView(run)
     view.catch_up()
     if json:
@@ -61,26 +97,33 @@ def run_script(
     else:
         stream = sys.stdout if sys.stdout.isatty() else sys.stderr
         stream.write("\n".join(summary_lines(view)) + "\n")
-    return code
 
 
 def create_script_run(store: RunStore, command: ScriptCommand, on_alarm: str) -> RunDir:
     """Create the directory of a script's run."""
-    config = make_config(
-        {"workload": command.ref, "on_alarm": on_alarm, "autotune": "off", "step_check": "off"}
-    )
+    config = script_config(command, on_alarm)
     run = store.create_recorded(config, 0, read_machine(), datetime.now())
     run.write_script(command)
     return run
 
 
-def _run_in_app(run: RunDir, runs_dir: Path | None) -> int:
-    from mpstui.runs.launch import launch
+def script_config(command: ScriptCommand, on_alarm: str, ranks: int = 1) -> RunConfig:
+    """Return the configuration of a script's run."""
+    settings = {"workload": command.ref, "on_alarm": on_alarm, "ranks": ranks}
+    return make_config({**settings, "autotune": "off", "step_check": "off"})
+
+
+def _show_in_app(runs: Sequence[RunDir], runs_dir: Path | None) -> int:
+    """Show runs on Live; return the script's exit status, or the app's if it is still running."""
     from mpstui.ui.app import run_app
 
-    launch([run])
-    code = run_app(runs_dir, watched_runs=[run])
-    exit = run.exit()
+    code = run_app(runs_dir, watched_runs=runs)
+    view = RunView(runs[0])
+    view.catch_up()
+    if not view.history.state.over:
+        return code
+    sys.stdout.write("\n".join(summary_lines(view)) + "\n")
+    exit = runs[0].exit()
     return code if exit is None else exit.status
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from typing_extensions import assert_never
 
-from .events import EvaluationChecked, StepChecked
+from .events import EvaluationChecked, RanksDiffered, StepChecked
 
 Check = StepChecked | EvaluationChecked
 """A comparison of a run with the CPU."""
@@ -28,6 +28,7 @@ def alarms_of(
     diverged_at: int | None,
     diverged_from: str,
     checks: tuple[Check | None, ...] = (),
+    ranks: RanksDiffered | None = None,
 ) -> tuple[Alarm, ...]:
     """Return a run's alarms in the order of their steps.
 
@@ -36,11 +37,16 @@ def alarms_of(
         diverged_at: Step at which the run was found to diverge from its reference run.
         diverged_from: The reference run's device spec; empty if unknown.
         checks: Checks of its steps and tests, failed or not.
+        ranks: The first difference between the parameters of ranks that train together.
     """
     alarms = [alarm for check in checks if check is not None for alarm in _failed(check)]
     if diverged_at is not None:
         reference = diverged_from or "the first run"
         alarms.append(Alarm(diverged_at, f"diverged from {reference} at step {diverged_at:,}"))
+    if ranks is not None:
+        since = "" if ranks.agreed_at is None else f", equal at step {ranks.agreed_at:,}"
+        text = f"rank {ranks.rank} has other parameters than rank 0 at step {ranks.step:,}{since}"
+        alarms.append(Alarm(ranks.step, text))
     if not_finite_at is not None:
         alarms.append(Alarm(not_finite_at, f"not finite at step {not_finite_at:,}"))
     return tuple(sorted(alarms))

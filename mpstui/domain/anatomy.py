@@ -132,7 +132,8 @@ def explanation(
     if not candidates:
         return ""
     factor, run, profile = max(candidates, key=lambda candidate: candidate[0])
-    lead = f"at batch {run.batch_size} {run.device} is {factor:.2f}× as fast as {first.device}"
+    batch = f"at batch {run.batch_size} " if run.batch_size else ""
+    lead = f"{batch}{run.device} is {factor:.2f}× as fast as {first.device}"
     if run.batch_size != first.batch_size:
         return f"{lead} at batch {first.batch_size}: their steps do not compare"
     if "together" in (run.mode, first.mode):

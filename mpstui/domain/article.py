@@ -22,8 +22,10 @@ from .events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
+    RanksDiffered,
     RunFailed,
     RunFinished,
     RunPaused,
@@ -119,7 +121,10 @@ class ArticleLog:
                 yield f"failed after step {step}: {error}"
             case WarmupFinished() | SystemSampled() | StepProfiled():
                 pass
-            case SeriesRecorded() | EvaluationTimed() | StartHashed():
+            case RanksDiffered():
+                (alarm,) = alarms_of(None, None, "", ranks=event)
+                yield f"ALARM: {alarm.text}"
+            case SeriesRecorded() | EvaluationTimed() | StartHashed() | ParametersHashed():
                 pass  # no line in the article's format
             case _:
                 assert_never(event)

@@ -118,7 +118,7 @@ def as_started(config: RunConfig, started: RunStarted) -> RunConfig:
     """
     if not config.info.is_recorded:
         return config
-    batch_size = started.batch_size or config.batch_size
+    batch_size = started.batch_size or 0  # unknown: no setting has this value
     spec, used = config.spec, parse_device(started.device)
     is_same = spec.type == used.type and spec.index in (None, used.index)
     device = config.device if config.comparison and is_same else started.device

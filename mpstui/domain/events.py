@@ -169,6 +169,26 @@ class StartHashed(Event, frozen=True, kw_only=True, tag=True):
     """Of the tensors in the first batch; empty if no batch was seen."""
 
 
+class ParametersHashed(Event, frozen=True, kw_only=True, tag=True):
+    """A digest of all parameters after a step of one of several ranks."""
+
+    step: int
+    digest: str
+    """Hexadecimal digits; equal digests mean equal bits."""
+    synchronised: bool
+    """Whether DistributedDataParallel holds the model, so that all ranks should agree."""
+
+
+class RanksDiffered(Event, frozen=True, kw_only=True, tag=True):
+    """A rank has other parameters than rank 0, in whose log this is."""
+
+    step: int
+    """The first compared step that shows it."""
+    rank: int
+    agreed_at: int | None
+    """The newest compared step at which both agreed; None if there was none."""
+
+
 class EpochCompleted(Event, frozen=True, kw_only=True, tag=True):
     """An epoch's training is complete; its evaluation follows."""
 
@@ -389,6 +409,8 @@ AnyEvent = (
     | SeriesRecorded
     | EvaluationTimed
     | StartHashed
+    | ParametersHashed
+    | RanksDiffered
     | EpochCompleted
     | EvaluationCompleted
     | SampleSaved

@@ -18,8 +18,10 @@ from .events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
+    RanksDiffered,
     RunFailed,
     RunFinished,
     RunPaused,
@@ -118,6 +120,8 @@ class RunHistory:
         """Time in the timed windows that a recorded script waited for its DataLoader."""
         self.timed_seconds = 0.0
         """Seconds of the timed windows."""
+        self.rank_alarm: RanksDiffered | None = None
+        """The first difference between the parameters of ranks; in rank 0's history."""
         self.start: StartHashed | None = None
         """Where a recorded script started, to compare it with another run of it."""
         self.elapsed_by_step = Series()
@@ -204,6 +208,10 @@ class RunHistory:
                 self._apply_series(event)
             case StartHashed():
                 self.start = event
+            case ParametersHashed():
+                pass  # rank 0 compares them, and logs the result
+            case RanksDiffered():
+                self.rank_alarm = self.rank_alarm or event
             case SampleSaved():
                 self.pictures.append(event)
             case SystemSampled():
@@ -322,6 +330,7 @@ class RunHistory:
             self.alarm.step if self.alarm else None,
             self.alarm.against if self.alarm else "",
             (self.failed_step, self.failed_test),
+            self.rank_alarm,
         )
 
     @property

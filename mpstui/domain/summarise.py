@@ -51,6 +51,7 @@ def summarise(
         failed_test=history.failed_test,
         profile=history.profile,
         joules_per_epoch=history.joules_per_epoch,
+        rank_alarm=history.rank_alarm,
         start=history.start,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from .alarm import alarms_of, join_alarms
-from .events import EvaluationChecked, StartHashed, StepChecked, StepProfiled
+from .events import EvaluationChecked, RanksDiffered, StartHashed, StepChecked, StepProfiled
 
 
 class MedianSpread(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +87,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The profile of a step's time; None if the run was too short for it."""
     joules_per_epoch: float | None = None
     """Energy per 60,000 training samples, if it could be measured."""
+    rank_alarm: RanksDiffered | None = None
+    """The first difference between the parameters of ranks that train together."""
     start: StartHashed | None = None
     """Hashes of where a recorded script's run started."""
 
@@ -114,7 +116,7 @@ def with_alarm(summary: RunSummary, parted_at: int | None, parted_from: str) -> 
         parted_from: The reference run's device spec.
     """
     checks = (summary.failed_step, summary.failed_test)
-    alarms = alarms_of(summary.diverged_at, parted_at, parted_from, checks)
+    alarms = alarms_of(summary.diverged_at, parted_at, parted_from, checks, summary.rank_alarm)
     return msgspec.structs.replace(
         summary, parted_at=parted_at, parted_from=parted_from, alarm=join_alarms(alarms)
     )

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.events import SystemSampled
-from mpstui.runs.rundir import RunDir
 from mpstui.telemetry.energy import EnergyMeter, find_sources, join_reasons, open_cpu_power
 from mpstui.telemetry.gpu import open_gpu
 from mpstui.telemetry.system import SystemSampler
@@ -60,7 +59,7 @@ class Sampler:
 
 def poll_until(
     done: Callable[[float], bool],
-    run: RunDir,
+    request: Callable[[], str],
     gate: Gate,
     recorder: EventRecorder,
     energy: EnergyMeter,
@@ -70,7 +69,7 @@ def poll_until(
 
     Args:
         done: Waits for the given seconds; returns True once the run is over.
-        run: The run.
+        request: Returns the user's newest request.
         gate: Receives the requests.
         recorder: Receives the samples.
         energy: Opened once the device is known.
@@ -79,7 +78,7 @@ def poll_until(
     sampler = None
     next_sample = time.monotonic() + SAMPLE_SECONDS
     while True:
-        gate.request(run.request())
+        gate.request(request())
         if sampler is None and (spec := device()) is not None:
             sampler = Sampler(spec, energy)
             next_sample = time.monotonic() + SAMPLE_SECONDS

@@ -162,7 +162,7 @@ def main(path: Path | None) -> None:
             training.start()
         try:
             device = run.config().spec
-            poll_until(_end_of(training), run, gate, recorder, energy, lambda: device)
+            poll_until(_end_of(training), run.request, gate, recorder, energy, lambda: device)
         finally:
             training.join()  # an error while sampling must not end the run
 

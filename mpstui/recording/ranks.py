@@ -47,7 +47,19 @@ def record_rank(argv: Sequence[str]) -> None:
     except MpstuiError as error:
         raise SystemExit(f"mpstui.record: {error}") from None
     run.record_supervisor(os.getpid())  # nothing else would know how it ends
-    record_script(RecordingSession(run, Gate()), command)
+    session = RecordingSession(run, Gate())
+    session.supervises_itself = True
+    if run.config().ranks > 1:
+        session.join_ranks(_all_ranks(run), run.config().rank)
+    record_script(session, command)
+
+
+def _all_ranks(run: RunDir) -> list[RunDir]:
+    """Return the runs of all ranks on this host, of which some may not exist yet."""
+    config = run.config()
+    digits = len(str(config.ranks))
+    names = [f"{config.comparison}-{n + 1:0{digits}}-rank{n}" for n in range(config.ranks)]
+    return [RunDir(run.path.parent / name) for name in names]
 
 
 def _open_run(command: ScriptCommand) -> RunDir:

@@ -22,6 +22,7 @@ from mpstui.domain.events import (
     AnyEvent,
     EpochCompleted,
     EvaluationTimed,
+    ParametersHashed,
     RunPaused,
     RunResumed,
     StepProfiled,
@@ -36,6 +37,7 @@ from mpstui.telemetry.system import resident_bytes
 
 from .batches import BatchLedger
 from .conditions import SimulatedFault
+from .digest import bit_sums, digest, is_due
 from .epoch import EpochSums
 from .flush import StepBuffer, Window, as_scalar, series_events
 from .losses import LossLedger
@@ -65,6 +67,7 @@ class StepRecorder:
         energy: Callable[[], float | None] | None = None,
         may_be_explicit: bool = False,
         fault: SimulatedFault | None = None,
+        hold_after: Callable[[], int] = lambda: 0,
     ) -> None:
         """Create a recorder.
 
@@ -78,6 +81,7 @@ class StepRecorder:
             energy: Joules since a fixed moment; None where unknown.
             may_be_explicit: Whether the user's code may call :meth:`explicit_step`.
             fault: Active from the first optimizer's creation on.
+            hold_after: Returns the step from which on the gate counts.
         """
         self.step = 0
         """The last completed step of the first optimizer, counted from 1."""
@@ -99,9 +103,14 @@ class StepRecorder:
         self._norms = NormReader(clock)
         self._epoch = EpochSums()
         self._first: OptimizerTrack | None = None
+        self._sums: list[tuple[int, torch.Tensor | None]] = []
+        self._is_synchronised = False
         self._explicit = False
         self._may_be_explicit = may_be_explicit
         self._fault = fault
+        self._hold_after = hold_after
+        self.step_seconds: float | None = None
+        """Seconds per step in the newest window; None before the first one."""
         self._mark = 0.0
         self._joules: float | None = None
         self._data_seconds: float | None = None
@@ -257,6 +266,8 @@ class StepRecorder:
         if self._fault is not None:
             self._fault.enter()
         self._buffer.add(track, self.step, losses, self._batches.take(), skipped)
+        if self._config.ranks > 1 and is_due(self.step):
+            self._sums.append((self.step, bit_sums(track.parameters())))
         self._flush_if_due()
         self._pass_gate()
 
@@ -282,6 +293,7 @@ class StepRecorder:
         )
         notes = (self._fault.note,) if self._fault is not None else ()
         self._record_event(replace(started.event, notes=notes))
+        self._is_synchronised = type(started.model).__name__ == "DistributedDataParallel"
         self._batches.first_batch = None
         if started.counts_inputs:
             _count_inputs(started.model, self._batches)
@@ -317,17 +329,32 @@ class StepRecorder:
             if before is not None and self._joules is not None and self._joules > before:
                 joules = self._joules - before
         counts = timed and self._untimed == 0
+        self.step_seconds = seconds / window.steps
         self._epoch.add(window, seconds, counts)
         self._record_event(self._completed(window, seconds, counts, norm, joules))
         for event in series_events(window.series, self._now()):
             self._record_event(event)
         self._watch_divergence(window)
+        self._record_digests()
         if counts:
             self._timed_steps += window.steps
             self._timed_seconds += seconds
         self._warm_up(window, seconds)
         self._data_seconds = None if self._data_seconds is None else 0.0
         self._mark = self._clock()
+
+    def _record_digests(self) -> None:
+        sums, self._sums = self._sums, []
+        for step, parameter_sums in sums:
+            if parameter_sums is not None:
+                self._record_event(
+                    ParametersHashed(
+                        at=self._now(),
+                        step=step,
+                        digest=digest(parameter_sums),
+                        synchronised=self._is_synchronised,
+                    )
+                )
 
     def _watch_divergence(self, window: Window) -> None:
         if not window.has_loss:
@@ -443,6 +470,8 @@ class StepRecorder:
             KeyboardInterrupt: Once, if the user asks to stop: the script's own clean-up runs.
         """
         gate = self._gate
+        if (gate.shut or gate.stop_reason) and self.step < self._hold_after():
+            return
         if gate.shut:
             assert self.backend is not None
             self._flush(timed=not self._phases.active)

@@ -7,10 +7,13 @@ from the environment at its import, and a script may set them first.
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import random
+import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -23,10 +26,12 @@ from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.sampling import poll_until
 from mpstui.runs.log import LogWriter
-from mpstui.runs.rundir import RunDir
+from mpstui.runs.rundir import Exit, RunDir
 from mpstui.telemetry.energy import EnergyMeter
 
 from .late_import import on_import
+from .rank_requests import RankRequests
+from .rank_watch import RankWatch
 
 if TYPE_CHECKING:
     from .hooks import Hooks
@@ -56,12 +61,37 @@ class RecordingSession:
         self.events = EventRecorder(run, self._log)
         self._energy = EnergyMeter()
         self._may_be_explicit = may_be_explicit
+        self.supervises_itself = False
+        """Whether this process also obeys the request to kill it, because nothing else would."""
+        self._watch: RankWatch | None = None
+        self._rank_requests: RankRequests | None = None
+        self._request: Callable[[], str] = run.request
         self._hooks: Hooks | None = None
         self._over = threading.Event()
         self._pid = os.getpid()
         self._error: BaseException | None = None
         self._exit_code = 0
         self._polling = threading.Thread(target=self._poll, name="mpstui", daemon=True)
+
+    def join_ranks(self, runs: Sequence[RunDir], rank: int) -> None:
+        """Follow requests together with other ranks; rank 0 also compares their parameters.
+
+        Args:
+            runs: Of all ranks on this host, in their order.
+            rank: This process's.
+        """
+        self._rank_requests = RankRequests(runs[0], rank, self._progress)
+        self._request = self._rank_requests.request
+        if rank == 0:
+            self._watch = RankWatch(runs)
+
+    def _progress(self) -> tuple[int, float | None]:
+        recorder = self.recorder
+        return (recorder.step, recorder.step_seconds) if recorder is not None else (0, None)
+
+    def _hold_after(self) -> int:
+        """Return the step after which the gate counts: all ranks stop after the same one."""
+        return self._rank_requests.step if self._rank_requests is not None else 0
 
     def start(self, seed: int | None = None) -> None:
         """Start recording.
@@ -96,6 +126,7 @@ class RecordingSession:
             energy=self._energy.joules,
             may_be_explicit=self._may_be_explicit,
             fault=fault,
+            hold_after=self._hold_after,
         )
         for optimizer in all_optimizers():  # in a notebook they may exist already
             self.recorder.optimizer_created(optimizer)
@@ -103,7 +134,22 @@ class RecordingSession:
         self._hooks.install()
 
     def _poll(self) -> None:
-        poll_until(self._over.wait, self.run, self.gate, self.events, self._energy, self._device)
+        poll_until(self._wait, self._request, self.gate, self.events, self._energy, self._device)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait; returns True once the run is over. Beside that, see to kills and other ranks."""
+        if self.supervises_itself and self.run.request() == "kill":
+            self.run.write_exit(Exit(code=-signal.SIGKILL, killed=True))
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._compare_ranks(time.monotonic())
+        return self._over.wait(seconds)
+
+    def _compare_ranks(self, now: float) -> None:
+        event = self._watch.check(now) if self._watch is not None else None
+        if event is not None:
+            self.events.record(event)
+            reason = f"rank {event.rank} has other parameters at step {event.step}"
+            act_on_alarm(self.run, self.gate, self.config.on_alarm, reason)
 
     def _device(self) -> DeviceSpec | None:
         started = self.events.history.started
@@ -134,8 +180,9 @@ class RecordingSession:
             except Exception as failure:  # noqa: BLE001 - a lost device can't be read
                 recorder.failed(failure)
             step = recorder.step
-        self.events.record(self._last_event(step))
         self._polling.join()
+        self._compare_ranks(math.inf)
+        self.events.record(self._last_event(step))
         history = self.events.history
         config = as_started(self.config, history.started) if history.started else self.config
         self.run.write_summary(summarise(self.run.id, config, self.run.machine(), history))

@@ -117,7 +117,7 @@ def describe_mismatches(runs: Sequence[RunSummary]) -> list[str]:
     differences = []
     for name, value in (
         ("workload", lambda run: run.workload),
-        ("batch size", lambda run: str(run.batch_size)),
+        ("batch size", lambda run: str(run.batch_size or "")),
         ("dataset", lambda run: run.dataset),
     ):
         values = dict.fromkeys(filter(None, map(value, runs)))

@@ -46,7 +46,7 @@ class Overlay(Vertical):
 
     def on_mount(self) -> None:
         """Name the colours."""
-        self.border_title = "All runs" if len(self._session.views) > 1 else "The run"
+        self.border_title = "All runs" if len(self._session.shown_views) > 1 else "The run"
         self._name_colours()
 
     def notify_style_update(self) -> None:
@@ -59,7 +59,7 @@ class Overlay(Vertical):
         loss = self.charts.of("loss")
         parts = [
             Content.assemble(("━━ ", loss.colour(f"series-{number}")), view.config.device)
-            for number, view in enumerate(self._session.views, 1)
+            for number, view in enumerate(self._session.shown_views, 1)
         ]
         self.query_one("#legend", Static).update(Content("   ").join(parts), layout=False)
 

@@ -51,15 +51,25 @@ class RunSession:
         """The total number of lines so far."""
         self._outputs = [_output_of(view) for view in self.views]
         self._logs = [
-            log_of(view.config, has_output=output is not None)
+            log_of(view.config, has_output=output is not None or view.config.rank > 0)
             for view, output in zip(self.views, self._outputs, strict=True)
         ]
         self._reported: set[str] = set()
         self._alarmed: set[str] | None = None
         """Runs that had an alarm at the last call; None before the first one."""
-        self.monitors = [LossGapMonitor() for _ in self.views[1:]]
-        self.gaps = [Series() for _ in self.views[1:]]
+        self.monitors = [LossGapMonitor() for _ in self.shown_views[1:]]
+        self.gaps = [Series() for _ in self.shown_views[1:]]
         """Each further run's gap to the first, over steps, as a share of the loss."""
+
+    @property
+    def is_ranks(self) -> bool:
+        """Whether the runs are ranks that train together, not runs that are compared."""
+        return self.views[0].config.ranks > 1
+
+    @property
+    def shown_views(self) -> list[RunView]:
+        """The runs with a panel: all, or rank 0."""
+        return self.views[:1] if self.is_ranks else self.views
 
     @property
     def live(self) -> bool:
@@ -103,9 +113,10 @@ class RunSession:
     def refresh(self) -> bool:
         """Read new events; return whether anything changed."""
         before = [view.history.revision for view in self.views]
-        width = max(len(view.config.device) for view in self.views)
+        labels = [self._label(view) for view in self.views]
+        width = max(map(len, labels))
         for position, (view, log) in enumerate(zip(self.views, self._logs, strict=True)):
-            prefix = f"{view.config.device:<{width}}  " if len(self.views) > 1 else ""
+            prefix = f"{labels[position]:<{width}}  " if len(self.views) > 1 else ""
             events = view.refresh()
             old_count = len(events) - RECENT
             for number, event in enumerate(events):
@@ -116,7 +127,8 @@ class RunSession:
                     self._compare(position, event.values().tolist())
             output = self._outputs[position]
             if output is not None:
-                self._write(prefix + line for line in output.read())
+                own_prefix = "" if self.is_ranks else prefix  # the launcher mixes all ranks' output
+                self._write(own_prefix + line for line in output.read())
             state = view.history.state
             if state in (RunState.CRASHED, RunState.KILLED) and view.run.id not in self._reported:
                 self._reported.add(view.run.id)  # no event reports it
@@ -124,6 +136,9 @@ class RunSession:
         if self._alarmed is None:
             self.new_alarms()
         return before != [view.history.revision for view in self.views]
+
+    def _label(self, view: RunView) -> str:
+        return f"rank {view.config.rank}" if self.is_ranks else view.config.device
 
     def start_gap(self, view: RunView) -> str:
         """Return how a script's run starts differently from the first one; empty if it does not."""

@@ -18,6 +18,7 @@ from mpstui.ui.keymap import bindings
 from mpstui.ui.model.session import RunSession
 from mpstui.ui.outcome import outcome
 from mpstui.ui.widgets.footer import KeyFooter
+from mpstui.ui.widgets.rank_strip import RankStrip
 from mpstui.ui.widgets.run_panel import RunPanel
 from mpstui.ui.widgets.system_strip import SystemStrip
 
@@ -66,7 +67,7 @@ class LiveScreen(LiveCharts):
         &.-no-gap.-high.-compared GapStrip { display: none; }
         &.-no-pictures #panels Picture { display: none; }
         &.-enlarged {
-            #panels, SystemStrip, Log { display: none; }
+            #panels, SystemStrip, RankStrip, Log, #unfinished { display: none; }
             &.-high.-compared GapStrip { display: none; }
             #together { height: 1fr; }
             Overlay { display: block; }
@@ -87,6 +88,7 @@ class LiveScreen(LiveCharts):
         super().__init__()
         self._lines = 0
         # Stored as attributes, since a query costs as much as a chart.
+        self._ranks = RankStrip()
         self._strip, self._log = SystemStrip(), Log(max_lines=2000, classes="pane")
         self._outcome = Static(id="outcome")
         self._unfinished = Static(id="unfinished", markup=False)
@@ -100,6 +102,7 @@ class LiveScreen(LiveCharts):
         yield Horizontal(id="panels")
         yield Vertical(id="together")
         yield self._outcome
+        yield self._ranks
         yield self._strip
         self._log.border_title = "Log"
         yield self._log
@@ -132,6 +135,9 @@ class LiveScreen(LiveCharts):
             panel.sync(unix_seconds, session.start_gap(panel.view))
         self._draw(session)
         self._offer(session)
+        if session.is_ranks:
+            self._ranks.show(session.views)
+        self._ranks.display = session.is_ranks
         self._strip.show(session.system, session.views, self.state.governor.share)
         new_lines = session.lines_written - self._lines
         if new_lines:
@@ -158,20 +164,22 @@ class LiveScreen(LiveCharts):
         self._log.clear()
         holder = self.query_one("#panels", Horizontal)
         await holder.remove_children()
-        self._panels = [RunPanel(view, series) for series, view in enumerate(session.views, 1)]
+        self._panels = [
+            RunPanel(view, series) for series, view in enumerate(session.shown_views, 1)
+        ]
         await holder.mount_all(self._panels)
         together = self.query_one("#together", Vertical)
         await together.remove_children()
         self._overlay, self._gap = Overlay(session), GapStrip(session.views[0].config.device)
         await together.mount_all([self._overlay, self._gap])
         self.call_after_refresh(self.sync)  # after the layout
-        self.set_class(len(session.views) > 1, "-compared")
+        self.set_class(len(session.shown_views) > 1, "-compared")
 
     def _offer(self, session: RunSession) -> None:
         """Enable the keys for the alarm and its investigation, and at the end for the results."""
         has_alarm = any(view.history.alarms for view in session.views)
         is_recorded = session.views[0].config.info.is_recorded
-        over = (len(session.views) > 1 or is_recorded) and not session.live
+        over = (len(session.shown_views) > 1 or is_recorded) and not session.live
         if (has_alarm, over) != self._offered:
             self._offered = (has_alarm, over)
             if over:
@@ -222,6 +230,6 @@ class LiveScreen(LiveCharts):
 
 def _result(session: RunSession) -> str:
     """Return what came out: of a comparison in one sentence, of a recorded script its diagnosis."""
-    if len(session.views) > 1:
+    if len(session.shown_views) > 1:
         return outcome(session.summaries())
     return "\n".join(finding.text for finding in diagnose(session.views[0].history))

@@ -206,7 +206,7 @@ class RunPanel(Vertical):
     def subject(self) -> RunSeries:
         """The run as charts draw it."""
         config = self._view.config
-        return RunSeries(self._view.history, config.batch_size, self._series, config.device)
+        return RunSeries(self._view.history, config.batch_size or 1, self._series, config.device)
 
 
 def no_picture(history: RunHistory, epoch: int | None) -> str:
