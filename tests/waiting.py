@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import psutil
 
@@ -21,6 +21,14 @@ def wait_until_ended(processes: Iterable[psutil.Process]) -> None:
         while not _ended(process):
             assert time.monotonic() < deadline, process
             time.sleep(0.02)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another thread or process does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _ended(process: psutil.Process) -> bool:

@@ -31,7 +31,7 @@ class RecordedLog(ArticleLog):
         """
         super().__init__(config)
         self._has_output = has_output
-        self._line_at = 0.0
+        self._line_at = -LINE_SECONDS
 
     def lines(self, event: AnyEvent) -> Iterator[str]:
         """Yield the lines for one event; often none."""
