@@ -13,6 +13,8 @@ from collections.abc import Callable
 from mpstui.backends import Backend
 from mpstui.domain.anatomy import LAUNCH, OTHER
 
+from .copies import CopyTimer
+
 PROFILE_AFTER = 50
 """Timed steps before the profile: the run's speed is steady then, and the clock has measured it."""
 
@@ -31,18 +33,22 @@ class PhaseSampler:
         self._backend: Backend | None = None
         self._clock = clock
         self._seconds: dict[str, float] = {}
+        self._copies: CopyTimer | None = None  # on the CPU nothing is copied
         self._mark = 0.0
 
     def start(self, backend: Backend) -> None:
         """Start with the next step; the device is idle."""
         self._backend, self.active = backend, True
+        if backend.is_asynchronous:
+            self._copies = CopyTimer(backend.synchronize, self._clock)
+            self._copies.start()
         self._begin()
 
     def _begin(self) -> None:
         assert self._backend is not None
         self._seconds = dict.fromkeys(("data", "forward", "backward", "optimizer", OTHER), 0.0)
         if self._backend.is_asynchronous:
-            self._seconds[LAUNCH] = 0.0
+            self._seconds[LAUNCH] = self._seconds["transfer"] = 0.0
         self._mark = self._clock()
 
     def lap(self, phase: str) -> None:
@@ -51,10 +57,25 @@ class PhaseSampler:
         returned = self._clock()
         self._backend.synchronize()
         end = self._clock()
-        self._seconds[phase] += end - self._mark
+        copied = self._take_copied()
+        self._seconds[phase] += end - self._mark - copied
         if phase in LAUNCHING and LAUNCH in self._seconds:
-            self._seconds[LAUNCH] += returned - self._mark
+            self._seconds[LAUNCH] += max(returned - self._mark - copied, 0.0)
         self._mark = end
+
+    def _take_copied(self) -> float:
+        """Move the time in copies since the last lap to its own phase, and return it."""
+        if self._copies is None:
+            return 0.0
+        copied, self._copies.seconds = self._copies.seconds, 0.0
+        self._seconds["transfer"] += copied
+        return copied
+
+    def stop(self) -> None:
+        """End without a result, when the script ends first."""
+        if self._copies is not None:
+            self._copies.stop()
+        self.active = False
 
     def step_ended(self) -> bool:
         """End a step; returns True when all of them are complete."""
@@ -62,7 +83,8 @@ class PhaseSampler:
         if len(self.laps) < PROFILE_STEPS:
             self._begin()
             return False
-        self.active, self.done = False, True
+        self.stop()
+        self.done = True
         return True
 
     def interrupted(self) -> None:

@@ -500,6 +500,7 @@ class StepRecorder:
             self._fault.leave()
         self._end_evaluation()
         self._flush(timed=not self._phases.active)
+        self._phases.stop()
         for event in series_events(self._buffer.take_logged(), self._now()):
             self._record_event(event)
         current = self._batches.training_pass
