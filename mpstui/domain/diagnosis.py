@@ -61,6 +61,11 @@ def _wrong(history: RunHistory) -> list[Diagnosis]:
         )
         evidence = f"diverging: loss {event.value} at step {event.step:,}"
         findings.append(Diagnosis("diverging", evidence, advice))
+    elif history.alarms:
+        advice = "mpstui check finds an op that is wrong on this device"
+        if history.rank_alarm is not None:
+            advice = "look for code that changes one rank alone, or a model used outside of DDP"
+        findings.append(Diagnosis("diverging", history.alarms[0].text, advice))
     if history.memory_growth is not None:
         findings.append(Diagnosis("memory", history.memory_growth.text, USUAL_CAUSE))
     return findings

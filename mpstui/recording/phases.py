@@ -49,6 +49,8 @@ class PhaseSampler:
         self._seconds = dict.fromkeys(("data", "forward", "backward", "optimizer", OTHER), 0.0)
         if self._backend.is_asynchronous:
             self._seconds[LAUNCH] = self._seconds["transfer"] = 0.0
+        if self._copies is not None:
+            self._copies.seconds = 0.0
         self._mark = self._clock()
 
     def lap(self, phase: str) -> None:
