@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from . import article
 from .anatomy import explanation
-from .events import StartHashed
+from .start_gap import describe_start_gap
 from .summary import MedianSpread, RunSummary, speed_up
 from .units import DASH, decimals, gibibytes, number
 from .workloads import EPOCH_SAMPLES, info_of
@@ -101,24 +101,6 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
             lines.append(f"{run.device}: {run.state}: {run.message}")
     lines += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]
     return list(dict.fromkeys(lines))
-
-
-def describe_start_gap(start: StartHashed | None, first: StartHashed | None) -> str:
-    """Describe how two runs of a script start differently; empty if they don't, or it is unknown.
-
-    Such runs take different courses whatever their devices do, so they raise no alarm.
-    """
-    if start is None or first is None:
-        return ""
-    parts = [
-        name
-        for name, is_same in (
-            ("first weights", start.weights == first.weights),
-            ("first batch", start.batch == first.batch),
-        )
-        if not is_same
-    ]
-    return f"not the same start: {' and '.join(parts)} differ" if parts else ""
 
 
 def describe_accuracy_gap(run: RunSummary, first: RunSummary) -> str:

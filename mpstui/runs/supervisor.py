@@ -18,9 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from mpstui.domain.comparison import describe_start_gap
 from mpstui.domain.events import AlarmRaised, AnyEvent, StartHashed, StepsCompleted
 from mpstui.domain.loss_gap import LossGapMonitor
+from mpstui.domain.start_gap import describe_start_gap
 
 from .control import GapAlarm
 from .dataset import settle_dataset

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mpstui.domain.comparison import describe_start_gap
 from mpstui.domain.events import StepsCompleted, SystemSampled
 from mpstui.domain.history import RunState
 from mpstui.domain.loss_gap import LossGapMonitor
 from mpstui.domain.recorded_log import log_of
 from mpstui.domain.series import Series
+from mpstui.domain.start_gap import describe_start_gap
 from mpstui.domain.summary import RunSummary
 from mpstui.runs.control import Request
 from mpstui.runs.output import OutputReader
