@@ -34,6 +34,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
+            loader.exec_module = execute  # a reload is not another import
             execute(module)
             self._action(module)
 

@@ -31,6 +31,7 @@ class PhaseSampler:
         self._backend: Backend | None = None
         self._clock = clock
         self._seconds: dict[str, float] = {}
+        self._seen: set[str] = set()
         self._mark = 0.0
 
     def start(self, backend: Backend) -> None:
@@ -52,6 +53,7 @@ class PhaseSampler:
         self._backend.synchronize()
         end = self._clock()
         self._seconds[phase] += end - self._mark
+        self._seen.add(phase)
         if phase in LAUNCHING and LAUNCH in self._seconds:
             self._seconds[LAUNCH] += returned - self._mark
         self._mark = end
@@ -71,6 +73,9 @@ class PhaseSampler:
             self._begin()
 
     def medians(self) -> dict[str, float]:
-        """Return the median seconds by phase."""
-        names = self.laps[0]
+        """Return the median seconds by phase, without phases that could not be told apart.
+
+        Without a DataLoader the script's own loading is a part of ``forward``.
+        """
+        names = [name for name in self.laps[0] if name in self._seen or name == LAUNCH]
         return {name: statistics.median(lap[name] for lap in self.laps) for name in names}
