@@ -51,6 +51,16 @@ class Recording:
         ]
 
     @property
+    def rates(self) -> list[float]:
+        """The learning rate of each step."""
+        changes = dict(self.series.get("lr", []))
+        return [
+            changes.get(step, event.lr)
+            for event in self.of(StepsCompleted)
+            for step in range(event.first_step, event.first_step + event.count)
+        ]
+
+    @property
     def epochs(self) -> list[int]:
         """The epoch of each step."""
         return [e.epoch for e in self.of(StepsCompleted) for _ in range(e.count)]
