@@ -74,12 +74,14 @@ def _start(command: list[str]) -> subprocess.CompletedProcess[str]:
     root = str(SCRIPTS.parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(
+    done = subprocess.run(
         command,
         cwd=SCRIPTS,
         env=environment,
         capture_output=True,
-        text=True,
         stdin=subprocess.DEVNULL,
         check=False,
     )
+    # Not as text, which would make a progress bar's carriage returns into lines.
+    output, errors = done.stdout.decode(), done.stderr.decode()
+    return subprocess.CompletedProcess(command, done.returncode, output, errors)
