@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -26,13 +27,16 @@ def run_as_main(script: ScriptRef, arguments: tuple[str, ...]) -> None:
         SyntaxError: If the file does not compile.
     """
     module = ModuleType("__main__")
+    is_safe = getattr(sys.flags, "safe_path", False)
     if script.kind == "module":
+        if not is_safe:
+            sys.path[0] = os.getcwd()
         code, spec = _find_module(script.target)
         module.__spec__, module.__package__ = spec, spec.parent
         module.__loader__, file = spec.loader, str(spec.origin)
     else:
         file = script.target
-        if not getattr(sys.flags, "safe_path", False):
+        if not is_safe:
             sys.path[0] = str(Path(file).parent)
         with io.open_code(file) as source:
             code = compile(source.read(), file, "exec", dont_inherit=True)

@@ -31,10 +31,13 @@ class BatchLedger:
         self.evaluating = False
         self._passes: weakref.WeakKeyDictionary[Any, LoaderPass] = weakref.WeakKeyDictionary()
         self._newest: LoaderPass | None = None  # of the newest training batch that was fetched
+        self._events = 0  # beginnings and ends of passes
 
     def started(self, loader: Any, iterator: Any) -> None:
         """Note a new pass; a persistent iterator begins another one."""
-        self._passes[iterator] = LoaderPass(loader, iterator)
+        self._events += 1
+        self._passes[iterator] = loader_pass = LoaderPass(loader, iterator)
+        loader_pass.began = self._events
 
     def is_training(self) -> bool:
         """Return whether a batch that is fetched now is one to train on."""
@@ -47,11 +50,25 @@ class BatchLedger:
             return
         if batch is None:
             loader_pass.exhausted = True
+            self._end(loader_pass)
             return
         if self.training_pass is None and self.first_batch is None:
             self.first_batch = batch
         self._newest = loader_pass
-        loader_pass.waiting.append(samples_of(batch))
+        loader_pass.fetched(samples_of(batch))
+        if loader_pass.exhausted:
+            self._end(loader_pass)
+
+    def _end(self, loader_pass: LoaderPass) -> None:
+        if not loader_pass.ended:
+            self._events += 1
+            loader_pass.ended = self._events
+
+    @property
+    def is_within_epoch(self) -> bool:
+        """Whether a new pass does not end the epoch: ``next(iter(loader))`` begins one a step."""
+        current = self.training_pass
+        return current is not None and current.used < 2 and not current.exhausted
 
     def model_called(self, samples: int | None) -> None:
         """Note the size of the model's input, in a script without a DataLoader."""
@@ -74,12 +91,17 @@ class BatchLedger:
         if samples is not None:
             self.samples = (self.samples or 0) + samples
         self.micro_batches += 1
+        loader_pass.used += 1
         if loader_pass is current:
             return False
-        is_next = current is not None and (
-            loader_pass.loader_id == current.loader_id or current.is_over
-        )
-        if current is None or is_next:
+        if current is None:
+            self.training_pass = loader_pass
+            return False
+        if loader_pass.loader_id != current.loader_id:
+            is_next = current.is_over and loader_pass.began > current.ended
+        else:
+            is_next = not self.is_within_epoch
+        if is_next or loader_pass.loader_id == current.loader_id:
             self.training_pass = loader_pass
         return is_next
 

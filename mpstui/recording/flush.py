@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +17,8 @@ from .optimizers import OptimizerTrack
 
 Floats = npt.NDArray[np.float64]
 
-MAX_LOGGED = 100_000
-"""Values that a script logs between two flushes; more are dropped, and the log says so."""
+OWN_NAMES = frozenset({"run_id", "device", "step", "epoch", "loss", "lr", "skipped"})
+"""Names that a value of the script's does not take: ``loss`` becomes ``script/loss``."""
 
 
 class StepRow(NamedTuple):
@@ -27,7 +28,8 @@ class StepRow(NamedTuple):
     """The number of its losses, which are summed."""
     rates: tuple[Any, ...]
     samples: int | None
-    skipped: bool
+    skipped: Any
+    """Whether a gradient scaler skipped it: a bool, or a tensor on the device."""
 
 
 class Window(NamedTuple):
@@ -52,11 +54,10 @@ class StepBuffer:
     """Collects steps, and reads them in one transfer per device and dtype."""
 
     def __init__(self) -> None:
-        self.names: dict[int, str] = {}
-        """Names of the optimizers by id."""
+        self._own = set(OWN_NAMES)
         self._rows: list[StepRow] = []
         self._losses: list[Any] = []
-        self._others: list[tuple[str, int, list[torch.Tensor], tuple[Any, ...]]] = []
+        self._others: list[tuple[str, int, list[torch.Tensor], tuple[Any, ...], Any]] = []
         self._logged: list[tuple[str, int, Any]] = []
         self._last_step = 0
 
@@ -65,13 +66,18 @@ class StepBuffer:
         """The number of steps that wait."""
         return len(self._rows)
 
+    @property
+    def logged(self) -> int:
+        """The number of the script's values that wait."""
+        return len(self._logged)
+
     def add(
         self,
         track: OptimizerTrack | None,
         step: int,
         losses: Sequence[Any],
         samples: int | None,
-        skipped: bool,
+        skipped: Any,
     ) -> None:
         """Add a step of the first optimizer, or of none."""
         self._last_step = step
@@ -85,66 +91,79 @@ class StepBuffer:
         self._rows, self._losses, self._others = [], [], []
         return steps
 
-    def add_other(self, track: OptimizerTrack, step: int, losses: list[torch.Tensor]) -> None:
+    def add_other(
+        self, track: OptimizerTrack, step: int, losses: list[torch.Tensor], skipped: Any
+    ) -> None:
         """Add another optimizer's step; it belongs to the first one's newest step."""
-        self._others.append((track.name or "other", step, losses, track.rates()))
+        self._others.append((track.name or "other", step, losses, track.rates(), skipped))
 
     def log(self, name: str, step: int, value: Any) -> None:
         """Add a value that the script logs: a number, or a tensor that stays on its device."""
-        if len(self._logged) >= MAX_LOGGED:
-            return
         try:
             self._logged.append((name, step, as_scalar(value)))
         except (TypeError, ValueError, RuntimeError):
             return  # not a number: text, a table, a picture
 
-    def read(self) -> Window:
-        """Return the steps that wait, and forget them; there is at least one."""
+    def read(self) -> list[Window]:
+        """Return the steps that wait, and forget them; there is at least one.
+
+        Steps with a loss and steps without one are in windows of their own.
+        """
         rows, others = self._rows, self._others
         first = self._last_step - len(rows) + 1
         values: list[Any] = [*self._losses]
-        for _, _, losses, rates in others:
-            values += [*losses, *rates]
+        for _, _, losses, rates, skipped in others:
+            values += [*losses, *rates, skipped]
         for row in rows:
-            values += row.rates
+            values += [*row.rates, row.skipped]
         numbers = iter(read_scalars(values))
         sums = [_sum(numbers, row.losses) for row in rows]
         series: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for name, step, losses, rates in others:
+        for name, step, losses, rates, _ in others:
+            loss = _sum(numbers, len(losses))
             if losses:
-                series[f"loss_{name}"].append((step, _sum(numbers, len(losses))))
+                series[f"loss_{name}"].append((step, loss))
             _add_rates(series, f"lr_{name}", step, [next(numbers) for _ in rates])
+            if next(numbers):
+                series[f"skipped_{name}"].append((step, 1.0))
         first_rates: list[float] = []
         for step, row in enumerate(rows, first):
             row_rates = [next(numbers) for _ in row.rates]
             first_rates += row_rates[:1]
             _add_rates(series, "lr", step, row_rates, from_group=1)
-            if row.skipped:
+            if next(numbers):
                 series["skipped"].append((step, 1.0))
         if len(set(first_rates)) > 1:
             series["lr"] = list(enumerate(first_rates, first))
-        for name, pairs in self.take_logged().items():
-            series[name] += pairs
-        has_loss = all(row.losses for row in rows)
-        window = Window(
-            first_step=first,
-            losses=np.asarray(sums, dtype="<f4"),
-            has_loss=has_loss,
-            samples=sum(row.samples or 0 for row in rows),
-            lr=first_rates[-1] if first_rates else None,
-            series=dict(series),
-        )
+        self._own.update(series)
+        series.update(self.take_logged())
         self._rows, self._losses, self._others = [], [], []
-        return window
+        is_known = [bool(row.losses) for row in rows]
+        bounds = [index for index in range(1, len(rows)) if is_known[index] != is_known[index - 1]]
+        windows = [
+            Window(
+                first_step=first + start,
+                losses=np.asarray(sums[start:end], dtype="<f4"),
+                has_loss=is_known[start],
+                samples=sum(row.samples or 0 for row in rows[start:end]),
+                lr=first_rates[end - 1] if first_rates else None,
+                series={},
+            )
+            for start, end in pairwise([0, *bounds, len(rows)])
+        ]
+        return [*windows[:-1], windows[-1]._replace(series=dict(series))]
 
     def take_logged(self) -> dict[str, list[tuple[int, float]]]:
-        """Return the values that the script logged, by name, and forget them."""
+        """Return the values that the script logged, by name, and forget them.
+
+        A name that mpstui itself uses begins with ``script/``.
+        """
         logged, self._logged = self._logged, []
         series: dict[str, list[tuple[int, float]]] = defaultdict(list)
         numbers = read_scalars([value for _, _, value in logged])
         for (name, step, _), number in zip(logged, numbers, strict=True):
-            series[name].append((step, number))
-        return series
+            series[f"script/{name}" if name in self._own else name].append((step, number))
+        return dict(series)
 
 
 def as_scalar(value: Any) -> Any:

@@ -53,8 +53,8 @@ class StepObserver(Protocol):
     def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
         """Note a loss and its scaled form."""
 
-    def norm_computed(self, norm: Any) -> None:
-        """Note the norm of the gradients before they are clipped."""
+    def norm_computed(self, norm: Any, parameters: Any) -> None:
+        """Note the norm of parameters' gradients before clipping; None if it is not Euclidean."""
 
     def loader_started(self, loader: Any, iterator: Any) -> None:
         """Note a new pass over a DataLoader."""
@@ -96,9 +96,11 @@ class Hooks:
         self._wrap(torch.amp.GradScaler, "step", self._scaler_step)
         for module in (torch.nn.utils, torch.nn.utils.clip_grad):
             self._wrap(module, "clip_grad_norm_", self._clip)
+        if hasattr(torch.nn.utils, "clip_grads_with_norm_"):
+            self._wrap(torch.nn.utils, "clip_grads_with_norm_", self._clip_with_norm)
         self._wrap(DataLoader, "__iter__", self._iterate)
         self._wrap(_BaseDataLoaderIter, "__next__", self._fetch)
-        self._wrap(torch.nn.Module, "train", self._train)
+        self._wrap_train()
         handles = (
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
@@ -192,10 +194,25 @@ class Hooks:
             self._notify(self._observer.step_skipped, optimizer)
         return result
 
-    def _clip(self, original: Any, *args: Any, **kwargs: Any) -> Any:
-        norm = original(*args, **kwargs)
-        self._notify(self._observer.norm_computed, norm)
+    def _clip(
+        self, original: Any, parameters: Any, max_norm: Any, norm_type: Any = 2.0, **kwargs: Any
+    ) -> Any:
+        if not isinstance(parameters, torch.Tensor):
+            parameters = list(parameters)  # a generator can be read only once
+        norm = original(parameters, max_norm, norm_type, **kwargs)
+        self._note_clipping(norm if norm_type == 2 else None, parameters)
         return norm
+
+    def _clip_with_norm(self, original: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(parameters, torch.Tensor):
+            parameters = list(parameters)
+        result = original(parameters, *args, **kwargs)
+        self._note_clipping(None, parameters)  # the script's own norm may be any
+        return result
+
+    def _note_clipping(self, norm: Any, parameters: Any) -> None:
+        listed = [parameters] if isinstance(parameters, torch.Tensor) else parameters
+        self._notify(self._observer.norm_computed, norm, listed)
 
     def _iterate(self, original: Any, loader: Any) -> Any:
         iterator = original(loader)
@@ -213,23 +230,42 @@ class Hooks:
         self._notify(self._observer.fetch_ended, iterator, batch, time.perf_counter() - start)
         return batch
 
-    def _train(self, original: Any, module: Any, mode: bool = True) -> Any:
-        if self._in_mode:  # a child of the module
-            return original(module, mode)
-        self._in_mode = True
-        try:
-            result = original(module, mode)
-        finally:
-            self._in_mode = False
-        self._notify(self._observer.mode_changed, module, bool(mode))
-        return result
+    def _wrap_train(self) -> None:
+        """Wrap ``Module.train``, which calls itself for each of the module's children."""
+        original = torch.nn.Module.train
+
+        @functools.wraps(original)
+        def train(module: Any, mode: bool = True) -> Any:
+            if self._in_mode or not self._active:
+                return original(module, mode)
+            before = module.training
+            self._in_mode = True
+            try:
+                result = original(module, mode)
+            finally:
+                self._in_mode = False
+            if before != mode:  # some frameworks call it at each step
+                self._notify(self._observer.mode_changed, module, bool(mode))
+            return result
+
+        torch.nn.Module.train = train  # type: ignore[assignment, method-assign]
+        self._undo.append(lambda: setattr(torch.nn.Module, "train", original))
 
     def _wrap_writer(self, module: Any) -> None:
         self._wrap(module.SummaryWriter, "add_scalar", self._add_scalar)
+        self._wrap(module.SummaryWriter, "add_scalars", self._add_scalars)
 
     def _add_scalar(
         self, original: Any, writer: Any, tag: Any, scalar_value: Any, *args: Any, **kwargs: Any
     ) -> Any:
         result = original(writer, tag, scalar_value, *args, **kwargs)
         self._notify(self._observer.scalar_logged, str(tag), scalar_value)
+        return result
+
+    def _add_scalars(
+        self, original: Any, writer: Any, main_tag: Any, values: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        result = original(writer, main_tag, values, *args, **kwargs)
+        for tag, value in values.items():
+            self._notify(self._observer.scalar_logged, f"{main_tag}/{tag}", value)
         return result

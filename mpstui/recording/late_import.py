@@ -16,12 +16,12 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def __init__(self, name: str, action: Callable[[ModuleType], object]) -> None:
         self._name, self._action = name, action
-        self._searching = False
+        self._searching = self._imported = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._name or self._searching:
+        if fullname != self._name or self._searching or self._imported:
             return None
         self._searching = True
         try:
@@ -35,7 +35,9 @@ class _Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            self._action(module)
+            if not self._imported:  # a reload is not another import
+                self._imported = True
+                self._action(module)
 
         loader.exec_module = exec_module
         return spec

@@ -38,6 +38,14 @@ class LoaderPass:
         """The number of batches; None if unknown."""
         self.dataset = getattr(loader, "dataset", None)
         self.exhausted = False
+        """Whether its last batch was fetched."""
+        self.used = 0
+        """Batches that were trained on."""
+        self.began = self.ended = 0
+        """When it began and was exhausted, as positions in the order of such events."""
+        self.is_batched = getattr(loader, "batch_sampler", None) is not None
+        """Whether the data set's items are samples and not batches."""
+        self._fetched = 0
         self.waiting: deque[int | None] = deque(maxlen=1000)
         """Samples of batches that were fetched and not trained on yet; loops may fetch ahead."""
 
@@ -46,9 +54,16 @@ class LoaderPass:
         """Whether all of its batches were used."""
         return self.exhausted and not self.waiting
 
+    def fetched(self, samples: int | None) -> None:
+        """Add a batch; frameworks that know the number of batches do not ask for one more."""
+        self.waiting.append(samples)
+        self._fetched += 1
+        self.exhausted |= self._fetched == self.batches
+
     def describe(self) -> tuple[str, int]:
         """Return the data set's class, and its number of samples; 0 if unknown."""
-        return type(self.dataset).__name__, _length(self.dataset) or 0
+        samples = _length(self.dataset) if self.is_batched else None
+        return type(self.dataset).__name__, samples or 0
 
 
 def _length(sized: Any) -> int | None:

@@ -17,7 +17,6 @@ from torch.optim.optimizer import Optimizer
 
 from .optimizers import Gradient, OptimizerTrack
 
-MAX_UNASSIGNED = 64
 SCALED_DEPTH = 4
 """Nodes between a value and the scaled loss that it was computed from, as in ``scaled / 4``."""
 
@@ -29,8 +28,8 @@ class LossLedger:
         self.tracks: dict[int, OptimizerTrack] = {}
         """The optimizers by id, in the order of their creation."""
         self._values: list[torch.Tensor] = []
+        self._are_all = True  # whether every tensor of the pass is a scalar loss
         self._before: list[tuple[OptimizerTrack, list[Gradient]]] = []
-        self._unassigned: list[torch.Tensor] = []  # since the newest step of any optimizer
         self._scaled: list[tuple[weakref.ref[torch.Tensor], torch.Tensor]] = []
         self._scale: torch.Tensor | None = None
         self._scaled_nodes: list[Any] = []
@@ -47,34 +46,32 @@ class LossLedger:
 
     def backward_begins(self, tensors: Any, gradients: Any) -> None:
         """Note the values of a backward pass, before it changes gradients."""
-        self._values = list(self._losses(tensors, gradients))
-        for track in self.tracks.values():
-            if track.pending and track.first_call is None and track.was_cleared():
-                track.pending = []
-        if len(self.tracks) > 1:
-            self._before = [(track, track.gradients()) for track in self.tracks.values()]
+        if isinstance(tensors, torch.Tensor):
+            tensors, gradients = (tensors,), (gradients,)
+        elif not isinstance(tensors, (list, tuple)):  # a graph's edge
+            tensors = (tensors,)
+        self._values = self._losses(tensors, gradients)
+        self._are_all = 0 < len(tensors) == len(self._values)
+        self._before = [(track, track.gradients()) for track in self.tracks.values()]
+        for track, before in self._before:
+            has_losses = track.pending or track.is_unknown
+            if has_losses and track.first_call is None and track.was_cleared(before):
+                track.forget_losses()
 
     def backward_ended(self, succeeded: bool) -> None:
         """Assign the values to the optimizers whose gradients changed."""
         values, self._values = self._values, []
         before, self._before = self._before, []
         self._scaled_nodes.clear()
-        if not succeeded or not values:
-            return
-        if len(self.tracks) == 1:
-            (track,) = self.tracks.values()
-            track.add(values)
-            return
-        self._unassigned = (self._unassigned + values)[-MAX_UNASSIGNED:]
         for track, gradients in before:
-            if track.was_reached(gradients):
-                track.add(values)
+            if track.was_reached(gradients):  # by a failed pass too, which adds a part of them
+                track.add(values, self._are_all and succeeded)
 
     def cleared(self, optimizer: Optimizer) -> None:
         """Forget an optimizer's losses, since its gradients were cleared."""
         track = self.tracks.get(id(optimizer))
         if track is not None:
-            track.pending = []
+            track.forget_losses()
 
     def closure_of(self, track: OptimizerTrack, closure: Callable[[], Any]) -> Callable[[], Any]:
         """Return a closure that notes the losses of its first call, which the step reports."""
@@ -82,21 +79,24 @@ class LossLedger:
         def first_call_noted() -> Any:
             result = closure()
             if track.first_call is None:
-                track.first_call = track.pending or list(self._losses(result, None))
-                track.pending = []
+                is_loss = not track.pending and isinstance(result, torch.Tensor)
+                losses = self._losses((result,), ()) if is_loss else track.pending
+                track.first_call = [] if track.is_unknown else losses
+                track.forget_losses()
             return result
 
         return first_call_noted
 
     def take(self, track: OptimizerTrack) -> list[torch.Tensor]:
         """Return the losses of a step that is over; empty if they are unknown."""
-        losses = track.take() or self._unassigned
-        self._unassigned = []
-        track.steps += 1
-        return losses
+        return track.take()
 
     def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
-        """Note a loss before a gradient scaler's multiplication."""
+        """Note a loss, or a list of them, before a gradient scaler's multiplication."""
+        if isinstance(outputs, (list, tuple)):
+            for output, scaled in zip(outputs, result, strict=False):
+                self.scaled(scaler, output, scaled)
+            return
         if not isinstance(outputs, torch.Tensor) or not isinstance(result, torch.Tensor):
             return
         self._scale = scaler._scale
@@ -104,12 +104,8 @@ class LossLedger:
         self._scaled.append((weakref.ref(result), outputs.detach()))
         self._scaled_nodes.append(result.grad_fn)
 
-    def _losses(self, tensors: Any, gradients: Any) -> Sequence[torch.Tensor]:
+    def _losses(self, tensors: Sequence[Any], gradients: Any) -> list[torch.Tensor]:
         """Return copies of the scalars among tensors: the script may overwrite its own."""
-        if isinstance(tensors, torch.Tensor):
-            tensors, gradients = (tensors,), (gradients,)
-        elif not isinstance(tensors, (list, tuple)):
-            return []
         weights = gradients if isinstance(gradients, (list, tuple)) else ()
         losses = []
         for index, tensor in enumerate(tensors):
@@ -123,9 +119,8 @@ class LossLedger:
     def _unscaled(self, tensor: torch.Tensor) -> torch.Tensor:
         if not self._scaled:
             return tensor.detach()
-        for position, (ref, loss) in enumerate(self._scaled):
+        for ref, loss in self._scaled:
             if ref() is tensor:
-                del self._scaled[position]
                 return loss
         if self._scale is not None and _comes_from(tensor.grad_fn, self._scaled_nodes):
             return tensor.detach() / self._scale

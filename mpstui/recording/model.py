@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
@@ -22,7 +23,8 @@ class Trained(NamedTuple):
     outermost: nn.Module | None
     """The outermost module with its parameters."""
     smallest: nn.Module | None
-    """The smallest module with all of them; None if there is none."""
+    """The module with all of them and the fewest others, or the outermost of such; None if there is
+    none."""
     attribute: str
     """The smallest module's name in its parent; empty if it has none."""
 
@@ -49,12 +51,14 @@ def find_trained(parameters: Sequence[torch.Tensor], modules: Sequence[nn.Module
     outermost: nn.Module | None = None
     attribute = ""
     current: nn.Module | None = owners[0] if owners else None
+    held: set[int] | None = None
     visited: set[int] = set()
     while current is not None and id(current) not in visited:
         visited.add(id(current))
         name, parent = parents.get(id(current), ("", None))
-        if smallest is None and wanted <= {id(p) for p in current.parameters()}:
-            smallest, attribute = current, name
+        parameter_ids = {id(p) for p in current.parameters()}
+        if (smallest is None and wanted <= parameter_ids) or parameter_ids == held:
+            smallest, attribute, held = current, name, parameter_ids
         outermost, current = current, parent
     return Trained(outermost, smallest, attribute)
 
@@ -112,9 +116,23 @@ def _variable(module: nn.Module, frame: FrameType | None) -> str:
     return ""
 
 
+def _locals(frame: FrameType) -> dict[str, object]:
+    """Return a frame's variables.
+
+    Before Python 3.13 the frame of a function keeps a copy of them, which would keep a model alive
+    that the script deletes; so the copy is emptied, unless the script uses it itself.
+    """
+    snapshot = frame.f_locals
+    variables = dict(snapshot)
+    is_copy = sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED
+    if is_copy and sys.getrefcount(snapshot) <= 3:  # the frame's, this function's, the call's
+        snapshot.clear()
+    return variables
+
+
 def _scopes(frame: FrameType | None) -> Iterator[dict[str, object]]:
     while frame is not None:
-        yield frame.f_locals
+        yield _locals(frame)
         frame = frame.f_back
     main = sys.modules.get("__main__")
     if main is not None:

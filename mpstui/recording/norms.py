@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -20,18 +20,35 @@ class NormReader:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._clipped: torch.Tensor | None = None
+        self._clips: list[tuple[Any, frozenset[int]]] = []  # since the step before
         self._due = 0.0
 
-    def clipped(self, norm: Any) -> None:
-        """Note the norm that ``clip_grad_norm_`` returned; it stays on its device."""
-        self._clipped = norm.detach() if type(norm) is torch.Tensor else None
+    def clipped(self, norm: Any, parameters: Iterable[Any]) -> None:
+        """Note what ``clip_grad_norm_`` returned; it stays on its device.
+
+        Args:
+            norm: Before clipping; None if it is not the Euclidean one.
+            parameters: Whose gradients were clipped.
+        """
+        value = norm.detach() if type(norm) is torch.Tensor else None
+        self._clips = self._clips[-7:]
+        self._clips.append((value, frozenset(map(id, parameters))))
+
+    def next_step(self) -> None:
+        """Forget what was clipped for the step that is over."""
+        self._clips.clear()
 
     def read(self, track: OptimizerTrack) -> float | None:
-        """Return the norm of the newest step's gradients, 6 significant digits; None if unknown."""
-        clipped, self._clipped = self._clipped, None
-        if clipped is not None:
-            return _rounded(float(clipped))
+        """Return the norm of the newest step's gradients, 6 significant digits; None if unknown.
+
+        To be called right after the optimizer's step, before a script clears the gradients.
+        """
+        probes = {id(probe) for probe in track.probes}
+        clips = [(norm, ids) for norm, ids in self._clips if not probes.isdisjoint(ids)]
+        if clips:
+            norm, ids = clips[0]
+            is_whole = len(clips) == 1 and norm is not None and probes <= ids
+            return _rounded(float(norm)) if is_whole else None
         start = self._clock()
         if start < self._due:
             return None
@@ -45,10 +62,10 @@ class NormReader:
         if any(gradient.is_sparse for gradient in gradients):
             return None
         with torch.no_grad():
-            norm = float(torch.nn.utils.get_total_norm(gradients))
+            total = float(torch.nn.utils.get_total_norm(gradients))
         end = self._clock()
         self._due = end + (end - start) / SHARE
-        return _rounded(norm)
+        return _rounded(total)
 
 
 def _rounded(norm: float) -> float | None:

@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch.optim.optimizer import Optimizer
 
-PROBES = 3
+MAX_PROBES = 32
 """Parameters per optimizer by which a backward pass is recognised as its own."""
+
+REFRESH_STEPS = 64
+"""Steps after which the probes are chosen again: a group may be added, a parameter replaced."""
 
 MAX_PENDING = 512
 """Losses before a step that are kept on the device; more are summed."""
@@ -22,21 +25,33 @@ class OptimizerTrack:
     """What is known of an optimizer between two of its steps."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = weakref.ref(optimizer)
+        self.optimizer = weakref.ref(optimizer, lambda ref: self._forget())
         self.name = ""
         """What it trains; empty until that is looked up."""
         self.pending: list[torch.Tensor] = []
         """Losses whose gradients the next step uses: 0-d, on their device."""
         self.first_call: list[torch.Tensor] | None = None
         """The losses of a closure's first call, which the step reports."""
+        self.is_unknown = False
+        """Whether a gradient came from something else than a scalar."""
         self.steps = 0
+        self.created_after = 0
+        """The run's step at its creation."""
+        self.probes: list[torch.Tensor]
+        self._versions: list[Gradient] = []  # of the probes' gradients after the last backward
         self.refresh_probes()
 
+    def _forget(self) -> None:
+        """Let go of the parameters, since the optimizer is gone: they may fill a GPU."""
+        self.probes = []
+        self.pending = []
+        self._versions = []
+
     def refresh_probes(self) -> None:
-        """Choose parameters to watch; a group may be added, and a parameter replaced."""
+        """Choose parameters to watch: all of them, or some from each part of a large model."""
         parameters = self.parameters()
-        picks = range(0, len(parameters), max(len(parameters) // PROBES, 1))
-        self.probes = [parameters[index] for index in picks]
+        stride = -(-len(parameters) // MAX_PROBES) or 1
+        self.probes = parameters[::stride]
 
     def parameters(self) -> list[torch.Tensor]:
         """Return the parameters that need gradients, in the order of the groups."""
@@ -51,31 +66,70 @@ class OptimizerTrack:
             for probe in self.probes
         ]
 
-    def was_cleared(self) -> bool:
-        """Return whether no probe has a gradient, so that earlier losses no longer count."""
-        return all(probe.grad is None for probe in self.probes)
+    def was_cleared(self, gradients: Sequence[Gradient]) -> bool:
+        """Return whether the script cleared the gradients, so that earlier losses do not count.
+
+        Args:
+            gradients: The probes' newest, as :meth:`gradients` returns them.
+        """
+        if all(gradient is None for gradient in gradients):
+            return True
+        if not _differ(self._versions, gradients):
+            return False
+        # Something changed them since the last backward: clipping, or ``zero_()``.
+        return not any(bool(p.grad.any()) for p in self.parameters() if p.grad is not None)
 
     def was_reached(self, before: Sequence[Gradient]) -> bool:
         """Return whether a backward pass added to the gradients since ``before``."""
-        return any(
-            new is not None and (old is None or old[0] is not new[0] or old[1] != new[1])
-            for old, new in zip(before, self.gradients(), strict=True)
-        )
+        gradients = self.gradients()
+        if len(before) != len(gradients) or not _differ(before, gradients):
+            return False
+        self._versions = [None if new is None else (id(new[0]), new[1]) for new in gradients]
+        return True
 
-    def add(self, losses: Sequence[torch.Tensor]) -> None:
-        """Add losses whose gradients the next step uses."""
+    def add(self, losses: Sequence[torch.Tensor], are_all: bool = True) -> None:
+        """Add losses whose gradients the next step uses.
+
+        Args:
+            losses: 0-d, on their device.
+            are_all: Whether nothing else added to the gradients.
+        """
         self.pending += losses
+        self.is_unknown |= not are_all
         if len(self.pending) > MAX_PENDING:  # an optimizer that never steps
             with torch.no_grad():
                 self.pending = [torch.stack([loss.float() for loss in self.pending]).sum()]
 
     def take(self) -> list[torch.Tensor]:
-        """Return the losses of the step that is over, and forget them."""
+        """Return the losses of the step that is over, and forget them; empty if unknown."""
         losses = self.pending if self.first_call is None else self.first_call
-        self.pending, self.first_call = [], None
+        if self.is_unknown:
+            losses = []
+        self.forget_losses()
+        self.first_call = None
+        self.steps += 1
+        if self.steps % REFRESH_STEPS == 0:
+            self.refresh_probes()
         return losses
 
+    def forget_losses(self) -> None:
+        """Forget the losses before the next step."""
+        self.pending, self.is_unknown = [], False
+
     def rates(self) -> tuple[Any, ...]:
-        """Return the learning rate of each group: numbers, or tensors as the user made them."""
+        """Return the learning rate of each group: numbers, or copies of the user's tensors."""
         optimizer = self.optimizer()
-        return tuple(group["lr"] for group in optimizer.param_groups) if optimizer else ()
+        if optimizer is None:
+            return ()
+        return tuple(
+            rate.detach().clone() if isinstance(rate, torch.Tensor) else rate
+            for rate in (group.get("lr", 0.0) for group in optimizer.param_groups)
+        )
+
+
+def _differ(before: Sequence[Gradient], after: Sequence[Gradient]) -> bool:
+    return any(
+        new is not None
+        and (old is None or old[1] != new[1] or (old[0] is not new[0] and old[0] != id(new[0])))
+        for old, new in zip(before, after, strict=False)
+    )

@@ -34,6 +34,7 @@ class PhaseSampler:
         self._clock = clock
         self._seconds: dict[str, float] = {}
         self._copies: CopyTimer | None = None  # on the CPU nothing is copied
+        self._seen: set[str] = set()
         self._mark = 0.0
 
     def start(self, backend: Backend) -> None:
@@ -61,6 +62,7 @@ class PhaseSampler:
         end = self._clock()
         copied = self._take_copied()
         self._seconds[phase] += end - self._mark - copied
+        self._seen.add(phase)
         if phase in LAUNCHING and LAUNCH in self._seconds:
             self._seconds[LAUNCH] += max(returned - self._mark - copied, 0.0)
         self._mark = end
@@ -95,6 +97,9 @@ class PhaseSampler:
             self._begin()
 
     def medians(self) -> dict[str, float]:
-        """Return the median seconds by phase."""
-        names = self.laps[0]
+        """Return the median seconds by phase, without phases that could not be told apart.
+
+        Without a DataLoader the script's own loading is a part of ``forward``.
+        """
+        names = [name for name in self.laps[0] if name in self._seen or name == LAUNCH]
         return {name: statistics.median(lap[name] for lap in self.laps) for name in names}

@@ -6,6 +6,7 @@ a second, and comes at the end of an epoch, before an evaluation and before a pa
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ from .conditions import SimulatedFault
 from .digest import bit_sums, digest, is_due
 from .epoch import EpochSums
 from .flush import StepBuffer, Window, as_scalar, series_events
+from .loaders import samples_of
 from .losses import LossLedger
 from .norms import NormReader
 from .optimizers import OptimizerTrack
@@ -48,6 +50,12 @@ from .start import describe_start, hash_start, name_tracks
 
 FLUSH_SECONDS = 0.25
 FLUSH_STEPS = 250
+
+MAX_LOGGED = 10_000
+"""Values of the script's that wait for a flush."""
+
+STALLED = 50
+"""Steps of a new optimizer after which it takes over from one that steps no more."""
 
 FREQUENT = 5
 """Steps between two evaluations below which they are taken for a part of the training step."""
@@ -118,6 +126,8 @@ class StepRecorder:
         self._warm = False
         self._warmup_seconds = 0.0
         self._timed_steps, self._timed_seconds = 0, 0.0
+        self._others_steps = 0
+        self._uncount: Callable[[], None] = lambda: None
         self._evaluation_began: float | None = None
         self._evaluation_step = -1
         self._frequent_evaluations = 0
@@ -128,7 +138,7 @@ class StepRecorder:
         """Watch an optimizer from its creation on."""
         if self._fault is not None and not self._losses.tracks:
             self._fault.enter()  # the model exists: every device starts from the same weights
-        self._losses.track(optimizer)
+        self._losses.track(optimizer).created_after = self.step
 
     def gradients_cleared(self, optimizer: Optimizer) -> None:
         """Forget losses that no step has used."""
@@ -138,6 +148,9 @@ class StepRecorder:
         """Keep the losses of a backward pass on their device."""
         if self._evaluation_began is not None:
             self._end_evaluation()
+        self._batches.evaluating = False  # some scripts train in evaluation mode
+        if self._first is None and not self._mark:
+            self._mark = self._clock()
         if self._phases.active:
             self._phases.lap("forward")
         if self._batches.trained_on() and self.step:
@@ -159,23 +172,26 @@ class StepRecorder:
 
     def step_ended(self, optimizer: Optimizer) -> None:
         """Add a step, and do what is due between two steps."""
-        self._add_step(self._losses.track(optimizer), skipped=False)
+        # A fused optimizer decides on the device whether it skips the step.
+        infinite = getattr(optimizer, "found_inf", None)
+        skipped = infinite.detach().clone() if isinstance(infinite, torch.Tensor) else False
+        self._add_step(self._losses.track(optimizer), skipped)
 
     def step_skipped(self, optimizer: Optimizer) -> None:
         """Add a step that a gradient scaler skipped because a gradient was not finite."""
-        self._add_step(self._losses.track(optimizer), skipped=True)
+        self._add_step(self._losses.track(optimizer), True)
 
     def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
         """Note a loss before its scaling."""
         self._losses.scaled(scaler, outputs, result)
 
-    def norm_computed(self, norm: Any) -> None:
-        """Note the norm of the gradients before they are clipped."""
-        self._norms.clipped(norm)
+    def norm_computed(self, norm: Any, parameters: Any) -> None:
+        """Note the norm of parameters' gradients before clipping; None if it is not Euclidean."""
+        self._norms.clipped(norm, parameters)
 
     def loader_started(self, loader: Any, iterator: Any) -> None:
         """Note a new pass over a DataLoader: an epoch or an evaluation begins."""
-        if self._batches.is_training():
+        if self._batches.is_training() and not self._batches.is_within_epoch:
             self._flush(timed=not self._phases.active)  # so that no window spans two epochs
         self._batches.started(loader, iterator)
 
@@ -200,7 +216,7 @@ class StepRecorder:
 
     def mode_changed(self, module: Any, training: bool) -> None:
         """Begin or end an evaluation if the module is one that is trained."""
-        if self._first is None or not self._holds_trained(module):
+        if not self.step or not self._holds_trained(module):
             return
         self._batches.evaluating = not training
         if training:
@@ -211,6 +227,9 @@ class StepRecorder:
     def scalar_logged(self, name: str, value: Any) -> None:
         """Add a value of the user's."""
         self._buffer.log(name, self.step, value)
+        if self._buffer.logged >= MAX_LOGGED:
+            for event in series_events(self._buffer.take_logged(), self._now()):
+                self._record_event(event)
 
     def failed(self, error: Exception) -> None:
         """End the recording; the script goes on."""
@@ -246,12 +265,12 @@ class StepRecorder:
 
     # --- steps ---
 
-    def _add_step(self, track: OptimizerTrack, skipped: bool) -> None:
+    def _add_step(self, track: OptimizerTrack, skipped: Any) -> None:
         losses = self._losses.take(track)
         if self._phases.active:
             self._phases.lap("optimizer")
-        if self._first is None or self._first.optimizer() is None:
-            self._first = track  # or the first one is gone, and another takes over
+        if self._first is None or (track is not self._first and self._is_successor(track)):
+            self._first = track
         if self.backend is None:
             self._describe(track, next(iter(track.parameters()), torch.empty(0)).device)
         if self._explicit:
@@ -260,9 +279,10 @@ class StepRecorder:
             if not track.name:
                 others = (other for other in self._losses.tracks.values() if other != self._first)
                 name_tracks([self._first, *others], _user_frame())
-            self._buffer.add_other(track, self.step, losses)
+            self._buffer.add_other(track, self.step, losses, skipped)
             return
         self.step += 1
+        self._others_steps = 0
         if self._fault is not None:
             self._fault.enter()
         self._buffer.add(track, self.step, losses, self._batches.take(), skipped)
@@ -273,11 +293,23 @@ class StepRecorder:
 
     def _flush_if_due(self) -> None:
         if self._phases.active and self._phases.step_ended():
-            self._flush(timed=False)
+            self._flush(timed=False, is_at_step=True)
             self._report_profile()
         elif self._is_due():
-            self._flush()
+            self._flush(is_at_step=True)
             self._profile_if_due()
+        self._norms.next_step()
+
+    def _is_successor(self, track: OptimizerTrack) -> bool:
+        """Return whether an optimizer takes over from the first one, as in a second training."""
+        assert self._first is not None
+        if self._first.optimizer() is None:
+            return True
+        if not 0 < track.created_after == self.step:  # the first one has stepped since
+            return False
+        self._others_steps += 1
+        trained = {id(probe) for probe in self._first.probes}
+        return self._others_steps > STALLED or any(id(probe) in trained for probe in track.probes)
 
     def _describe(self, track: OptimizerTrack | None, device: torch.device) -> None:
         """Describe the run at its first step."""
@@ -296,15 +328,17 @@ class StepRecorder:
         self._is_synchronised = type(started.model).__name__ == "DistributedDataParallel"
         self._batches.first_batch = None
         if started.counts_inputs:
-            _count_inputs(started.model, self._batches)
-        self._mark = self._clock()
+            self._uncount = _count_inputs(started.model, self._batches)
         self._joules = self._energy() if self._energy else None
         self._gate.ready()
 
     def _holds_trained(self, module: Any) -> bool:
-        assert self._first is not None
-        probes = {id(probe) for probe in self._first.probes}
-        return any(id(parameter) in probes for parameter in module.parameters())
+        """Return whether a module holds all that an optimizer trains: a part may be frozen."""
+        held = {id(parameter) for parameter in module.parameters()}
+        return any(
+            track.probes and all(id(probe) in held for probe in track.probes)
+            for track in self._losses.tracks.values()
+        )
 
     def _is_due(self) -> bool:
         pending = self._buffer.steps
@@ -314,33 +348,43 @@ class StepRecorder:
             return pending >= self._untimed or self._clock() - self._mark >= FLUSH_SECONDS
         return pending >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
 
-    def _flush(self, timed: bool = True) -> None:
-        """Read the losses since the last flush, and record what they show."""
+    def _flush(self, timed: bool = True, is_at_step: bool = False) -> None:
+        """Read the losses since the last flush, and record what they show.
+
+        Args:
+            timed: Whether the steps count for the speed.
+            is_at_step: Whether the optimizer has just stepped, so that its gradients are whole.
+        """
         if not self._buffer.steps or self.backend is None:
             return
         if _is_capturing():  # a CUDA graph is recorded; nothing may wait for the device
             return
-        norm = self._norms.read(self._first) if self._first is not None else None
-        window = self._buffer.read()
+        first = self._first if is_at_step else None
+        norm = self._norms.read(first) if first is not None else None
+        windows = self._buffer.read()
         end = self._clock()
         seconds, joules = end - self._mark, None
         if self._energy is not None:
             before, self._joules = self._joules, self._energy()
             if before is not None and self._joules is not None and self._joules > before:
                 joules = self._joules - before
-        counts = timed and self._untimed == 0
-        self.step_seconds = seconds / window.steps
-        self._epoch.add(window, seconds, counts)
-        self._record_event(self._completed(window, seconds, counts, norm, joules))
-        for event in series_events(window.series, self._now()):
-            self._record_event(event)
-        self._watch_divergence(window)
+        counts = timed and self._untimed == 0 and len(windows) == 1
+        steps = sum(window.steps for window in windows)
+        self.step_seconds = seconds / steps
+        for window in windows:
+            share = seconds * window.steps / steps
+            newest = norm if window is windows[-1] else None
+            self._epoch.add(window, share, counts, end)
+            self._record_event(self._completed(window, share, counts, newest, joules))
+            for event in series_events(window.series, self._now()):
+                self._record_event(event)
+            self._watch_divergence(window)
+            self._data_seconds = None if self._data_seconds is None else 0.0
         self._record_digests()
         if counts:
-            self._timed_steps += window.steps
+            self._timed_steps += steps
             self._timed_seconds += seconds
-        self._warm_up(window, seconds)
-        self._data_seconds = None if self._data_seconds is None else 0.0
+        self._warm_up(steps, seconds)
         self._mark = self._clock()
 
     def _record_digests(self) -> None:
@@ -388,8 +432,8 @@ class StepRecorder:
             data_seconds=self._data_seconds,
         )
 
-    def _warm_up(self, window: Window, seconds: float) -> None:
-        self._untimed = max(self._untimed - window.steps, 0)
+    def _warm_up(self, steps: int, seconds: float) -> None:
+        self._untimed = max(self._untimed - steps, 0)
         if self._warm:
             return
         self._warmup_seconds += seconds
@@ -503,14 +547,15 @@ class StepRecorder:
         self._phases.stop()
         for event in series_events(self._buffer.take_logged(), self._now()):
             self._record_event(event)
+        self._uncount()
         current = self._batches.training_pass
-        if current is not None and current.is_over:
+        if current is not None and current.exhausted:
             self._complete_epoch()
 
     def _complete_epoch(self) -> None:
         if not self._epoch.steps:
             return
-        fields = self._epoch.take(self._clock())
+        fields = self._epoch.take()
         event = EpochCompleted(at=self._now(), epoch=self._batches.epoch, **fields)
         self._record_event(event)
 
@@ -542,11 +587,30 @@ def _is_internal(module: str) -> bool:
     return module.partition(".")[0] in ("torch", "mpstui")
 
 
-def _count_inputs(model: Any, batches: BatchLedger) -> None:
-    """Count the samples of the model's input, in a script without a DataLoader."""
-    from .loaders import samples_of
+def _count_inputs(model: Any, batches: BatchLedger) -> Callable[[], None]:
+    """Count the samples of the model's input, in a script without a DataLoader.
 
-    def note_input(module: Any, args: Any, kwargs: Any) -> None:
-        batches.model_called(samples_of([*args, *kwargs.values()]))
+    A hook would be saved with the model, so the call of its class is replaced.
 
-    model.register_forward_pre_hook(note_input, with_kwargs=True)
+    Returns:
+        A function that ends this.
+    """
+    kind, model_id = type(model), id(model)
+    own = vars(kind).get("__call__")
+    call = kind.__call__
+
+    @functools.wraps(call)
+    def counted(module: Any, *args: Any, **kwargs: Any) -> Any:
+        if id(module) == model_id:
+            batches.model_called(samples_of([*args, *kwargs.values()]))
+        return call(module, *args, **kwargs)
+
+    kind.__call__ = counted
+
+    def restore() -> None:
+        if own is None:
+            del kind.__call__
+        else:
+            kind.__call__ = own
+
+    return restore

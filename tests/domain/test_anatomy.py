@@ -113,6 +113,7 @@ def test_a_runs_wall_time_is_cut_up() -> None:
             "forward": 2.0,
             "backward": 4.0,
             "optimizer": 1.0,
+            "other": 0.0,
             "evaluation": 2.0,
             "waiting": 10.0,
         }

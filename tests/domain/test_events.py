@@ -17,6 +17,7 @@ from mpstui.domain.events import (
     EpochCompleted,
     EvaluationChecked,
     EvaluationCompleted,
+    EvaluationTimed,
     PlanChosen,
     PreparationAdvanced,
     RunFailed,
@@ -26,7 +27,9 @@ from mpstui.domain.events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    SeriesRecorded,
     SnapshotSaved,
+    StartHashed,
     StepChecked,
     StepProfiled,
     StepsCompleted,
@@ -105,6 +108,17 @@ BUILT: dict[type[AnyEvent], st.SearchStrategy[AnyEvent]] = {
         correct=st.none() | COUNT,
         seconds=FINITE,
     ),
+    SeriesRecorded: st.lists(st.tuples(COUNT, st.floats())).flatmap(
+        lambda pairs: st.builds(
+            SeriesRecorded,
+            at=FINITE,
+            name=TEXT,
+            steps=st.just(tuple(step for step, _ in pairs)),
+            values=st.just(np.array([value for _, value in pairs], "<f8").tobytes()),
+        )
+    ),
+    EvaluationTimed: st.builds(EvaluationTimed, at=FINITE, epoch=COUNT, step=COUNT, seconds=FINITE),
+    StartHashed: st.builds(StartHashed, at=FINITE, weights=TEXT, batch=TEXT),
     SampleSaved: st.builds(SampleSaved, at=FINITE, epoch=COUNT, kind=TEXT, path=TEXT),
     SystemSampled: st.builds(
         SystemSampled,

@@ -13,6 +13,7 @@ from mpstui.domain.events import (
     EpochCompleted,
     EvaluationChecked,
     EvaluationCompleted,
+    EvaluationTimed,
     PlanChosen,
     PreparationAdvanced,
     RunFailed,
@@ -22,7 +23,9 @@ from mpstui.domain.events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    SeriesRecorded,
     SnapshotSaved,
+    StartHashed,
     StepChecked,
     StepProfiled,
     StepsCompleted,
@@ -106,6 +109,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
     )
     log: list[tuple[AnyEvent, RunState]] = [
         (PreparationAdvanced(at=1.0, stage="downloading", fraction=0.5), RunState.STARTING),
+        (StartHashed(at=1.5, weights="0a", batch=""), RunState.STARTING),
         (started(at=2.0, total_steps=6), RunState.WARMING_UP),
         (PlanChosen(at=2.0, plan=Plan(), line="plain loop"), RunState.WARMING_UP),
         (PreparationAdvanced(at=2.0, stage="checking a step"), RunState.STARTING),
@@ -116,6 +120,13 @@ def test_a_whole_log_goes_through_its_states() -> None:
         (WarmupFinished(at=3.0, steps=1, seconds=1.0), RunState.TRAINING),
         (steps(2, [1.0, math.inf]), RunState.TRAINING),
         (DivergenceDetected(at=3.0, step=3, value="inf", last_finite=1.0), RunState.TRAINING),
+        (
+            SeriesRecorded(
+                at=3.0, name="loss_D", steps=(2, 3), values=np.array([5, 6], "<f8").tobytes()
+            ),
+            RunState.TRAINING,
+        ),
+        (EvaluationTimed(at=3.1, epoch=1, step=3, seconds=2.0), RunState.TRAINING),
         (profiled, RunState.TRAINING),
         (alarm, RunState.TRAINING),
         (RunPaused(at=4.0, step=3), RunState.PAUSED),
@@ -140,6 +151,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
     assert (history.step, history.epoch, history.samples, history.lr) == (3, 1, 128, 0.5)
     assert history.loss == math.inf
     assert history.finite_loss is None
+    assert history.recorded_series["loss_D"].last() == 6.0
     assert history.losses.non_finite == [NonFinite(3.0, math.inf, "inf")]
     assert history.diverged is not None
     assert history.diverged.step == 3
