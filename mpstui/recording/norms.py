@@ -11,7 +11,7 @@ import torch
 
 from .optimizers import OptimizerTrack
 
-SHARE = 0.003
+SHARE = 0.001
 """Largest share of the time that computing norms may take."""
 
 

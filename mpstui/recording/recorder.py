@@ -49,7 +49,12 @@ from .phases import PROFILE_AFTER, PhaseSampler
 from .start import describe_start, hash_start, name_tracks
 
 FLUSH_SECONDS = 0.25
-FLUSH_STEPS = 250
+FLUSH_STEPS = 1000
+FLUSH_SHARE = 0.003
+"""Largest share of the time that flushes may take; where one takes long, they come less often."""
+
+MAX_FLUSH_SECONDS = 2.0
+"""Longest time between two flushes, whatever they cost."""
 
 MAX_LOGGED = 10_000
 """Values of the script's that wait for a flush."""
@@ -120,6 +125,7 @@ class StepRecorder:
         self.step_seconds: float | None = None
         """Seconds per step in the newest window; None before the first one."""
         self._mark = 0.0
+        self._flush_after = FLUSH_SECONDS
         self._joules: float | None = None
         self._data_seconds: float | None = None
         self._untimed = WARMUP_STEPS
@@ -346,7 +352,7 @@ class StepRecorder:
             return self._explicit or not self._may_be_explicit
         if self._untimed:
             return pending >= self._untimed or self._clock() - self._mark >= FLUSH_SECONDS
-        return pending >= FLUSH_STEPS or self._clock() - self._mark >= FLUSH_SECONDS
+        return pending >= FLUSH_STEPS or self._clock() - self._mark >= self._flush_after
 
     def _flush(self, timed: bool = True, is_at_step: bool = False) -> None:
         """Read the losses since the last flush, and record what they show.
@@ -386,6 +392,9 @@ class StepRecorder:
             self._timed_seconds += seconds
         self._warm_up(steps, seconds)
         self._mark = self._clock()
+        # Without the wait for the device, which has to finish these steps anyway.
+        cost = self._mark - end
+        self._flush_after = min(max(FLUSH_SECONDS, cost / FLUSH_SHARE), MAX_FLUSH_SECONDS)
 
     def _record_digests(self) -> None:
         sums, self._sums = self._sums, []

@@ -18,8 +18,10 @@ from mpstui.domain.events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
+    RanksDiffered,
     RunFailed,
     RunFinished,
     RunPaused,
@@ -119,6 +121,12 @@ BUILT: dict[type[AnyEvent], st.SearchStrategy[AnyEvent]] = {
     ),
     EvaluationTimed: st.builds(EvaluationTimed, at=FINITE, epoch=COUNT, step=COUNT, seconds=FINITE),
     StartHashed: st.builds(StartHashed, at=FINITE, weights=TEXT, batch=TEXT),
+    ParametersHashed: st.builds(
+        ParametersHashed, at=FINITE, step=COUNT, digest=TEXT, synchronised=st.booleans()
+    ),
+    RanksDiffered: st.builds(
+        RanksDiffered, at=FINITE, step=COUNT, rank=COUNT, agreed_at=st.none() | COUNT
+    ),
     SampleSaved: st.builds(SampleSaved, at=FINITE, epoch=COUNT, kind=TEXT, path=TEXT),
     SystemSampled: st.builds(
         SystemSampled,
