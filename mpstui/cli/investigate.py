@@ -66,10 +66,7 @@ def investigate(
     else:
         raise FieldError("device", "none is named", "--device SPEC, or --from RUN_ID")
     if steps is not None:
-        low, high = STEP_RANGE
-        if not low <= steps <= high:
-            allowed = f"whole numbers from {low} to {high:,}"
-            raise FieldError("steps", f"{steps} is out of range", allowed)
+        check_steps(steps)
         request = replace(request, steps=steps)
     refuse([request.config.spec], LazyFacts())
     folder = create_folder(request, datetime.now(), out)
@@ -82,9 +79,24 @@ def investigate(
     return int(finding.verdict not in (Verdict.NOTHING, *EXPLAINED) or bool(finding.error))
 
 
+def check_steps(steps: int) -> None:
+    """Check the number of steps to inspect.
+
+    Raises:
+        FieldError: If it is out of range.
+    """
+    low, high = STEP_RANGE
+    if not low <= steps <= high:
+        allowed = f"whole numbers from {low} to {high:,}"
+        raise FieldError("steps", f"{steps} is out of range", allowed)
+
+
 def follow_investigation(folder: InvestigationFolder) -> Investigation:
-    """Run the investigation that a folder requests, with a line on stderr for each stage."""
-    client = InvestigationClient(folder)
+    """Run the investigation that a folder requests, with a line on stderr for each stage.
+
+    A script's own output goes to stderr too.
+    """
+    client = InvestigationClient(folder, on_output=sys.stderr.write)
     try:
         return client.run(_print_progress)
     except KeyboardInterrupt:
