@@ -12,6 +12,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import Investigation, ProgressMessage, Verdict
+from mpstui.domain.script_ref import script_ref
 from mpstui.domain.tables import as_json
 from mpstui.investigate.client import InvestigationClient, create_folder, request_for_run
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
@@ -58,6 +59,9 @@ def investigate(
     """
     if run is not None:
         request = request_for_run(RunStore(runs_dir or default_runs_dir()).find(run))
+        if device is not None and request.script is not None:
+            allowed = "no --device; the script's own arguments may take one"
+            raise FieldError("device", "a script chooses its device itself", allowed)
         if device is not None:
             spec = parse_device(device)
             request = replace(request, config=request.config.on(spec, request.config.comparison))
@@ -115,7 +119,8 @@ def as_text(finding: Investigation, folder: InvestigationFolder) -> str:
     """Format the finding as a few lines of text."""
     kind = f": {finding.kind}" if finding.kind else ""
     lines = [f"{finding.verdict.value}{kind}", finding.summary]
-    lines += [f"{note}" for note in finding.notes if "SIMULATED" in note]
+    is_script = script_ref(finding.workload) is not None
+    lines += [note for note in finding.notes if is_script or "SIMULATED" in note]
     if finding.remedy:
         lines.append(f"remedy: {finding.remedy}")
     lines += [f"{evidence.tried}: {evidence.outcome}" for evidence in finding.evidence]

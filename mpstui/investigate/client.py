@@ -87,12 +87,23 @@ SCRIPT_STEPS = 3
 
 
 def request_for_run(run: RunDir) -> InvestigationRequest:
-    """Return the request to investigate a run; a script is started again near its alarm."""
-    command = run.script()
-    if command is not None:
-        from_step = max((first_bad_step(run) or 0) - 2, 0)
-        request = request_for_script(command, SCRIPT_STEPS, from_step, "")
-        return msgspec.structs.replace(request, run=str(run.path))
+    """Return the request to investigate a run; a script is started again near its alarm.
+
+    Raises:
+        FieldError: If the run is recorded code that cannot be started again.
+    """
+    command, config = run.script(), run.config()
+    if config.info.is_recorded:
+        if command is None or command.script.kind == "loop":
+            problem = f"{run.id} is a part of a program, which is not started again"
+            raise FieldError("run", problem, "a run of mpstui run, or mpstui check SCRIPT")
+        return InvestigationRequest(
+            config=config,
+            run=str(run.path),
+            steps=SCRIPT_STEPS,
+            script=command,
+            from_step=max((first_bad_step(run) or 0) - SCRIPT_STEPS + 1, 0),
+        )
     return InvestigationRequest(config=run.config(), run=str(run.path))
 
 

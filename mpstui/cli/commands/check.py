@@ -6,6 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mpstui.cli.arguments import add_json, add_runs_dir, runs_dir_of
+from mpstui.domain.errors import FieldError
+from mpstui.runs.script_command import ScriptCommand, script_command
 
 from .run import add_script, script_of
 
@@ -47,16 +49,25 @@ def add_parser(commands: Subparsers) -> None:
         help="run the script under a simulated fault, to see that the check finds it: a name of "
         "the catalogue, or FILE.py:CLASS",
     )
+    parser.add_argument(
+        "--for",
+        dest="target",
+        metavar="mps[:TORCH]",
+        help="check nothing, and list the support of the script's ops on MPS instead; TORCH is "
+        "another version of torch, such as 2.15",
+    )
     add_json(parser)
     add_runs_dir(parser)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check a script."""
+    """Check a script, or list the support of its ops on MPS."""
     from mpstui.cli.check import check_script
 
     file, words = script_of(arguments)
+    if arguments.target is not None:
+        return _cover(arguments.target, script_command(file, arguments.module, words), arguments)
     return check_script(
         file,
         arguments.module,
@@ -67,3 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
         json=arguments.json,
         runs_dir=runs_dir_of(arguments),
     )
+
+
+def _cover(target: str, command: ScriptCommand, arguments: argparse.Namespace) -> int:
+    from mpstui.cli.coverage import cover_script
+
+    device, _, torch = target.partition(":")
+    if device != "mps":
+        raise FieldError("for", f"{target!r} has no table of ops", "mps, or mps:2.15")
+    if arguments.simulate:
+        raise FieldError("simulate", "is for a check, and --for mps runs none", "one of both")
+    return cover_script(command, torch, "json" if arguments.json else "text")

@@ -92,9 +92,10 @@ class CheckedScript:
         from .checker import ScriptChecker
 
         request = self._request
+        run_dir = Path(request.run) if request.run else self._folder.path
         fault = request.config.spec.option("fault")
         if fault:
-            self._modes.enter_context(load_fault(fault, self._folder.path))
+            self._modes.enter_context(load_fault(fault, run_dir))
         self._checker = ScriptChecker(
             self._folder.path,
             self._folder.script_journal,

@@ -54,6 +54,7 @@ class ScriptSearch:
     ) -> None:
         self._folder, self._request, self._reporter = folder, request, reporter
         self._name = short_name(request.config.workload)
+        self._run_dir = Path(request.run) if request.run else folder.path
         self._outcome = EMPTY
 
     def run(self) -> Investigation:
@@ -130,8 +131,7 @@ class ScriptSearch:
             early = from_isolation(isolation._replace(repro_note=note), device.spec.device)
             self._folder.write_finding(self._finding(early))
 
-        run_dir = self._folder.path
-        return OpIsolator(device, self._folder, run_dir, self._reporter, write_early)
+        return OpIsolator(device, self._folder, self._run_dir, self._reporter, write_early)
 
     def _device(self, name: str) -> CheckedDevice | None:
         """Open the device of a wrong op, with the simulated fault; None if that is impossible."""
@@ -145,7 +145,7 @@ class ScriptSearch:
             backend.set_precision("float32")
             fault: Any = contextlib.nullcontext()
             if fault_name:
-                fault = load_fault(fault_name, self._folder.path)
+                fault = load_fault(fault_name, self._run_dir)
         except MpstuiError:
             return None
         return CheckedDevice(spec, backend, fault)
@@ -210,7 +210,6 @@ class ScriptSearch:
             unreferenced=tuple(sorted(f"{op} ({why})" for op, why in outcome.unreferenced.items())),
             notes=tuple(notes),
             seconds=self._reporter.seconds,
-            error=conclusion.summary if conclusion.verdict is Verdict.INCOMPLETE else "",
             **conclusion._asdict(),
         )
 
