@@ -10,6 +10,7 @@ from mpstui.domain.config import BY_NAME
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import FieldError, MpstuiError, UsageError
 from mpstui.domain.workloads import short_name
+from mpstui.runs.script_command import ScriptCommand
 
 
 def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> int:
@@ -30,7 +31,25 @@ def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> in
     """
     if workload is None:
         raise FieldError("workload", "none is named", f"--workload {BY_NAME['workload'].allowed}")
-    client = CoverageClient(workload, torch)
+    return follow_coverage(CoverageClient(workload, torch), workload, torch, format, verbose)
+
+
+def cover_script(command: ScriptCommand, torch: str, format: str) -> int:
+    """Record a script's first steps, and print the same for it.
+
+    Args:
+        command: How the script is started.
+        torch: The version of torch to check; empty for the installed one.
+        format: ``text`` or ``json``.
+    """
+    client = CoverageClient(command.ref, torch, script=command)
+    return follow_coverage(client, command.ref, torch, format, verbose=False)
+
+
+def follow_coverage(
+    client: CoverageClient, workload: str, torch: str, format: str, verbose: bool
+) -> int:
+    """Run a coverage check and print its result; returns the exit status."""
     try:
         result = client.run(_print_progress)
     except KeyboardInterrupt:

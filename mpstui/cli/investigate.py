@@ -12,6 +12,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import Investigation, ProgressMessage, Verdict
+from mpstui.domain.script_ref import script_ref
 from mpstui.domain.tables import as_json
 from mpstui.investigate.client import InvestigationClient, create_folder, request_for_run
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
@@ -58,6 +59,9 @@ def investigate(
     """
     if run is not None:
         request = request_for_run(RunStore(runs_dir or default_runs_dir()).find(run))
+        if device is not None and request.script is not None:
+            allowed = "no --device; the script's own arguments may take one"
+            raise FieldError("device", "a script chooses its device itself", allowed)
         if device is not None:
             spec = parse_device(device)
             request = replace(request, config=request.config.on(spec, request.config.comparison))
@@ -66,10 +70,7 @@ def investigate(
     else:
         raise FieldError("device", "none is named", "--device SPEC, or --from RUN_ID")
     if steps is not None:
-        low, high = STEP_RANGE
-        if not low <= steps <= high:
-            allowed = f"whole numbers from {low} to {high:,}"
-            raise FieldError("steps", f"{steps} is out of range", allowed)
+        check_steps(steps)
         request = replace(request, steps=steps)
     refuse([request.config.spec], LazyFacts())
     folder = create_folder(request, datetime.now(), out)
@@ -82,9 +83,24 @@ def investigate(
     return int(finding.verdict not in (Verdict.NOTHING, *EXPLAINED) or bool(finding.error))
 
 
+def check_steps(steps: int) -> None:
+    """Check the number of steps to inspect.
+
+    Raises:
+        FieldError: If it is out of range.
+    """
+    low, high = STEP_RANGE
+    if not low <= steps <= high:
+        allowed = f"whole numbers from {low} to {high:,}"
+        raise FieldError("steps", f"{steps} is out of range", allowed)
+
+
 def follow_investigation(folder: InvestigationFolder) -> Investigation:
-    """Run the investigation that a folder requests, with a line on stderr for each stage."""
-    client = InvestigationClient(folder)
+    """Run the investigation that a folder requests, with a line on stderr for each stage.
+
+    A script's own output goes to stderr too.
+    """
+    client = InvestigationClient(folder, on_output=sys.stderr.write)
     try:
         return client.run(_print_progress)
     except KeyboardInterrupt:
@@ -103,7 +119,8 @@ def as_text(finding: Investigation, folder: InvestigationFolder) -> str:
     """Format the finding as a few lines of text."""
     kind = f": {finding.kind}" if finding.kind else ""
     lines = [f"{finding.verdict.value}{kind}", finding.summary]
-    lines += [f"{note}" for note in finding.notes if "SIMULATED" in note]
+    is_script = script_ref(finding.workload) is not None
+    lines += [note for note in finding.notes if is_script or "SIMULATED" in note]
     if finding.remedy:
         lines.append(f"remedy: {finding.remedy}")
     lines += [f"{evidence.tried}: {evidence.outcome}" for evidence in finding.evidence]

@@ -14,6 +14,7 @@ from mpstui.domain.coverage import Coverage, CoverageProgress, CoverageRefused
 from mpstui.domain.errors import MpstuiError, UsageError
 from mpstui.processes.client import ProcessClient, ProcessFailed
 from mpstui.processes.command import module_command
+from mpstui.runs.script_command import ScriptCommand
 
 Tell = Callable[[str], None]
 """Receives the worker's current activity."""
@@ -39,10 +40,18 @@ class CoverageClient(CoverageProcess):
         workload: ``mnist``, ``vae`` or ``path/to/file.py:Class``.
         torch: The version to check, ``2.15`` or ``2.15.0``; empty for the installed one.
         patience: Seconds that the worker may be silent.
+        script: How the workload is started, if it is a script.
     """
 
-    def __init__(self, workload: str, torch: str = "", patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        workload: str,
+        torch: str = "",
+        patience: float = PATIENCE,
+        script: ScriptCommand | None = None,
+    ) -> None:
         self._workload = BY_NAME["workload"].check(workload)
+        self._script = script
         self._torch = torch
         self._patience = patience
         self._asker = ProcessClient()
@@ -55,6 +64,8 @@ class CoverageClient(CoverageProcess):
             MpstuiError: If its data cannot be read, or the worker exits without an answer.
         """
         arguments = [self._workload, *(["--torch", self._torch] if self._torch else [])]
+        if self._script is not None:
+            arguments[0] = f"--script={msgspec.json.encode(self._script).decode()}"
         command = module_command("mpstui.coverage.worker", *arguments)
         with closing(self._asker.lines(command, self._patience)) as lines:
             for line in lines:

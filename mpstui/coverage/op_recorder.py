@@ -82,6 +82,15 @@ class OpRecorder(TorchDispatchMode):
         finally:
             self._phase = before
 
+    def enter_phase(self, name: str) -> str:
+        """Assign the ops from now on to a phase; returns the one before."""
+        before, self._phase = self._phase, name
+        return before
+
+    def forget(self) -> None:
+        """Forget the ops so far."""
+        self._uses.clear()
+
     def refuse(self, op: str, reason: str) -> None:
         """Record a call that raises an error on MPS although no kernel is missing."""
         self._record_call(op, Support.REFUSED, reason)

@@ -48,6 +48,8 @@ class Placement(TorchFunctionMode):
         self._version = version
         self.placing = True
         """Whether an op without tensor arguments creates its result on MPS."""
+        self.replaces_cpu = False
+        """Whether a device that code names as ``cpu`` counts as MPS; ``Tensor.cpu()`` does not."""
         self._refused = refused
         # The weak references prevent another storage from getting the same address.
         self._storages: dict[int, StorageWeakRef] = {}
@@ -118,6 +120,8 @@ class Placement(TorchFunctionMode):
         if func in _MOVES and isinstance(like_tensor, torch.Tensor):
             return MPS if self.holds(like_tensor) else torch.device("cpu")
         device = _device_of(args, kwargs)
+        if self.replaces_cpu and device is not None and device.type == "cpu":
+            return MPS
         if device is None and func is torch.Tensor.new_tensor and self.holds(args[0]):
             return MPS  # the only such method that runs no op
         return device

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpstui.domain.coverage import CallSite, Coverage, OpUse, Support
+from mpstui.domain.script_ref import script_ref
 from mpstui.domain.tables import aligned, as_json
+from mpstui.domain.workloads import short_name
 
 HEADINGS = ("op", "on MPS", "calls", "called from")
 
@@ -33,7 +35,7 @@ def as_text(coverage: Coverage, verbose: bool = False) -> str:
 
 def as_markdown(coverage: Coverage, verbose: bool = False) -> str:
     """Format the same as Markdown, for an issue."""
-    lines = [f"### {coverage.workload} on MPS", "", f"**{coverage.verdict}**", ""]
+    lines = [f"### {short_name(coverage.workload)} on MPS", "", f"**{coverage.verdict}**", ""]
     listed_ops = _listed(coverage, verbose)
     if listed_ops:
         lines += [_row(["", *HEADINGS]), _row(["-"] * (len(HEADINGS) + 1))]
@@ -65,7 +67,10 @@ def summary(coverage: Coverage, hint: str = "") -> list[str]:
         claim = f"torch {coverage.torch} says that it supports MPS on macOS {coverage.macos}"
         lines.append(f"{claim} and later")
     if coverage.recorded_with:
-        scope = "a training step and an evaluation batch, on the CPU; nothing ran on MPS"
+        what = "a training step and an evaluation batch"
+        if script_ref(coverage.workload):
+            what = "the script until its second optimizer step"
+        scope = f"{what}, on the CPU; nothing ran on MPS"
         lines.append(f"recorded with torch {coverage.recorded_with}: {scope}")
     return [*lines, *coverage.notes]
 

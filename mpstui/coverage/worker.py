@@ -7,16 +7,20 @@ It prints one :class:`~mpstui.domain.coverage.CoverageProgress` per line, and fi
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
+
 from mpstui.domain.coverage import Coverage, CoverageProgress, CoverageRefused
 from mpstui.domain.errors import MpstuiError, UsageError
 from mpstui.kernel_tables.generate import table_of
 from mpstui.processes.stdio import json_writer, take_stdout
+from mpstui.runs.script_command import ScriptCommand
 
 Send = Callable[[CoverageProgress | Coverage | CoverageRefused], None]
 
@@ -24,13 +28,17 @@ Send = Callable[[CoverageProgress | Coverage | CoverageRefused], None]
 def main(arguments: Sequence[str]) -> int:
     """Record a workload's step and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mpstui.coverage.worker")
-    parser.add_argument("workload")
+    parser.add_argument("workload", nargs="?")
     parser.add_argument("--torch", default="")
+    parser.add_argument("--script", help="a ScriptCommand as JSON, instead of the workload")
     options = parser.parse_args(arguments)
     with take_stdout() as out:
         send = json_writer(out)
         try:
-            send(_cover(options.workload, options.torch, send))
+            if options.script is not None:
+                send(_cover_script(options.script, options.torch, send))
+            else:
+                send(_cover(options.workload, options.torch, send))
         except MpstuiError as error:
             send(CoverageRefused(text=str(error), usage=isinstance(error, UsageError)))
     return 0
@@ -49,6 +57,17 @@ def _cover(workload: str, torch: str, send: Send) -> Coverage:
         raise
     except Exception as error:
         raise MpstuiError(describe_error(error)) from error  # for example from the user's model()
+
+
+def _cover_script(command: str, torch: str, send: Send) -> Coverage:
+    script = msgspec.json.decode(command, type=ScriptCommand)
+    table = table_of(torch or version("torch"))
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # it would be chosen before MPS
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"  # compiled code has no single ops
+    send(CoverageProgress(text="running the script's first two steps on the CPU"))
+    from .script import cover_script
+
+    return cover_script(script, table)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ class ProgressMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """Whether the stage is complete."""
     alive: bool = False
     """Whether this is only a sign of life: the worker makes progress."""
+    output: str = ""
+    """A line that the user's script printed; the message is nothing else."""
 
 
 MAX_ITEMS = 6
@@ -99,7 +101,8 @@ class OpAtFault(msgspec.Struct, frozen=True, kw_only=True):
     op: str
     """Torch's name for it: ``aten.neg.default``."""
     phase: str
-    """``forward``, ``backward``, ``optimizer`` or ``evaluation``."""
+    """``forward``, ``backward``, ``optimizer`` or ``evaluation``; for a script also
+    ``setup``, before its first optimizer."""
     index: int
     """Its index among the step's ops, counted from 1."""
     step: int

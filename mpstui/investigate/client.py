@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from mpstui.domain.config import make_config
+from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import TOO_SLOW, Investigation, ProgressMessage, Verdict
 from mpstui.modes.journal import JournalEntry, last_entry
@@ -20,8 +22,10 @@ from mpstui.runs.dataset import check_data, dataset_of
 from mpstui.runs.files import replace
 from mpstui.runs.paths import home
 from mpstui.runs.rundir import RunDir
+from mpstui.runs.script_command import ScriptCommand
 from mpstui.runs.store import read_own_files
 
+from .bad_step import first_bad_step
 from .request import InvestigationFolder, InvestigationRequest
 
 OnProgress = Callable[[ProgressMessage], None]
@@ -78,16 +82,68 @@ def create_folder(
     return folder
 
 
+SCRIPT_STEPS = 3
+"""Steps of a script that are checked."""
+
+
 def request_for_run(run: RunDir) -> InvestigationRequest:
-    """Return the request to investigate a run."""
+    """Return the request to investigate a run; a script is started again near its alarm.
+
+    Raises:
+        FieldError: If the run is recorded code that cannot be started again.
+    """
+    command, config = run.script(), run.config()
+    if config.info.is_recorded:
+        if command is None or command.script.kind == "loop":
+            problem = f"{run.id} is a part of a program, which is not started again"
+            raise FieldError("run", problem, "a run of mpstui run, or mpstui check SCRIPT")
+        return InvestigationRequest(
+            config=config,
+            run=str(run.path),
+            steps=SCRIPT_STEPS,
+            script=command,
+            from_step=max((first_bad_step(run) or 0) - SCRIPT_STEPS + 1, 0),
+        )
     return InvestigationRequest(config=run.config(), run=str(run.path))
 
 
-class InvestigationClient(InvestigationProcess):
-    """A client of the worker process; it starts a second one if the fault ends the first."""
+def request_for_script(
+    command: ScriptCommand, steps: int, from_step: int, fault: str
+) -> InvestigationRequest:
+    """Return the request to check a script.
 
-    def __init__(self, folder: InvestigationFolder, patience: float = PATIENCE) -> None:
+    Args:
+        command: How the script is started.
+        steps: Optimizer steps to check.
+        from_step: Plain steps before them.
+        fault: A simulated fault; empty for none.
+
+    Raises:
+        FieldError: If there is no such fault.
+    """
+    device = f"cpu@fault={fault}" if fault else "cpu"
+    config = make_config({"workload": command.ref, "autotune": "off", "step_check": "off"})
+    config = config.on(parse_device(device), "")
+    return InvestigationRequest(config=config, script=command, steps=steps, from_step=from_step)
+
+
+class InvestigationClient(InvestigationProcess):
+    """A client of the worker process; it starts a second one if the fault ends the first.
+
+    Args:
+        folder: The folder of the request.
+        patience: Seconds, as :data:`PATIENCE`.
+        on_output: Called with each line that the user's script prints.
+    """
+
+    def __init__(
+        self,
+        folder: InvestigationFolder,
+        patience: float = PATIENCE,
+        on_output: Callable[[str], object] = lambda line: None,
+    ) -> None:
         self._folder = folder
+        self._on_output = on_output
         self._patience = patience
         self._client = ProcessClient()
 
@@ -178,7 +234,9 @@ class InvestigationClient(InvestigationProcess):
                 for line in lines:
                     try:
                         message = msgspec.json.decode(line, type=ProgressMessage)
-                        if not message.alive:
+                        if message.output:
+                            self._on_output(message.output)
+                        elif not message.alive:
                             on_progress(message)
                     except msgspec.DecodeError:  # output of a library
                         sys.stderr.write(line)

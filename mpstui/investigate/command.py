@@ -12,6 +12,7 @@ from mpstui.domain.devices import fault_file
 from mpstui.domain.errors import LogError
 from mpstui.domain.shell import local_shell
 from mpstui.runs.rundir import RunDir
+from mpstui.runs.script_command import ScriptCommand
 
 from .request import InvestigationRequest
 
@@ -29,6 +30,8 @@ def command_of(request: InvestigationRequest) -> str:
     in the run's folder. For a run, the first command starts from its snapshots, and the second one,
     without them, from the first step.
     """
+    if request.script is not None:
+        return _check_command(request, request.script)
     config, quote = request.config, local_shell().quote
     defaults = asdict(default_config(config.workload))
     fault = config.spec.option("fault") or ""
@@ -73,6 +76,20 @@ def command_of(request: InvestigationRequest) -> str:
     if config.data_dir:
         lines.append("# and --data-dir, the folder with the run's data")
     return "\n".join(lines)
+
+
+def _check_command(request: InvestigationRequest, script: ScriptCommand) -> str:
+    fault = request.config.spec.option("fault") or ""
+    parts = ["mpstui check", f"--steps {request.steps}"]
+    if request.from_step:
+        parts.append(f"--from-step {request.from_step}")
+    lines = []
+    if fault_class := fault_file(fault):
+        fault = f"fault.py:{fault_class[1]}"
+        lines.append("# fault.py: the copy beside this report")
+    if fault:
+        parts.append(f"--simulate {local_shell().quote(fault)}")
+    return "\n".join([*lines, f"{' '.join(parts)} {script}"])
 
 
 def _device_of(run: str) -> str:

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from mpstui.backends import Backend
-from mpstui.domain.devices import fault_file
+from mpstui.domain.devices import DeviceSpec, fault_file
 from mpstui.domain.investigation import Evidence, OpAtFault, Stage, shorten
 from mpstui.domain.units import DASH
 from mpstui.modes.shadow import AttributedOp
@@ -30,7 +30,6 @@ from .repro.script import ReproScript, source
 from .repro.shrink import shrink
 from .repro.symptom import symptom
 from .request import InvestigationFolder
-from .twin import Twin
 
 TIMES = 3
 """The number of times a call is repeated."""
@@ -102,11 +101,20 @@ def worst_value(judgement: OpJudgement) -> str:
     return f"{index}: {judgement.got:.9g} where {judgement.want:.9g} is right"
 
 
+class CheckedDevice(NamedTuple):
+    """The device whose ops are tested."""
+
+    spec: DeviceSpec
+    backend: Backend
+    fault: contextlib.AbstractContextManager[Any]
+    """The simulated fault of the spec; does nothing if it has none."""
+
+
 class OpIsolator:
-    """A tester of single op calls on a twin's device.
+    """A tester of single op calls on a device.
 
     Args:
-        twin: The run, built twice.
+        device: The device.
         folder: The folder for repro.py.
         run_dir: The run's folder, with the copy of a fault's file.
         reporter: Reports the progress.
@@ -115,20 +123,18 @@ class OpIsolator:
 
     def __init__(
         self,
-        twin: Twin,
+        device: CheckedDevice,
         folder: InvestigationFolder,
         run_dir: Path,
         reporter: ProgressReporter,
         before_shrinking: Callable[[IsolationResult], None],
     ) -> None:
-        self._twin = twin
         self._folder = folder
         self._run_dir = run_dir
         self._reporter = reporter
-        self._backend: Backend = twin.device.backend
-        self._fault = twin.device.fault
-        self._fault_name = twin.config.spec.option("fault") or ""
-        self._replay = ReplayClient(twin.config.spec.device, self._fault_name, run_dir)
+        self._backend, self._fault = device.backend, device.fault
+        self._fault_name = device.spec.option("fault") or ""
+        self._replay = ReplayClient(device.spec.device, self._fault_name, run_dir)
         self._before_shrinking = before_shrinking
 
     def close(self) -> None:

@@ -37,3 +37,7 @@ class ProgressReporter:
         start = self._start_times.setdefault(stage, self._clock())
         self.seconds[stage.value] = self._clock() - start
         self._send(ProgressMessage(stage=stage, text=text, done=True))
+
+    def forward(self, line: str) -> None:
+        """Forward a line of a script's own output."""
+        self._send(ProgressMessage(stage=Stage.PREPARE, output=line))

@@ -15,7 +15,9 @@ from mpstui.doctor.report.text import machine_line
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.investigation import Investigation, LossCurve, OpAtFault, shorten
 from mpstui.domain.machine import Machine
+from mpstui.domain.script_ref import script_ref
 from mpstui.domain.units import DASH, number
+from mpstui.domain.workloads import short_name
 from mpstui.runs.privacy import without_names
 from mpstui.runs.rundir import RunDir
 
@@ -30,6 +32,13 @@ RANDOM_NOTE = (
     "are replaced by the CPU's, so that both train on the same numbers."
 )
 """The report's note on random numbers."""
+
+SCRIPT_NOTE = (
+    "The script ran as it is, with its own random numbers, which are checked by their range, "
+    "moments and neighbours. Only ops of its main thread and of its backward passes were checked: "
+    "none in a DataLoader's own processes, or in code that is captured in a CUDA graph."
+)
+"""The report's note on the check of a script."""
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -141,7 +150,8 @@ def _bar(value: float | None, low: float, high: float) -> str:
 def _title(finding: Investigation) -> str:
     device = finding.device.partition("@")[0]
     if finding.op is None:
-        return f"{finding.workload} on {device}: {finding.verdict.value}"
+        name = short_name(finding.workload) if script_ref(finding.workload) else finding.workload
+        return f"{name} on {device}: {finding.verdict.value}"
     detail = f": {finding.op.symptom}" if finding.op.symptom else f": {finding.kind}"
     return f"{finding.op.op} on {device}{detail}"
 
@@ -205,7 +215,8 @@ def _of(name: str) -> str:
 
 def _checked(finding: Investigation) -> list[str]:
     steps = f"{finding.steps_checked} step" + ("s" if finding.steps_checked != 1 else "")
-    lines = [f"{finding.ops_checked:,} ops of {steps} were checked.", RANDOM_NOTE]
+    lines = [f"{finding.ops_checked:,} ops of {steps} were checked."]
+    lines.append(SCRIPT_NOTE if script_ref(finding.workload) else RANDOM_NOTE)
     if finding.unreferenced:
         lines.append(f"Not checked: {', '.join(finding.unreferenced)}.")
     if finding.suspects:

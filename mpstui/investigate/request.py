@@ -9,6 +9,7 @@ import msgspec
 from mpstui.domain.config import RunConfig
 from mpstui.domain.investigation import Investigation
 from mpstui.runs.files import read_json, write_json
+from mpstui.runs.script_command import ScriptCommand
 
 
 class InvestigationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,10 @@ class InvestigationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The number of steps to check."""
     seconds: float = 40.0
     """About how long to check steps."""
+    script: ScriptCommand | None = None
+    """The script to check as it is; the config then has only its reference and the fault."""
+    from_step: int = 0
+    """The number of the script's steps before the checked ones."""
 
 
 class InvestigationFolder:
@@ -44,6 +49,11 @@ class InvestigationFolder:
     def journal(self) -> Path:
         """The journal of the last op that started, for when the process dies."""
         return self.path / "begun.bin"
+
+    @property
+    def script_journal(self) -> Path:
+        """The journal of a script's own process."""
+        return self.path / "script-begun.bin"
 
     @property
     def state(self) -> Path:

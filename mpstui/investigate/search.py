@@ -16,7 +16,7 @@ from mpstui.modes.step import StepState, load, save
 from mpstui.ops.call import Call
 
 from .conclusion import Conclusion, from_isolation, origin_sentence, too_slow_in
-from .isolate import IsolationResult, OpIsolator, op_at_fault
+from .isolate import CheckedDevice, IsolationResult, OpIsolator, op_at_fault
 from .other_causes import explain, full_precision, lower_precisions
 from .progress import ProgressReporter
 from .repeated_passes import evaluation_passes, locate_divergence
@@ -57,7 +57,8 @@ class Search:
         self._reporter = reporter
         self._clock = clock
         run_dir = Path(request.run) if request.run else folder.path
-        self._isolator = OpIsolator(twin, folder, run_dir, reporter, self._write_early)
+        device = CheckedDevice(twin.config.spec, twin.device.backend, twin.device.fault)
+        self._isolator = OpIsolator(device, folder, run_dir, reporter, self._write_early)
         self._inspector = StepInspector(twin, journal)
         self._solo = SoloTraining(twin, clock)
         self._results: list[StepResult] = []

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from mpstui.domain.alarm import fails
 from mpstui.domain.errors import LogError
-from mpstui.domain.events import AlarmRaised, AnyEvent, DivergenceDetected, StepChecked
 from mpstui.engine.snapshots import snapshots_of
-from mpstui.runs.log import LogReader
 from mpstui.runs.rundir import RunDir
 
+from .bad_step import first_bad_step
 from .twin import Twin
 
 
@@ -43,29 +41,12 @@ def start_of(run: str) -> Start:
     """Return the start for a run's folder; the first step if it is empty."""
     if not run:
         return Start((BEGINNING,), None)
-    bad = bad_step(RunDir(Path(run)))
+    bad = first_bad_step(RunDir(Path(run)))
     points = []
     for step, path in reversed(snapshots_of(Path(run))):
         if bad is None or step < bad:
             points.append(StartPoint(lambda twin, path=path: _enter(twin, path)))  # type: ignore[misc]
     return Start((*points[:1], BEGINNING), bad)
-
-
-def bad_step(run: RunDir) -> int | None:
-    """Return the first step that went wrong according to a run's log; None if none did."""
-    steps = (_faulty_step(event) for event in LogReader(run.events).rest())
-    return min((step for step in steps if step is not None), default=None)
-
-
-def _faulty_step(event: AnyEvent) -> int | None:
-    """Return the step of an alarm or of a failed step check; None for other events."""
-    match event:
-        case AlarmRaised() | DivergenceDetected():
-            return event.step
-        case StepChecked() if fails(event):
-            return event.step
-        case _:
-            return None
 
 
 def _enter(twin: Twin, path: Path) -> int:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mpstui.domain.investigation import Lockstep
-from mpstui.modes.attribution import Attribution
+from mpstui.modes.attribution import SideAttribution
 from mpstui.modes.base import StepMode
 from mpstui.modes.journal import NO_JOURNAL, Journal
 from mpstui.modes.lockstep import in_lockstep
@@ -147,7 +147,7 @@ class StepInspector:
         wrong: tuple[AttributedOp, ...] = ()
         if doubted := _doubted(shadow):
             only = frozenset(finding.number for finding in doubted)
-            attribution = Attribution(self.twin.device)
+            attribution = SideAttribution(self.twin.device)
             repeated = Shadow(self._random, self._journal, only, keep=True, attribution=attribution)
             self._evaluate(self.twin.device, state, device_test, repeated)
             wrong = _confirmed(doubted, repeated.attributed)
@@ -173,7 +173,7 @@ class StepInspector:
         self, step: int, state: StepState, only: frozenset[int]
     ) -> dict[int, AttributedOp]:
         """Repeat a step; returns the selected ops with their inputs and origins."""
-        attribution = Attribution(self.twin.device)
+        attribution = SideAttribution(self.twin.device)
         shadow = Shadow(
             self._random,
             self._journal,
@@ -188,7 +188,7 @@ class StepInspector:
 
     def before_op(self, step: int, state: StepState, index: int) -> AttributedOp | None:
         """Return an op that ends the process, with its inputs and origin, without running it."""
-        attribution = Attribution(self.twin.device)
+        attribution = SideAttribution(self.twin.device)
         no_ops: frozenset[int] = frozenset()
         for _ in range(2):
             shadow = Shadow(self._random, only=no_ops, attribution=attribution, stop=index)

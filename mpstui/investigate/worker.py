@@ -106,6 +106,11 @@ def _search(
     reporter.report(Stage.PREPARE, "importing torch")
     import torch
 
+    if request.script is not None:
+        from .script_check.search import ScriptSearch
+
+        return ScriptSearch(folder, request, reporter).run()
+
     from mpstui.modes.journal import Journal, last_entry
     from mpstui.modes.step import StepState
 

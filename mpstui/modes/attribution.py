@@ -12,11 +12,13 @@ import linecache
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from typing_extensions import override
 
 from mpstui.ops.schema import OpInfo, results, tensors
 
@@ -26,7 +28,10 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _TORCH = str(Path(torch.__file__).parent)
 _MPSTUI = tuple(
     str(Path(__file__).parents[1] / part)
-    for part in ("modes", "ops", "opcheck", "faults", "investigate", "coverage", "backends.py")
+    for part in (
+        *("modes", "ops", "opcheck", "faults", "investigate", "coverage", "recording"),
+        "backends.py",
+    )
 )
 _MACHINERY = tuple(
     str(Path(__file__).parents[1] / "engine" / part) for part in ("loop.py", "worker.py")
@@ -42,16 +47,38 @@ class OpOrigin(NamedTuple):
     parameters: tuple[str, ...]
 
 
-class Attribution:
-    """Finds the origin of one side's ops; called from inside a dispatch mode."""
+class Frame(NamedTuple):
+    """A line of code that is neither torch's nor mpstui's."""
 
-    def __init__(self, side: Side) -> None:
-        self._side = side
+    file: str
+    line: int
+
+    @property
+    def source(self) -> str:
+        """The line as ``vae.py:71``."""
+        return f"{Path(self.file).name}:{self.line}"
+
+    @property
+    def code(self) -> str:
+        """The text of the line."""
+        return linecache.getline(self.file, self.line).strip()
+
+
+class Attribution(ABC):
+    """Finds the origin of ops; called from inside a dispatch mode."""
+
+    @abstractmethod
+    def parameters(self) -> Iterable[tuple[str, torch.Tensor, Mapping[str, Any]]]:
+        """Return the name, the tensor and the optimizer's state of each parameter."""
+
+    def line(self, phase: str) -> tuple[str, str]:
+        """Return the user's line that the current op comes from, and its text."""
+        return line_of(phase)
 
     def of(self, phase: str, info: OpInfo, out: Any, args: Any, kwargs: Any) -> OpOrigin:
         """Return the origin of the op that has just run."""
         node = torch._C._current_autograd_node()
-        source, code = line_of(phase)
+        source, code = self.line(phase)
         parameters = self._touched(tensors((args, kwargs)))
         if node is not None:
             shapes = {_shape(t) for _, t in results(info, out, args, kwargs)}
@@ -68,8 +95,7 @@ class Attribution:
 
     def _storages(self) -> dict[int, str]:
         names: dict[int, str] = {}
-        for name, parameter in self._side.model.named_parameters():
-            state = self._side.optimizer.state.get(parameter, {})
+        for name, parameter, state in self.parameters():
             tensors = [parameter, parameter.grad, *state.values()]
             for tensor in tensors:
                 if isinstance(tensor, torch.Tensor) and tensor.numel():
@@ -77,13 +103,26 @@ class Attribution:
         return names
 
     def _flows_into(self, node: Any, shapes: set[tuple[int, ...]]) -> list[str]:
-        names = {id(p): name for name, p in self._side.model.named_parameters()}
+        names = {id(parameter): name for name, parameter, _ in self.parameters()}
         flowing = []
         for variable in _variables(node, 3):
             shape = _shape(variable)
             if id(variable) in names and (shape in shapes or shape[::-1] in shapes):
                 flowing.append(names[id(variable)])
         return flowing
+
+
+class SideAttribution(Attribution):
+    """Finds the origin of one side's ops."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+
+    @override
+    def parameters(self) -> Iterable[tuple[str, torch.Tensor, Mapping[str, Any]]]:
+        state = self._side.optimizer.state
+        for name, parameter in self._side.model.named_parameters():
+            yield name, parameter, state.get(parameter, {})
 
 
 def line_of(phase: str) -> tuple[str, str]:
@@ -94,13 +133,17 @@ def line_of(phase: str) -> tuple[str, str]:
     """
     if phase == "optimizer":
         return "", ""
-    if phase == "backward":
-        file, line = _creation_line(torch._C._current_autograd_node())
-    else:
-        file, line = _calling_line()
-    return (
-        (f"{Path(file).name}:{line}", linecache.getline(file, line).strip()) if file else ("", "")
-    )
+    frame = next(user_frames(phase), None)
+    return (frame.source, frame.code) if frame is not None else ("", "")
+
+
+def user_frames(phase: str) -> Iterator[Frame]:
+    """Yield the lines that the current op comes from, the innermost first.
+
+    In ``backward`` they are those that created the autograd node, known only in anomaly mode.
+    """
+    frames = _creating_frames() if phase == "backward" else _calling_frames()
+    return (frame for frame in frames if _is_model(frame.file))
 
 
 def line_of_error(error: BaseException) -> str:
@@ -131,22 +174,19 @@ def _computes(node: Any) -> bool:
     return not re.match(r"(T|Transpose|View|Permute|Reshape|ToCopy|Accumulate)", name)
 
 
-def _calling_line() -> tuple[str, int]:
+def _calling_frames() -> Iterator[Frame]:
     frame = sys._getframe(1)
     while frame is not None:
-        if _is_model(frame.f_code.co_filename):
-            return frame.f_code.co_filename, frame.f_lineno
+        yield Frame(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
-    return "", 0
 
 
-def _creation_line(node: Any) -> tuple[str, int]:
+def _creating_frames() -> Iterator[Frame]:
+    node: Any = torch._C._current_autograd_node()
     stack = (node.metadata.get("traceback_") if node is not None else None) or []
     for entry in reversed(stack):
         for match in reversed(list(_FRAME.finditer(entry))):
-            if _is_model(match["file"]):
-                return match["file"], int(match["line"])
-    return "", 0
+            yield Frame(match["file"], int(match["line"]))
 
 
 def _is_model(file: str) -> bool:

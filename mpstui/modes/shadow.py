@@ -68,6 +68,8 @@ class Shadow(StepMode):
         attribution: Finds the origin of each checked op, which costs time.
         stop: The number of an op that must not run because it ends the process.
         random_checks: Checks with earlier random numbers to add to; None for new ones.
+        most_wrong: The number of wrong ops to attribute; the inputs of the others are not kept.
+            None attributes every op, right or wrong.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Shadow(StepMode):
         attribution: Attribution | None = None,
         stop: int | None = None,
         random_checks: RandomChecks | None = None,
+        most_wrong: int | None = None,
     ) -> None:
         super().__init__(shared_random, journal)
         self.checked = 0
@@ -90,6 +93,7 @@ class Shadow(StepMode):
         self._keep = keep
         self._attribution = attribution
         self._stop = stop
+        self._most_wrong = most_wrong
         self.attributed: dict[int, AttributedOp] = {}
         """Ops checked with an attribution, right or wrong, by number."""
 
@@ -238,6 +242,10 @@ class Shadow(StepMode):
     def _attribute(
         self, finding: OpFinding, info: OpInfo, out: Any, args: Any, kwargs: Any
     ) -> None:
+        if self._most_wrong is not None and (
+            finding.judgement.status != "wrong" or len(self.attributed) >= self._most_wrong
+        ):
+            return
         if self._attribution is not None:
             origin = self._attribution.of(self.phase, info, out, args, kwargs)
             self.attributed[self.index] = AttributedOp(finding, origin)

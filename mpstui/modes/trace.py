@@ -18,7 +18,7 @@ from mpstui.numerics import gap
 from mpstui.ops.references.run import undisturbed
 from mpstui.ops.schema import OpInfo, results, tensors
 
-from .attribution import Attribution, OpOrigin
+from .attribution import OpOrigin, SideAttribution
 from .base import StepMode
 from .shared_random import SharedRandom
 from .step import Side
@@ -82,7 +82,7 @@ class Trace(StepMode):
     def __init__(self, side: Side, shared_random: SharedRandom) -> None:
         super().__init__(shared_random)
         self.ops: list[TracedOp] = []
-        self._attribution = Attribution(side)
+        self._attribution = SideAttribution(side)
         self._room = ROOM
 
     @override

@@ -22,12 +22,12 @@ from mpstui.domain.investigation import (
     OpAtFault,
     Verdict,
 )
+from mpstui.investigate.bad_step import first_bad_step
 from mpstui.investigate.command import OMITTED, command_of
 from mpstui.investigate.isolate import worst_value
 from mpstui.investigate.report import curves, format_report, write_report
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
 from mpstui.investigate.search import steps_to_inspect
-from mpstui.investigate.start import bad_step
 from mpstui.investigate.versions import package_versions
 from mpstui.ops.judge import judge
 from mpstui.runs.log import LogWriter
@@ -212,7 +212,7 @@ def test_curves_share_a_scale_that_is_logarithmic_where_it_has_to_be() -> None:
 
 def test_a_run_went_wrong_at_the_first_thing_that_its_log_says(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    assert bad_step(run) is None
+    assert first_bad_step(run) is None
     with LogWriter(run.events) as log:
         log.append(DivergenceDetected(at=1.0, step=601, value="nan", last_finite=None))
         log.append(
@@ -220,12 +220,12 @@ def test_a_run_went_wrong_at_the_first_thing_that_its_log_says(tmp_path: Path) -
                 at=2.0, step=420, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
             )
         )
-    assert bad_step(run) == 420
+    assert first_bad_step(run) == 420
     with LogWriter(run.events) as log:
         log.append(StepChecked(at=3.0, step=7, loss_gap=0.0))
-        assert bad_step(run) == 420  # one that agrees
+        assert first_bad_step(run) == 420  # one that agrees
         log.append(StepChecked(at=3.0, step=94, phase="backward", gradient_gap=0.2))
-    assert bad_step(run) == 94
+    assert first_bad_step(run) == 94
 
 
 @pytest.mark.parametrize(

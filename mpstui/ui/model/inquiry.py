@@ -22,6 +22,13 @@ ABOUT = {
 }
 """A description of each stage."""
 
+ABOUT_SCRIPT = ABOUT | {
+    Stage.PREPARE: "start the script again, as it is",
+    Stage.LOCKSTEP: "not for a script: there is no second side of it",
+    Stage.OPS: "every op of a few of its steps again on the CPU",
+}
+"""The same for a script."""
+
 
 class StageState(Enum):
     """A stage's state; the value is its mark."""
@@ -66,6 +73,7 @@ class Inquiry:
         self.folder = folder
         self.began = began
         self.config = request.config if request else run.config()
+        self._about = ABOUT_SCRIPT if self.config.info.is_recorded else ABOUT
         self.progress: dict[Stage, ProgressMessage] = {}
         self.finding: Investigation | None = None
         self.stopping = False
@@ -137,7 +145,7 @@ class Inquiry:
             early = self.finding is not None and self.finding.error
             return StageLine(stage, state, "not reached" if early else "not needed")
         if update is None or state is StageState.WAITING:
-            return StageLine(stage, state, ABOUT[stage], seconds=seconds)
+            return StageLine(stage, state, self._about[stage], seconds=seconds)
         fraction = update.fraction if state is StageState.UNDER_WAY else None
         return StageLine(stage, state, update.text, fraction, seconds)
 

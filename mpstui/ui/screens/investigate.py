@@ -160,13 +160,15 @@ class InvestigateScreen(MainScreen):
     def _run_settings(self, width: int) -> Content:
         """Return the settings of the run under investigation."""
         config = self.inquiry.config
-        rows = [
-            ("workload", config.info.title),
-            ("device", config.device),
-            ("settings", f"batch {config.batch_size:,}, lr {config.lr:g}, seed {config.seed}"),
-            ("arithmetic", f"{config.precision}, {config.pipeline} pipeline"),
-            ("files", str(self.inquiry.folder.path)),
-        ]
+        rows = [("workload", config.info.title), ("device", config.device)]
+        if config.info.is_recorded:
+            rows = [("script", str(self.inquiry.run.script())), ("check", "the script runs again")]
+        else:
+            rows += [
+                ("settings", f"batch {config.batch_size:,}, lr {config.lr:g}, seed {config.seed}"),
+                ("arithmetic", f"{config.precision}, {config.pipeline} pipeline"),
+            ]
+        rows.append(("files", str(self.inquiry.folder.path)))
         leaving = "esc goes back; the investigation continues, and i shows it again."
         return pairs(rows, width) + Content.styled(f"\n\n{leaving}", "$foreground-muted")
 
