@@ -39,9 +39,21 @@ class BatchLedger:
         self._passes[iterator] = loader_pass = LoaderPass(loader, iterator)
         loader_pass.began = self._events
 
-    def is_training(self) -> bool:
-        """Return whether a batch that is fetched now is one to train on."""
-        return not self.evaluating and torch.is_grad_enabled()
+    def is_training(self, iterator: Any = None) -> bool:
+        """Return whether a batch that is fetched now is one to train on.
+
+        Frameworks fetch the first batches of an epoch while the model is still in evaluation mode;
+        those of a loader that was trained on count.
+        """
+        if not self.evaluating or not torch.is_grad_enabled():
+            return torch.is_grad_enabled()
+        loader_pass = self._passes.get(iterator) if iterator is not None else None
+        current = self.training_pass
+        return (
+            loader_pass is not None
+            and current is not None
+            and loader_pass.loader_id == current.loader_id
+        )
 
     def fetched(self, iterator: Any, batch: Any) -> None:
         """Note a training batch, or None at the end of its pass."""
