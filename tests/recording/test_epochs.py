@@ -236,6 +236,8 @@ def test_a_second_loader_that_is_longer_is_no_new_epoch() -> None:
 
 
 def test_without_a_loader_samples_come_from_the_models_input() -> None:
+    torch._dynamo.utils.counters.clear()  # another test of this process may have compiled
+
     def loop(trainer: Trainer) -> None:
         for _ in range(4):
             trainer.step(torch.randn(6, 4))

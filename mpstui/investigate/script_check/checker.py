@@ -251,7 +251,7 @@ class ScriptChecker:
     def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
         """Do nothing."""
 
-    def norm_computed(self, norm: Any) -> None:
+    def norm_computed(self, norm: Any, parameters: Any) -> None:
         """Do nothing."""
 
     def loader_started(self, loader: Any, iterator: Any) -> None:
