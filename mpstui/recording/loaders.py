@@ -28,7 +28,7 @@ def batch_tensor(batch: Any) -> torch.Tensor | None:
 def samples_of(batch: Any) -> int | None:
     """Return the first dimension of a batch's first tensor; None if it has none."""
     tensor = batch_tensor(batch)
-    return None if tensor is None else len(tensor)
+    return None if tensor is None else tensor.shape[0]
 
 
 class LoaderPass:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,6 +58,7 @@ class ScriptRun(NamedTuple):
 def run(*command: str) -> ScriptRun:
     """Run a script of this folder once in a test session: ``run("vae.py", "--epochs", "1")``."""
     folder = tempfile.mkdtemp(prefix="mpstui-test-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     done = _start(
         [sys.executable, "-m", "mpstui", "run", "--no-ui", "--runs-dir", folder, *command]
     )

@@ -25,7 +25,7 @@ SLOW = [
     ("loader_workers.py", "--start", "fork"),
     ("loader_workers.py", "--start", "spawn"),
     ("compiled.py",),
-    ("progress_bar.py", "/tmp/mpstui-test-tensorboard"),
+    ("progress_bar.py",),
     ("exits.py", "text"),
     ("exits.py", "interrupt"),
     ("exits.py", "kill"),
@@ -146,7 +146,7 @@ def test_workers_leave_epochs_and_waiting_as_they_are() -> None:
 
 @pytest.mark.slow
 def test_values_that_a_script_logs_are_series_and_its_own_loss_is_kept_apart() -> None:
-    result = run("progress_bar.py", "/tmp/mpstui-test-tensorboard")
+    result = run("progress_bar.py")
     assert "\r" in result.output
     assert "sum 45" in result.output
     assert result.column("Loss/train") == result.printed()

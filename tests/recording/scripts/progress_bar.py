@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sys
+import tempfile
 import threading
 
 import torch
@@ -35,7 +36,7 @@ if __name__ == "__main__":
     process.start()
     print("sum", queue.get())
     process.join()
-    with SummaryWriter(sys.argv[1]) as writer:
+    with tempfile.TemporaryDirectory() as folder, SummaryWriter(folder) as writer:
         thread = threading.Thread(target=train, args=(writer,))
         thread.start()
         thread.join()
