@@ -32,6 +32,12 @@ class Gate:
         self._takes_turns = takes_turns
         self._send = send
         self._changed = threading.Condition()
+        self.is_open = not takes_turns
+        """Whether a loop may pass without looking further: no pause, no stop, its turn."""
+
+    def _notify(self) -> None:
+        self.is_open = self._turn and not self.paused and not self.stop_reason
+        self._changed.notify_all()
 
     @property
     def shut(self) -> bool:
@@ -44,20 +50,20 @@ class Gate:
             self.paused = request == "pause"
             if request == "stop" and not self.stop_reason:
                 self.stop_reason = "requested by the user"
-            self._changed.notify_all()
+            self._notify()
 
     def stop(self, reason: str) -> None:
         """Request a safe stop for another reason than the user's request."""
         with self._changed:
             self.stop_reason = self.stop_reason or reason
-            self._changed.notify_all()
+            self._notify()
 
     def turn(self, granted: bool) -> None:
         """Apply the supervisor's decision to grant a turn, or to end it."""
         with self._changed:
             self._turn = granted
             self._held = self._held or granted
-            self._changed.notify_all()
+            self._notify()
 
     def ready(self) -> None:
         """Report that the set-up is done and the first turn may be granted."""
@@ -100,3 +106,4 @@ class Gate:
         if self._takes_turns:
             with self._changed:
                 self._turn = self._held = False
+                self.is_open = False

@@ -30,19 +30,21 @@ class BatchLedger:
         """The first batch, until a step has used it."""
         self.evaluating = False
         self._passes: weakref.WeakKeyDictionary[Any, LoaderPass] = weakref.WeakKeyDictionary()
-        self._newest: LoaderPass | None = None  # of the newest training batch that was fetched
-        self._cached: tuple[Any, LoaderPass | None] = (lambda: None), None  # the last of them
+        self.newest: LoaderPass | None = None
+        """The pass of the newest training batch that was fetched."""
+        self.cached: tuple[Any, LoaderPass | None] = (lambda: None), None
+        """A reference to the newest iterator, and its pass."""
         self._events = 0  # beginnings and ends of passes
 
     def started(self, loader: Any, iterator: Any) -> None:
         """Note a new pass; a persistent iterator begins another one."""
         self._events += 1
         self._passes[iterator] = loader_pass = LoaderPass(loader, iterator)
-        self._cached = weakref.ref(iterator), loader_pass
+        self.cached = weakref.ref(iterator), loader_pass
         loader_pass.began = self._events
 
     def _pass_of(self, iterator: Any) -> LoaderPass | None:
-        ref, loader_pass = self._cached
+        ref, loader_pass = self.cached
         return loader_pass if ref() is iterator else self._passes.get(iterator)
 
     def is_training(self, iterator: Any = None) -> bool:
@@ -67,17 +69,18 @@ class BatchLedger:
         if loader_pass is None:
             return
         if batch is None:
-            loader_pass.exhausted = True
-            self._end(loader_pass)
+            self.end(loader_pass)
             return
         if self.training_pass is None and self.first_batch is None:
             self.first_batch = batch
-        self._newest = loader_pass
+        self.newest = loader_pass
         loader_pass.fetched(samples_of(batch))
         if loader_pass.exhausted:
-            self._end(loader_pass)
+            self.end(loader_pass)
 
-    def _end(self, loader_pass: LoaderPass) -> None:
+    def end(self, loader_pass: LoaderPass) -> None:
+        """Note that a pass has no more batches."""
+        loader_pass.exhausted = True
         if not loader_pass.ended:
             self._events += 1
             loader_pass.ended = self._events
@@ -99,7 +102,7 @@ class BatchLedger:
         Returns:
             Whether a new epoch begins with this batch.
         """
-        loader_pass = self._newest
+        loader_pass = self.newest
         current = self.training_pass
         if current is not None and current.waiting and current is not loader_pass:
             loader_pass = current  # the next pass was begun ahead

@@ -13,7 +13,7 @@ import torch
 
 from mpstui.domain.events import SeriesRecorded
 
-from .optimizers import OptimizerTrack
+from .optimizers import Loss, OptimizerTrack
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,16 +55,19 @@ class StepBuffer:
 
     def __init__(self) -> None:
         self._own = set(OWN_NAMES)
-        self._rows: list[StepRow] = []
-        self._losses: list[Any] = []
-        self._others: list[tuple[str, int, list[torch.Tensor], tuple[Any, ...], Any]] = []
+        self.rows: list[StepRow] = []
+        """The steps that wait."""
+        self.losses: list[Any] = []
+        """The losses of these steps, one after the other."""
+        self._others: list[tuple[str, int, list[Loss], tuple[Any, ...], Any]] = []
         self._logged: list[tuple[str, int, Any]] = []
-        self._last_step = 0
+        self.last_step = 0
+        """The newest of these steps."""
 
     @property
     def steps(self) -> int:
         """The number of steps that wait."""
-        return len(self._rows)
+        return len(self.rows)
 
     @property
     def logged(self) -> int:
@@ -80,20 +83,18 @@ class StepBuffer:
         skipped: Any,
     ) -> None:
         """Add a step of the first optimizer, or of none."""
-        self._last_step = step
+        self.last_step = step
         rates = track.rates() if track is not None else ()
-        self._losses += losses
-        self._rows.append(StepRow(len(losses), rates, samples, skipped))
+        self.losses += losses
+        self.rows.append(StepRow(len(losses), rates, samples, skipped))
 
     def drop_steps(self) -> int:
         """Forget the steps that wait, and return how many they were."""
-        steps = len(self._rows)
-        self._rows, self._losses, self._others = [], [], []
+        steps = len(self.rows)
+        self.rows, self.losses, self._others = [], [], []
         return steps
 
-    def add_other(
-        self, track: OptimizerTrack, step: int, losses: list[torch.Tensor], skipped: Any
-    ) -> None:
+    def add_other(self, track: OptimizerTrack, step: int, losses: list[Loss], skipped: Any) -> None:
         """Add another optimizer's step; it belongs to the first one's newest step."""
         self._others.append((track.name or "other", step, losses, track.rates(), skipped))
 
@@ -109,9 +110,9 @@ class StepBuffer:
 
         Steps with a loss and steps without one are in windows of their own.
         """
-        rows, others = self._rows, self._others
-        first = self._last_step - len(rows) + 1
-        values: list[Any] = [*self._losses]
+        rows, others = self.rows, self._others
+        first = self.last_step - len(rows) + 1
+        values: list[Any] = [*self.losses]
         for _, _, losses, rates, skipped in others:
             values += [*losses, *rates, skipped]
         for row in rows:
@@ -137,7 +138,7 @@ class StepBuffer:
             series["lr"] = list(enumerate(first_rates, first))
         self._own.update(series)
         series.update(self.take_logged())
-        self._rows, self._losses, self._others = [], [], []
+        self.rows, self.losses, self._others = [], [], []
         is_known = [bool(row.losses) for row in rows]
         bounds = [index for index in range(1, len(rows)) if is_known[index] != is_known[index - 1]]
         windows = [

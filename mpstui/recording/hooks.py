@@ -29,6 +29,11 @@ from .late_import import on_import
 class StepObserver(Protocol):
     """What the hooks report to, in the thread that trains."""
 
+    watches_step_begins: bool
+    """Whether it needs ``step_begins`` for a step without a closure too."""
+    watches_fetch_begins: bool
+    """Whether it needs ``fetch_begins`` for a batch that is fetched with gradients too."""
+
     def optimizer_created(self, optimizer: Optimizer) -> None:
         """Note a new optimizer."""
 
@@ -89,9 +94,9 @@ class Hooks:
         self._active = True
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._leave)
-        self._wrap(torch.autograd, "backward", self._backward)
+        self._wrap_backward()
         self._wrap(Optimizer, "__init__", self._created)
-        self._wrap(Optimizer, "zero_grad", self._zero_grad)
+        self._wrap_zero_grad()
         self._wrap(torch.amp.GradScaler, "scale", self._scale)
         self._wrap(torch.amp.GradScaler, "step", self._scaler_step)
         for module in (torch.nn.utils, torch.nn.utils.clip_grad):
@@ -99,7 +104,7 @@ class Hooks:
         if hasattr(torch.nn.utils, "clip_grads_with_norm_"):
             self._wrap(torch.nn.utils, "clip_grads_with_norm_", self._clip_with_norm)
         self._wrap(DataLoader, "__iter__", self._iterate)
-        self._wrap(_BaseDataLoaderIter, "__next__", self._fetch)
+        self._wrap_fetch()
         self._wrap_train()
         handles = (
             register_optimizer_step_pre_hook(self._before_step),
@@ -128,45 +133,101 @@ class Hooks:
                 return original(*args, **kwargs)
             return wrapper(original, *args, **kwargs)
 
+        self._replace(owner, name, original, wrapped)
+
+    def _replace(self, owner: Any, name: str, original: Any, wrapped: Any) -> None:
         setattr(owner, name, wrapped)
         self._undo.append(lambda: setattr(owner, name, original))
+
+    def _end(self, error: Exception) -> None:
+        """End the recording because the observer failed; the user's code goes on."""
+        self._active = False
+        self._observer.failed(error)
 
     def _notify(self, report: Callable[..., Any], *args: Any) -> Any:
         """Report to the observer; its own errors never reach the user's code."""
         try:
             return report(*args)
         except Exception as error:  # noqa: BLE001 - recording must not break training
-            self._active = False
-            self._observer.failed(error)
+            self._end(error)
 
-    def _backward(self, original: Any, tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._in_backward:  # a checkpointed module's own backward
-            return original(tensors, *args, **kwargs)
-        gradients = args[0] if args else kwargs.get("grad_tensors")
-        self._notify(self._observer.backward_begins, tensors, gradients)
-        self._in_backward = True
-        succeeded = False
-        try:
-            result = original(tensors, *args, **kwargs)
-            succeeded = True
+    def _wrap_backward(self) -> None:
+        """Wrap ``backward``; called at each step, so with as few calls as possible."""
+        original, observer = torch.autograd.backward, self._observer
+        begins, ended = observer.backward_begins, observer.backward_ended
+
+        @functools.wraps(original)
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._in_backward or not self._active:  # a checkpointed module's own backward
+                return original(tensors, *args, **kwargs)
+            gradients = args[0] if args else kwargs.get("grad_tensors")
+            try:
+                begins(tensors, gradients)
+            except Exception as error:  # noqa: BLE001 - recording must not break training
+                self._end(error)
+            self._in_backward = True
+            succeeded = False
+            try:
+                result = original(tensors, *args, **kwargs)
+                succeeded = True
+                return result
+            finally:
+                self._in_backward = False
+                if self._active:
+                    self._notify(ended, succeeded)
+
+        self._replace(torch.autograd, "backward", original, backward)
+
+    def _wrap_zero_grad(self) -> None:
+        """Wrap ``zero_grad``; gradients that it sets to None are seen to be gone."""
+        original = Optimizer.zero_grad
+
+        @functools.wraps(original)
+        def zero_grad(optimizer: Any, set_to_none: bool = True) -> Any:
+            result = original(optimizer, set_to_none)
+            if not set_to_none and self._active:
+                self._notify(self._observer.gradients_cleared, optimizer)
             return result
-        finally:
-            self._in_backward = False
-            self._notify(self._observer.backward_ended, succeeded)
+
+        self._replace(Optimizer, "zero_grad", original, zero_grad)
+
+    def _wrap_fetch(self) -> None:
+        """Wrap the DataLoader's iterators; called at each step."""
+        original, clock = _BaseDataLoaderIter.__next__, time.perf_counter
+        is_grad_enabled = torch.is_grad_enabled
+
+        @functools.wraps(original)
+        def fetch(iterator: Any) -> Any:
+            if not self._active:
+                return original(iterator)
+            observer = self._observer
+            if observer.watches_fetch_begins or not is_grad_enabled():
+                self._notify(observer.fetch_begins, iterator)
+            start = clock()
+            try:
+                batch = original(iterator)
+            except StopIteration:
+                self._notify(observer.fetch_ended, iterator, None, clock() - start)
+                raise
+            seconds = clock() - start
+            try:
+                observer.fetch_ended(iterator, batch, seconds)
+            except Exception as error:  # noqa: BLE001 - recording must not break training
+                self._end(error)
+            return batch
+
+        self._replace(_BaseDataLoaderIter, "__next__", original, fetch)
 
     def _created(self, original: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         original(optimizer, *args, **kwargs)
         self._notify(self._observer.optimizer_created, optimizer)
 
-    def _zero_grad(self, original: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(optimizer, *args, **kwargs)
-        self._notify(self._observer.gradients_cleared, optimizer)
-        return result
-
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         if not self._active:
             return None
         self._stepped = True
+        if len(args) == 1 and not kwargs and not self._observer.watches_step_begins:
+            return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         wrapped = self._notify(self._observer.step_begins, optimizer, closure)
         if wrapped is None:
@@ -176,8 +237,12 @@ class Hooks:
         return args, {**kwargs, "closure": wrapped}
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if self._active:
-            self._notify(self._observer.step_ended, optimizer)
+        if not self._active:
+            return
+        try:
+            self._observer.step_ended(optimizer)
+        except Exception as error:  # noqa: BLE001 - recording must not break training
+            self._end(error)
 
     def _scale(self, original: Any, scaler: Any, outputs: Any) -> Any:
         result = original(scaler, outputs)
@@ -218,17 +283,6 @@ class Hooks:
         iterator = original(loader)
         self._notify(self._observer.loader_started, loader, iterator)
         return iterator
-
-    def _fetch(self, original: Any, iterator: Any) -> Any:
-        self._notify(self._observer.fetch_begins, iterator)
-        start = time.perf_counter()
-        try:
-            batch = original(iterator)
-        except StopIteration:
-            self._notify(self._observer.fetch_ended, iterator, None, time.perf_counter() - start)
-            raise
-        self._notify(self._observer.fetch_ended, iterator, batch, time.perf_counter() - start)
-        return batch
 
     def _wrap_train(self) -> None:
         """Wrap ``Module.train``, which calls itself for each of the module's children."""

@@ -47,7 +47,8 @@ class LoaderPass:
         """When it began and was exhausted, as positions in the order of such events."""
         self.is_batched = getattr(loader, "batch_sampler", None) is not None
         """Whether the data set's items are samples and not batches."""
-        self._fetched = 0
+        self.count = 0
+        """Batches that were fetched."""
         self.waiting: deque[int | None] = deque(maxlen=1000)
         """Samples of batches that were fetched and not trained on yet; loops may fetch ahead."""
 
@@ -59,8 +60,8 @@ class LoaderPass:
     def fetched(self, samples: int | None) -> None:
         """Add a batch; frameworks that know the number of batches do not ask for one more."""
         self.waiting.append(samples)
-        self._fetched += 1
-        self.exhausted |= self._fetched == self.batches
+        self.count += 1
+        self.exhausted |= self.count == self.batches
 
     def describe(self) -> tuple[str, int]:
         """Return the data set's class, and its number of samples; 0 if unknown."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import Optimizer
 
-from .optimizers import Gradient, OptimizerTrack
+from .optimizers import Gradient, Loss, OptimizerTrack
 
 SCALED_DEPTH = 4
 """Nodes between a value and the scaled loss that it was computed from, as in ``scaled / 4``."""
@@ -27,12 +27,17 @@ class LossLedger:
     def __init__(self) -> None:
         self.tracks: dict[int, OptimizerTrack] = {}
         """The optimizers by id, in the order of their creation."""
-        self._values: list[torch.Tensor] = []
+        self._values: list[Loss] = []
         self._are_all = True  # whether every tensor of the pass is a scalar loss
         self._before: list[tuple[OptimizerTrack, list[Gradient]]] = []
         self._scaled: list[tuple[weakref.ref[torch.Tensor], torch.Tensor]] = []
         self._scale: torch.Tensor | None = None
         self._scaled_nodes: list[Any] = []
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a gradient scaler has scaled a loss."""
+        return self._scale is not None
 
     def track(self, optimizer: Optimizer) -> OptimizerTrack:
         """Return an optimizer's track, a new one at first."""
@@ -87,7 +92,7 @@ class LossLedger:
 
         return first_call_noted
 
-    def take(self, track: OptimizerTrack) -> list[torch.Tensor]:
+    def take(self, track: OptimizerTrack) -> list[Loss]:
         """Return the losses of a step that is over; empty if they are unknown."""
         return track.take()
 
@@ -104,8 +109,8 @@ class LossLedger:
         self._scaled.append((weakref.ref(result), outputs.detach()))
         self._scaled_nodes.append(result.grad_fn)
 
-    def _losses(self, tensors: Sequence[Any], gradients: Any) -> list[torch.Tensor]:
-        """Return copies of the scalars among tensors: the script may overwrite its own."""
+    def _losses(self, tensors: Sequence[Any], gradients: Any) -> list[Loss]:
+        """Return the scalars among tensors; as copies, since a script may overwrite its own."""
         weights = gradients if isinstance(gradients, (list, tuple)) else ()
         losses = []
         for index, tensor in enumerate(tensors):
@@ -113,7 +118,10 @@ class LossLedger:
                 continue
             loss = self._unscaled(tensor)
             weight = weights[index] if index < len(weights) else None
-            losses.append(loss.clone() if weight is None else loss * weight.detach())
+            if weight is not None:
+                losses.append(loss * weight.detach())
+            else:  # on the CPU reading a value waits for nothing
+                losses.append(loss.item() if loss.is_cpu else loss.clone())
         return losses
 
     def _unscaled(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,9 @@ import torch
 
 from .optimizers import OptimizerTrack
 
+MAX_CLIPS = 8
+"""Clippings between two steps that are noted; a script without an optimizer may only clip."""
+
 SHARE = 0.001
 """Largest share of the time that computing norms may take."""
 
@@ -20,7 +23,8 @@ class NormReader:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._clips: list[tuple[Any, Sequence[Any]]] = []  # since the step before
+        self.clips: list[tuple[Any, Sequence[Any]]] = []
+        """Norms since the step before, with the parameters that were clipped."""
         self._due = 0.0
 
     def clipped(self, norm: Any, parameters: Sequence[Any]) -> None:
@@ -30,12 +34,12 @@ class NormReader:
             norm: Before clipping; None if it is not the Euclidean one.
             parameters: Whose gradients were clipped.
         """
-        self._clips = self._clips[-7:]
-        self._clips.append((norm if type(norm) is torch.Tensor else None, parameters))
+        if len(self.clips) < MAX_CLIPS:
+            self.clips.append((norm if type(norm) is torch.Tensor else None, parameters))
 
     def next_step(self) -> None:
         """Forget what was clipped for the step that is over."""
-        self._clips.clear()
+        self.clips.clear()
 
     def read(self, track: OptimizerTrack) -> float | None:
         """Return the norm of the newest step's gradients, 6 significant digits; None if unknown.
@@ -43,7 +47,7 @@ class NormReader:
         To be called right after the optimizer's step, before a script clears the gradients.
         """
         probes = {id(probe) for probe in track.probes}
-        clips = [(norm, set(map(id, parameters))) for norm, parameters in self._clips]
+        clips = [(norm, set(map(id, parameters))) for norm, parameters in self.clips]
         clips = [(norm, ids) for norm, ids in clips if not probes.isdisjoint(ids)]
         if clips:
             norm, ids = clips[0]

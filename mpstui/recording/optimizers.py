@@ -20,6 +20,9 @@ MAX_PENDING = 512
 
 Gradient = tuple[Any, int] | None
 
+Loss = torch.Tensor | float
+"""A number from the CPU; on any other device a tensor of one element, which waits for a flush."""
+
 
 class OptimizerTrack:
     """What is known of an optimizer between two of its steps."""
@@ -28,9 +31,9 @@ class OptimizerTrack:
         self.optimizer = weakref.ref(optimizer, lambda ref: self._forget())
         self.name = ""
         """What it trains; empty until that is looked up."""
-        self.pending: list[torch.Tensor] = []
-        """Losses whose gradients the next step uses: 0-d, on their device."""
-        self.first_call: list[torch.Tensor] | None = None
+        self.pending: list[Loss] = []
+        """Losses whose gradients the next step uses."""
+        self.first_call: list[Loss] | None = None
         """The losses of a closure's first call, which the step reports."""
         self.is_unknown = False
         """Whether a gradient came from something else than a scalar."""
@@ -39,7 +42,10 @@ class OptimizerTrack:
         """The run's step at its creation."""
         self.probes: list[torch.Tensor]
         self._reached = 0  # the probe by which the last backward was recognised
-        self._version = -1  # of its gradient then
+        self.version = -1
+        """The version of its gradient then."""
+        self.usual_passes = 0
+        """Backward passes in a row that were recognised by the same probe."""
         self.refresh_probes()
 
     def _forget(self) -> None:
@@ -52,13 +58,18 @@ class OptimizerTrack:
         parameters = self.parameters()
         stride = -(-len(parameters) // MAX_PROBES) or 1
         self.probes = parameters[::stride]
-        self._reached, self._version = 0, -1
+        self._reached, self.version, self.usual_passes = 0, -1, 0
 
     def parameters(self) -> list[torch.Tensor]:
         """Return the parameters that need gradients, in the order of the groups."""
         optimizer = self.optimizer()
         groups = optimizer.param_groups if optimizer is not None else ()
         return [p for group in groups for p in group["params"] if p.requires_grad]
+
+    @property
+    def usual_probe(self) -> torch.Tensor:
+        """The parameter by which the last backward pass was recognised."""
+        return self.probes[self._reached]
 
     def gradients(self) -> list[Gradient]:
         """Return the probes' gradients with their versions, which an accumulation changes."""
@@ -76,7 +87,7 @@ class OptimizerTrack:
         if all(gradient is None for gradient in gradients):
             return True
         gradient = gradients[self._reached] if gradients else None
-        if self._version < 0 or (gradient is not None and gradient[1] == self._version):
+        if self.version < 0 or (gradient is not None and gradient[1] == self.version):
             return False
         # Something changed them since the last backward: clipping, or ``zero_()``.
         return not any(bool(p.grad.any()) for p in self.parameters() if p.grad is not None)
@@ -92,24 +103,30 @@ class OptimizerTrack:
                 continue
             previous, version = before[index], gradient._version
             if previous is None or previous[0] is not gradient or previous[1] != version:
-                self._reached, self._version = index, version
+                self.usual_passes = self.usual_passes + 1 if index == self._reached else 1
+                self._reached, self.version = index, version
                 return True
         return False
 
-    def add(self, losses: Sequence[torch.Tensor], are_all: bool = True) -> None:
+    def add(self, losses: Sequence[Loss], are_all: bool = True) -> None:
         """Add losses whose gradients the next step uses.
 
         Args:
-            losses: 0-d, on their device.
+            losses: Of one backward pass.
             are_all: Whether nothing else added to the gradients.
         """
         self.pending += losses
         self.is_unknown |= not are_all
         if len(self.pending) > MAX_PENDING:  # an optimizer that never steps
             with torch.no_grad():
-                self.pending = [torch.stack([loss.float().sum() for loss in self.pending]).sum()]
+                self.pending = [
+                    sum(
+                        loss if isinstance(loss, float) else loss.float().sum()
+                        for loss in self.pending
+                    )
+                ]
 
-    def take(self) -> list[torch.Tensor]:
+    def take(self) -> list[Loss]:
         """Return the losses of the step that is over, and forget them; empty if unknown."""
         losses = self.pending if self.first_call is None else self.first_call
         if self.is_unknown:

@@ -48,7 +48,7 @@ from .optimizers import OptimizerTrack
 from .phases import PROFILE_AFTER, PhaseSampler
 from .start import describe_start, hash_start, name_tracks
 
-FLUSH_SECONDS = 0.25
+FLUSH_SECONDS = 0.5
 FLUSH_STEPS = 1000
 FLUSH_SHARE = 0.003
 """Largest share of the time that flushes may take; where one takes long, they come less often."""
@@ -98,6 +98,8 @@ class StepRecorder:
         """
         self.step = 0
         """The last completed step of the first optimizer, counted from 1."""
+        self.watches_step_begins = True  # until the first one
+        self.watches_fetch_begins = True
         self.stopped = False
         """Whether KeyboardInterrupt was raised because the user asked to stop."""
         self.failure = ""
@@ -172,6 +174,7 @@ class StepRecorder:
     def step_begins(self, optimizer: Optimizer, closure: Any) -> Any:
         """Return the closure to call instead, if there is one."""
         track = self._losses.track(optimizer)
+        self.watches_step_begins = False
         if self.step == 0 and self._first is None and self._config.comparison:
             self._record_event(hash_start(track, self._batches.first_batch, self._now()))
         return self._losses.closure_of(track, closure) if callable(closure) else None

@@ -113,12 +113,12 @@ class RecordingSession:
         from .conditions import apply_options
         from .hooks import Hooks
         from .model import all_optimizers
-        from .recorder import StepRecorder
+        from .plain_path import PlainPathRecorder
 
         if seed is not None:
             torch.manual_seed(seed)
         fault = apply_options(self.config.spec, self.run.path)
-        self.recorder = StepRecorder(
+        self.recorder = PlainPathRecorder(
             self.config,
             self.events.record,
             self.gate,

@@ -26,7 +26,7 @@ from mpstui.domain.events import AnyEvent
 from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.recording.hooks import Hooks, StepObserver
-from mpstui.recording.recorder import StepRecorder
+from mpstui.recording.plain_path import PlainPathRecorder
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
 
@@ -69,10 +69,11 @@ class Script:
 class Timed:
     """Passes everything on to an observer and adds up the time, flushes apart."""
 
-    def __init__(self, observer: StepRecorder, events: list[AnyEvent]) -> None:
+    def __init__(self, observer: PlainPathRecorder, events: list[AnyEvent]) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.flush_seconds = 0.0
         self._observer, self._events = observer, events
+        self.watches_step_begins = self.watches_fetch_begins = True
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         report = getattr(self._observer, name)
@@ -93,7 +94,7 @@ class Timed:
         return timed
 
 
-def recorder(run: RunDir, events: list[AnyEvent]) -> tuple[StepRecorder, LogWriter]:
+def recorder(run: RunDir, events: list[AnyEvent]) -> tuple[PlainPathRecorder, LogWriter]:
     """Create a recorder that writes a log."""
     config = make_config({"workload": "script:/train.py", "autotune": "off"})
     run.write_config(config)
@@ -104,7 +105,7 @@ def recorder(run: RunDir, events: list[AnyEvent]) -> tuple[StepRecorder, LogWrit
         events.append(event)
         history.record(event)
 
-    return StepRecorder(config, record, Gate()), log
+    return PlainPathRecorder(config, record, Gate()), log
 
 
 def measure(width: int, steps: int, pairs: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from mpstui.domain.config import make_config
 from mpstui.domain.events import AnyEvent, RunStarted, SeriesRecorded, StepsCompleted
 from mpstui.engine.gate import Gate
 from mpstui.recording.hooks import Hooks
-from mpstui.recording.recorder import StepRecorder
+from mpstui.recording.plain_path import PlainPathRecorder
 
 EventType = TypeVar("EventType", bound=AnyEvent)
 
@@ -28,7 +28,7 @@ class Recording:
         self.events: list[AnyEvent] = []
         self.gate = Gate()
         config = make_config({"workload": "script:/train.py", "autotune": "off"})
-        self.recorder = StepRecorder(config, self.events.append, self.gate)
+        self.recorder = PlainPathRecorder(config, self.events.append, self.gate)
 
     def of(self, kind: type[EventType]) -> list[EventType]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -59,6 +59,7 @@ class ScriptChecker:
         self.error = ""
         """How the script ended by itself; empty if it raised nothing."""
         attribution = ScriptAttribution(self._optimizers)
+        self.watches_step_begins = self.watches_fetch_begins = True
         self.shadow = ScriptShadow(Journal(journal), attribution, stop_at, self._reach)
 
     def start(self) -> None:

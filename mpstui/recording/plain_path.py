@@ -1,0 +1,185 @@
+"""A short path for the usual training step, because caches are cold after a step's arithmetic.
+
+One optimizer without closure, scaler or fault, each backward from one scalar that reaches the same
+parameter as the passes before: then a hook runs a few lines instead of a few dozen functions. In
+every other case, and whenever one of these conditions ends, :class:`StepRecorder` does the work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.optim.optimizer import Optimizer
+from typing_extensions import override
+
+from .flush import StepRow
+from .loaders import samples_of
+from .optimizers import OptimizerTrack
+from .recorder import FLUSH_STEPS, StepRecorder
+
+USUAL_PASSES = 3
+"""Passes in a row that reach the same parameter before the short path begins."""
+
+_new_tuple = tuple.__new__
+
+
+class PlainPathRecorder(StepRecorder):
+    """A recorder that takes the short path where it can."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._plain: OptimizerTrack | None = None
+        """The only optimizer, while the short path is taken."""
+        self._optimizer: Optimizer | None = None
+        self._probe = torch.empty(0)
+        self._is_plain_pass = False
+        self._loss: Any = None
+        self._gradient: torch.Tensor | None = None
+        self._version = 0
+
+    def _leave_plain_path(self) -> None:
+        self._plain = self._optimizer = self._gradient = None
+        self.watches_fetch_begins = True
+
+    def _enter_plain_path(self, optimizer: Optimizer) -> None:
+        """Take the short path from the next step on, if its conditions hold."""
+        losses = self._losses
+        track = self._first
+        is_usual = (
+            track is not None
+            and track.optimizer() is optimizer
+            and len(losses.tracks) == 1
+            and track.usual_passes >= USUAL_PASSES
+            and not (self._explicit or self._phases.active or losses.is_scaled)
+            and self._evaluation_began is None
+            and self._fault is None
+            and self._config.ranks == 1
+        )
+        if is_usual and track is not None:
+            self._plain, self._optimizer = track, optimizer
+            self._probe = track.usual_probe
+            self.watches_fetch_begins = False
+
+    @override
+    def optimizer_created(self, optimizer: Optimizer) -> None:
+        self._leave_plain_path()
+        super().optimizer_created(optimizer)
+
+    @override
+    def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
+        self._leave_plain_path()
+        super().scaled(scaler, outputs, result)
+
+    @override
+    def _begin_evaluation(self) -> None:
+        self._leave_plain_path()
+        super()._begin_evaluation()
+
+    @override
+    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+        track, batches = self._plain, self._batches
+        loader_pass = batches.newest
+        if (
+            track is None
+            or gradients is not None
+            or type(tensors) is not torch.Tensor
+            or tensors.numel() != 1
+            or loader_pass is not batches.training_pass
+        ):
+            self._is_plain_pass = False
+            super().backward_begins(tensors, gradients)
+            return
+        gradient = self._probe.grad
+        version = -1 if gradient is None else gradient._version
+        if track.pending and version != track.version:  # cleared or clipped between two passes
+            self._is_plain_pass = False
+            super().backward_begins(tensors, gradients)
+            return
+        self._is_plain_pass = True
+        self._gradient, self._version = gradient, version
+        if loader_pass is not None and loader_pass.waiting:
+            samples = loader_pass.waiting.popleft()
+            if samples is not None:
+                batches.samples = samples + (batches.samples or 0)
+            batches.micro_batches += 1
+            loader_pass.used += 1
+        # On the CPU reading a value waits for nothing, and costs less than a copy.
+        self._loss = tensors.item() if tensors.is_cpu else tensors.detach().clone()
+
+    @override
+    def backward_ended(self, succeeded: bool) -> None:
+        track = self._plain
+        if not self._is_plain_pass or track is None:
+            super().backward_ended(succeeded)
+            return
+        gradient = self._probe.grad
+        if succeeded and gradient is not None:
+            version = gradient._version
+            if gradient is not self._gradient or version != self._version:
+                self._gradient = None
+                track.pending.append(self._loss)
+                track.version = version
+                return
+        # It may have reached other parameters, whose gradients were not looked at before it.
+        track.is_unknown, track.usual_passes = True, 0
+        self._leave_plain_path()
+
+    @override
+    def step_ended(self, optimizer: Optimizer) -> None:
+        track = self._plain
+        if (
+            optimizer is not self._optimizer
+            or track is None
+            or not track.pending
+            or track.is_unknown
+            or track.first_call is not None
+            or self._probe.grad is None
+            or getattr(optimizer, "found_inf", None) is not None
+        ):
+            super().step_ended(optimizer)
+            if self._plain is None:
+                self._enter_plain_path(optimizer)
+            return
+        losses, track.pending = track.pending, []
+        rates = tuple([group["lr"] for group in optimizer.param_groups])
+        if type(rates[0]) is not float:
+            rates = track.rates()
+        batches, buffer, gate = self._batches, self._buffer, self._gate
+        self.step = buffer.last_step = self.step + 1
+        buffer.losses += losses
+        buffer.rows.append(_new_tuple(StepRow, (len(losses), rates, batches.samples, False)))
+        batches.samples, batches.micro_batches = None, 0
+        track.steps += 1
+        if (
+            self._untimed
+            or len(buffer.rows) >= FLUSH_STEPS
+            or self._clock() - self._mark >= self._flush_after
+        ):
+            self._flush_if_due()
+            if self._phases.active:
+                self._leave_plain_path()
+        self._norms.clips.clear()
+        if not gate.is_open:
+            self._pass_gate()
+
+    @override
+    def fetch_ended(self, iterator: Any, batch: Any, seconds: float) -> None:
+        batches = self._batches
+        if self._plain is None or batch is None or not torch.is_grad_enabled():
+            super().fetch_ended(iterator, batch, seconds)
+            return
+        self._data_seconds = seconds + (self._data_seconds or 0.0)
+        ref, loader_pass = batches.cached
+        if loader_pass is None or ref() is not iterator:
+            batches.fetched(iterator, batch)
+            return
+        batches.newest = loader_pass
+        first = batch[0] if type(batch) in (list, tuple) and batch else None
+        if type(first) is torch.Tensor and first.dim():
+            loader_pass.waiting.append(first.shape[0])
+        else:
+            loader_pass.waiting.append(samples_of(batch))
+        loader_pass.count += 1
+        if loader_pass.count == loader_pass.batches:
+            batches.end(loader_pass)
