@@ -81,6 +81,8 @@ class ScriptSearch:
             self._reporter.finish(Stage.OPS, f"{first.op} in {first.phase} is wrong; {checked}")
             return self._conclude_wrong(outcome.wrong)
         self._reporter.finish(Stage.OPS, f"{checked}, none is wrong")
+        if outcome.failure:
+            return _incomplete(f"mpstui's own error ended the check: {outcome.failure}")
         if outcome.error:
             return _incomplete(f"{self._name} ended with an error of its own: {outcome.error}")
         if not outcome.checked_steps:
