@@ -165,8 +165,10 @@ def summary_lines(view: RunView) -> list[str]:
         f"{model}on {started.device} ({started.device_name})",
         f"{history.state.value} after {history.step:,} steps, loss {number(history.loss)}{pace}",
     ]
-    lines += [f"ALARM: {alarm.text}" for alarm in history.alarms]
-    lines += [finding.text for finding in diagnose(history)]
+    for finding in diagnose(history):
+        mark = "ALARM: " if finding.kind == "diverging" else ""
+        lines.append(f"{mark}{finding.text}")
+    lines += [f"ALARM: {alarm.text}" for alarm in history.alarms[1:]]
     lines += [*started.notes, f"run {view.run.id} in {view.run.path}"]
     return [f"mpstui: {line}" for line in lines]
 

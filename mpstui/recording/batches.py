@@ -31,21 +31,39 @@ class BatchLedger:
         self.evaluating = False
         self._passes: weakref.WeakKeyDictionary[Any, LoaderPass] = weakref.WeakKeyDictionary()
         self._newest: LoaderPass | None = None  # of the newest training batch that was fetched
+        self._cached: tuple[Any, LoaderPass | None] = (lambda: None), None  # the last of them
         self._events = 0  # beginnings and ends of passes
 
     def started(self, loader: Any, iterator: Any) -> None:
         """Note a new pass; a persistent iterator begins another one."""
         self._events += 1
         self._passes[iterator] = loader_pass = LoaderPass(loader, iterator)
+        self._cached = weakref.ref(iterator), loader_pass
         loader_pass.began = self._events
 
-    def is_training(self) -> bool:
-        """Return whether a batch that is fetched now is one to train on."""
-        return not self.evaluating and torch.is_grad_enabled()
+    def _pass_of(self, iterator: Any) -> LoaderPass | None:
+        ref, loader_pass = self._cached
+        return loader_pass if ref() is iterator else self._passes.get(iterator)
+
+    def is_training(self, iterator: Any = None) -> bool:
+        """Return whether a batch that is fetched now is one to train on.
+
+        Frameworks fetch the first batches of an epoch while the model is still in evaluation mode;
+        those of a loader that was trained on count.
+        """
+        if not self.evaluating or not torch.is_grad_enabled():
+            return torch.is_grad_enabled()
+        loader_pass = self._pass_of(iterator) if iterator is not None else None
+        current = self.training_pass
+        return (
+            loader_pass is not None
+            and current is not None
+            and loader_pass.loader_id == current.loader_id
+        )
 
     def fetched(self, iterator: Any, batch: Any) -> None:
         """Note a training batch, or None at the end of its pass."""
-        loader_pass = self._passes.get(iterator)
+        loader_pass = self._pass_of(iterator)
         if loader_pass is None:
             return
         if batch is None:

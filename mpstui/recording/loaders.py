@@ -14,10 +14,12 @@ def batch_tensor(batch: Any) -> torch.Tensor | None:
     if isinstance(batch, torch.Tensor):
         return batch if batch.dim() else None
     items: Any = ()
-    if isinstance(batch, Mapping):
-        items = batch.values()
-    elif isinstance(batch, (list, tuple)):
+    if isinstance(batch, (list, tuple)):
+        if batch and isinstance(batch[0], torch.Tensor) and batch[0].dim():
+            return batch[0]  # the usual case
         items = batch
+    elif isinstance(batch, Mapping):
+        items = batch.values()
     elif hasattr(batch, "__dict__"):  # a data class, or a graph's batch
         items = vars(batch).values()
     return next((found for item in items if (found := batch_tensor(item)) is not None), None)

@@ -111,9 +111,9 @@ class LossLedger:
         for index, tensor in enumerate(tensors):
             if type(tensor) is not torch.Tensor or tensor.numel() != 1:
                 continue
-            loss = self._unscaled(tensor).reshape(())
+            loss = self._unscaled(tensor)
             weight = weights[index] if index < len(weights) else None
-            losses.append(loss.clone() if weight is None else loss * weight.detach().reshape(()))
+            losses.append(loss.clone() if weight is None else loss * weight.detach())
         return losses
 
     def _unscaled(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,19 +20,18 @@ class NormReader:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._clips: list[tuple[Any, frozenset[int]]] = []  # since the step before
+        self._clips: list[tuple[Any, Sequence[Any]]] = []  # since the step before
         self._due = 0.0
 
-    def clipped(self, norm: Any, parameters: Iterable[Any]) -> None:
+    def clipped(self, norm: Any, parameters: Sequence[Any]) -> None:
         """Note what ``clip_grad_norm_`` returned; it stays on its device.
 
         Args:
             norm: Before clipping; None if it is not the Euclidean one.
             parameters: Whose gradients were clipped.
         """
-        value = norm.detach() if type(norm) is torch.Tensor else None
         self._clips = self._clips[-7:]
-        self._clips.append((value, frozenset(map(id, parameters))))
+        self._clips.append((norm if type(norm) is torch.Tensor else None, parameters))
 
     def next_step(self) -> None:
         """Forget what was clipped for the step that is over."""
@@ -44,7 +43,8 @@ class NormReader:
         To be called right after the optimizer's step, before a script clears the gradients.
         """
         probes = {id(probe) for probe in track.probes}
-        clips = [(norm, ids) for norm, ids in self._clips if not probes.isdisjoint(ids)]
+        clips = [(norm, set(map(id, parameters))) for norm, parameters in self._clips]
+        clips = [(norm, ids) for norm, ids in clips if not probes.isdisjoint(ids)]
         if clips:
             norm, ids = clips[0]
             is_whole = len(clips) == 1 and norm is not None and probes <= ids

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import Optimizer
 
-MAX_PROBES = 32
+MAX_PROBES = 16
 """Parameters per optimizer by which a backward pass is recognised as its own."""
 
 REFRESH_STEPS = 64
@@ -38,20 +38,21 @@ class OptimizerTrack:
         self.created_after = 0
         """The run's step at its creation."""
         self.probes: list[torch.Tensor]
-        self._versions: list[Gradient] = []  # of the probes' gradients after the last backward
+        self._reached = 0  # the probe by which the last backward was recognised
+        self._version = -1  # of its gradient then
         self.refresh_probes()
 
     def _forget(self) -> None:
         """Let go of the parameters, since the optimizer is gone: they may fill a GPU."""
         self.probes = []
         self.pending = []
-        self._versions = []
 
     def refresh_probes(self) -> None:
         """Choose parameters to watch: all of them, or some from each part of a large model."""
         parameters = self.parameters()
         stride = -(-len(parameters) // MAX_PROBES) or 1
         self.probes = parameters[::stride]
+        self._reached, self._version = 0, -1
 
     def parameters(self) -> list[torch.Tensor]:
         """Return the parameters that need gradients, in the order of the groups."""
@@ -74,18 +75,26 @@ class OptimizerTrack:
         """
         if all(gradient is None for gradient in gradients):
             return True
-        if not _differ(self._versions, gradients):
+        gradient = gradients[self._reached] if gradients else None
+        if self._version < 0 or (gradient is not None and gradient[1] == self._version):
             return False
         # Something changed them since the last backward: clipping, or ``zero_()``.
         return not any(bool(p.grad.any()) for p in self.parameters() if p.grad is not None)
 
     def was_reached(self, before: Sequence[Gradient]) -> bool:
         """Return whether a backward pass added to the gradients since ``before``."""
-        gradients = self.gradients()
-        if len(before) != len(gradients) or not _differ(before, gradients):
+        probes = self.probes
+        if not probes or len(before) != len(probes):
             return False
-        self._versions = [None if new is None else (id(new[0]), new[1]) for new in gradients]
-        return True
+        for index in (self._reached, *range(len(probes))):  # most often the same one
+            gradient = probes[index].grad
+            if gradient is None:
+                continue
+            previous, version = before[index], gradient._version
+            if previous is None or previous[0] is not gradient or previous[1] != version:
+                self._reached, self._version = index, version
+                return True
+        return False
 
     def add(self, losses: Sequence[torch.Tensor], are_all: bool = True) -> None:
         """Add losses whose gradients the next step uses.
@@ -98,7 +107,7 @@ class OptimizerTrack:
         self.is_unknown |= not are_all
         if len(self.pending) > MAX_PENDING:  # an optimizer that never steps
             with torch.no_grad():
-                self.pending = [torch.stack([loss.float() for loss in self.pending]).sum()]
+                self.pending = [torch.stack([loss.float().sum() for loss in self.pending]).sum()]
 
     def take(self) -> list[torch.Tensor]:
         """Return the losses of the step that is over, and forget them; empty if unknown."""
@@ -121,15 +130,8 @@ class OptimizerTrack:
         optimizer = self.optimizer()
         if optimizer is None:
             return ()
-        return tuple(
-            rate.detach().clone() if isinstance(rate, torch.Tensor) else rate
-            for rate in (group.get("lr", 0.0) for group in optimizer.param_groups)
-        )
-
-
-def _differ(before: Sequence[Gradient], after: Sequence[Gradient]) -> bool:
-    return any(
-        new is not None
-        and (old is None or old[1] != new[1] or (old[0] is not new[0] and old[0] != id(new[0])))
-        for old, new in zip(before, after, strict=False)
-    )
+        rates = [group.get("lr", 0.0) for group in optimizer.param_groups]
+        for index, rate in enumerate(rates):
+            if isinstance(rate, torch.Tensor):  # schedulers change it in place
+                rates[index] = rate.detach().clone()
+        return tuple(rates)

@@ -203,14 +203,14 @@ class StepRecorder:
 
     def fetch_begins(self, iterator: Any) -> None:
         """Begin an evaluation if this batch is not one to train on."""
-        if not self._batches.is_training():
+        if not self._batches.is_training(iterator):
             self._begin_evaluation()
         elif self._phases.active:
             self._phases.lap("other")
 
     def fetch_ended(self, iterator: Any, batch: Any, seconds: float) -> None:
         """Count a training batch and the time that the script waited for it."""
-        if not self._batches.is_training():
+        if not self._batches.is_training(iterator):
             return
         if self._evaluation_began is not None:
             self._end_evaluation()

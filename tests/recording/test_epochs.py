@@ -109,6 +109,18 @@ def evaluated_with_gradients(trainer: Trainer) -> None:
             trainer.net(data)
 
 
+def fetched_before_training_mode(trainer: Trainer) -> None:
+    loader = DataLoader(dataset(), batch_size=4)
+    for _ in range(2):
+        batches = list(loader)
+        for batch in batches:
+            trainer.net.train()
+            trainer.step(batch)
+        trainer.net.eval()
+        with torch.no_grad():
+            trainer.net(batches[0][0])
+
+
 def trained_in_evaluation_mode(trainer: Trainer) -> None:
     loader = DataLoader(dataset(), batch_size=4)
     trainer.net.eval()
@@ -143,6 +155,7 @@ def two_loaders_zipped(trainer: Trainer) -> None:
         stream,
         evaluated_without_eval_mode,
         evaluated_with_gradients,
+        fetched_before_training_mode,
         trained_in_evaluation_mode,
         a_frozen_part,
         two_loaders_zipped,
@@ -223,6 +236,8 @@ def test_a_second_loader_that_is_longer_is_no_new_epoch() -> None:
 
 
 def test_without_a_loader_samples_come_from_the_models_input() -> None:
+    torch._dynamo.utils.counters.clear()  # another test of this process may have compiled
+
     def loop(trainer: Trainer) -> None:
         for _ in range(4):
             trainer.step(torch.randn(6, 4))

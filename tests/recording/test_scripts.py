@@ -115,7 +115,7 @@ def test_a_traceback_is_complete_and_untouched() -> None:
     assert result.code == alone.returncode == 1
     assert result.traceback == alone.stderr
     assert "During handling" in alone.stderr or "direct cause" in alone.stderr
-    assert result.history.message == "ValueError: two (exits.py:31)"
+    assert result.history.message == "ValueError: two (exits.py:29)"
 
 
 @pytest.mark.slow
