@@ -98,9 +98,10 @@ class ScriptSearch:
         first_step = outcome.steps - outcome.checked_steps + 1
         last = outcome.steps
         steps = f"step {last}" if first_step == last else f"steps {first_step}–{last}"
+        verb = "agrees" if first_step == last else "agree"
         return Conclusion(
             Verdict.NOTHING,
-            f"{steps} of {self._name} agree with the CPU, op by op: {checked}.",
+            f"{steps} of {self._name} {verb} with the CPU, op by op: {checked}.",
             remedy="a fault that begins later is found with --from-step and more --steps",
         )
 
