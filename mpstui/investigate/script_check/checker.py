@@ -95,8 +95,13 @@ class ScriptChecker(StepObserver):
             return
         self.shadow.is_active = True
         warnings.filterwarnings("ignore", message="Anomaly Detection has been enabled")
-        torch.autograd.set_detect_anomaly(True, check_nan=False)
+        self._record_lines()
         self._use_full_precision()
+
+    def _record_lines(self) -> None:
+        """Let autograd's nodes know their forward lines; Lightning turns this off when it begins."""
+        if self.shadow.is_active:
+            torch.autograd.set_detect_anomaly(True, check_nan=False)
 
     def _use_full_precision(self) -> None:
         """Switch TF32 off, whose rounding would look like a fault."""
@@ -127,6 +132,10 @@ class ScriptChecker(StepObserver):
             self.shadow.phase = "forward"
         if self.shadow.is_active:
             self._use_full_precision()
+
+    def fetch_begins(self, iterator: Any) -> None:
+        """Prepare for the forward pass that follows a batch."""
+        self._record_lines()
 
     def backward_begins(self, tensors: Any, gradients: Any) -> None:
         """Enter backward."""
