@@ -99,7 +99,7 @@ class ScriptChecker(StepObserver):
         self._use_full_precision()
 
     def _record_lines(self) -> None:
-        """Let autograd's nodes know their forward lines; Lightning turns this off when it begins."""
+        """Let autograd's nodes know their forward lines; Lightning turns this off at its start."""
         if self.shadow.is_active:
             torch.autograd.set_detect_anomaly(True, check_nan=False)
 
