@@ -17,7 +17,7 @@ from mpstui.runs.script_command import ScriptCommand
 from .request import InvestigationRequest
 
 OMITTED = {
-    *("workload", "device", "data_dir", "comparison"),
+    *("workload", "device", "data_dir", "comparison", "rank", "ranks"),
     *("steps", "mode", "on_alarm", "save_model", "dry_run", "step_check"),
 }
 """Fields that the command handles separately, or does not have."""

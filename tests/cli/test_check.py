@@ -36,7 +36,7 @@ def test_a_right_script_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixtur
     options = ("--steps", "1", "--runs-dir", str(tmp_path / "runs"))
     status, out = run(capsys, *options, str(SCRIPTS / "small_vae.py"), "--steps", "2")
     assert (status, out.splitlines()[0]) == (0, "nothing found")
-    assert "step 1 of small_vae.py agree" in out
+    assert "step 1 of small_vae.py agrees" in out
 
 
 def test_an_early_end_is_no_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

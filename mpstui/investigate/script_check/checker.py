@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from mpstui.modes.journal import Journal
 from mpstui.modes.shadow import AttributedOp
-from mpstui.recording.hooks import Hooks
+from mpstui.recording.hooks import Hooks, StepObserver
 
 from .origins import ScriptAttribution
 from .outcome import ScriptOutcome, WrongOp
@@ -28,7 +28,7 @@ class CheckIsOver(BaseException):
     """Ends the script; no ``except Exception`` catches it."""
 
 
-class ScriptChecker:
+class ScriptChecker(StepObserver):
     """Observes a script's steps, and checks ``steps`` of them after ``from_step`` plain ones.
 
     Args:
@@ -55,6 +55,7 @@ class ScriptChecker:
         self._notes: list[str] = []
         self._steps = self._checked_steps = 0
         self._is_over = self._was_reached = False
+        self._failure = ""
         self._outer: list[str] = []
         self.error = ""
         """How the script ended by itself; empty if it raised nothing."""
@@ -95,8 +96,13 @@ class ScriptChecker:
             return
         self.shadow.is_active = True
         warnings.filterwarnings("ignore", message="Anomaly Detection has been enabled")
-        torch.autograd.set_detect_anomaly(True, check_nan=False)
+        self._record_lines()
         self._use_full_precision()
+
+    def _record_lines(self) -> None:
+        """Let autograd's nodes know their forward lines; Lightning turns this off at its start."""
+        if self.shadow.is_active:
+            torch.autograd.set_detect_anomaly(True, check_nan=False)
 
     def _use_full_precision(self) -> None:
         """Switch TF32 off, whose rounding would look like a fault."""
@@ -127,6 +133,10 @@ class ScriptChecker:
             self.shadow.phase = "forward"
         if self.shadow.is_active:
             self._use_full_precision()
+
+    def fetch_begins(self, iterator: Any) -> None:
+        """Prepare for the forward pass that follows a batch."""
+        self._record_lines()
 
     def backward_begins(self, tensors: Any, gradients: Any) -> None:
         """Enter backward."""
@@ -234,6 +244,7 @@ class ScriptChecker:
             notes=tuple(self._notes),
             reached=self._was_reached,
             error=self.error,
+            failure=self._failure,
         ).write(self._folder)
 
     def _device(self) -> str:
@@ -242,30 +253,11 @@ class ScriptChecker:
         return str(trained[0].device) if trained else ""
 
     def failed(self, error: Exception) -> None:
-        """Note an error of the hooks: without them the phases are unknown."""
-        self.shadow.is_active = False
-        self._note(f"mpstui's own error ended the check: {type(error).__name__}: {error}")
+        """End the script after an error of the hooks: the phases are unknown from then on.
 
-    def gradients_cleared(self, optimizer: Optimizer) -> None:
-        """Do nothing, as for everything below."""
-
-    def scaled(self, scaler: Any, outputs: Any, result: Any) -> None:
-        """Do nothing."""
-
-    def norm_computed(self, norm: Any, parameters: Any) -> None:
-        """Do nothing."""
-
-    def loader_started(self, loader: Any, iterator: Any) -> None:
-        """Do nothing."""
-
-    def fetch_begins(self, iterator: Any) -> None:
-        """Do nothing."""
-
-    def fetch_ended(self, iterator: Any, batch: Any, seconds: float) -> None:
-        """Do nothing."""
-
-    def mode_changed(self, module: Any, training: bool) -> None:
-        """Do nothing."""
-
-    def scalar_logged(self, name: str, value: Any) -> None:
-        """Do nothing."""
+        Raises:
+            CheckIsOver: Always.
+        """
+        self._failure = f"{type(error).__name__}: {error}"
+        self._collect()
+        self._end()

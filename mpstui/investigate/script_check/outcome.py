@@ -53,6 +53,8 @@ class ScriptOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the op at which to stop came."""
     error: str = ""
     """The script's own error with its line, or its exit status; empty if it raised none."""
+    failure: str = ""
+    """mpstui's own error, which ended the check; empty if there was none."""
 
     def write(self, folder: Path) -> None:
         """Write the outcome; an earlier one is replaced."""

