@@ -16,16 +16,18 @@ from textual.widgets import Input
 
 from mpstui.domain.investigation import Investigation
 from mpstui.runs.rundir import RunDir
+from mpstui.runs.store import RunStore
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.live import LiveScreen
 
-from tests.ui.conftest import LINUX  # isort: skip
+from tests.ui.conftest import LINUX, M2, NOW  # isort: skip
 from tests.builders.investigations import (
     CONSTRUCTED_NOTHING,
     CONSTRUCTED_TOLD,
     CONSTRUCTED_VAE,
     ConstructedInvestigating,
 )
+from tests.builders.scripts import script_events, script_runs
 
 MakeApp = Callable[..., MpstuiApp]
 MakeRuns = Callable[..., list[RunDir]]
@@ -232,3 +234,22 @@ def test_investigate(
     ).timestamp  # names the folder, in local time
     before = investigated(theme, investigating)
     assert snap_compare(app, terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize(
+    ("size", "theme"), [(SMALL, LIGHT), (MIDDLE, DARK), (LARGE, ANSI)], ids=["80", "120", "200"]
+)
+def test_live_with_a_script(
+    snap_compare: Compare, make_app: MakeApp, home: Path, size: tuple[int, int], theme: str
+) -> None:
+    (run,) = script_runs(RunStore(home / "runs"), M2, [script_events(NOW - 60)])
+    run.worker_log.write_text("epoch 0: accuracy 0.910\nsaved checkpoint.pt\n\r 60 %|████▊   |")
+    assert snap_compare(make_app(), terminal_size=size, run_before=shown("3", theme))
+
+
+def test_live_with_ranks(snap_compare: Compare, make_app: MakeApp, home: Path) -> None:
+    logs = [
+        script_events(NOW - 60, device=f"cuda:{rank}", slowness=0.002 * rank) for rank in range(2)
+    ]
+    script_runs(RunStore(home / "runs"), M2, logs, ranks=2)
+    assert snap_compare(make_app(), terminal_size=MIDDLE, run_before=shown("3", DARK))

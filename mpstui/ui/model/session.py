@@ -112,7 +112,7 @@ class RunSession:
 
     def refresh(self) -> bool:
         """Read new events; return whether anything changed."""
-        before = [view.history.revision for view in self.views]
+        before = self._revision()
         labels = [self._label(view) for view in self.views]
         width = max(map(len, labels))
         for position, (view, log) in enumerate(zip(self.views, self._logs, strict=True)):
@@ -135,7 +135,11 @@ class RunSession:
                 self._write(prefix + line for line in view.history.message.splitlines())
         if self._alarmed is None:
             self.new_alarms()
-        return before != [view.history.revision for view in self.views]
+        return before != self._revision()
+
+    def _revision(self) -> tuple[object, ...]:
+        revisions = [view.history.revision for view in self.views]
+        return (*revisions, self.lines_written, self.unfinished_line)
 
     def _label(self, view: RunView) -> str:
         return f"rank {view.config.rank}" if self.is_ranks else view.config.device

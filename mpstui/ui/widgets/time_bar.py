@@ -42,7 +42,7 @@ class TimeBar(Static):
         .time-bar--forward { color: $text-primary; }
         .time-bar--backward { color: $text-warning; }
         .time-bar--optimizer { color: $text-secondary; }
-        .time-bar--other { color: $foreground; }
+        .time-bar--other { color: $text-accent; }
         .time-bar--evaluation { color: $text-success; }
         .time-bar--waiting { color: $foreground-muted; }
         &:ansi {
