@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .anatomy import LAUNCH_BOUND, OTHER, TIMED_PHASES, launch_share
 from .growth import USUAL_CAUSE
-from .history import RunHistory
+from .history import RunHistory, RunState
 
 WAITING = 0.3
 """Share of the timed steps that a script waits for its data, from which that is worth a change."""
@@ -29,7 +29,7 @@ class Diagnosis(NamedTuple):
     """A finding about a run."""
 
     kind: str
-    """``data``, ``launch``, ``copies``, ``other``, ``memory``, ``diverging``, ``healthy`` or
+    """``failed``, ``data``, ``launch``, ``copies``, ``other``, ``memory``, ``diverging``, ``healthy`` or
     ``unknown``."""
     evidence: str
     advice: str
@@ -53,6 +53,9 @@ def diagnose(history: RunHistory) -> list[Diagnosis]:
 
 def _wrong(history: RunHistory) -> list[Diagnosis]:
     findings = []
+    if history.state in (RunState.FAILED, RunState.CRASHED):
+        reason = (history.message.splitlines() or ["no reason is known"])[0]
+        findings.append(Diagnosis("failed", f"{history.state.value}: {reason}", ""))
     if history.diverged is not None:
         event = history.diverged
         advice = (

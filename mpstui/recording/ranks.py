@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -45,7 +46,8 @@ def record_rank(argv: Sequence[str]) -> None:
         command = script_command(*words_of(argv))
         run = _open_run(command)
     except MpstuiError as error:
-        raise SystemExit(f"mpstui.record: {error}") from None
+        sys.stderr.write(f"mpstui.record: {error}\n")
+        raise SystemExit(2) from None
     run.record_supervisor(os.getpid())  # nothing else would know how it ends
     session = RecordingSession(run, Gate())
     session.supervises_itself = True

@@ -5,7 +5,13 @@ import pytest
 
 from mpstui.domain.config import make_config
 from mpstui.domain.diagnosis import diagnose
-from mpstui.domain.events import DivergenceDetected, StepProfiled, StepsCompleted, WarmupFinished
+from mpstui.domain.events import (
+    DivergenceDetected,
+    RunFailed,
+    StepProfiled,
+    StepsCompleted,
+    WarmupFinished,
+)
 from mpstui.domain.history import RunHistory
 from mpstui.domain.recorded_log import RecordedLog, log_of
 
@@ -63,6 +69,13 @@ def test_a_loss_that_is_not_finite_comes_first() -> None:
     record.apply(DivergenceDetected(at=3.0, step=17, value="nan", last_finite=2.0))
     assert [finding.kind for finding in diagnose(record)] == ["diverging", "data"]
     assert diagnose(record)[0].evidence == "diverging: loss nan at step 17"
+
+
+def test_a_run_that_failed_is_not_called_healthy() -> None:
+    record = history(0.1, **BALANCED)
+    record.apply(RunFailed(at=3.0, step=20, error="ValueError: mine (train.py:3)"))
+    (finding,) = diagnose(record)
+    assert finding.text == "failed: ValueError: mine (train.py:3)"
 
 
 def test_a_short_run_is_not_judged() -> None:
