@@ -29,8 +29,8 @@ class Diagnosis(NamedTuple):
     """A finding about a run."""
 
     kind: str
-    """``failed``, ``diverging``, ``memory``, ``data``, ``launch``, ``copies``, ``other``, ``healthy``
-    or ``unknown``."""
+    """``failed``, ``diverging``, ``memory``, ``data``, ``launch``, ``copies``, ``other``,
+    ``healthy`` or ``unknown``."""
     evidence: str
     advice: str
 
