@@ -12,7 +12,6 @@ import msgspec
 
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.config import BY_NAME
-from mpstui.domain.diagnosis import diagnose
 from mpstui.domain.errors import FieldError, LogError, UsageError
 from mpstui.domain.history import RunState
 from mpstui.domain.shell import local_shell
@@ -24,7 +23,8 @@ from mpstui.runs import trash
 from mpstui.runs.export import TEXTS, describe_mismatches, export, export_text
 from mpstui.runs.notes import read_note, write_note
 from mpstui.runs.paths import runs_dir as default_runs_dir
-from mpstui.runs.rundir import RunDir, config_toml
+from mpstui.runs.rundir import RunDir
+from mpstui.runs.settings import settings_text
 from mpstui.runs.store import TRASH, RunStore
 from mpstui.runs.view import RunView
 
@@ -58,13 +58,13 @@ def list_runs(
     Raises:
         FieldError: When there is no such state, or ``workload`` is not a valid name.
     """
-    if workload is not None:
-        workload = BY_NAME["workload"].check(workload)
     if state is not None and state not in RUN_STATES:
         hint = "; --alarm lists the runs that diverged" if state == "diverged" else ""
         raise FieldError("state", f"{state!r} is none", ", ".join(RUN_STATES) + hint)
     store = _store(runs_dir)
     summaries = _summaries(store.all())
+    if workload not in (None, *(short_name(run.workload) for run in summaries)):
+        workload = BY_NAME["workload"].check(workload)
     matches = [
         run
         for run in summaries
@@ -99,24 +99,10 @@ def show_run(text: str, json: bool, runs_dir: Path | None) -> int:
         f"{run.id}\n{run.path}\nstarted {date(summary.started_at)}, "
         f"{summary.state} after {summary.steps:,} steps"
         + (f"\nalarm: {summary.alarm}" if summary.alarm else "")
-        + f"\n\n{_settings(view)}\n{comparison_table([summary], 'table')}"
+        + f"\n\n{settings_text(view)}\n\n{comparison_table([summary], 'table')}"
         + (f"\n\n{note.rstrip()}" if note else "")
     )
     return 0
-
-
-def _settings(view: RunView) -> str:
-    """Return a run's settings; for a recorded script, its command, where it ran, and the model."""
-    command, started = view.run.script(), view.history.started
-    if not view.config.info.is_recorded:
-        return config_toml(view.config).decode()
-    lines = [f"command: {command}", f"folder: {command.folder}"] if command is not None else []
-    if started is not None:
-        model = started.model or "a model of unknown class"
-        lines.append(f"model: {model}, {started.parameters:,} parameters")
-        lines.append(f"optimizers, by what they train: {', '.join(started.optimizers)}")
-    lines += [finding.text for finding in diagnose(view.history)]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def compare_runs(

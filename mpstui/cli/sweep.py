@@ -49,7 +49,7 @@ def sweep(devices: str, batch_sizes: str, workload: str, seconds: float, format:
         DeviceUnavailable: When a device is not available.
     """
     specs, sizes = parse_devices(devices), parse_batch_sizes(batch_sizes)
-    workload, seconds = BY_NAME["workload"].check(workload), _SECONDS.check(seconds)
+    workload, seconds = BY_NAME["workload"].parse(workload), _SECONDS.check(seconds)
     _refuse(specs)
     names = [str(spec) for spec in specs]
     points: list[SweepPoint] = []

@@ -106,6 +106,13 @@ class WorkloadChoice(Choice):
         is_own = class_path(value) is not None or script_ref(value) is not None
         return str(value) if is_own else super().check(value)
 
+    @override
+    def parse(self, text: str) -> str:
+        workload = super().parse(text)
+        if script_ref(workload) is not None:  # it trains by itself
+            raise self._error(repr(workload), "is a script; mpstui run and check take those")
+        return workload
+
 
 @dataclass(frozen=True)
 class Flag(Field):

@@ -26,7 +26,7 @@ from mpstui.domain.units import DASH, number
 from . import tensorboard
 from .files import replace
 from .notes import read_note
-from .rundir import config_toml
+from .settings import settings_text
 from .view import RunView
 
 EXPORT_FORMATS = ("markdown", "csv", "json", "html", "tensorboard")
@@ -158,7 +158,8 @@ def _markdown(records: Sequence[ExportedRun]) -> str:
             parts += [*(f"> {line}".rstrip() for line in note.splitlines()), ""]
         if view.unreadable:
             parts += [f"{view.unreadable:,} lines of the log could not be read.", ""]
-        parts += ["```toml", config_toml(view.config).decode().rstrip(), "```"]
+        language = "" if view.config.info.is_recorded else "toml"
+        parts += [f"```{language}", settings_text(view), "```"]
         if view.history.evaluations:
             parts += ["", "| epoch | step | test loss | accuracy |", "| --- | --- | --- | --- |"]
             parts += [_evaluation(event) for event in view.history.evaluations]
@@ -267,7 +268,7 @@ def _document(record: ExportedRun) -> dict[str, object]:
     losses = [loss for event in steps for loss in _losses(event)]
     return {
         "run_id": view.run.id,
-        "config": msgspec.structs.asdict(view.config),
+        "config": _config(view),
         "machine": view.machine,
         "note": read_note(view.run),
         "summary": view.summary(),
@@ -283,7 +284,30 @@ def _document(record: ExportedRun) -> dict[str, object]:
             # JSON has no NaN: a loss that is not finite becomes a string.
             "loss": [loss if not math.isfinite(float(loss)) else float(loss) for loss in losses],
         },
+        "series": _series(events),
     }
+
+
+def _config(view: RunView) -> dict[str, object]:
+    """Return the config; of a recorded script only what is not its own, and its command."""
+    config = msgspec.structs.asdict(view.config)
+    if not view.config.info.is_recorded:
+        return config
+    own = ("workload", "device", "mode", "on_alarm", "comparison", "rank", "ranks")
+    return {**{name: config[name] for name in own}, "script": view.run.script()}
+
+
+def _series(events: Sequence[AnyEvent]) -> dict[str, dict[str, list[object]]]:
+    """Return a recorded script's series by name, every value of each."""
+    series: dict[str, dict[str, list[object]]] = {}
+    for event in events:
+        if isinstance(event, SeriesRecorded):
+            points = series.setdefault(event.name, {"step": [], "value": []})
+            points["step"] += event.steps
+            points["value"] += [
+                value if math.isfinite(value) else str(value) for value in event.numbers()
+            ]
+    return series
 
 
 def _html(records: Sequence[ExportedRun]) -> str:

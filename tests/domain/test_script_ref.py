@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpstui.domain.class_path import class_path
-from mpstui.domain.config import as_started, make_config
+from mpstui.domain.config import BY_NAME, as_started, make_config
+from mpstui.domain.errors import FieldError
 from mpstui.domain.events import RunStarted
 from mpstui.domain.script_ref import KINDS, ScriptRef, script_ref
 from mpstui.domain.workloads import info_of, short_name
@@ -90,3 +91,8 @@ def test_an_unknown_batch_size_is_no_setting() -> None:
 def test_other_runs_keep_their_settings() -> None:
     config = make_config({"workload": "vae", "device": "cpu"})
     assert as_started(config, started("cuda:0")) is config
+
+
+def test_a_script_is_no_workload_that_the_user_can_set() -> None:
+    with pytest.raises(FieldError, match="mpstui run and check take those"):
+        BY_NAME["workload"].parse("script:/x/train.py")

@@ -5,7 +5,7 @@ The page is meant to be shared: it contains no folder, user or host names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -15,12 +15,14 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from mpstui import __version__
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
+from mpstui.domain.history import RunHistory
 from mpstui.domain.investigation import Investigation
 from mpstui.domain.summary import RunSummary, speed_up
 from mpstui.domain.units import DASH, gibibytes, number
 from mpstui.domain.workloads import short_name
 from mpstui.runs.notes import read_note
 from mpstui.runs.privacy import without_names
+from mpstui.runs.settings import settings_of
 from mpstui.runs.view import RunView
 
 from .curves import BOX, PageCurve, chart
@@ -28,11 +30,8 @@ from .curves import BOX, PageCurve, chart
 NUMBERS = frozenset({"epoch", "samples/s", "speed-up", "test loss", "accuracy"})
 """Right-aligned columns."""
 
-SETTINGS = (
-    *("batch_size", "test_batch_size", "epochs", "steps", "lr", "gamma", "seed"),
-    *("pipeline", "precision", "compile", "mode"),
-)
-"""Fields of a run's config that a reader needs to reproduce the run."""
+MOST_SERIES = 6
+"""Series of recorded scripts that have a chart on the page."""
 
 
 class NamedRun(NamedTuple):
@@ -110,6 +109,15 @@ def _lead(run: NamedRun, first: NamedRun) -> tuple[str, str, str]:
     return run.name, f"{speed_up_text}{run.summary.state}{accuracy_text}", run.summary.alarm
 
 
+def _series_charts(histories: Sequence[tuple[str, RunHistory]]) -> Iterator[Any]:
+    names = dict.fromkeys(name for _, history in histories for name in history.recorded_series)
+    for series_name in list(names)[:MOST_SERIES]:
+        yield chart(
+            series_name,
+            [PageCurve(name, history.series_of(series_name)) for name, history in histories],
+        )
+
+
 def _charts(runs: Sequence[NamedRun]) -> list[Any]:
     unit = runs[0].view.config.info.loss_unit
     histories = [(run.name, run.view.history) for run in runs]
@@ -130,6 +138,7 @@ def _charts(runs: Sequence[NamedRun]) -> list[Any]:
             f"test loss, {unit}",
             [PageCurve(name, history.series["test loss"]) for name, history in histories],
         ),
+        *_series_charts(histories),
     )
     return [plot for plot in charts if plot is not None]
 
@@ -146,12 +155,12 @@ def _finding(view: RunView) -> tuple[Investigation, str] | None:
 
 def _settings(views: Sequence[RunView]) -> list[tuple[str, str]]:
     """Return names and values of settings; differing values are joined in the order of the runs."""
-    settings = []
-    for name in SETTINGS:
-        values = dict.fromkeys(str(getattr(view.config, name)) for view in views)
-        if list(values) != ["None"]:
-            settings.append((name.replace("_", " "), " / ".join(values)))
-    return settings
+    by_run = [settings_of(view) for view in views]
+    names = dict.fromkeys(name for settings in by_run for name in settings if name != "folder")
+    return [
+        (name, " / ".join(dict.fromkeys(settings.get(name, DASH) for settings in by_run)))
+        for name in names
+    ]
 
 
 def _machines(views: Sequence[RunView]) -> list[tuple[str, str]]:
