@@ -31,6 +31,7 @@ def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> in
     """
     if workload is None:
         raise FieldError("workload", "none is named", f"--workload {BY_NAME['workload'].allowed}")
+    workload = BY_NAME["workload"].parse(workload)
     return follow_coverage(CoverageClient(workload, torch), workload, torch, format, verbose)
 
 
