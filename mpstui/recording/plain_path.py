@@ -16,7 +16,8 @@ from typing_extensions import override
 from .flush import StepRow
 from .loaders import samples_of
 from .optimizers import OptimizerTrack
-from .recorder import FLUSH_STEPS, StepRecorder
+from .recorder import StepRecorder
+from .windows import FLUSH_STEPS
 
 USUAL_PASSES = 3
 """Passes in a row that reach the same parameter before the short path begins."""

@@ -1,13 +1,10 @@
-"""Turns what the hooks see into a run's events, in the thread that trains.
+"""Turns what the hooks see into steps, epochs and evaluations, in the thread that trains.
 
-Losses stay on the device and are read in one transfer per flush. A flush is due after a quarter of
-a second, and comes at the end of an epoch, before an evaluation and before a pause.
+A flush also comes at the end of an epoch, before an evaluation and before a pause.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,45 +13,25 @@ import torch
 from msgspec.structs import replace
 from torch.optim.optimizer import Optimizer
 
-from mpstui.backends import BACKENDS, Backend
 from mpstui.domain.config import RunConfig
-from mpstui.domain.devices import DEVICE_TYPES, parse_device
 from mpstui.domain.events import (
     AnyEvent,
-    EpochCompleted,
     EvaluationTimed,
-    ParametersHashed,
     RunPaused,
     RunResumed,
-    StepProfiled,
-    StepsCompleted,
-    WarmupFinished,
 )
 from mpstui.engine.gate import Gate
 from mpstui.engine.meter import SETTLE_STEPS, WARMUP_STEPS
-from mpstui.engine.progress import Progress
-from mpstui.engine.soundness import DivergenceWatch
-from mpstui.telemetry.system import resident_bytes
 
-from .batches import BatchLedger
 from .conditions import SimulatedFault
-from .digest import bit_sums, digest, is_due
-from .epoch import EpochSums
-from .flush import StepBuffer, Window, as_scalar, series_events
-from .loaders import samples_of
+from .device import backend_of, device_of
+from .digest import bit_sums, is_due
+from .flush import as_scalar, series_events
 from .losses import LossLedger
-from .norms import NormReader
 from .optimizers import OptimizerTrack
-from .phases import PROFILE_AFTER, PhaseSampler
 from .start import describe_start, hash_start, name_tracks
-
-FLUSH_SECONDS = 0.5
-FLUSH_STEPS = 1000
-FLUSH_SHARE = 0.003
-"""Largest share of the time that flushes may take; where one takes long, they come less often."""
-
-MAX_FLUSH_SECONDS = 2.0
-"""Longest time between two flushes, whatever they cost."""
+from .user_code import count_inputs, user_frame
+from .windows import StepWindows
 
 MAX_LOGGED = 10_000
 """Values of the script's that wait for a flush."""
@@ -66,7 +43,7 @@ FREQUENT = 5
 """Steps between two evaluations below which they are taken for a part of the training step."""
 
 
-class StepRecorder:
+class StepRecorder(StepWindows):
     """The observer of a script's training, which records its steps."""
 
     def __init__(
@@ -96,44 +73,18 @@ class StepRecorder:
             fault: Active from the first optimizer's creation on.
             hold_after: Returns the step from which on the gate counts.
         """
-        self.step = 0
-        """The last completed step of the first optimizer, counted from 1."""
+        super().__init__(config, record, on_alarm, now, clock, energy)
         self.watches_step_begins = True  # until the first one
         self.watches_fetch_begins = True
         self.stopped = False
         """Whether KeyboardInterrupt was raised because the user asked to stop."""
         self.failure = ""
         """Why recording ended before the script did; empty if it did not."""
-        self.backend: Backend | None = None
-        self._config = config
-        self._record_event = record
         self._gate = gate
-        self._now, self._clock, self._energy = now, clock, energy
         self._losses = LossLedger()
-        self._batches = BatchLedger()
-        self._buffer = StepBuffer()
-        self._divergence, self._progress = DivergenceWatch(), Progress()
-        self._on_alarm = on_alarm
-        self._phases = PhaseSampler(clock)
-        self._norms = NormReader(clock)
-        self._epoch = EpochSums()
-        self._first: OptimizerTrack | None = None
-        self._sums: list[tuple[int, torch.Tensor | None]] = []
-        self._is_synchronised = False
-        self._explicit = False
         self._may_be_explicit = may_be_explicit
         self._fault = fault
         self._hold_after = hold_after
-        self.step_seconds: float | None = None
-        """Seconds per step in the newest window; None before the first one."""
-        self._mark = 0.0
-        self._flush_after = FLUSH_SECONDS
-        self._joules: float | None = None
-        self._data_seconds: float | None = None
-        self._untimed = WARMUP_STEPS
-        self._warm = False
-        self._warmup_seconds = 0.0
-        self._timed_steps, self._timed_seconds = 0, 0.0
         self._others_steps = 0
         self._uncount: Callable[[], None] = lambda: None
         self._evaluation_began: float | None = None
@@ -261,7 +212,7 @@ class StepRecorder:
             self.step -= self._buffer.drop_steps()  # the hooks' row of this step
         counted = self._batches.take()
         if self.backend is None:
-            self._describe(None, _device_of(loss))
+            self._describe(None, device_of(loss))
         self.step += 1
         losses = [] if loss is None else [as_scalar(loss)]
         samples = counted if samples is None else samples
@@ -287,7 +238,7 @@ class StepRecorder:
         if track is not self._first:
             if not track.name:
                 others = (other for other in self._losses.tracks.values() if other != self._first)
-                name_tracks([self._first, *others], _user_frame())
+                name_tracks([self._first, *others], user_frame())
             self._buffer.add_other(track, self.step, losses, skipped)
             return
         self.step += 1
@@ -299,15 +250,6 @@ class StepRecorder:
             self._sums.append((self.step, bit_sums(track.parameters())))
         self._flush_if_due()
         self._pass_gate()
-
-    def _flush_if_due(self) -> None:
-        if self._phases.active and self._phases.step_ended():
-            self._flush(timed=False, is_at_step=True)
-            self._report_profile()
-        elif self._is_due():
-            self._flush(is_at_step=True)
-            self._profile_if_due()
-        self._norms.next_step()
 
     def _is_successor(self, track: OptimizerTrack) -> bool:
         """Return whether an optimizer takes over from the first one, as in a second training."""
@@ -322,14 +264,14 @@ class StepRecorder:
 
     def _describe(self, track: OptimizerTrack | None, device: torch.device) -> None:
         """Describe the run at its first step."""
-        self.backend = _backend(device)
+        self.backend = backend_of(device)
         started = describe_start(
             self._config,
             self._losses,
             track,
             self._batches,
             self.backend,
-            _user_frame(),
+            user_frame(),
             self._now(),
         )
         notes = (self._fault.note,) if self._fault is not None else ()
@@ -337,7 +279,7 @@ class StepRecorder:
         self._is_synchronised = type(started.model).__name__ == "DistributedDataParallel"
         self._batches.first_batch = None
         if started.counts_inputs:
-            self._uncount = _count_inputs(started.model, self._batches)
+            self._uncount = count_inputs(started.model, self._batches)
         self._joules = self._energy() if self._energy else None
         self._gate.ready()
 
@@ -347,132 +289,6 @@ class StepRecorder:
         return any(
             track.probes and all(id(probe) in held for probe in track.probes)
             for track in self._losses.tracks.values()
-        )
-
-    def _is_due(self) -> bool:
-        pending = self._buffer.steps
-        if self.step == 1:  # so that the run is shown; the next call may be an explicit step
-            return self._explicit or not self._may_be_explicit
-        if self._untimed:
-            return pending >= self._untimed or self._clock() - self._mark >= FLUSH_SECONDS
-        return pending >= FLUSH_STEPS or self._clock() - self._mark >= self._flush_after
-
-    def _flush(self, timed: bool = True, is_at_step: bool = False) -> None:
-        """Read the losses since the last flush, and record what they show.
-
-        Args:
-            timed: Whether the steps count for the speed.
-            is_at_step: Whether the optimizer has just stepped, so that its gradients are whole.
-        """
-        if not self._buffer.steps or self.backend is None:
-            return
-        if _is_capturing():  # a CUDA graph is recorded; nothing may wait for the device
-            return
-        first = self._first if is_at_step else None
-        norm = self._norms.read(first) if first is not None else None
-        windows = self._buffer.read()
-        end = self._clock()
-        seconds, joules = end - self._mark, None
-        if self._energy is not None:
-            before, self._joules = self._joules, self._energy()
-            if before is not None and self._joules is not None and self._joules > before:
-                joules = self._joules - before
-        counts = timed and self._untimed == 0 and len(windows) == 1
-        steps = sum(window.steps for window in windows)
-        self.step_seconds = seconds / steps
-        for window in windows:
-            share = seconds * window.steps / steps
-            newest = norm if window is windows[-1] else None
-            self._epoch.add(window, share, counts, end)
-            self._record_event(self._completed(window, share, counts, newest, joules))
-            for event in series_events(window.series, self._now()):
-                self._record_event(event)
-            self._watch_divergence(window)
-            self._data_seconds = None if self._data_seconds is None else 0.0
-        self._record_digests()
-        if counts:
-            self._timed_steps += steps
-            self._timed_seconds += seconds
-        self._warm_up(steps, seconds)
-        self._mark = self._clock()
-        # Without the wait for the device, which has to finish these steps anyway.
-        cost = self._mark - end
-        self._flush_after = min(max(FLUSH_SECONDS, cost / FLUSH_SHARE), MAX_FLUSH_SECONDS)
-
-    def _record_digests(self) -> None:
-        sums, self._sums = self._sums, []
-        for step, parameter_sums in sums:
-            if parameter_sums is not None:
-                self._record_event(
-                    ParametersHashed(
-                        at=self._now(),
-                        step=step,
-                        digest=digest(parameter_sums),
-                        synchronised=self._is_synchronised,
-                    )
-                )
-
-    def _watch_divergence(self, window: Window) -> None:
-        if not window.has_loss:
-            return
-        event = self._divergence.check(
-            self._progress, window.first_step, window.losses, self._now()
-        )
-        if event is not None:
-            self._record_event(event)
-            self._on_alarm(f"loss {event.value} at step {event.step}")
-
-    def _completed(
-        self, window: Window, seconds: float, timed: bool, norm: float | None, joules: float | None
-    ) -> StepsCompleted:
-        assert self.backend is not None
-        return StepsCompleted(
-            at=self._now(),
-            epoch=self._batches.epoch,
-            first_step=window.first_step,
-            losses=window.losses.tobytes(),
-            has_loss=window.has_loss,
-            samples=window.samples,
-            epoch_samples=self._epoch.samples,
-            seconds=round(seconds, 7),
-            timed=timed,
-            lr=window.lr,
-            device_bytes=self.backend.allocated(),
-            grad_norm=norm,
-            joules=joules if timed else None,
-            worker_bytes=resident_bytes(),
-            data_seconds=self._data_seconds,
-        )
-
-    def _warm_up(self, steps: int, seconds: float) -> None:
-        self._untimed = max(self._untimed - steps, 0)
-        if self._warm:
-            return
-        self._warmup_seconds += seconds
-        if self._untimed == 0:
-            self._warm = True
-            seconds = self._warmup_seconds
-            self._record_event(WarmupFinished(at=self._now(), steps=self.step, seconds=seconds))
-
-    # --- profile ---
-
-    def _profile_if_due(self) -> None:
-        # Under a closure or with several optimizers the phases repeat; they add up.
-        if self._phases.done or self._phases.active or self._timed_steps < PROFILE_AFTER:
-            return
-        assert self.backend is not None
-        self._phases.start(self.backend)
-
-    def _report_profile(self) -> None:
-        self._untimed = SETTLE_STEPS
-        self._record_event(
-            StepProfiled(
-                at=self._now(),
-                step=self.step,
-                steps=len(self._phases.laps),
-                seconds=self._phases.medians(),
-                unsynchronised=self._timed_seconds / self._timed_steps,
-            )
         )
 
     # --- epochs and evaluations ---
@@ -507,12 +323,6 @@ class StepRecorder:
             )
         )
         self._restart_clock()
-
-    def _restart_clock(self) -> None:
-        self._phases.interrupted()
-        self._joules = self._energy() if self._energy else None
-        self._data_seconds = None if self._data_seconds is None else 0.0
-        self._mark = self._clock()
 
     # --- requests ---
 
@@ -563,66 +373,3 @@ class StepRecorder:
         current = self._batches.training_pass
         if current is not None and current.exhausted:
             self._complete_epoch()
-
-    def _complete_epoch(self) -> None:
-        if not self._epoch.steps:
-            return
-        fields = self._epoch.take()
-        event = EpochCompleted(at=self._now(), epoch=self._batches.epoch, **fields)
-        self._record_event(event)
-
-
-def _backend(device: torch.device) -> Backend:
-    """Return the backend of a tensor's device; the CPU's for a type that mpstui does not know."""
-    spec = parse_device(str(device) if device.type in DEVICE_TYPES else "cpu")
-    return BACKENDS[spec.type](spec)
-
-
-def _device_of(loss: Any) -> torch.device:
-    return loss.device if isinstance(loss, torch.Tensor) else torch.device("cpu")
-
-
-def _is_capturing() -> bool:
-    is_initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return is_initialized and torch.cuda.is_current_stream_capturing()
-
-
-def _user_frame() -> Any:
-    """Return the innermost frame outside of torch and mpstui; None if there is none."""
-    frame = sys._getframe(1)
-    while frame is not None and _is_internal(frame.f_globals.get("__name__", "")):
-        frame = frame.f_back  # type: ignore[assignment]
-    return frame
-
-
-def _is_internal(module: str) -> bool:
-    return module.partition(".")[0] in ("torch", "mpstui")
-
-
-def _count_inputs(model: Any, batches: BatchLedger) -> Callable[[], None]:
-    """Count the samples of the model's input, in a script without a DataLoader.
-
-    A hook would be saved with the model, so the call of its class is replaced.
-
-    Returns:
-        A function that ends this.
-    """
-    kind, model_id = type(model), id(model)
-    own = vars(kind).get("__call__")
-    call = kind.__call__
-
-    @functools.wraps(call)
-    def counted(module: Any, *args: Any, **kwargs: Any) -> Any:
-        if id(module) == model_id:
-            batches.model_called(samples_of([*args, *kwargs.values()]))
-        return call(module, *args, **kwargs)
-
-    kind.__call__ = counted
-
-    def restore() -> None:
-        if own is None:
-            del kind.__call__
-        else:
-            kind.__call__ = own
-
-    return restore
