@@ -93,6 +93,20 @@ def test_a_comparison_starts_from_the_same_weights_unless_the_script_seeds_itsel
     assert "diverged" not in out
 
 
+@pytest.mark.slow
+def test_a_comparison_under_a_simulated_fault_raises_the_alarm(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    vae = str(Path(__file__).parents[1] / "recording" / "scripts" / "vae.py")
+    devices = ["--devices", "cpu,cpu@fault=neg-stride0"]
+    assert main(["compare", *devices, "--json", "--", vae, "--epochs", "4"]) == 0
+    out, lines = capfd.readouterr()
+    sound, faulty = json.loads(out)["runs"]
+    assert (sound["alarm"], sound["start"]["weights"]) == ("", faulty["start"]["weights"])
+    assert faulty["alarm"].startswith("diverged from cpu at step ")
+    assert "ALARM: diverged from cpu" in lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
