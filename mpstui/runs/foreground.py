@@ -31,6 +31,8 @@ def run_in_foreground(run: RunDir, to_stderr: bool = False) -> int:
             worker_command(run.path, "--foreground"), stdout=sys.stderr if to_stderr else None
         )
         run.record_supervisor(os.getpid())
+        # A job scheduler ends this process; the script gets the signal as if it ran alone.
+        terminate = signal.signal(signal.SIGTERM, lambda number, frame: worker.terminate())
         killed = False
         while True:
             try:
@@ -40,6 +42,7 @@ def run_in_foreground(run: RunDir, to_stderr: bool = False) -> int:
                 if not killed and run.request() == "kill":
                     killed = True
                     worker.kill()
+        signal.signal(signal.SIGTERM, terminate)
     exit = Exit(code=code, killed=killed)
     run.write_exit(exit)
     return exit.status

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Subparsers) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser("compare", help="the same training on several devices")
+    parser = commands.add_parser(
+        "compare",
+        help="the same training, or script, on several devices",
+        usage="mpstui compare [OPTION…]\n"
+        "       mpstui compare [OPTION…] -- SCRIPT [ARGUMENT…]\n"
+        "       mpstui compare [OPTION…] -- -m MODULE [ARGUMENT…]",
+    )
     add_example_flags(parser)
     parser.add_argument(
         "--devices", help=f"separated by commas, each {DEVICE_HELP}; default: cpu and the best"
