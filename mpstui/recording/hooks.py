@@ -40,8 +40,8 @@ class StepObserver(Protocol):
     def gradients_cleared(self, optimizer: Optimizer) -> None:
         """Note that an optimizer's gradients were cleared."""
 
-    def backward_begins(self, tensors: Any, gradients: Any) -> None:
-        """Note the values whose gradients are computed next."""
+    def backward_begins(self, tensors: Any, gradients: Any, inputs: Any = None) -> None:
+        """Note the values whose gradients are computed next: of ``inputs``, or of all if None."""
 
     def backward_ended(self, succeeded: bool) -> None:
         """Note that the gradients are there, or that an error was raised."""
@@ -162,7 +162,7 @@ class Hooks:
                 return original(tensors, *args, **kwargs)
             gradients = args[0] if args else kwargs.get("grad_tensors")
             try:
-                begins(tensors, gradients)
+                begins(tensors, gradients, kwargs.get("inputs"))
             except Exception as error:  # noqa: BLE001 - recording must not break training
                 self._end(error)
             self._in_backward = True

@@ -152,7 +152,7 @@ class StepRecorder:
         """Forget losses that no step has used."""
         self._losses.cleared(optimizer)
 
-    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+    def backward_begins(self, tensors: Any, gradients: Any, inputs: Any = None) -> None:
         """Keep the losses of a backward pass on their device."""
         if self._evaluation_began is not None:
             self._end_evaluation()

@@ -138,7 +138,7 @@ class ScriptChecker(StepObserver):
         """Prepare for the forward pass that follows a batch."""
         self._record_lines()
 
-    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+    def backward_begins(self, tensors: Any, gradients: Any, inputs: Any = None) -> None:
         """Enter backward."""
         self._enter("backward")
 
