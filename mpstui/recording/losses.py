@@ -49,6 +49,11 @@ class LossLedger:
             track = self.tracks[id(optimizer)] = OptimizerTrack(optimizer)
         return track
 
+    def has(self, optimizer: Optimizer) -> bool:
+        """Return whether an optimizer is known."""
+        track = self.tracks.get(id(optimizer))
+        return track is not None and track.optimizer() is optimizer
+
     def backward_begins(self, tensors: Any, gradients: Any) -> None:
         """Note the values of a backward pass, before it changes gradients."""
         if isinstance(tensors, torch.Tensor):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
+import pickle
 import warnings
 import weakref
 from collections.abc import Callable
@@ -261,6 +263,23 @@ def a_subclass_of_tensor() -> list[float]:
     return losses
 
 
+def copied_and_unpickled() -> list[float]:
+    net, losses = model(), []
+    optimizer = sgd(net)
+    for turn in range(3):
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        if turn:
+            net, optimizer = pickle.loads(pickle.dumps((net, optimizer)))
+        else:
+            net, optimizer = copy.deepcopy((net, optimizer))
+    return losses
+
+
 def lbfgs() -> list[float]:
     net, losses = model(), []
     data = torch.randn(8, 4)
@@ -354,6 +373,7 @@ CASES: dict[str, Train] = {
     "by hand, long": another_model_trained_by_hand_for_long,
     "inputs": gradients_of_some_inputs_only,
     "subclass": a_subclass_of_tensor,
+    "copies": copied_and_unpickled,
     "LBFGS": lbfgs,
     "closure": closure_as_a_keyword_that_accumulates,
     "scaler": scaled,
@@ -384,6 +404,49 @@ def test_a_compiled_models_loss_is_the_scripts() -> None:
 
     result, losses = record(train)
     assert result.losses == losses
+
+
+def test_an_optimizer_that_steps_in_compiled_code_is_recorded() -> None:
+    def train() -> list[float]:
+        net, losses = model(), []
+        optimizer = torch.optim.Adam(net.parameters(), torch.tensor(1e-2))
+
+        @torch.compile(backend="aot_eager")
+        def step() -> None:
+            optimizer.step()
+
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            loss.backward()
+            step()
+            losses.append(loss.item())
+        return losses
+
+    result, losses = record(train)
+    assert result.losses == losses
+
+
+def test_a_whole_step_in_compiled_code_is_recorded() -> None:
+    def train() -> list[float]:
+        net = model()
+        optimizer = torch.optim.Adam(net.parameters(), torch.tensor(1e-2))
+
+        @torch.compile(backend="aot_eager")
+        def step() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            return loss
+
+        return [step().item() for _ in range(5)]
+
+    with warnings.catch_warnings(record=True) as warned:
+        result, losses = record(train)
+    assert result.losses == losses
+    assert not [w for w in warned if "does not know how to trace" in str(w.message)]
 
 
 def test_a_skipped_step_counts_and_says_so() -> None:
