@@ -44,6 +44,8 @@ def run_as_main(script: ScriptRef, arguments: tuple[str, ...]) -> None:
         module.__loader__ = importlib.machinery.SourceFileLoader("__main__", file)
     module.__file__ = file
     vars(module).update(__builtins__=__builtins__, __cached__=None)
+    if sys.version_info < (3, 14):
+        module.__annotations__ = {}
     sys.argv = [file if script.kind == "module" else sys.argv[0], *arguments]
     sys.modules["__main__"] = module  # processes that are spawned look for it there
     exec(code, vars(module))

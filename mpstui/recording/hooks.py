@@ -4,10 +4,14 @@ Torch has global hooks for an optimizer's step. Backward, the DataLoader, the gr
 module's mode have none, so their functions are wrapped. A wrapper passes everything through; if
 the observer itself fails, recording ends and the user's code goes on. Hooks on every module are
 left out: they slow each call and make ``torch.compile`` warn.
+
+A wrapper inside of a function that ``torch.compile`` traces becomes a part of the compiled code. So
+there it does nothing, but for a step, which is put into a list and reported afterwards.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import time
@@ -15,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+from torch.compiler import is_dynamo_compiling
 from torch.optim.optimizer import (
     Optimizer,
     register_optimizer_step_post_hook,
@@ -37,11 +42,14 @@ class StepObserver(Protocol):
     def optimizer_created(self, optimizer: Optimizer) -> None:
         """Note a new optimizer."""
 
+    def optimizer_restored(self, optimizer: Optimizer) -> None:
+        """Note an optimizer that was copied or unpickled, or whose state was loaded."""
+
     def gradients_cleared(self, optimizer: Optimizer) -> None:
         """Note that an optimizer's gradients were cleared."""
 
-    def backward_begins(self, tensors: Any, gradients: Any) -> None:
-        """Note the values whose gradients are computed next."""
+    def backward_begins(self, tensors: Any, gradients: Any, inputs: Any = None) -> None:
+        """Note the values whose gradients are computed next: of ``inputs``, or of all if None."""
 
     def backward_ended(self, succeeded: bool) -> None:
         """Note that the gradients are there, or that an error was raised."""
@@ -80,6 +88,23 @@ class StepObserver(Protocol):
         """End the recording, since the observer raised an error."""
 
 
+def _keep_from_compiler(function: Any) -> None:
+    """Let ``torch.compile`` run a function, and what it calls, as plain Python.
+
+    A compiled training step stops at ``backward()``, but would compile a wrapper of the user's.
+    This is what torch's own ``skip_code`` does, whose import takes seconds.
+    """
+    with contextlib.suppress(ImportError):  # older than torch 2.7
+        from torch._C._dynamo.eval_frame import (
+            _FrameAction,
+            _FrameExecStrategy,
+            set_code_exec_strategy,
+        )
+
+        skip = _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.SKIP)
+        set_code_exec_strategy(function.__code__, skip)
+
+
 class Hooks:
     """Installs the hooks, and removes them. Inactive in forked processes."""
 
@@ -88,6 +113,8 @@ class Hooks:
         self._active = False
         self._undo: list[Callable[[], None]] = []
         self._in_backward = self._in_mode = self._stepped = False
+        self._compiled_steps: list[Optimizer] = []
+        """Optimizers that stepped in compiled code, not reported yet."""
 
     def install(self) -> None:
         """Install the hooks."""
@@ -96,6 +123,7 @@ class Hooks:
             os.register_at_fork(after_in_child=self._leave)
         self._wrap_backward()
         self._wrap(Optimizer, "__init__", self._created)
+        self._wrap(Optimizer, "__setstate__", self._restored)
         self._wrap_zero_grad()
         self._wrap(torch.amp.GradScaler, "scale", self._scale)
         self._wrap(torch.amp.GradScaler, "step", self._scaler_step)
@@ -115,6 +143,8 @@ class Hooks:
 
     def remove(self) -> None:
         """Remove the hooks."""
+        with contextlib.suppress(KeyboardInterrupt):  # a stop after the last step
+            self._report_compiled_steps()
         self._active = False
         while self._undo:
             self._undo.pop()()
@@ -129,7 +159,7 @@ class Hooks:
 
         @functools.wraps(original)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            if not self._active:
+            if not self._active or is_dynamo_compiling():
                 return original(*args, **kwargs)
             return wrapper(original, *args, **kwargs)
 
@@ -146,10 +176,19 @@ class Hooks:
 
     def _notify(self, report: Callable[..., Any], *args: Any) -> Any:
         """Report to the observer; its own errors never reach the user's code."""
+        if self._compiled_steps:
+            self._report_compiled_steps()
         try:
             return report(*args)
         except Exception as error:  # noqa: BLE001 - recording must not break training
             self._end(error)
+
+    def _report_compiled_steps(self) -> None:
+        """Report steps of compiled code, before anything that comes after them."""
+        steps = self._compiled_steps.copy()
+        self._compiled_steps.clear()
+        for optimizer in steps:
+            self._after_step(optimizer, (), {})
 
     def _wrap_backward(self) -> None:
         """Wrap ``backward``; called at each step, so with as few calls as possible."""
@@ -160,9 +199,11 @@ class Hooks:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             if self._in_backward or not self._active:  # a checkpointed module's own backward
                 return original(tensors, *args, **kwargs)
+            if self._compiled_steps:
+                self._report_compiled_steps()
             gradients = args[0] if args else kwargs.get("grad_tensors")
             try:
-                begins(tensors, gradients)
+                begins(tensors, gradients, kwargs.get("inputs"))
             except Exception as error:  # noqa: BLE001 - recording must not break training
                 self._end(error)
             self._in_backward = True
@@ -176,6 +217,7 @@ class Hooks:
                 if self._active:
                     self._notify(ended, succeeded)
 
+        _keep_from_compiler(backward)
         self._replace(torch.autograd, "backward", original, backward)
 
     def _wrap_zero_grad(self) -> None:
@@ -185,7 +227,7 @@ class Hooks:
         @functools.wraps(original)
         def zero_grad(optimizer: Any, set_to_none: bool = True) -> Any:
             result = original(optimizer, set_to_none)
-            if not set_to_none and self._active:
+            if not set_to_none and self._active and not is_dynamo_compiling():
                 self._notify(self._observer.gradients_cleared, optimizer)
             return result
 
@@ -218,12 +260,16 @@ class Hooks:
 
         self._replace(_BaseDataLoaderIter, "__next__", original, fetch)
 
+    def _restored(self, original: Any, optimizer: Any, state: Any) -> None:
+        original(optimizer, state)
+        self._notify(self._observer.optimizer_restored, optimizer)
+
     def _created(self, original: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         original(optimizer, *args, **kwargs)
         self._notify(self._observer.optimizer_created, optimizer)
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
-        if not self._active:
+        if not self._active or is_dynamo_compiling():
             return None
         self._stepped = True
         if len(args) == 1 and not kwargs and not self._observer.watches_step_begins:
@@ -238,6 +284,9 @@ class Hooks:
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not self._active:
+            return
+        if is_dynamo_compiling():
+            self._compiled_steps.append(optimizer)
             return
         try:
             self._observer.step_ended(optimizer)
@@ -290,7 +339,7 @@ class Hooks:
 
         @functools.wraps(original)
         def train(module: Any, mode: bool = True) -> Any:
-            if self._in_mode or not self._active:
+            if self._in_mode or not self._active or is_dynamo_compiling():
                 return original(module, mode)
             before = module.training
             self._in_mode = True

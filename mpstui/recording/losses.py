@@ -49,6 +49,11 @@ class LossLedger:
             track = self.tracks[id(optimizer)] = OptimizerTrack(optimizer)
         return track
 
+    def has(self, optimizer: Optimizer) -> bool:
+        """Return whether an optimizer is known."""
+        track = self.tracks.get(id(optimizer))
+        return track is not None and track.optimizer() is optimizer
+
     def backward_begins(self, tensors: Any, gradients: Any) -> None:
         """Note the values of a backward pass, before it changes gradients."""
         if isinstance(tensors, torch.Tensor):
@@ -114,8 +119,12 @@ class LossLedger:
         weights = gradients if isinstance(gradients, (list, tuple)) else ()
         losses = []
         for index, tensor in enumerate(tensors):
-            if type(tensor) is not torch.Tensor or tensor.numel() != 1:
+            if not isinstance(tensor, torch.Tensor) or tensor.numel() != 1:
                 continue
+            if type(tensor) is not torch.Tensor:
+                if _is_sharded(tensor):
+                    continue
+                tensor = tensor.as_subclass(torch.Tensor)  # as a library's MetaTensor
             loss = self._unscaled(tensor)
             weight = weights[index] if index < len(weights) else None
             if weight is not None:
@@ -133,6 +142,12 @@ class LossLedger:
         if self._scale is not None and _comes_from(tensor.grad_fn, self._scaled_nodes):
             return tensor.detach() / self._scale
         return tensor.detach()
+
+
+def _is_sharded(tensor: torch.Tensor) -> bool:
+    """Return whether ops on a tensor are not torch's own: all processes may have to run them."""
+    dispatch = type(tensor).__torch_dispatch__
+    return dispatch is not torch.Tensor.__torch_dispatch__
 
 
 def _comes_from(node: Any, nodes: Sequence[Any], depth: int = SCALED_DEPTH) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NamedTuple
@@ -98,8 +99,9 @@ def names_of(trained: Sequence[Trained], frame: FrameType | None) -> list[str]:
         inner = unwrapped(module)
         name = "" if type(inner).__module__.startswith("torch.nn.") else type(inner).__name__
         names.append(name or _variable(module, frame) or found.attribute or type(inner).__name__)
+    counts = Counter(names)
     for index, name in enumerate(names):
-        if names.count(name) > 1 and (module := trained[index].smallest) is not None:
+        if counts[name] > 1 and (module := trained[index].smallest) is not None:
             names[index] = _variable(module, frame) or trained[index].attribute or name
     return [
         f"{name}{names[: index + 1].count(name)}" if names.count(name) > 1 else name

@@ -7,6 +7,8 @@ every other case, and whenever one of these conditions ends, :class:`StepRecorde
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from typing_extensions import override
 from .flush import StepRow
 from .loaders import samples_of
 from .optimizers import OptimizerTrack
+from .reach import reaches
 from .recorder import StepRecorder
 from .windows import FLUSH_STEPS
 
@@ -25,6 +28,10 @@ USUAL_PASSES = 3
 _new_tuple = tuple.__new__
 
 
+def _no_optimizer() -> None:
+    return None
+
+
 class PlainPathRecorder(StepRecorder):
     """A recorder that takes the short path where it can."""
 
@@ -32,15 +39,18 @@ class PlainPathRecorder(StepRecorder):
         super().__init__(*args, **kwargs)
         self._plain: OptimizerTrack | None = None
         """The only optimizer, while the short path is taken."""
-        self._optimizer: Optimizer | None = None
-        self._probe = torch.empty(0)
-        self._is_plain_pass = False
+        self._optimizer: Callable[[], Optimizer | None] = _no_optimizer
+        """A weak reference: the script may delete its optimizer, and a model that fills a GPU."""
+        self._probe: Any = None
+        self._root: torch.Tensor | None = None
+        """What a plain pass started from."""
         self._loss: Any = None
         self._gradient: torch.Tensor | None = None
         self._version = 0
 
     def _leave_plain_path(self) -> None:
-        self._plain = self._optimizer = self._gradient = None
+        self._plain = self._probe = self._gradient = None
+        self._optimizer = _no_optimizer
         self.watches_fetch_begins = True
 
     def _enter_plain_path(self, optimizer: Optimizer) -> None:
@@ -51,14 +61,17 @@ class PlainPathRecorder(StepRecorder):
             track is not None
             and track.optimizer() is optimizer
             and len(losses.tracks) == 1
+            and track.usual_probe is not None
             and track.usual_passes >= USUAL_PASSES
             and not (self._explicit or self._phases.active or losses.is_scaled)
             and self._evaluation_began is None
             and self._fault is None
             and self._config.ranks == 1
+            and all("lr" in group for group in optimizer.param_groups)
         )
         if is_usual and track is not None:
-            self._plain, self._optimizer = track, optimizer
+            self._plain = track
+            self._optimizer = weakref.ref(optimizer, lambda ref: self._leave_plain_path())
             self._probe = track.usual_probe
             self.watches_fetch_begins = False
 
@@ -78,26 +91,25 @@ class PlainPathRecorder(StepRecorder):
         super()._begin_evaluation()
 
     @override
-    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+    def backward_begins(self, tensors: Any, gradients: Any, inputs: Any = None) -> None:
         track, batches = self._plain, self._batches
         loader_pass = batches.newest
         if (
             track is None
             or gradients is not None
+            or inputs is not None
             or type(tensors) is not torch.Tensor
             or tensors.numel() != 1
             or loader_pass is not batches.training_pass
         ):
-            self._is_plain_pass = False
-            super().backward_begins(tensors, gradients)
+            super().backward_begins(tensors, gradients, inputs)
             return
         gradient = self._probe.grad
         version = -1 if gradient is None else gradient._version
         if track.pending and version != track.version:  # cleared or clipped between two passes
-            self._is_plain_pass = False
-            super().backward_begins(tensors, gradients)
+            super().backward_begins(tensors, gradients, inputs)
             return
-        self._is_plain_pass = True
+        self._root = tensors
         self._gradient, self._version = gradient, version
         if loader_pass is not None and loader_pass.waiting:
             samples = loader_pass.waiting.popleft()
@@ -110,8 +122,9 @@ class PlainPathRecorder(StepRecorder):
 
     @override
     def backward_ended(self, succeeded: bool) -> None:
-        track = self._plain
-        if not self._is_plain_pass or track is None:
+        track, root = self._plain, self._root
+        self._root = None  # it would keep the graph
+        if root is None or track is None:
             super().backward_ended(succeeded)
             return
         gradient = self._probe.grad
@@ -122,16 +135,28 @@ class PlainPathRecorder(StepRecorder):
                 track.pending.append(self._loss)
                 track.version = version
                 return
-        # It may have reached other parameters, whose gradients were not looked at before it.
-        track.is_unknown, track.usual_passes = True, 0
         self._leave_plain_path()
+        self._assign_by_graph(track, root, succeeded)
+
+    def _assign_by_graph(self, track: OptimizerTrack, root: torch.Tensor, succeeded: bool) -> None:
+        """Assign the loss of a pass that did not reach the usual parameter.
+
+        The other gradients were not looked at before it, so the graph has to tell.
+        """
+        ids = {id(parameter) for parameter in track.parameters()}
+        was_reached = reaches(root, ids) if succeeded else None
+        track.usual_passes = 0
+        if was_reached:
+            track.pending.append(self._loss)
+        elif was_reached is None:
+            track.is_unknown = True
 
     @override
     def step_ended(self, optimizer: Optimizer) -> None:
         track = self._plain
         if (
-            optimizer is not self._optimizer
-            or track is None
+            track is None
+            or self._optimizer() is not optimizer
             or not track.pending
             or track.is_unknown
             or track.first_call is not None

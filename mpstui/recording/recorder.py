@@ -99,11 +99,16 @@ class StepRecorder(StepWindows):
             self._fault.enter()  # the model exists: every device starts from the same weights
         self._losses.track(optimizer).created_after = self.step
 
+    def optimizer_restored(self, optimizer: Optimizer) -> None:
+        """Watch a copied or unpickled optimizer, which was not created in the usual way."""
+        if not self._losses.has(optimizer):
+            self.optimizer_created(optimizer)
+
     def gradients_cleared(self, optimizer: Optimizer) -> None:
         """Forget losses that no step has used."""
         self._losses.cleared(optimizer)
 
-    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+    def backward_begins(self, tensors: Any, gradients: Any, inputs: Any = None) -> None:
         """Keep the losses of a backward pass on their device."""
         if self._evaluation_began is not None:
             self._end_evaluation()

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .rundir import Exit, RunDir
@@ -14,25 +14,27 @@ from .script_command import worker_command
 
 POLL_SECONDS = 0.1
 
+PASSED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+"""Signals that are the script's: a scheduler sends them to the process that it started."""
+
 
 def run_in_foreground(run: RunDir, to_stderr: bool = False) -> int:
     """Run and record a script, and return its exit status as a shell would report it.
 
     This process is the supervisor: it records how the worker ended, and kills it on request.
-    Ctrl-C reaches the script itself, since both are in the terminal's foreground.
+    Signals are passed on. Ctrl-C reaches the script itself: both are in the terminal's foreground.
 
     Args:
         run: The run, with its script.json.
         to_stderr: Whether the script's stdout goes to stderr.
     """
     sys.stdout.flush()
-    with _left_to_script():
+    with passing_signals() as receiver:
         worker = subprocess.Popen(
             worker_command(run.path, "--foreground"), stdout=sys.stderr if to_stderr else None
         )
+        receiver.start(worker.send_signal)
         run.record_supervisor(os.getpid())
-        # A job scheduler ends this process; the script gets the signal as if it ran alone.
-        terminate = signal.signal(signal.SIGTERM, lambda number, frame: worker.terminate())
         killed = False
         while True:
             try:
@@ -42,20 +44,64 @@ def run_in_foreground(run: RunDir, to_stderr: bool = False) -> int:
                 if not killed and run.request() == "kill":
                     killed = True
                     worker.kill()
-        signal.signal(signal.SIGTERM, terminate)
     exit = Exit(code=code, killed=killed)
     run.write_exit(exit)
     return exit.status
 
 
-@contextmanager
-def _left_to_script() -> Iterator[None]:
-    """Ignore Ctrl-C in this process, but not in one that it starts.
+class SignalReceiver:
+    """Passes signals to the script, once it runs."""
 
-    A signal with a Python handler has its default action again in a new program.
+    def __init__(self) -> None:
+        self._send: Callable[[int], object] | None = None
+        self._early: list[int] = []
+
+    def start(self, send: Callable[[int], object]) -> None:
+        """Pass on what came before the script was started, and all that follows."""
+        self._send = send
+        for number in self._early:
+            send(number)
+
+    def receive(self, number: int, frame: object) -> None:
+        """Pass a signal on; the terminal itself sends Ctrl-C to the script too."""
+        if number == signal.SIGINT and _has_terminal():
+            return
+        if self._send is None:
+            self._early.append(number)
+        else:
+            self._send(number)
+
+
+@contextmanager
+def passing_signals() -> Iterator[SignalReceiver]:
+    """Leave signals to the script, as if this process were the script.
+
+    A signal with a Python handler has its default action again in a program that is started; one
+    that is ignored, as under ``nohup``, stays ignored there.
     """
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    receiver = SignalReceiver()
+    numbers = [getattr(signal, name) for name in PASSED if hasattr(signal, name)]
+    before = {
+        number: signal.signal(number, receiver.receive)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
-        yield
+        yield receiver
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _has_terminal() -> bool:
+    """Return whether this process is in the foreground of a terminal."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import IO
 
+from .foreground import passing_signals
 from .launch import creation_flags
 from .rundir import Exit, RunDir
 from .script_command import RANK_RUNS_VARIABLE, ScriptCommand
@@ -59,12 +60,9 @@ def wait_for_ranks(launcher: subprocess.Popen[bytes], runs: Sequence[RunDir]) ->
 
     A rank that was ended without a chance to record that gets the launcher's status.
     """
-    while True:
-        try:
-            code = launcher.wait()
-            break
-        except KeyboardInterrupt:  # the ranks have received it too
-            continue
+    with passing_signals() as receiver:
+        receiver.start(launcher.send_signal)
+        code = launcher.wait()
     exit = Exit(code=code)
     if code:
         for run in runs:

@@ -80,6 +80,19 @@ def test_models_of_torchs_own_classes_are_named_by_their_variables() -> None:
     assert main() == ("net_d", "net_g")
 
 
+def test_each_model_of_a_repeated_class_is_named_by_its_variable() -> None:
+    def main() -> tuple[str, ...]:
+        netD_A, netD_B = Critic(), Critic()
+        with recording() as result:
+            optimizers = adam(netD_A), adam(netD_B)
+            for net, optimizer in zip((netD_A, netD_B), optimizers, strict=True):
+                net(torch.randn(3, 4)).mean().backward()
+                optimizer.step()
+        return result.started.optimizers
+
+    assert main() == ("netD_A", "netD_B")
+
+
 def test_one_backward_for_two_optimizers_counts_for_both() -> None:
     encoder, decoder = Critic(), Generator()
     losses = []

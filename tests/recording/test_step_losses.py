@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
+import pickle
 import warnings
+import weakref
 from collections.abc import Callable
 from itertools import chain
 
@@ -185,6 +188,98 @@ def checkpointed(reentrant: bool) -> list[float]:
     return losses
 
 
+def a_part_of_the_parameters_at_each_step() -> list[float]:
+    experts = nn.ModuleList(nn.Linear(4, 1) for _ in range(40))
+    optimizer, losses = sgd(experts), []
+    for step in range(30):
+        optimizer.zero_grad()
+        total = 0.0
+        for expert in (step * 7 % 40, step * 11 % 40):
+            loss = loss_of(experts[expert])
+            loss.backward()
+            total += loss.item()
+        optimizer.step()
+        losses.append(total)
+    return losses
+
+
+def a_group_added_and_the_first_one_frozen() -> list[float]:
+    body, head = nn.Linear(4, 4), nn.Linear(4, 1)
+    optimizer, losses = sgd(head), []
+    for step in range(24):
+        if step == 8:
+            optimizer.add_param_group({"params": body.parameters()})
+        if step == 16:
+            for parameter in head.requires_grad_(False).parameters():
+                parameter.grad = None
+        optimizer.zero_grad()
+        loss = loss_of(nn.Sequential(body, head))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def another_model_trained_by_hand_for_long() -> list[float]:
+    net, other, losses = model(), model(), []
+    optimizer = sgd(net)
+    for step in range(20):
+        optimizer.zero_grad()
+        loss = loss_of(net)
+        loss.backward()
+        if step % 6 == 5:
+            loss_of(other).backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def gradients_of_some_inputs_only() -> list[float]:
+    net, losses = model(), []
+    optimizer = sgd(net)
+    for _ in range(12):
+        data = torch.randn(8, 4, requires_grad=True)
+        net(data).mean().backward(inputs=[data])
+        loss = loss_of(net)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+def a_subclass_of_tensor() -> list[float]:
+    class MetaTensor(torch.Tensor):
+        pass
+
+    net, losses = model(), []
+    optimizer = sgd(net)
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss = net(torch.randn(8, 4).as_subclass(MetaTensor)).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def copied_and_unpickled() -> list[float]:
+    net, losses = model(), []
+    optimizer = sgd(net)
+    for turn in range(3):
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        if turn:
+            net, optimizer = pickle.loads(pickle.dumps((net, optimizer)))
+        else:
+            net, optimizer = copy.deepcopy((net, optimizer))
+    return losses
+
+
 def lbfgs() -> list[float]:
     net, losses = model(), []
     data = torch.randn(8, 4)
@@ -273,6 +368,12 @@ CASES: dict[str, Train] = {
     "another model": another_model_trained_by_hand,
     "checkpoint": lambda: checkpointed(False),
     "reentrant checkpoint": lambda: checkpointed(True),
+    "experts": a_part_of_the_parameters_at_each_step,
+    "frozen group": a_group_added_and_the_first_one_frozen,
+    "by hand, long": another_model_trained_by_hand_for_long,
+    "inputs": gradients_of_some_inputs_only,
+    "subclass": a_subclass_of_tensor,
+    "copies": copied_and_unpickled,
     "LBFGS": lbfgs,
     "closure": closure_as_a_keyword_that_accumulates,
     "scaler": scaled,
@@ -305,10 +406,80 @@ def test_a_compiled_models_loss_is_the_scripts() -> None:
     assert result.losses == losses
 
 
+def test_an_optimizer_that_steps_in_compiled_code_is_recorded() -> None:
+    def train() -> list[float]:
+        net, losses = model(), []
+        optimizer = torch.optim.Adam(net.parameters(), torch.tensor(1e-2))
+
+        @torch.compile(backend="aot_eager")
+        def step() -> None:
+            optimizer.step()
+
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            loss.backward()
+            step()
+            losses.append(loss.item())
+        return losses
+
+    result, losses = record(train)
+    assert result.losses == losses
+
+
+def test_a_whole_step_in_compiled_code_is_recorded() -> None:
+    def train() -> list[float]:
+        net = model()
+        optimizer = torch.optim.Adam(net.parameters(), torch.tensor(1e-2))
+
+        @torch.compile(backend="aot_eager")
+        def step() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            return loss
+
+        return [step().item() for _ in range(5)]
+
+    with warnings.catch_warnings(record=True) as warned:
+        result, losses = record(train)
+    assert result.losses == losses
+    assert not [w for w in warned if "does not know how to trace" in str(w.message)]
+
+
 def test_a_skipped_step_counts_and_says_so() -> None:
     result, losses = record(lambda: scaled(skip=True))
     assert result.losses == losses
     assert result.series["skipped"] == [(4, 1.0)]
+
+
+def test_an_optimizer_without_a_learning_rate_is_recorded() -> None:
+    class OwnStep(torch.optim.Optimizer):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__(net.parameters(), {"eta": 0.05})
+
+        @torch.no_grad()
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.sub_(parameter.grad, alpha=group["eta"])
+
+    def train() -> list[float]:
+        net, losses = model(), []
+        optimizer = OwnStep(net)
+        for _ in range(8):
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    result, losses = record(train)
+    assert result.losses == losses
+    assert result.rates == [None] * 8
 
 
 def test_a_loss_that_is_no_scalar_is_unknown_and_so_is_a_sum_with_it() -> None:
@@ -363,6 +534,20 @@ def test_a_failed_backward_makes_the_steps_loss_unknown() -> None:
         optimizer.step()
     assert result.losses[1] == as_float32([loss.item()])[0]
     assert result.losses[0] is None
+
+
+def test_a_deleted_optimizer_and_model_are_free_at_once() -> None:
+    with recording() as result:
+        net = model()
+        optimizer = sgd(net)
+        for _ in range(12):
+            loss_of(net).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        gone = [weakref.ref(item) for item in (optimizer, *net.parameters())]
+        del net, optimizer
+        assert [ref() for ref in gone] == [None] * 5
+    assert len(result.losses) == 12
 
 
 def test_training_by_hand_records_no_step() -> None:

@@ -134,11 +134,16 @@ class ScriptChecker(StepObserver):
         if self.shadow.is_active:
             self._use_full_precision()
 
+    def optimizer_restored(self, optimizer: Optimizer) -> None:
+        """Note a copied or unpickled optimizer."""
+        if not any(optimizer is known for known in self._optimizers):
+            self.optimizer_created(optimizer)
+
     def fetch_begins(self, iterator: Any) -> None:
         """Prepare for the forward pass that follows a batch."""
         self._record_lines()
 
-    def backward_begins(self, tensors: Any, gradients: Any) -> None:
+    def backward_begins(self, tensors: Any, gradients: Any, inputs: Any = None) -> None:
         """Enter backward."""
         self._enter("backward")
 
