@@ -59,6 +59,9 @@ MAX_FLUSH_SECONDS = 2.0
 MAX_LOGGED = 10_000
 """Values of the script's that wait for a flush."""
 
+MAX_OTHERS = 2000
+"""Steps of other optimizers that wait for the first one's next."""
+
 STALLED = 50
 """Steps of a new optimizer after which it takes over from one that steps no more."""
 
@@ -135,6 +138,9 @@ class StepRecorder:
         self._warmup_seconds = 0.0
         self._timed_steps, self._timed_seconds = 0, 0.0
         self._others_steps = 0
+        """Steps of optimizers that were created after the first one's last step."""
+        self._candidate: OptimizerTrack | None = None
+        """Which of them stepped first: it takes over if the first one steps no more."""
         self._uncount: Callable[[], None] = lambda: None
         self._evaluation_began: float | None = None
         self._evaluation_step = -1
@@ -242,8 +248,7 @@ class StepRecorder:
         """Add a value of the user's."""
         self._buffer.log(name, self.step, value)
         if self._buffer.logged >= MAX_LOGGED:
-            for event in series_events(self._buffer.take_logged(), self._now()):
-                self._record_event(event)
+            self._record_series(self._buffer.take_logged())
 
     def failed(self, error: Exception) -> None:
         """End the recording; the script goes on."""
@@ -283,8 +288,10 @@ class StepRecorder:
         losses = self._losses.take(track)
         if self._phases.active:
             self._phases.lap("optimizer")
-        if self._first is None or (track is not self._first and self._is_successor(track)):
+        if self._first is None:
             self._first = track
+        elif track is not self._first and self._is_successor(track):
+            self._promote(track)
         if self.backend is None:
             self._describe(track, next(iter(track.parameters()), torch.empty(0)).device)
         if self._explicit:
@@ -294,9 +301,11 @@ class StepRecorder:
                 others = (other for other in self._losses.tracks.values() if other != self._first)
                 name_tracks([self._first, *others], _user_frame())
             self._buffer.add_other(track, self.step, losses, skipped)
+            if self._buffer.others >= MAX_OTHERS:
+                self._record_series(self._buffer.take_others())
             return
         self.step += 1
-        self._others_steps = 0
+        self._others_steps, self._candidate = 0, None
         if self._fault is not None:
             self._fault.enter()
         self._buffer.add(track, self.step, losses, self._batches.take(), skipped)
@@ -321,9 +330,18 @@ class StepRecorder:
             return True
         if not 0 < track.created_after == self.step:  # the first one has stepped since
             return False
+        if self._others_steps == 0:
+            self._candidate = track
         self._others_steps += 1
         trained = {id(probe) for probe in self._first.probes}
-        return self._others_steps > STALLED or any(id(probe) in trained for probe in track.probes)
+        if any(id(probe) in trained for probe in track.probes):
+            return True
+        return self._others_steps > STALLED and track is self._candidate
+
+    def _promote(self, track: OptimizerTrack) -> None:
+        """Make an optimizer the first one; its steps since the old one's last are the run's."""
+        self._first, self._candidate, self._others_steps = track, None, 0
+        self.step = self._buffer.promote(track, self.step)
 
     def _describe(self, track: OptimizerTrack | None, device: torch.device) -> None:
         """Describe the run at its first step."""
@@ -390,8 +408,7 @@ class StepRecorder:
             newest = norm if window is windows[-1] else None
             self._epoch.add(window, share, counts, end)
             self._record_event(self._completed(window, share, counts, newest, joules))
-            for event in series_events(window.series, self._now()):
-                self._record_event(event)
+            self._record_series(window.series)
             self._watch_divergence(window)
             self._data_seconds = None if self._data_seconds is None else 0.0
         self._record_digests()
@@ -403,6 +420,10 @@ class StepRecorder:
         # Without the wait for the device, which has to finish these steps anyway.
         cost = self._mark - end
         self._flush_after = min(max(FLUSH_SECONDS, cost / FLUSH_SHARE), MAX_FLUSH_SECONDS)
+
+    def _record_series(self, series: dict[str, list[tuple[int, float]]]) -> None:
+        for event in series_events(series, self._now()):
+            self._record_event(event)
 
     def _record_digests(self) -> None:
         sums, self._sums = self._sums, []
@@ -560,10 +581,12 @@ class StepRecorder:
         if self._fault is not None:
             self._fault.leave()
         self._end_evaluation()
+        if self._candidate is not None and self._others_steps > FREQUENT and not self._explicit:
+            self._promote(self._candidate)
         self._flush(timed=not self._phases.active)
         self._phases.stop()
-        for event in series_events(self._buffer.take_logged(), self._now()):
-            self._record_event(event)
+        self._record_series(self._buffer.take_others())
+        self._record_series(self._buffer.take_logged())
         self._uncount()
         current = self._batches.training_pass
         if current is not None and current.exhausted:
