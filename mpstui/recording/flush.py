@@ -32,6 +32,17 @@ class StepRow(NamedTuple):
     """Whether a gradient scaler skipped it: a bool, or a tensor on the device."""
 
 
+class OtherStep(NamedTuple):
+    """A step of another optimizer that was not read yet."""
+
+    track: OptimizerTrack
+    step: int
+    """The first optimizer's newest step."""
+    losses: list[Loss]
+    rates: tuple[Any, ...]
+    skipped: Any
+
+
 class Window(NamedTuple):
     """Steps that were read together."""
 
@@ -59,7 +70,7 @@ class StepBuffer:
         """The steps that wait."""
         self.losses: list[Any] = []
         """The losses of these steps, one after the other."""
-        self._others: list[tuple[str, int, list[Loss], tuple[Any, ...], Any]] = []
+        self._others: list[OtherStep] = []
         self._logged: list[tuple[str, int, Any]] = []
         self.last_step = 0
         """The newest of these steps."""
@@ -68,6 +79,11 @@ class StepBuffer:
     def steps(self) -> int:
         """The number of steps that wait."""
         return len(self.rows)
+
+    @property
+    def others(self) -> int:
+        """The number of other optimizers' steps that wait."""
+        return len(self._others)
 
     @property
     def logged(self) -> int:
@@ -96,7 +112,25 @@ class StepBuffer:
 
     def add_other(self, track: OptimizerTrack, step: int, losses: list[Loss], skipped: Any) -> None:
         """Add another optimizer's step; it belongs to the first one's newest step."""
-        self._others.append((track.name or "other", step, losses, track.rates(), skipped))
+        self._others.append(OtherStep(track, step, losses, track.rates(), skipped))
+
+    def promote(self, track: OptimizerTrack, step: int) -> int:
+        """Turn the waiting steps of another optimizer into the run's own, which follow ``step``.
+
+        Returns:
+            The newest step.
+        """
+        others, self._others = self._others, []
+        for other in others:
+            if other.track is track:
+                step += 1
+                self.losses += other.losses
+                row = StepRow(len(other.losses), other.rates, None, other.skipped)
+                self.rows.append(row)
+            else:
+                self._others.append(other._replace(step=step))
+        self.last_step = step
+        return step
 
     def log(self, name: str, step: int, value: Any) -> None:
         """Add a value that the script logs: a number, or a tensor that stays on its device."""
@@ -110,23 +144,17 @@ class StepBuffer:
 
         Steps with a loss and steps without one are in windows of their own.
         """
-        rows, others = self.rows, self._others
+        rows = self.rows
+        others = [other for other in self._others if other.step < self.last_step]
         first = self.last_step - len(rows) + 1
         values: list[Any] = [*self.losses]
-        for _, _, losses, rates, skipped in others:
-            values += [*losses, *rates, skipped]
+        values += _values_of(others)
         for row in rows:
             values += [*row.rates, row.skipped]
         numbers = iter(read_scalars(values))
         sums = [_sum(numbers, row.losses) for row in rows]
         series: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for name, step, losses, rates, _ in others:
-            loss = _sum(numbers, len(losses))
-            if losses:
-                series[f"loss_{name}"].append((step, loss))
-            _add_rates(series, f"lr_{name}", step, [next(numbers) for _ in rates])
-            if next(numbers):
-                series[f"skipped_{name}"].append((step, 1.0))
+        _add_others(series, others, numbers)
         first_rates: list[float] = []
         for step, row in enumerate(rows, first):
             row_rates = [next(numbers) for _ in row.rates]
@@ -137,8 +165,12 @@ class StepBuffer:
         if len(set(first_rates)) > 1:
             series["lr"] = list(enumerate(first_rates, first))
         self._own.update(series)
+        for other in self._others:
+            self._own.update(f"{kind}_{other.track.name}" for kind in ("loss", "lr", "skipped"))
         series.update(self.take_logged())
-        self.rows, self.losses, self._others = [], [], []
+        self.rows, self.losses = [], []
+        # Those since the newest step wait: they may turn out to be the run's next ones.
+        self._others = [other for other in self._others if other.step >= self.last_step]
         is_known = [bool(row.losses) for row in rows]
         bounds = [index for index in range(1, len(rows)) if is_known[index] != is_known[index - 1]]
         windows = [
@@ -153,6 +185,14 @@ class StepBuffer:
             for start, end in pairwise([0, *bounds, len(rows)])
         ]
         return [*windows[:-1], windows[-1]._replace(series=dict(series))]
+
+    def take_others(self) -> dict[str, list[tuple[int, float]]]:
+        """Return what other optimizers did since the first one's last step, and forget it."""
+        others, self._others = self._others, []
+        series: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        _add_others(series, others, iter(read_scalars(_values_of(others))))
+        self._own.update(series)
+        return dict(series)
 
     def take_logged(self) -> dict[str, list[tuple[int, float]]]:
         """Return the values that the script logged, by name, and forget them.
@@ -212,6 +252,29 @@ def read_scalars(values: Sequence[Any]) -> list[float]:
 def _sum(numbers: Iterator[float], count: int) -> float:
     """Add the next numbers in float64; NaN if there are none."""
     return sum((next(numbers) for _ in range(count)), 0.0) if count else float("nan")
+
+
+def _values_of(others: Sequence[OtherStep]) -> list[Any]:
+    values: list[Any] = []
+    for other in others:
+        values += [*other.losses, *other.rates, other.skipped]
+    return values
+
+
+def _add_others(
+    series: dict[str, list[tuple[int, float]]],
+    others: Sequence[OtherStep],
+    numbers: Iterator[float],
+) -> None:
+    """Add other optimizers' steps, whose values are the next numbers."""
+    for track, step, losses, rates, _ in others:
+        name = track.name or "other"
+        loss = _sum(numbers, len(losses))
+        if losses:
+            series[f"loss_{name}"].append((step, loss))
+        _add_rates(series, f"lr_{name}", step, [next(numbers) for _ in rates])
+        if next(numbers):
+            series[f"skipped_{name}"].append((step, 1.0))
 
 
 def _add_rates(

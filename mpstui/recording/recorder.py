@@ -26,7 +26,7 @@ from mpstui.engine.meter import SETTLE_STEPS, WARMUP_STEPS
 from .conditions import SimulatedFault
 from .device import backend_of, device_of
 from .digest import bit_sums, is_due
-from .flush import as_scalar, series_events
+from .flush import as_scalar
 from .losses import LossLedger
 from .optimizers import OptimizerTrack
 from .start import describe_start, hash_start, name_tracks
@@ -35,6 +35,9 @@ from .windows import StepWindows
 
 MAX_LOGGED = 10_000
 """Values of the script's that wait for a flush."""
+
+MAX_OTHERS = 2000
+"""Steps of other optimizers that wait for the first one's next."""
 
 STALLED = 50
 """Steps of a new optimizer after which it takes over from one that steps no more."""
@@ -86,6 +89,9 @@ class StepRecorder(StepWindows):
         self._fault = fault
         self._hold_after = hold_after
         self._others_steps = 0
+        """Steps of optimizers that were created after the first one's last step."""
+        self._candidate: OptimizerTrack | None = None
+        """Which of them stepped first: it takes over if the first one steps no more."""
         self._uncount: Callable[[], None] = lambda: None
         self._evaluation_began: float | None = None
         self._evaluation_step = -1
@@ -193,8 +199,7 @@ class StepRecorder(StepWindows):
         """Add a value of the user's."""
         self._buffer.log(name, self.step, value)
         if self._buffer.logged >= MAX_LOGGED:
-            for event in series_events(self._buffer.take_logged(), self._now()):
-                self._record_event(event)
+            self._record_series(self._buffer.take_logged())
 
     def failed(self, error: Exception) -> None:
         """End the recording; the script goes on."""
@@ -234,8 +239,10 @@ class StepRecorder(StepWindows):
         losses = self._losses.take(track)
         if self._phases.active:
             self._phases.lap("optimizer")
-        if self._first is None or (track is not self._first and self._is_successor(track)):
+        if self._first is None:
             self._first = track
+        elif track is not self._first and self._is_successor(track):
+            self._promote(track)
         if self.backend is None:
             self._describe(track, next(iter(track.parameters()), torch.empty(0)).device)
         if self._explicit:
@@ -245,9 +252,11 @@ class StepRecorder(StepWindows):
                 others = (other for other in self._losses.tracks.values() if other != self._first)
                 name_tracks([self._first, *others], user_frame())
             self._buffer.add_other(track, self.step, losses, skipped)
+            if self._buffer.others >= MAX_OTHERS:
+                self._record_series(self._buffer.take_others())
             return
         self.step += 1
-        self._others_steps = 0
+        self._others_steps, self._candidate = 0, None
         if self._fault is not None:
             self._fault.enter()
         self._buffer.add(track, self.step, losses, self._batches.take(), skipped)
@@ -263,9 +272,18 @@ class StepRecorder(StepWindows):
             return True
         if not 0 < track.created_after == self.step:  # the first one has stepped since
             return False
+        if self._others_steps == 0:
+            self._candidate = track
         self._others_steps += 1
         trained = {id(probe) for probe in self._first.probes}
-        return self._others_steps > STALLED or any(id(probe) in trained for probe in track.probes)
+        if any(id(probe) in trained for probe in track.probes):
+            return True
+        return self._others_steps > STALLED and track is self._candidate
+
+    def _promote(self, track: OptimizerTrack) -> None:
+        """Make an optimizer the first one; its steps since the old one's last are the run's."""
+        self._first, self._candidate, self._others_steps = track, None, 0
+        self.step = self._buffer.promote(track, self.step)
 
     def _describe(self, track: OptimizerTrack | None, device: torch.device) -> None:
         """Describe the run at its first step."""
@@ -370,10 +388,12 @@ class StepRecorder(StepWindows):
         if self._fault is not None:
             self._fault.leave()
         self._end_evaluation()
+        if self._candidate is not None and self._others_steps > FREQUENT and not self._explicit:
+            self._promote(self._candidate)
         self._flush(timed=not self._phases.active)
         self._phases.stop()
-        for event in series_events(self._buffer.take_logged(), self._now()):
-            self._record_event(event)
+        self._record_series(self._buffer.take_others())
+        self._record_series(self._buffer.take_logged())
         self._uncount()
         current = self._batches.training_pass
         if current is not None and current.exhausted:

@@ -130,8 +130,7 @@ class StepWindows:
             newest = norm if window is windows[-1] else None
             self._epoch.add(window, share, counts, end)
             self._record_event(self._completed(window, share, counts, newest, joules))
-            for event in series_events(window.series, self._now()):
-                self._record_event(event)
+            self._record_series(window.series)
             self._watch_divergence(window)
             self._data_seconds = None if self._data_seconds is None else 0.0
         self._record_digests()
@@ -143,6 +142,10 @@ class StepWindows:
         # Without the wait for the device, which has to finish these steps anyway.
         cost = self._mark - end
         self._flush_after = min(max(FLUSH_SECONDS, cost / FLUSH_SHARE), MAX_FLUSH_SECONDS)
+
+    def _record_series(self, series: dict[str, list[tuple[int, float]]]) -> None:
+        for event in series_events(series, self._now()):
+            self._record_event(event)
 
     def _record_digests(self) -> None:
         sums, self._sums = self._sums, []

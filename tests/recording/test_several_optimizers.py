@@ -180,6 +180,31 @@ def test_a_new_optimizer_of_the_same_parameters_takes_over() -> None:
     assert result.losses == as_float32(losses)
 
 
+@pytest.mark.parametrize("steps", [20, 70])
+def test_a_second_training_while_the_first_optimizer_is_kept_has_a_row_for_each_step(
+    steps: int,
+) -> None:
+    body, head = Critic(), nn.Linear(4, 1)
+    with recording() as result:
+        first = adam(body)
+        losses = [step(result, body, first) for _ in range(7)]
+        second = adam(head)
+        losses += [step(result, head, second) for _ in range(steps)]
+        del first
+    assert result.losses == as_float32(losses)
+
+
+def test_the_last_steps_of_other_optimizers_are_recorded_too() -> None:
+    netD, netG = Critic(), Generator()
+    with recording() as result:
+        one, two = adam(netD), adam(netG)
+        step(result, netD, one)  # read at once
+        loss = netG(torch.randn(8, 2)).pow(2).mean()
+        loss.backward()
+        two.step()
+    assert result.series["loss_Generator"] == [(1, loss.item())]
+
+
 def test_an_optimizer_that_is_gone_keeps_no_parameters() -> None:
     import gc
     import weakref
