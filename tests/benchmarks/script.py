@@ -25,7 +25,8 @@ from mpstui.domain.config import make_config
 from mpstui.domain.events import AnyEvent
 from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
-from mpstui.recording.hooks import Hooks, StepObserver
+from mpstui.recording.hooks import Hooks
+from mpstui.recording.observer import StepObserver
 from mpstui.recording.plain_path import PlainPathRecorder
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 
 from mpstui.modes.journal import Journal
 from mpstui.modes.shadow import AttributedOp
-from mpstui.recording.hooks import Hooks, StepObserver
+from mpstui.recording.hooks import Hooks
+from mpstui.recording.observer import StepObserver
 
 from .origins import ScriptAttribution
 from .outcome import ScriptOutcome, WrongOp
