@@ -29,7 +29,7 @@ def summarise(
         precision=config.precision,
         mode=config.mode if config.comparison else "alone",
         comparison=config.comparison,
-        batch_size=config.batch_size,
+        batch_size=0 if config.info.is_recorded and started is None else config.batch_size,
         seed=config.seed,
         state=history.state.value,
         message=history.message,

@@ -52,6 +52,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """``turns``, ``together``; ``alone`` for a single run."""
     comparison: str
     batch_size: int
+    """0 if unknown, which only a recorded script's can be."""
     seed: int
     state: str
     """``finished``, ``stopped``, ``failed``, ``crashed``, ``killed``; see

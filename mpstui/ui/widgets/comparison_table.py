@@ -128,10 +128,10 @@ def _about(runs: Sequence[RunSummary]) -> str:
     """Return what the runs have in common."""
     parts = (
         [short_name(run.workload) for run in runs],
-        [f"batch {run.batch_size}" for run in runs],
+        [f"batch {run.batch_size}" if run.batch_size else "" for run in runs],
         [run.mode for run in runs],
     )
-    return " · ".join(values[0] for values in parts if len(set(values)) == 1)
+    return " · ".join(values[0] for values in parts if len(set(values)) == 1 and values[0])
 
 
 def _notes(runs: Sequence[RunSummary], baseline: str | None) -> list[str]:
