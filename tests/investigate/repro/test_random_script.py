@@ -76,7 +76,9 @@ FAULTS: list[tuple[Any, tuple[Any, ...], Callable[..., Any]]] = [
 
 
 @pytest.mark.parametrize("backward", [False, True])
-@pytest.mark.parametrize(("op", "args", "change"), FAULTS, ids=lambda each: str(each)[:24])
+@pytest.mark.parametrize(
+    ("op", "args", "change"), FAULTS, ids=[f"{op}-{n}" for n, (op, *_) in enumerate(FAULTS)]
+)
 def test_a_script_shows_wrong_draws_and_passes_right_ones(
     op: Any, args: tuple[Any, ...], change: Callable[..., Any], backward: bool
 ) -> None:
