@@ -12,6 +12,7 @@ from pathlib import Path
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.diagnosis import diagnose
 from mpstui.domain.errors import FieldError
+from mpstui.domain.history import RunState
 from mpstui.domain.tables import as_json
 from mpstui.domain.units import number
 from mpstui.runs.foreground import run_in_foreground
@@ -169,6 +170,8 @@ def summary_lines(view: RunView) -> list[str]:
         mark = "ALARM: " if finding.kind == "diverging" else ""
         lines.append(f"{mark}{finding.text}")
     lines += [f"ALARM: {alarm.text}" for alarm in history.alarms[1:]]
+    if history.state is RunState.FINISHED and history.message:
+        lines.append(history.message)
     lines += [*started.notes, f"run {view.run.id} in {view.run.path}"]
     return [f"mpstui: {line}" for line in lines]
 

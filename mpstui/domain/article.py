@@ -113,8 +113,8 @@ class ArticleLog:
                 yield f"paused after step {step}"
             case RunResumed(step=step):
                 yield f"resumed after step {step}"
-            case RunFinished():
-                yield "finished"
+            case RunFinished(note=note):
+                yield f"finished; {note}" if note else "finished"
             case RunStopped(step=step, reason=reason):
                 yield f"stopped after step {step}: {reason}"
             case RunFailed(step=step, error=error):

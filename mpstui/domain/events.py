@@ -379,10 +379,12 @@ class RunResumed(Event, frozen=True, kw_only=True, tag=True):
     step: int
 
 
-class RunFinished(Event, frozen=True, kw_only=True, tag=True):
-    """The run completed all of its steps."""
+class RunFinished(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """The run completed all of its steps, or the recorded script ended."""
 
     step: int
+    note: str = ""
+    """Why the recording ended before the script did; empty if it did not."""
 
 
 class RunStopped(Event, frozen=True, kw_only=True, tag=True):

@@ -237,7 +237,7 @@ class RunHistory:
                 self._resumed_at = event.at
                 self.state = RunState.TRAINING if self._warm else RunState.WARMING_UP
             case RunFinished():
-                self.end(RunState.FINISHED, "")
+                self.end(RunState.FINISHED, event.note)
             case RunStopped():
                 self.end(RunState.STOPPED, event.reason)
             case RunFailed():

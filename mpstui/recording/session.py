@@ -190,9 +190,11 @@ class RecordingSession:
 
     def _last_event(self, step: int) -> RunFinished | RunStopped | RunFailed:
         at, error = time.time(), self._error
+        failure = self.recorder.failure if self.recorder is not None else ""
+        suffix = f"; {failure}" if failure else ""
         was_stopped = self.recorder is not None and self.recorder.stopped
         if was_stopped:
-            return RunStopped(at=at, step=step, reason=self.gate.stop_reason)
+            return RunStopped(at=at, step=step, reason=f"{self.gate.stop_reason}{suffix}")
         if isinstance(error, KeyboardInterrupt):
             return RunStopped(at=at, step=step, reason="KeyboardInterrupt in the script")
         if error is not None:
@@ -200,7 +202,7 @@ class RecordingSession:
 
             lines = str(error).splitlines() or [""]
             text = f"{type(error).__name__}: {lines[0]} {line_of_script(error)}".rstrip()
-            return RunFailed(at=at, step=step, error=text)
+            return RunFailed(at=at, step=step, error=f"{text}{suffix}")
         if self._exit_code:
             return RunFailed(at=at, step=step, error=f"the script exited with {self._exit_code}")
-        return RunFinished(at=at, step=step)
+        return RunFinished(at=at, step=step, note=failure)

@@ -151,3 +151,16 @@ def test_a_name_must_be_printable() -> None:
 def test_a_recording_is_used_with_with() -> None:
     with pytest.raises(RuntimeError, match="with mpstui"):
         mpstui.record("name").step(1.0)
+
+
+def test_an_error_of_mpstuis_own_ends_the_recording_and_not_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("my own")
+
+    monkeypatch.setattr("mpstui.recording.recorder.describe_start", fail)
+    view, losses = recorded(mpstui.record("broken"), lambda run: train(5, lambda *_: True))
+    assert len(losses) == 5
+    assert view.history.state is RunState.FINISHED
+    assert view.history.message == "recording ended: RuntimeError: my own"
