@@ -10,12 +10,13 @@ import atexit
 import math
 import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+import psutil
 
 from mpstui.domain.config import as_started
 from mpstui.domain.devices import DeviceSpec, parse_device
@@ -36,6 +37,10 @@ from .rank_watch import RankWatch
 if TYPE_CHECKING:
     from .hooks import Hooks
     from .recorder import StepRecorder
+
+
+KILLED = -9
+"""Exit status of a process that SIGKILL ended; on Windows too, where it is only a mark."""
 
 
 class RecordingSession:
@@ -139,8 +144,8 @@ class RecordingSession:
     def _wait(self, seconds: float) -> bool:
         """Wait; returns True once the run is over. Beside that, see to kills and other ranks."""
         if self.supervises_itself and self.run.request() == "kill":
-            self.run.write_exit(Exit(code=-signal.SIGKILL, killed=True))
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.run.write_exit(Exit(code=KILLED, killed=True))
+            psutil.Process().kill()
         self._compare_ranks(time.monotonic())
         return self._over.wait(seconds)
 

@@ -94,7 +94,12 @@ def passing_signals() -> Iterator[SignalReceiver]:
 
 
 def _has_terminal() -> bool:
-    """Return whether this process is in the foreground of a terminal."""
+    """Return whether this process is in the foreground of a terminal.
+
+    On Windows a console sends Ctrl-C to all of its processes.
+    """
+    if sys.platform == "win32":
+        return True
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
 from mpstui.runs import foreground
 from mpstui.runs.foreground import passing_signals
+
+if sys.platform == "win32":
+    pytest.skip("signals of POSIX", allow_module_level=True)
 
 
 def test_signals_are_the_scripts_also_those_that_come_before_it_runs(
