@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mpstui.domain.config import RunConfig, make_config
+from mpstui.domain.config import RunConfig, recorded_config
 from mpstui.domain.devices import DeviceSpec, parse_devices
 from mpstui.domain.errors import FieldError
 from mpstui.domain.tables import comparison_table
@@ -56,9 +56,7 @@ def compare_script(
     specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
     arguments = parse_device_arguments(device_arguments, specs)
     command = script_command(*words_of(words))
-    config = make_config(
-        {**settings, "workload": command.ref, "autotune": "off", "step_check": "off"}
-    )
+    config = recorded_config(command.ref, **settings)
     _check_options(specs)
     refuse(specs, facts)
     store = RunStore(runs_dir or default_runs_dir())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mpstui.domain.config import RunConfig, make_config
+from mpstui.domain.config import recorded_config
 from mpstui.domain.diagnosis import diagnose
 from mpstui.domain.errors import FieldError
 from mpstui.domain.history import RunState
@@ -50,14 +50,18 @@ def run_script(
         runs_dir: The folder of runs; None for the default.
 
     Raises:
-        FieldError: If there is no such script, or the folder of runs cannot be written.
+        FieldError: If there is no such script, ``processes`` is less than 1, or the folder of runs
+            cannot be written.
     """
     command = script_command(file, module, arguments)
     store = RunStore(runs_dir or default_runs_dir())
     is_shown = not (no_ui or json) and sys.stdin.isatty() and sys.stdout.isatty()
-    if check_processes(processes) is not None:
-        return _run_ranks(store, command, processes or 1, on_alarm, is_shown, json)
-    run = create_script_run(store, command, on_alarm)
+    if processes is not None and processes < 1:
+        raise FieldError("--nproc", f"{processes} is too few", "1 or more")
+    runs = create_script_runs(store, command, on_alarm, processes or 1)
+    if processes is not None:
+        return _run_ranks(runs, command, is_shown, json, store.root)
+    (run,) = runs
     if is_shown:
         launch([run])
         return _show_in_app([run], runs_dir)
@@ -67,27 +71,28 @@ def run_script(
 
 
 def _run_ranks(
-    store: RunStore,
-    command: ScriptCommand,
-    processes: int,
-    on_alarm: str,
-    is_shown: bool,
-    json: bool,
+    runs: Sequence[RunDir], command: ScriptCommand, is_shown: bool, json: bool, root: Path
 ) -> int:
     """Run a script in several processes, on Live or here; the launcher's exit status is ours."""
-    config = script_config(command, on_alarm, processes)
-    machine, now, token = read_machine(), datetime.now(), secrets.token_hex(2)
-    runs = []
-    for rank in range(processes):
-        runs.append(store.create_recorded(config, rank, machine, now, token))
-        runs[-1].write_script(command)
     if is_shown:
         with runs[0].worker_log.open("ab") as log:
             start_ranks(runs, command, output=log, detached=True)
-        return _show_in_app(runs, store.root)
+        return _show_in_app(runs, root)
     code = wait_for_ranks(start_ranks(runs, command, sys.stderr if json else None), runs)
     _print_summary(runs[0], json)
     return code
+
+
+def create_script_runs(
+    store: RunStore, command: ScriptCommand, on_alarm: str, ranks: int = 1
+) -> list[RunDir]:
+    """Create the directory of a script's run, or one for each of several ranks."""
+    config = recorded_config(command.ref, on_alarm=on_alarm, ranks=ranks)
+    machine, now, token = read_machine(), datetime.now(), secrets.token_hex(2)
+    runs = [store.create_recorded(config, rank, machine, now, token) for rank in range(ranks)]
+    for run in runs:
+        run.write_script(command)
+    return runs
 
 
 def _print_summary(run: RunDir, json: bool) -> None:
@@ -98,20 +103,6 @@ def _print_summary(run: RunDir, json: bool) -> None:
     else:
         stream = sys.stdout if sys.stdout.isatty() else sys.stderr
         stream.write("\n".join(summary_lines(view)) + "\n")
-
-
-def create_script_run(store: RunStore, command: ScriptCommand, on_alarm: str) -> RunDir:
-    """Create the directory of a script's run."""
-    config = script_config(command, on_alarm)
-    run = store.create_recorded(config, 0, read_machine(), datetime.now())
-    run.write_script(command)
-    return run
-
-
-def script_config(command: ScriptCommand, on_alarm: str, ranks: int = 1) -> RunConfig:
-    """Return the configuration of a script's run."""
-    settings = {"workload": command.ref, "on_alarm": on_alarm, "ranks": ranks}
-    return make_config({**settings, "autotune": "off", "step_check": "off"})
 
 
 def _show_in_app(runs: Sequence[RunDir], runs_dir: Path | None) -> int:
@@ -174,14 +165,3 @@ def summary_lines(view: RunView) -> list[str]:
         lines.append(history.message)
     lines += [*started.notes, f"run {view.run.id} in {view.run.path}"]
     return [f"mpstui: {line}" for line in lines]
-
-
-def check_processes(processes: int | None) -> int | None:
-    """Check the number of processes.
-
-    Raises:
-        FieldError: If it is less than 1.
-    """
-    if processes is not None and processes < 1:
-        raise FieldError("--nproc", f"{processes} is too few", "1 or more")
-    return processes

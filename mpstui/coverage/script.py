@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -21,9 +22,9 @@ from torch.optim.optimizer import (
 from mpstui.domain.coverage import Coverage
 from mpstui.kernel_tables.tables import KernelTable, parse_version
 from mpstui.processes.command import user_environment
-from mpstui.recording.as_main import run_as_main
+from mpstui.recording.as_main import enter_command, run_as_main
 from mpstui.recording.model import all_modules, find_trained
-from mpstui.runs.script_command import DEVICE_VARIABLE, ScriptCommand
+from mpstui.runs.script_command import ScriptCommand
 
 from .limits import KNOWN_THROUGH, oldest_macos
 from .op_recorder import OpRecorder, recording
@@ -103,13 +104,11 @@ def cover_script(command: ScriptCommand, table: KernelTable) -> Coverage:
     changed = {**user_environment(), "CUDA_VISIBLE_DEVICES": "", "TORCHDYNAMO_DISABLE": "1"}
     os.environ.clear()
     os.environ.update(changed)
-    os.chdir(command.folder)
-    os.environ[DEVICE_VARIABLE] = "mps"
+    enter_command(replace(command, device="mps"))
     script = command.script
     sys.path.insert(
         0, command.folder if script.kind == "module" else str(Path(script.target).parent)
     )
-    sys.argv = [command.name or script.target]
     error, notes, steps = "", [], 0
     with recording(table, {}) as recorder:
         recorder.placement.placing = False  # an op without a tensor or a device is on the CPU

@@ -109,6 +109,19 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return config
 
 
+def recorded_config(ref: str, **settings: Any) -> RunConfig:
+    """Return the configuration of recorded code, which mpstui neither tunes nor repeats.
+
+    Args:
+        ref: A :class:`~mpstui.domain.script_ref.ScriptRef` as text.
+        **settings: Fields that apply to a script: ``mode``, ``on_alarm``, ``seed``, ``ranks``.
+
+    Raises:
+        FieldError: If a value is invalid.
+    """
+    return make_config({**settings, "workload": ref, "autotune": "off", "step_check": "off"})
+
+
 def as_started(config: RunConfig, started: RunStarted) -> RunConfig:
     """Return a recorded script's configuration with what only its first step showed.
 

@@ -1,8 +1,12 @@
-"""What a run does when something is wrong with it: the config's ``on_alarm``."""
+"""What a worker does on an alarm, its own or its supervisor's: the config's ``on_alarm``."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+
+import msgspec
 
 from mpstui.runs.control import GapAlarm
 from mpstui.runs.rundir import RunDir
@@ -32,3 +36,17 @@ def act_on_alarm(run: RunDir, gate: Gate, policy: str, reason: str) -> None:
         gate.request("pause")
     elif policy == "stop":
         gate.stop(f"alarm: {reason}")
+
+
+def follow_supervisor(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
+    """Obey a supervisor's messages, alarms and turns, in a thread. Its end stops the run."""
+
+    def follow() -> None:
+        for message in messages:
+            if message.startswith(b"alarm "):
+                alarms.handle(msgspec.json.decode(message.removeprefix(b"alarm "), type=GapAlarm))
+            else:
+                gate.turn(message.strip() == b"go")
+        gate.stop("the supervisor exited")
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -16,12 +16,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-import msgspec
 
 from mpstui.domain.alarm import describe_check, fails
 from mpstui.domain.errors import MpstuiError
@@ -33,12 +31,11 @@ from mpstui.domain.events import (
     StepChecked,
 )
 from mpstui.domain.summarise import summarise
-from mpstui.runs.control import GapAlarm
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.telemetry.energy import EnergyMeter
 
-from .alarms import Alarms, act_on_alarm
+from .alarms import Alarms, act_on_alarm, follow_supervisor
 from .event_recorder import EventRecorder
 from .gate import Gate
 from .sampling import poll_until
@@ -155,7 +152,7 @@ def main(path: Path | None) -> None:
     with LogWriter(run.events) as log:
         recorder = EventRecorder(run, log)
         alarms = Alarms(run, gate, recorder)
-        threading.Thread(target=_listen, args=(messages, gate, alarms), daemon=True).start()
+        follow_supervisor(messages, gate, alarms)
         energy = EnergyMeter()
         start_queue.put(WorkerStart(run, gate, recorder, energy.joules))
         if not training.is_alive():
@@ -200,15 +197,6 @@ def _import_ahead() -> None:
     import torch._dynamo  # noqa: F401
 
     from . import loop, setup, snapshot_budget  # noqa: F401
-
-
-def _listen(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
-    for message in messages:
-        if message.startswith(b"alarm "):
-            alarms.handle(msgspec.json.decode(message.removeprefix(b"alarm "), type=GapAlarm))
-        else:
-            gate.turn(message.strip() == b"go")
-    gate.stop("the supervisor exited")
 
 
 if __name__ == "__main__":

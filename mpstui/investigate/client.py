@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from mpstui.domain.config import make_config
+from mpstui.domain.config import recorded_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
 from mpstui.domain.investigation import TOO_SLOW, Investigation, ProgressMessage, Verdict
@@ -122,8 +122,7 @@ def request_for_script(
         FieldError: If there is no such fault.
     """
     device = f"cpu@fault={fault}" if fault else "cpu"
-    config = make_config({"workload": command.ref, "autotune": "off", "step_check": "off"})
-    config = config.on(parse_device(device), "")
+    config = recorded_config(command.ref).on(parse_device(device), "")
     return InvestigationRequest(config=config, script=command, steps=steps, from_step=from_step)
 
 

@@ -25,6 +25,16 @@ _BEFORE = "MPSTUI_BEFORE_"
 """Prefix of variables with the values that the user's environment has for the changed ones."""
 
 
+def file_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module's ``main(arguments)`` in the user's environment.
+
+    It starts a file: ``-m`` would need the variables of :func:`child_environment`, which a script
+    and its own processes would inherit.
+    """
+    entry = Path(__file__).parent / "entry.py"
+    return [sys.executable, str(entry), module, *arguments]
+
+
 def child_environment() -> dict[str, str]:
     """Return this environment, changed so that ``-m`` finds mpstui but no local ``torch.py``."""
     before = {f"{_BEFORE}{name}": os.environ.get(name, "") for name in _CHANGED}

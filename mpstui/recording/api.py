@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mpstui.domain.config import make_config
+from mpstui.domain.config import recorded_config
 from mpstui.domain.errors import FieldError
 from mpstui.domain.script_ref import ScriptRef, script_ref
 from mpstui.engine.gate import Gate
@@ -54,7 +54,7 @@ class Recording:
         if current is not None:
             self._session, self._is_own = current, False
             return self
-        config = make_config({"workload": str(self._ref), "autotune": "off", "step_check": "off"})
+        config = recorded_config(str(self._ref))
         run = RunStore(self._root).create_recorded(config, 0, read_machine(), datetime.now())
         run.record_supervisor(os.getpid())
         self._session = RecordingSession(run, Gate(), may_be_explicit=True)

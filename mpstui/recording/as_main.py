@@ -14,9 +14,18 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
 from mpstui.domain.script_ref import ScriptRef
+from mpstui.runs.script_command import DEVICE_VARIABLE, ScriptCommand
 
 PACKAGE = Path(__file__).parents[1]
 """Frames of files in here are not the user's."""
+
+
+def enter_command(command: ScriptCommand) -> None:
+    """Put this process where a command runs: its folder, its device's variable, its name."""
+    os.chdir(command.folder)
+    if command.device:
+        os.environ[DEVICE_VARIABLE] = command.device
+    sys.argv = [command.name or command.script.target]
 
 
 def run_as_main(script: ScriptRef, arguments: tuple[str, ...]) -> None:
@@ -85,6 +94,12 @@ def _without_own(trace: TracebackType | None) -> TracebackType | None:
         entry.tb_next = following
         following = entry
     return following
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error's type, the first line of its message, and the user's line."""
+    message = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {message} {line_of_script(error)}".rstrip()
 
 
 def line_of_script(error: BaseException) -> str:

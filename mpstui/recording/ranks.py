@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from mpstui.domain.config import make_config
+from mpstui.domain.config import recorded_config
 from mpstui.domain.errors import MpstuiError, UsageError
 from mpstui.engine.gate import Gate
 from mpstui.runs.paths import runs_dir
@@ -70,9 +70,7 @@ def _open_run(command: ScriptCommand) -> RunDir:
     prepared = json.loads(os.environ.get(RANK_RUNS_VARIABLE, "[]"))
     if rank < len(prepared):
         return RunDir(Path(prepared[rank]))
-    config = make_config(
-        {"workload": command.ref, "autotune": "off", "step_check": "off", "ranks": ranks}
-    )
+    config = recorded_config(command.ref, ranks=ranks)
     moment, token = _launch_of_ranks() if ranks > 1 else (datetime.now(), None)
     store = RunStore(runs_dir())
     run = store.create_recorded(config, rank, read_machine(), moment, token)

@@ -30,6 +30,7 @@ from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Exit, RunDir
 from mpstui.telemetry.energy import EnergyMeter
 
+from .as_main import error_text
 from .late_import import on_import
 from .rank_requests import RankRequests
 from .rank_watch import RankWatch
@@ -194,20 +195,14 @@ class RecordingSession:
         self._log.close()
 
     def _last_event(self, step: int) -> RunFinished | RunStopped | RunFailed:
-        at, error = time.time(), self._error
-        failure = self.recorder.failure if self.recorder is not None else ""
+        at, error, recorder = time.time(), self._error, self.recorder
+        failure = recorder.failure if recorder is not None else ""
         suffix = f"; {failure}" if failure else ""
-        was_stopped = self.recorder is not None and self.recorder.stopped
-        if was_stopped:
-            return RunStopped(at=at, step=step, reason=f"{self.gate.stop_reason}{suffix}")
-        if isinstance(error, KeyboardInterrupt):
-            return RunStopped(at=at, step=step, reason="KeyboardInterrupt in the script")
-        if error is not None:
-            from .as_main import line_of_script
-
-            lines = str(error).splitlines() or [""]
-            text = f"{type(error).__name__}: {lines[0]} {line_of_script(error)}".rstrip()
+        if (recorder is not None and recorder.stopped) or isinstance(error, KeyboardInterrupt):
+            reason = self.gate.stop_reason or "KeyboardInterrupt in the script"
+            return RunStopped(at=at, step=step, reason=f"{reason}{suffix}")
+        if error is not None or self._exit_code:
+            text = f"the script exited with {self._exit_code}"
+            text = error_text(error) if error is not None else text
             return RunFailed(at=at, step=step, error=f"{text}{suffix}")
-        if self._exit_code:
-            return RunFailed(at=at, step=step, error=f"the script exited with {self._exit_code}")
         return RunFinished(at=at, step=step, note=failure)

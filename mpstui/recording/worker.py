@@ -7,28 +7,23 @@ the user's terminal.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from mpstui.engine.alarms import Alarms
+from mpstui.engine.alarms import Alarms, follow_supervisor
 from mpstui.engine.gate import Gate
 from mpstui.engine.supervisor_pipes import message_sender, supervisor_messages, take_pipes
-from mpstui.runs.control import GapAlarm
 from mpstui.runs.rundir import RunDir
-from mpstui.runs.script_command import DEVICE_VARIABLE, ScriptCommand
+from mpstui.runs.script_command import ScriptCommand
 
-from .as_main import run_as_main, strip_own_frames
+from .as_main import enter_command, run_as_main, strip_own_frames
 from .session import RecordingSession
 
 
 def main(argv: Sequence[str]) -> None:
     """Run a script and record it; ends as the script does."""
-    parser = argparse.ArgumentParser(prog="python -m mpstui.recording")
+    parser = argparse.ArgumentParser(prog="mpstui.recording.worker")
     parser.add_argument("run", type=Path)
     parser.add_argument("--foreground", action="store_true")
     arguments = parser.parse_args(argv)
@@ -46,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         session = RecordingSession(run, gate)
         alarms = Alarms(run, gate, session.events)
         messages = supervisor_messages(input_fd)
-        threading.Thread(target=_listen, args=(messages, gate, alarms), daemon=True).start()
+        follow_supervisor(messages, gate, alarms)
     record_script(session, command)
 
 
@@ -56,10 +51,7 @@ def record_script(session: RecordingSession, command: ScriptCommand) -> None:
     The script's errors come through: the interpreter prints their tracebacks, without mpstui's
     frames, and ends as it does for a script that is run alone.
     """
-    os.chdir(command.folder)
-    if command.device:
-        os.environ[DEVICE_VARIABLE] = command.device
-    sys.argv = [command.name or command.script.target]
+    enter_command(command)
     session.start(command.seed)
     print_error = sys.excepthook
 
@@ -78,12 +70,3 @@ def record_script(session: RecordingSession, command: ScriptCommand) -> None:
     except BaseException as error:
         session.outcome(error, 1)
         raise
-
-
-def _listen(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
-    for message in messages:
-        if message.startswith(b"alarm "):
-            alarms.handle(msgspec.json.decode(message.removeprefix(b"alarm "), type=GapAlarm))
-        else:
-            gate.turn(message.strip() == b"go")
-    gate.stop("the supervisor exited")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import msgspec
 
 from mpstui.domain.errors import FieldError
 from mpstui.domain.script_ref import ScriptRef, script_ref
+from mpstui.processes.command import file_command
 
 DEVICE_VARIABLE = "MPSTUI_DEVICE"
 """Environment variable with the device that a comparison gives to a script."""
@@ -93,10 +93,5 @@ def words_of(words: Sequence[str]) -> tuple[str | None, str | None, list[str]]:
 
 
 def worker_command(run_path: Path, *flags: str) -> list[str]:
-    """Return the command of the process that runs and records a script.
-
-    The file is started directly: ``-m`` would need environment variables, which the script and its
-    own processes would inherit.
-    """
-    entry = Path(__file__).parents[1] / "recording" / "__main__.py"
-    return [sys.executable, str(entry), *flags, str(run_path)]
+    """Return the command of the process that runs and records a script."""
+    return file_command("mpstui.recording.worker", *flags, str(run_path))

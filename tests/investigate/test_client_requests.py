@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mpstui.cli.run import create_script_run
+from mpstui.cli.run import create_script_runs
 from mpstui.domain.errors import FieldError
 from mpstui.domain.events import DivergenceDetected
 from mpstui.investigate.client import request_for_run
@@ -22,7 +22,8 @@ def run(tmp_path: Path) -> RunDir:
     script = tmp_path / "train.py"
     script.write_text("import torch\n")
     command = script_command(str(script), None, ["--epochs", "2"])
-    return create_script_run(RunStore(tmp_path / "runs"), command, "continue")
+    (run,) = create_script_runs(RunStore(tmp_path / "runs"), command, "continue")
+    return run
 
 
 @pytest.mark.parametrize(("alarm", "from_step"), [(None, 0), (1, 0), (40, 38)])

@@ -14,9 +14,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
-from mpstui.recording.as_main import line_of_script, run_as_main, strip_own_frames
+from mpstui.recording.as_main import (
+    enter_command,
+    error_text,
+    run_as_main,
+    strip_own_frames,
+)
 from mpstui.recording.late_import import on_import
-from mpstui.runs.script_command import DEVICE_VARIABLE
 
 if TYPE_CHECKING:
     from .checker import ScriptChecker
@@ -26,7 +30,7 @@ FLAG = "--stop-at"
 
 def main(argv: Sequence[str]) -> None:
     """Run the script of an investigation's request and check its ops; exits with 0 when done."""
-    parser = argparse.ArgumentParser(prog="python mpstui/investigate/script_check")
+    parser = argparse.ArgumentParser(prog="mpstui.investigate.script_check.checked_script")
     parser.add_argument("folder", type=Path)
     parser.add_argument(FLAG, nargs=2, type=int)
     arguments = parser.parse_args(argv)
@@ -67,10 +71,7 @@ class CheckedScript:
         """Run the script until the check is over, or to its own end."""
         command = self._request.script
         assert command is not None
-        os.chdir(command.folder)
-        if command.device:
-            os.environ[DEVICE_VARIABLE] = command.device
-        sys.argv = [command.name or command.script.target]
+        enter_command(command)
         on_import("torch", self._begin)
         error = ""
         try:
@@ -82,8 +83,7 @@ class CheckedScript:
             if type(raised).__name__ != "CheckIsOver":
                 strip_own_frames(raised)
                 traceback.print_exception(raised)
-                line = (str(raised).splitlines() or [""])[0]
-                error = f"{type(raised).__name__}: {line} {line_of_script(raised)}".rstrip()
+                error = error_text(raised)
         self._finish(error)
 
     def _begin(self, torch: ModuleType) -> None:
@@ -114,17 +114,8 @@ class CheckedScript:
             return
         from .outcome import ScriptOutcome
 
-        ScriptOutcome(
-            steps=0,
-            checked_steps=0,
-            ops=0,
-            device="",
-            wrong=(),
-            suspects=(),
-            unreferenced={},
-            notes=(),
-            error=error or "the script imports no torch",
-        ).write(self._folder.path)
+        outcome = ScriptOutcome(error=error or "the script imports no torch")
+        outcome.write(self._folder.path)
 
 
 def _end_with_parent() -> None:

@@ -37,18 +37,18 @@ class WrongOp(msgspec.Struct, frozen=True, kw_only=True):
 class ScriptOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How far a script came, and what was wrong until then."""
 
-    steps: int
+    steps: int = 0
     """Optimizer steps that it took."""
-    checked_steps: int
+    checked_steps: int = 0
     """The part of them that was checked."""
-    ops: int
+    ops: int = 0
     """Checked ops."""
-    device: str
+    device: str = ""
     """The device of the parameters, as torch names it; empty before the first step."""
-    wrong: tuple[WrongOp, ...]
-    suspects: tuple[str, ...]
-    unreferenced: dict[str, str]
-    notes: tuple[str, ...]
+    wrong: tuple[WrongOp, ...] = ()
+    suspects: tuple[str, ...] = ()
+    unreferenced: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
     reached: bool = False
     """Whether the op at which to stop came."""
     error: str = ""

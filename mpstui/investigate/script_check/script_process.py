@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import IO
 
 from mpstui.domain.investigation import Stage
 from mpstui.investigate.progress import ProgressReporter
 from mpstui.investigate.request import InvestigationFolder
 from mpstui.modes.journal import last_entry
-from mpstui.processes.command import describe_exit, is_from_outside, user_environment
+from mpstui.processes.command import (
+    describe_exit,
+    file_command,
+    is_from_outside,
+    user_environment,
+)
 from mpstui.processes.patience import CHECK_SECONDS, Patience, cpu_seconds
 
 from .outcome import NAME
@@ -51,8 +54,8 @@ class ScriptProcess:
         Args:
             flags: Of :func:`mpstui.investigate.script_check.checked_script.main`.
         """
-        entry = Path(__file__).parent / "__main__.py"
-        command = [sys.executable, str(entry), str(self._folder.path.absolute()), *flags]
+        folder = str(self._folder.path.absolute())
+        command = file_command("mpstui.investigate.script_check.checked_script", folder, *flags)
         # Compiled code has no single ops.
         environment = {**user_environment(), "TORCHDYNAMO_DISABLE": "1"}
         process = subprocess.Popen(

@@ -25,17 +25,6 @@ from .checked_script import FLAG
 from .outcome import ScriptOutcome, WrongOp, read_outcome
 from .script_process import ScriptProcess, remove_files
 
-EMPTY = ScriptOutcome(
-    steps=0,
-    checked_steps=0,
-    ops=0,
-    device="",
-    wrong=(),
-    suspects=(),
-    unreferenced={},
-    notes=(),
-)
-
 
 class ScriptSearch:
     """One check of a script.
@@ -55,7 +44,7 @@ class ScriptSearch:
         self._folder, self._request, self._reporter = folder, request, reporter
         self._name = short_name(request.config.workload)
         self._run_dir = Path(request.run) if request.run else folder.path
-        self._outcome = EMPTY
+        self._outcome = ScriptOutcome()
 
     def run(self) -> Investigation:
         """Run the script, and look into what it shows."""

@@ -1,7 +1,8 @@
-"""Starts :func:`mpstui.recording.worker.main`; see ``worker_command`` for why it is a file."""
+"""Runs a module's ``main(arguments)`` when started as a file; see ``file_command``."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -12,7 +13,4 @@ if __name__ == "__main__":
         sys.path[0] = root  # the script's own folder replaces it
     if root not in sys.path[1 - is_safe :]:
         sys.path.append(root)  # a checkout that is not installed
-
-    from mpstui.recording.worker import main
-
-    main(sys.argv[1:])
+    importlib.import_module(sys.argv[1]).main(sys.argv[2:])
