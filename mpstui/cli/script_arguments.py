@@ -16,8 +16,6 @@ WITH_VALUE = frozenset(
         "--from-step",
         "--simulate",
         "--for",
-        "--torch",
-        "--seconds",
     }
 )
 """Options of those commands, and of ``mpstui`` itself, whose value is the next argument."""

@@ -45,7 +45,10 @@ def alarms_of(
         alarms.append(Alarm(diverged_at, f"diverged from {reference} at step {diverged_at:,}"))
     if ranks is not None:
         since = "" if ranks.agreed_at is None else f", equal at step {ranks.agreed_at:,}"
-        text = f"rank {ranks.rank} has other parameters than rank 0 at step {ranks.step:,}{since}"
+        text = (
+            f"rank {ranks.rank} has other parameters than rank {ranks.reference} "
+            f"at step {ranks.step:,}{since}"
+        )
         alarms.append(Alarm(ranks.step, text))
     if not_finite_at is not None:
         alarms.append(Alarm(not_finite_at, f"not finite at step {not_finite_at:,}"))

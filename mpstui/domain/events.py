@@ -180,11 +180,13 @@ class ParametersHashed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class RanksDiffered(Event, frozen=True, kw_only=True, tag=True):
-    """A rank has other parameters than rank 0, in whose log this is."""
+    """A rank has other parameters than its host's first one, in whose log this is."""
 
     step: int
     """The first compared step that shows it."""
     rank: int
+    reference: int = 0
+    """The rank that it is compared with."""
     agreed_at: int | None
     """The newest compared step at which both agreed; None if there was none."""
 

@@ -23,6 +23,12 @@ WARMUP_STEPS = 10
 SETTLE_STEPS = 3
 """First steps of each later turn that are not timed: the other run used the caches."""
 
+PROFILE_AFTER = 50
+"""Timed steps before the profile: the run's speed is steady then, and the clock has measured it."""
+
+PROFILE_STEPS = 5
+"""Steps that are profiled; their medians are reported."""
+
 FLUSH_SECONDS = 0.15
 FLUSH_STEPS = 250
 
@@ -115,7 +121,7 @@ class Meter:
         joules = None
         if self._energy is not None:
             joules, self._joules = self._joules, self._energy()
-            joules = _consumed(joules, self._joules)
+            joules = consumed(joules, self._joules)
             mark = self._clock()  # excludes reading the counter
         sizes = np.asarray(self._sizes)
         if self._per_sample:
@@ -133,7 +139,8 @@ class Meter:
         return window
 
 
-def _consumed(before: float | None, after: float | None) -> float | None:
+def consumed(before: float | None, after: float | None) -> float | None:
+    """Return the joules between two readings of a counter; None if they are unknown."""
     # Training consumes energy: a counter that did not increase has not measured.
     if before is None or after is None or after <= before:
         return None

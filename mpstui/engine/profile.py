@@ -17,13 +17,8 @@ from mpstui.domain.anatomy import LAUNCH, OTHER, TIMED_PHASES
 from mpstui.domain.events import AnyEvent, StepProfiled, StepsCompleted
 
 from .data.feed import Feed
+from .meter import PROFILE_AFTER, PROFILE_STEPS
 from .setup import Setup
-
-PROFILE_AFTER = 50
-"""Timed steps before the profile: the run's speed is steady then, and the clock has measured it."""
-
-PROFILE_STEPS = 5
-"""Steps that are profiled; their medians are reported."""
 
 
 class Profiler:

@@ -23,7 +23,11 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float | None:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return None
-    norm = float(torch.nn.utils.get_total_norm(gradients))
+    return rounded(float(torch.nn.utils.get_total_norm(gradients)))
+
+
+def rounded(norm: float) -> float | None:
+    """Return a norm with 6 significant digits; None unless it is finite."""
     return float(f"{norm:.6g}") if math.isfinite(norm) else None
 
 

@@ -49,7 +49,7 @@ class Recording:
         self._is_own = True
 
     def __enter__(self) -> Recording:
-        """Start recording; inside ``mpstui run`` the script's own run goes on."""
+        """Start recording; inside ``mpstui run`` the script's own run continues."""
         current = RecordingSession.current
         if current is not None:
             self._session, self._is_own = current, False

@@ -22,7 +22,8 @@ def batch_tensor(batch: Any) -> torch.Tensor | None:
         items = batch.values()
     elif hasattr(batch, "__dict__"):  # a data class, or a graph's batch
         items = vars(batch).values()
-    return next((found for item in items if (found := batch_tensor(item)) is not None), None)
+    tensors = map(batch_tensor, items)
+    return next((tensor for tensor in tensors if tensor is not None), None)
 
 
 def samples_of(batch: Any) -> int | None:

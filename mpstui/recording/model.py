@@ -91,14 +91,14 @@ def names_of(trained: Sequence[Trained], frame: FrameType | None) -> list[str]:
         frame: The innermost frame of the user's code, whose variables may name the models.
     """
     names = []
-    for number, found in enumerate(trained, 1):
-        module = found.smallest
+    for number, modules in enumerate(trained, 1):
+        module = modules.smallest
         if module is None:
             names.append(f"optimizer{number}")
             continue
         inner = unwrapped(module)
         name = "" if type(inner).__module__.startswith("torch.nn.") else type(inner).__name__
-        names.append(name or _variable(module, frame) or found.attribute or type(inner).__name__)
+        names.append(name or _variable(module, frame) or modules.attribute or type(inner).__name__)
     counts = Counter(names)
     for index, name in enumerate(names):
         if counts[name] > 1 and (module := trained[index].smallest) is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+
+from mpstui.engine.soundness import rounded
 
 from .optimizers import OptimizerTrack
 
@@ -52,7 +53,7 @@ class NormReader:
         if clips:
             norm, ids = clips[0]
             is_whole = len(clips) == 1 and norm is not None and probes <= ids
-            return _rounded(float(norm)) if is_whole else None
+            return rounded(float(norm)) if is_whole else None
         start = self._clock()
         if start < self._due:
             return None
@@ -69,8 +70,4 @@ class NormReader:
             total = float(torch.nn.utils.get_total_norm(gradients))
         end = self._clock()
         self._due = end + (end - start) / SHARE
-        return _rounded(total)
-
-
-def _rounded(norm: float) -> float | None:
-    return float(f"{norm:.6g}") if math.isfinite(norm) else None
+        return rounded(total)

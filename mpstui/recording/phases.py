@@ -12,13 +12,9 @@ from collections.abc import Callable
 
 from mpstui.backends import Backend
 from mpstui.domain.anatomy import LAUNCH, OTHER
+from mpstui.engine.meter import PROFILE_STEPS
 
 from .copies import CopyTimer
-
-PROFILE_AFTER = 50
-"""Timed steps before the profile: the run's speed is steady then, and the clock has measured it."""
-
-PROFILE_STEPS = 5
 
 LAUNCHING = frozenset({"forward", "backward", "optimizer"})
 
@@ -97,7 +93,7 @@ class PhaseSampler:
             self._begin()
 
     def medians(self) -> dict[str, float]:
-        """Return the median seconds by phase, without phases that could not be told apart.
+        """Return the median seconds by phase, without phases that could not be distinguished.
 
         Without a DataLoader the script's own loading is a part of ``forward``.
         """

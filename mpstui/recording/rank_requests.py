@@ -1,8 +1,8 @@
 """Makes all ranks on a host follow a request after the same step.
 
 A rank that paused one step earlier than another would leave the other one waiting for its
-gradients, until a time limit of the network's. So rank 0 chooses a step in the near future and
-writes it into its run's directory, and every rank follows the request once it is there.
+gradients, until a time limit of the network's. So the host's first rank chooses a step in the near
+future and writes it into its run's directory, and every rank follows the request once it is there.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ class RankRequests:
     """The requests to one rank."""
 
     def __init__(
-        self, first: RunDir, rank: int, progress: Callable[[], tuple[int, float | None]]
+        self, first: RunDir, leads: bool, progress: Callable[[], tuple[int, float | None]]
     ) -> None:
-        """Follow the requests to rank 0.
+        """Follow the requests to the host's first rank.
 
         Args:
-            first: Rank 0's run.
-            rank: This process's rank.
+            first: That rank's run.
+            leads: Whether this process is that rank.
             progress: Returns this rank's newest step and its seconds per step, None if unknown.
         """
         self.step = 0
         """The step after which the newest request is followed."""
         self._first = first
         self._path = first.path / "agreed.json"
-        self._rank = rank
+        self._leads = leads
         self._progress = progress
         self._requested: Request = "run"
 
     def request(self) -> Request:
         """Return the newest request that the ranks agreed on."""
-        if self._rank == 0 and (request := self._first.request()) != self._requested:
+        if self._leads and (request := self._first.request()) != self._requested:
             step, seconds = self._progress()
             ahead = 2 + (math.ceil(AHEAD_SECONDS / seconds) if seconds else 0)
             self._requested = request

@@ -26,7 +26,7 @@ from mpstui.runs.script_command import (
     script_command,
     words_of,
 )
-from mpstui.runs.store import RunStore
+from mpstui.runs.store import RunStore, rank_run
 from mpstui.telemetry.machine import read_machine
 
 from .session import RecordingSession
@@ -52,16 +52,17 @@ def record_rank(argv: Sequence[str]) -> None:
     session = RecordingSession(run, Gate())
     session.supervises_itself = True
     if run.config().ranks > 1:
-        session.join_ranks(_all_ranks(run), run.config().rank)
+        session.join_ranks(_ranks_on_host(run))
     record_script(session, command)
 
 
-def _all_ranks(run: RunDir) -> list[RunDir]:
-    """Return the runs of all ranks on this host, of which some may not exist yet."""
+def _ranks_on_host(run: RunDir) -> dict[int, RunDir]:
+    """Return the runs of the ranks on this host in their order, of which some may not exist yet."""
     config = run.config()
-    digits = len(str(config.ranks))
-    names = [f"{config.comparison}-{n + 1:0{digits}}-rank{n}" for n in range(config.ranks)]
-    return [RunDir(run.path.parent / name) for name in names]
+    first = config.rank - _number("LOCAL_RANK", config.rank)
+    ranks = range(first, first + _number("LOCAL_WORLD_SIZE", config.ranks))
+    folder = run.path.parent
+    return {n: RunDir(folder / rank_run(config.comparison, n, config.ranks)) for n in ranks}
 
 
 def _open_run(command: ScriptCommand) -> RunDir:

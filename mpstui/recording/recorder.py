@@ -163,7 +163,7 @@ class StepRecorder(StepWindows):
     def loader_started(self, loader: Any, iterator: Any) -> None:
         """Note a new pass over a DataLoader: an epoch or an evaluation begins."""
         if self._batches.is_training() and not self._batches.is_within_epoch:
-            self._flush(timed=not self._phases.active)  # so that no window spans two epochs
+            self._flush()  # so that no window spans two epochs
         self._batches.started(loader, iterator)
 
     def fetch_begins(self, iterator: Any) -> None:
@@ -317,7 +317,7 @@ class StepRecorder(StepWindows):
     # --- epochs and evaluations ---
 
     def _end_epoch(self) -> None:
-        self._flush(timed=not self._phases.active)
+        self._flush()
         self._complete_epoch()
         self._batches.epoch += 1
 
@@ -328,7 +328,7 @@ class StepRecorder(StepWindows):
         self._evaluation_step = self.step
         if self._frequent_evaluations > 3:  # a part of each step: waiting for it would slow it
             return
-        self._flush(timed=not self._phases.active)
+        self._flush()
         self._phases.interrupted()
         self._evaluation_began = self._clock()
 
@@ -363,7 +363,7 @@ class StepRecorder(StepWindows):
             return
         if gate.shut:
             assert self.backend is not None
-            self._flush(timed=not self._phases.active)
+            self._flush()
             self.backend.synchronize()
             while gate.shut:
                 if gate.paused:
@@ -379,7 +379,7 @@ class StepRecorder(StepWindows):
             self._restart_clock()
         if gate.stop_reason and not self.stopped:
             self.stopped = True
-            self._flush(timed=not self._phases.active)
+            self._flush()
             if raises:
                 raise KeyboardInterrupt
 
@@ -390,7 +390,7 @@ class StepRecorder(StepWindows):
         self._end_evaluation()
         if self._candidate is not None and self._others_steps > FREQUENT and not self._explicit:
             self._promote(self._candidate)
-        self._flush(timed=not self._phases.active)
+        self._flush()
         self._phases.stop()
         self._record_series(self._buffer.take_others())
         self._record_series(self._buffer.take_logged())

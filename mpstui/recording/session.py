@@ -12,7 +12,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -79,16 +79,17 @@ class RecordingSession:
         self._exit_code = 0
         self._polling = threading.Thread(target=self._poll, name="mpstui", daemon=True)
 
-    def join_ranks(self, runs: Sequence[RunDir], rank: int) -> None:
-        """Follow requests together with other ranks; rank 0 also compares their parameters.
+    def join_ranks(self, runs: Mapping[int, RunDir]) -> None:
+        """Follow requests together with other ranks; the first also compares their parameters.
 
         Args:
-            runs: Of all ranks on this host, in their order.
-            rank: This process's.
+            runs: Of all ranks on this host by their number, in their order.
         """
-        self._rank_requests = RankRequests(runs[0], rank, self._progress)
+        first = next(iter(runs))
+        leads = self.config.rank == first
+        self._rank_requests = RankRequests(runs[first], leads, self._progress)
         self._request = self._rank_requests.request
-        if rank == 0:
+        if leads:
             self._watch = RankWatch(runs)
 
     def _progress(self) -> tuple[int, float | None]:
@@ -143,7 +144,7 @@ class RecordingSession:
         poll_until(self._wait, self._request, self.gate, self.events, self._energy, self._device)
 
     def _wait(self, seconds: float) -> bool:
-        """Wait; returns True once the run is over. Beside that, see to kills and other ranks."""
+        """Kill this process on request, compare ranks, and wait; returns True after the end."""
         if self.supervises_itself and self.run.request() == "kill":
             self.run.write_exit(Exit(code=KILLED, killed=True))
             psutil.Process().kill()

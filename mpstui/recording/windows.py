@@ -20,7 +20,7 @@ from mpstui.domain.events import (
     StepsCompleted,
     WarmupFinished,
 )
-from mpstui.engine.meter import SETTLE_STEPS, WARMUP_STEPS
+from mpstui.engine.meter import PROFILE_AFTER, SETTLE_STEPS, WARMUP_STEPS, consumed
 from mpstui.engine.progress import Progress
 from mpstui.engine.soundness import DivergenceWatch
 from mpstui.telemetry.system import resident_bytes
@@ -32,7 +32,7 @@ from .epoch import EpochSums
 from .flush import StepBuffer, Window, series_events
 from .norms import NormReader
 from .optimizers import OptimizerTrack
-from .phases import PROFILE_AFTER, PhaseSampler
+from .phases import PhaseSampler
 
 FLUSH_SECONDS = 0.5
 FLUSH_STEPS = 1000
@@ -87,7 +87,7 @@ class StepWindows:
 
     def _flush_if_due(self) -> None:
         if self._phases.active and self._phases.step_ended():
-            self._flush(timed=False, is_at_step=True)
+            self._flush(is_at_step=True, profiled=True)
             self._report_profile()
         elif self._is_due():
             self._flush(is_at_step=True)
@@ -96,18 +96,21 @@ class StepWindows:
 
     def _is_due(self) -> bool:
         pending = self._buffer.steps
+        if self._sums:  # another rank waits to compare them, and may end soon
+            return True
         if self.step == 1:  # so that the run is shown; the next call may be an explicit step
             return self._explicit or not self._may_be_explicit
         if self._untimed:
             return pending >= self._untimed or self._clock() - self._mark >= FLUSH_SECONDS
         return pending >= FLUSH_STEPS or self._clock() - self._mark >= self._flush_after
 
-    def _flush(self, timed: bool = True, is_at_step: bool = False) -> None:
+    def _flush(self, is_at_step: bool = False, profiled: bool = False) -> None:
         """Read the losses since the last flush, and record what they show.
 
         Args:
-            timed: Whether the steps count for the speed.
             is_at_step: Whether the optimizer has just stepped, so that its gradients are whole.
+            profiled: Whether a profile that is over includes these steps, so that they are not
+                timed; one under way is known.
         """
         if not self._buffer.steps or self.backend is None:
             return
@@ -120,9 +123,9 @@ class StepWindows:
         seconds, joules = end - self._mark, None
         if self._energy is not None:
             before, self._joules = self._joules, self._energy()
-            if before is not None and self._joules is not None and self._joules > before:
-                joules = self._joules - before
-        counts = timed and self._untimed == 0 and len(windows) == 1
+            joules = consumed(before, self._joules)
+        profiled |= self._phases.active
+        counts = not profiled and self._untimed == 0 and len(windows) == 1
         steps = sum(window.steps for window in windows)
         self.step_seconds = seconds / steps
         for window in windows:

@@ -17,7 +17,7 @@ CONTROL = re.compile(
 )
 
 MAX_LINE = 4000
-"""Characters of a line that are kept."""
+"""Characters of a line that are shown; the rest is cut."""
 
 
 class OutputReader:

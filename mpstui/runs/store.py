@@ -105,8 +105,7 @@ class RunStore:
         group = f"{now:%Y%m%d-%H%M%S}-{_workload_slug(config.workload)}-{token}"
         name = f"{group}-run"
         if config.ranks > 1:
-            digits = len(str(config.ranks))
-            name = f"{group}-{rank + 1:0{digits}}-rank{rank}"
+            name = rank_run(group, rank, config.ranks)
             config = replace_fields(config, comparison=group, rank=rank)
         run = self._make(name)
         run.write_config(config)
@@ -196,6 +195,17 @@ class RunStore:
         raise RunNotFound(
             f"{len(matches)} runs match {text!r}: {some_ids}; use a longer part of the id"
         )
+
+
+def rank_run(group: str, rank: int, ranks: int) -> str:
+    """Return the id of a rank's run.
+
+    Args:
+        group: The id that all ranks share.
+        rank: The process's number, counted from 0.
+        ranks: Processes that train together; the number in the id sorts them.
+    """
+    return f"{group}-{rank + 1:0{len(str(ranks))}}-rank{rank}"
 
 
 def _slug(spec: DeviceSpec) -> str:

@@ -25,8 +25,8 @@ from mpstui.engine import profile as module
 from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.meter import SETTLE_STEPS, WARMUP_STEPS
-from mpstui.engine.profile import PROFILE_STEPS, Profiler, profile_steps
+from mpstui.engine.meter import PROFILE_STEPS, SETTLE_STEPS, WARMUP_STEPS
+from mpstui.engine.profile import Profiler, profile_steps
 from mpstui.engine.setup import Setup, set_up
 from mpstui.runs.rundir import Dataset
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,17 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from mpstui.domain.events import EpochCompleted, EvaluationTimed
+from mpstui.domain.config import make_config
+from mpstui.domain.events import (
+    AnyEvent,
+    EpochCompleted,
+    EvaluationTimed,
+    StepProfiled,
+    StepsCompleted,
+)
+from mpstui.engine.gate import Gate
+from mpstui.recording.hooks import Hooks
+from mpstui.recording.plain_path import PlainPathRecorder
 
 from .harness import Recording, recording
 
@@ -248,3 +259,35 @@ def test_without_a_loader_samples_come_from_the_models_input() -> None:
     assert result.samples == 18  # the first step's are not seen
     assert result.epochs == [1] * 4
     assert result.started.dataset == "no DataLoader"
+
+
+def test_a_flush_in_the_middle_of_a_profile_is_not_timed() -> None:
+    ticks = itertools.count()
+    events: list[AnyEvent] = []
+    # Each look at the clock takes so long that a flush is due within the five steps.
+    recorder = PlainPathRecorder(
+        make_config({"workload": "loop:slow"}), events.append, Gate(), clock=lambda: next(ticks) / 9
+    )
+    hooks = Hooks(recorder)
+    hooks.install()
+    try:
+        net = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(120):
+            optimizer.zero_grad()
+            net(torch.ones(2, 4)).sum().backward()
+            optimizer.step()
+    finally:
+        hooks.remove()
+    recorder.finish()
+    (profile,) = (event for event in events if isinstance(event, StepProfiled))
+    profiled = set(range(profile.step - profile.steps + 1, profile.step + 1))
+    windows = [event for event in events if isinstance(event, StepsCompleted)]
+    within = [
+        window
+        for window in windows
+        if not profiled.isdisjoint(range(window.first_step, window.first_step + window.count))
+    ]
+    assert len(within) > 1
+    assert not any(window.timed for window in within)
+    assert any(window.timed for window in windows)

@@ -15,13 +15,14 @@ from mpstui.backends import BACKENDS
 from mpstui.domain.devices import parse_device
 from mpstui.domain.events import StepsCompleted
 from mpstui.domain.script_ref import ScriptRef
+from mpstui.engine.meter import PROFILE_STEPS
 from mpstui.recording.as_main import run_as_main
 from mpstui.recording.flush import StepBuffer
 from mpstui.recording.late_import import on_import
 from mpstui.recording.model import all_modules, find_trained, names_of
 from mpstui.recording.norms import NormReader
 from mpstui.recording.optimizers import MAX_PROBES, OptimizerTrack
-from mpstui.recording.phases import PROFILE_STEPS, PhaseSampler
+from mpstui.recording.phases import PhaseSampler
 
 from .harness import recording
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from mpstui.domain.alarm import alarms_of
 from mpstui.domain.events import AnyEvent, ParametersHashed, RanksDiffered
 from mpstui.domain.history import RunHistory
 from mpstui.recording.digest import bit_sums, digest, is_due
@@ -33,7 +34,7 @@ def ranks(tmp_path: Path, *logs: Sequence[AnyEvent]) -> list[RunDir]:
 
 
 def difference(tmp_path: Path, *logs: Sequence[AnyEvent]) -> tuple[int, int, int | None] | None:
-    event = RankWatch(ranks(tmp_path, *logs)).check(math.inf)
+    event = RankWatch(dict(enumerate(ranks(tmp_path, *logs)))).check(math.inf)
     return None if event is None else (event.step, event.rank, event.agreed_at)
 
 
@@ -58,7 +59,7 @@ def test_under_ddp_the_first_step_must_agree(tmp_path: Path) -> None:
 
 
 def test_a_difference_is_reported_once_and_is_an_alarm(tmp_path: Path) -> None:
-    watch = RankWatch(ranks(tmp_path, [hashed(1, "a")], [hashed(1, "b")]))
+    watch = RankWatch(dict(enumerate(ranks(tmp_path, [hashed(1, "a")], [hashed(1, "b")]))))
     event = watch.check(0.0)
     assert watch.check(math.inf) is None
     history = RunHistory()
@@ -66,6 +67,14 @@ def test_a_difference_is_reported_once_and_is_an_alarm(tmp_path: Path) -> None:
     history.apply(event)
     (alarm,) = history.alarms
     assert alarm.text == "rank 1 has other parameters than rank 0 at step 1"
+
+
+def test_ranks_of_a_second_host_are_compared_with_its_own_first(tmp_path: Path) -> None:
+    runs = dict(enumerate(ranks(tmp_path, [hashed(1, "a")], [hashed(1, "b")]), 2))
+    event = RankWatch(runs).check(math.inf)
+    assert event is not None
+    (alarm,) = alarms_of(None, None, "", ranks=event)
+    assert alarm.text == "rank 3 has other parameters than rank 2 at step 1"
 
 
 def test_a_single_changed_bit_changes_the_digest() -> None:
@@ -106,8 +115,8 @@ def test_ranks_follow_a_request_after_the_same_step(
     tmp_path: Path, seconds: float | None, ahead: int
 ) -> None:
     (run,) = ranks(tmp_path, [])
-    first = RankRequests(run, 0, lambda: (40, seconds))
-    second = RankRequests(run, 1, lambda: (41, seconds))
+    first = RankRequests(run, True, lambda: (40, seconds))
+    second = RankRequests(run, False, lambda: (41, seconds))
     assert (second.request(), second.step) == ("run", 0)
     run.write_request("pause")
     assert second.request() == "run"  # rank 0 has not chosen the step yet

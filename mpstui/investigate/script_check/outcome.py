@@ -35,7 +35,7 @@ class WrongOp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScriptOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a script came, and what was wrong until then."""
+    """The steps that a script took, and the ops that were wrong in them."""
 
     steps: int = 0
     """Optimizer steps that it took."""
@@ -50,7 +50,7 @@ class ScriptOutcome(msgspec.Struct, frozen=True, kw_only=True):
     unreferenced: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     reached: bool = False
-    """Whether the op at which to stop came."""
+    """Whether the op at which to stop was reached."""
     error: str = ""
     """The script's own error with its line, or its exit status; empty if it raised none."""
     failure: str = ""

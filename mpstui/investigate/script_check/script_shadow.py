@@ -16,7 +16,7 @@ from mpstui.ops.schema import OpInfo, tensors
 from .origins import ScriptAttribution
 
 MOST_WRONG = 6
-"""Wrong ops whose calls are kept."""
+"""Wrong ops whose calls are stored."""
 
 CAPTURED = "a CUDA graph captures it, and a check would end the capture"
 

@@ -47,7 +47,7 @@ class ScriptSearch:
         self._outcome = ScriptOutcome()
 
     def run(self) -> Investigation:
-        """Run the script, and look into what it shows."""
+        """Run the script, and investigate a wrong op or a crash."""
         self._reporter.report(Stage.PREPARE, f"starting {self._name}")
         process = ScriptProcess(self._folder, self._reporter)
         try:

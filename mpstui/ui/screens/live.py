@@ -229,7 +229,7 @@ class LiveScreen(LiveCharts):
 
 
 def _result(session: RunSession) -> str:
-    """Return what came out: of a comparison in one sentence, of a recorded script its diagnosis."""
+    """Return a comparison's result in one sentence, or a recorded script's diagnosis."""
     if len(session.shown_views) > 1:
         return outcome(session.summaries())
     return "\n".join(finding.text for finding in diagnose(session.views[0].history))

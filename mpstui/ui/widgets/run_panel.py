@@ -278,7 +278,7 @@ def _progress(history: RunHistory, unix_seconds: float) -> str:
 
 
 def _script_progress(history: RunHistory) -> str:
-    """Return a recorded script's progress: nobody but the script knows its last step."""
+    """Return a recorded script's progress within the epoch; its last step is unknown."""
     elapsed = f"in {duration(history.elapsed):>5}"
     share = history.epoch_progress
     if share is None or history.state.over:
