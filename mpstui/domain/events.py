@@ -81,6 +81,14 @@ class WarmupFinished(Event, frozen=True, kw_only=True, tag=True):
     seconds: float
 
 
+def _numbers(typecode: str, data: bytes) -> array[float]:
+    """Decode little-endian floats; ``f`` has four bytes, ``d`` eight."""
+    numbers: array[float] = array(typecode, data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
 class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """Several steps, read from the device in one transfer."""
 
@@ -120,10 +128,7 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=T
 
     def values(self) -> array[float]:
         """Return the losses, one per step, as float32."""
-        losses = array("f", self.losses)
-        if sys.byteorder == "big":
-            losses.byteswap()
-        return losses
+        return _numbers("f", self.losses)
 
     def __post_init__(self) -> None:
         if not self.losses or len(self.losses) % 4:  # msgspec turns this into a ValidationError
@@ -142,10 +147,7 @@ class SeriesRecorded(Event, frozen=True, kw_only=True, tag=True):
 
     def numbers(self) -> array[float]:
         """Return the values as float64."""
-        numbers = array("d", self.values)
-        if sys.byteorder == "big":
-            numbers.byteswap()
-        return numbers
+        return _numbers("d", self.values)
 
     def __post_init__(self) -> None:
         if len(self.values) != 8 * len(self.steps):

@@ -75,36 +75,22 @@ WORKLOADS = {info.name: info for info in (_MNIST, _VAE)}
 
 def info_of(workload: str) -> WorkloadInfo:
     """Return the info for a built-in workload, the user's class, or recorded code of the user's."""
-    if (recorded := script_ref(workload)) is not None:
-        return WorkloadInfo(
-            name=workload,
-            title=recorded.title,
-            batch_size=1,
-            test_batch_size=1,
-            epochs=1,
-            lr=1e-3,
-            gamma=1.0,
-            log_interval=1,
-            loss_unit="the script's own loss",
-            has_accuracy=False,
-            makes_pictures=False,
-            is_recorded=True,
-        )
-    own = class_path(workload)
-    if own is None:
+    own, recorded = class_path(workload), script_ref(workload)
+    if own is None and recorded is None:
         return WORKLOADS[workload]
     return WorkloadInfo(
         name=workload,
-        title=own.name,
-        batch_size=64,
+        title=recorded.title if recorded is not None else own.name,  # type: ignore[union-attr]
+        batch_size=64,  # for recorded code a placeholder, as the other settings
         test_batch_size=1000,
         epochs=1,
         lr=1e-3,
         gamma=1.0,
         log_interval=10,
-        loss_unit="custom objective",
+        loss_unit="custom objective" if recorded is None else "the script's own loss",
         has_accuracy=False,
         makes_pictures=False,
+        is_recorded=recorded is not None,
     )
 
 
