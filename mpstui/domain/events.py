@@ -12,6 +12,7 @@ from array import array
 import msgspec
 
 from .plan import Plan
+from .workloads import EPOCH_SAMPLES
 
 SCHEMA = 1
 """Version of this format, written into each ``RunStarted``. Fields are only ever added."""
@@ -60,6 +61,8 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     """Names of a recorded script's optimizers by what they train, the first one first."""
     batch_size: int | None = None
     """Samples in a recorded script's first step; None if unknown, and for other runs."""
+    epoch_samples: int = EPOCH_SAMPLES
+    """Samples of an epoch; for the user's own data the size of the training set."""
 
 
 class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
@@ -217,6 +220,18 @@ class EvaluationCompleted(Event, frozen=True, kw_only=True, tag=True):
     correct: int | None
     """Correct answers; None for a workload without them."""
     seconds: float
+    answers: int | None = None
+    """Answers among which ``correct`` are; None for the number of samples."""
+    metrics: dict[str, float | None] = {}
+    """Other scores of the user's by name: ratios or means; None if not finite."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """Correct answers as a share of all; None for a workload without them."""
+        if self.correct is None:
+            return None
+        count = self.samples if self.answers is None else self.answers
+        return self.correct / count if count else None
 
 
 class SampleSaved(Event, frozen=True, kw_only=True, tag=True):

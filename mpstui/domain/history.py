@@ -392,7 +392,7 @@ class RunHistory:
     def epoch_seconds(self) -> MedianSpread | None:
         """Return the median seconds of an epoch; one that was timed in part is scaled.
 
-        An epoch has 60,000 samples; a recorded script's has those of its DataLoader.
+        An epoch has 60,000 samples, or those of the user's own data or DataLoader.
         """
         seconds = [
             epoch.timed_seconds * samples / epoch.timed_samples
@@ -403,8 +403,10 @@ class RunHistory:
         return measure(seconds)
 
     def _samples_of(self, epoch: EpochCompleted) -> int:
-        is_recorded = self.started is not None and info_of(self.started.workload).is_recorded
-        return epoch.samples if is_recorded else EPOCH_SAMPLES
+        if self.started is None:
+            return EPOCH_SAMPLES
+        is_recorded = info_of(self.started.workload).is_recorded
+        return epoch.samples if is_recorded else self.started.epoch_samples
 
     @property
     def joules_per_epoch(self) -> float | None:
@@ -421,10 +423,7 @@ class RunHistory:
     @property
     def accuracy(self) -> float | None:
         """Share of correct answers in the newest evaluation, 0 to 1."""
-        newest = self.evaluation
-        if newest is None or newest.correct is None:
-            return None
-        return newest.correct / newest.samples
+        return None if self.evaluation is None else self.evaluation.accuracy
 
     @property
     def finite_loss(self) -> float | None:

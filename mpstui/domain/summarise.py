@@ -41,7 +41,7 @@ def summarise(
         train_loss=history.finite_loss,
         test_loss=newest.loss if newest else None,
         accuracy=history.accuracy,
-        test_samples=newest.samples if newest else None,
+        test_samples=(newest.answers or newest.samples) if newest else None,
         diverged_at=history.diverged.step if history.diverged else None,
         notes=_notes(history),
         parted_at=history.alarm.step if history.alarm else None,

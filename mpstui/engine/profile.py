@@ -116,18 +116,18 @@ def profile_steps(
         batch = batches.take()
         if batch is None:
             break
-        images, labels = batch
         with setup.fault:
             setup.optimizer.zero_grad()
             watch.lap("optimizer", launches=True)
-            objective = setup.objective(images, labels)
+            objective = setup.objective(batch)
             watch.lap("forward", launches=True)
             setup.backward(objective)
             watch.lap("backward", launches=True)
             setup.step()
+            setup.schedulers.after_step()
             watch.lap("optimizer", launches=True)
         laps.append(watch.seconds)
-        count(objective.detach().view(1), len(images))
+        count(objective.detach().view(1), batch.samples)
     return laps
 
 

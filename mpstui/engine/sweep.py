@@ -7,6 +7,7 @@ and every point starts equally cold. It prints one line of JSON, a
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,6 @@ from mpstui.domain.summary import measure
 from mpstui.runs.rundir import Dataset
 
 from .data.feed import Batch
-from .data.order import epoch_order
 from .meter import WARMUP_STEPS
 from .setup import Setup, set_up
 from .steps.base import train_step
@@ -83,7 +83,7 @@ def rates(
         setup.backend.synchronize()
         began = clock()
         for _ in range(steps):
-            train_step(setup, *next(batches))
+            train_step(setup, next(batches))
         setup.backend.synchronize()
         return clock() - began
 
@@ -104,12 +104,10 @@ def rates(
 
 def _endless(setup: Setup) -> Iterator[Batch]:
     """Yield full batches, epoch after epoch; a smaller last one would distort the measurement."""
-    generator = torch.Generator().manual_seed(setup.config.seed)
     size = setup.config.batch_size
-    while True:
-        order = epoch_order(generator, setup.pipeline.train_samples)
-        full_batches = order[: len(order) // size * size]
-        yield from setup.pipeline.training(full_batches, size)
+    samples = setup.config.epoch_samples(setup.pipeline.train_samples)
+    for epoch in itertools.count(1):
+        yield from setup.batches(epoch, 0, max(samples // size, 1))
 
 
 def _describe(error: Exception) -> str:

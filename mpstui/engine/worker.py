@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpstui.domain.alarm import describe_check, fails
+from mpstui.domain.config import as_started
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.events import (
     DivergenceDetected,
@@ -103,7 +104,9 @@ def train_run(
         line = str(error).splitlines()[0] if str(error) else ""
         message = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
         record(RunFailed(at=time.time(), step=step, error=message))
-    run.write_summary(summarise(run.id, config, run.machine(), recorder.history))
+    started = recorder.history.started
+    sized = config if started is None else as_started(config, started)
+    run.write_summary(summarise(run.id, sized, run.machine(), recorder.history))
 
 
 def _plan_selector(run: RunDir, recorder: EventRecorder) -> SelectPlan | None:
@@ -126,8 +129,8 @@ def _load_resumed_state(run: RunDir, setup: Setup) -> tuple[Setup, Progress | No
     from .snapshots import load_snapshot
 
     snapshot = load_snapshot(run.snapshot(resumed.step))
-    snapshot.restore(setup)
-    notes = (*setup.notes, f"resumed from {resumed.run} at step {resumed.step}")
+    losses = snapshot.restore(setup)
+    notes = (*setup.notes, f"resumed from {resumed.run} at step {resumed.step}", *losses)
     return replace(setup, notes=notes), snapshot.progress
 
 

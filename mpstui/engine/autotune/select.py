@@ -20,7 +20,7 @@ from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.saved_plans import load_plan, save_plan
 
-from .apply import apply_plan
+from .apply import apply_plan, plain_reason
 from .search import SHORTEST_RUN, Autotuner, AutotuneRefused
 
 
@@ -54,6 +54,8 @@ class PlanSelector:
     def _select(
         self, setup: Setup, go_on: Callable[[], bool]
     ) -> Generator[AnyEvent, None, PlanChosen]:
+        if reason := plain_reason(setup):
+            return self._plan_event(PLAIN, f"plain loop: {reason}")
         again = setup.config.autotune == "again"
         if self._previous is not None and not again:
             return self._plan_event(self._previous, "same plan as the original run")

@@ -7,7 +7,7 @@ from pathlib import Path
 from mpstui.domain.class_path import class_path
 
 from .contract import Score, Workload
-from .custom import check_kind, load_items, load_workload
+from .custom import check_kind, load_workload
 from .mnist import Mnist
 from .vae import Vae
 
@@ -28,4 +28,4 @@ def find_workload(name: str, run_dir: Path) -> Workload:
     return BUILT_IN[name] if path is None else load_workload(path, run_dir)
 
 
-__all__ = ["BUILT_IN", "Score", "Workload", "check_kind", "find_workload", "load_items"]
+__all__ = ["BUILT_IN", "Score", "Workload", "check_kind", "find_workload"]

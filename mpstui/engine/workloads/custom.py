@@ -6,17 +6,15 @@ The class takes no arguments. It need not import mpstui: missing methods come fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch.utils.data import IterableDataset
-
 from mpstui.domain.class_path import ClassPath
-from mpstui.domain.errors import DataError, FieldError
-from mpstui.engine.data.items import Items
+from mpstui.domain.errors import FieldError, MpstuiError
 from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin, read_source
 from mpstui.runs.rundir import RunDir
+from mpstui.runs.user_code import user_line
 
 from .contract import Workload
 
@@ -53,32 +51,6 @@ def load_workload(path: ClassPath, run_dir: Path) -> Workload:
     return workload
 
 
-def load_items(workload: Workload) -> Items | None:
-    """Return a workload's own data; None if it has none.
-
-    Raises:
-        DataError: When its ``datasets`` raises an error, or does not return two map-style data sets
-            whose items can be trained on.
-    """
-    if not hasattr(workload, "datasets"):
-        return None
-    source = origin(type(workload))
-    where = _hook_name(workload, "datasets")
-    try:
-        both = workload.datasets()
-    except Exception as error:
-        line = str(error).partition("\n")[0]
-        allowed = "two data sets that can be created without an error"
-        raise DataError(f"{where}: {type(error).__name__}: {line}; allowed: {allowed}") from error
-    if not isinstance(both, Sequence) or len(both) != 2:
-        raise DataError(f"{where} returns {_kind(both)}; allowed: (training set, test set)")
-    for dataset, part in zip(both, ("training", "test"), strict=True):
-        _check(dataset, f"{where}: the {part} set")
-    items = Items(source, where, *both)
-    items.check()
-    return items
-
-
 def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:
     """Return what a hook returned, if it is of the right type.
 
@@ -88,22 +60,37 @@ def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:
     if isinstance(value, kind):
         return value
     allowed = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
-    raise FieldError("workload", f"{_hook_name(workload, hook)} returns {_kind(value)}", allowed)
+    raise FieldError("workload", f"{hook_name(workload, hook)} returns {_kind(value)}", allowed)
 
 
-def _hook_name(workload: Workload, hook: str) -> str:
-    """Return a hook's name for messages, with the user's file if it is from one."""
+def call_hook(workload: Workload, hook: str, call: Callable[[], T]) -> T:
+    """Call a workload's method.
+
+    Raises:
+        FieldError: When it raises an error; the message has the class, the method and the user's
+            line.
+    """
+    try:
+        return call()
+    except MpstuiError:
+        raise
+    except (Exception, SystemExit) as error:
+        line = str(error).partition("\n")[0]
+        where = hook_name(workload, hook)
+        problem = f"{where}: {type(error).__name__}: {line}"
+        problem += user_line(error, origin(type(workload)))
+        raise FieldError("workload", problem, f"a method {hook} that raises no error") from error
+
+
+def hook_name(workload: Workload, hook: str) -> str:
+    """Return a hook's name for messages, with the user's file and the method's line if known."""
     source, name = origin(type(workload)), type(workload).__name__
-    return f"{source.file}:{name}.{hook}" if source else f"{name}.{hook}"
-
-
-def _check(dataset: Any, subject: str) -> None:
-    iterable = isinstance(dataset, IterableDataset)
-    if iterable or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-        problem = "is an IterableDataset" if iterable else f"is {_kind(dataset)}"
-        raise DataError(f"{subject} {problem}; allowed: a Dataset with __getitem__ and __len__")
-    if not len(dataset):
-        raise DataError(f"{subject} is empty; allowed: one item or more")
+    if source is None:
+        return f"{name}.{hook}"
+    code = getattr(getattr(type(workload), hook, None), "__code__", None)
+    is_own = code is not None and workload.hook(hook) is not None
+    line = f":{code.co_firstlineno}" if is_own else ""
+    return f"{source.file}{line}: {name}.{hook}"
 
 
 def _kind(value: Any) -> str:
