@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from mpstui.backends import RngState
+from mpstui.domain.class_path import may_share_state
 from mpstui.domain.errors import LogError
 from mpstui.runs.rundir import RunDir
 
@@ -59,7 +60,7 @@ class Snapshot:
         Raises:
             LogError: When the run has another workload.
         """
-        if setup.config.workload != self.workload:
+        if not may_share_state(setup.config.workload, self.workload):
             raise LogError(
                 f"a snapshot of {self.workload} does not fit {setup.config.workload}; "
                 f"allowed: one of the same workload"

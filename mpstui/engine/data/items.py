@@ -14,6 +14,7 @@ from typing_extensions import override
 from mpstui.domain.errors import DataError
 from mpstui.domain.workloads import EPOCH_SAMPLES
 from mpstui.runs.class_source import ClassSource
+from mpstui.runs.user_code import USER_ERRORS, describe_error
 
 from .feed import Batch
 from .seeding import seeded
@@ -130,11 +131,10 @@ class Items(Dataset[Any]):
             if get_items is not None:
                 return list(get_items(list(indices)))
             return [dataset[index] for index in indices]
-        except Exception as error:
-            line = str(error).partition("\n")[0]
+        except USER_ERRORS as error:
             item = f"{indices[0]} and on" if len(indices) > 1 else f"{indices[0]}"
             raise DataError(
-                f"{self._name(part, item)}: {type(error).__name__}: {line}; "
+                f"{self._name(part, item)}: {describe_error(error)}; "
                 "allowed: items that can be loaded without an error"
             ) from error
 

@@ -6,9 +6,7 @@ Without it, an error in ``score`` or ``pictures`` would appear only after a whol
 from __future__ import annotations
 
 import copy
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +14,7 @@ import torch
 from mpstui.domain.class_path import class_path
 from mpstui.domain.errors import FieldError
 from mpstui.engine.setup import Setup
-from mpstui.runs.class_source import origin
+from mpstui.runs.user_code import USER_ERRORS, describe_error
 
 from .contract import Score
 
@@ -63,11 +61,9 @@ def _call(setup: Setup, hook: str, function: Callable[[], Any]) -> Any:
         return function()
     except FieldError:
         raise
-    except Exception as error:
-        message = str(error).partition("\n")[0]
-        problem = f"{hook}: {type(error).__name__}: {message}{_user_line(setup, error)}"
+    except USER_ERRORS as error:
         allowed = "a method that takes a test batch without an error"
-        raise _refusal(setup, problem, allowed) from error
+        raise _refusal(setup, f"{hook}: {describe_error(error)}", allowed) from error
 
 
 def _check_pictures(setup: Setup) -> None:
@@ -94,18 +90,6 @@ def _refusal(setup: Setup, problem: str, allowed: str) -> FieldError:
     path = class_path(setup.config.workload)
     assert path is not None
     return FieldError("workload", f"{path.file}:{path.name}.{problem}", allowed)
-
-
-def _user_line(setup: Setup, error: BaseException) -> str:
-    """Return a traceback's innermost line in the user's file: `` (my_model.py:98, in score)``."""
-    source = origin(type(setup.workload))
-    if source is None:
-        return ""
-    files = {str(source.path), str(source.file)}
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename in files:
-            return f" ({Path(source.file).name}:{frame.lineno}, in {frame.name})"
-    return ""
 
 
 def _describe(value: object) -> str:

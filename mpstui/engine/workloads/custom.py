@@ -15,8 +15,9 @@ from torch.utils.data import IterableDataset
 from mpstui.domain.class_path import ClassPath
 from mpstui.domain.errors import DataError, FieldError
 from mpstui.engine.data.items import Items
-from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin, read_source
-from mpstui.runs.rundir import RunDir
+from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin
+from mpstui.runs.own_code import enter_folder, workload_source
+from mpstui.runs.user_code import USER_ERRORS, bare_arguments, describe_error
 
 from .contract import Workload
 
@@ -28,13 +29,17 @@ def load_workload(path: ClassPath, run_dir: Path) -> Workload:
 
     Args:
         path: The file and the class.
-        run_dir: The run's folder; its copy of the file is used if there is one.
+        run_dir: The run's folder; its copies of the file and of what that imports are used if
+            there are any. This process moves to the folder where the run was created.
 
     Raises:
         FieldError: When the file is missing or raises an error, or the class is missing, can't be
-            created without arguments, or lacks a method.
+            created without arguments, lacks a method, or has a method that looks like a hook but
+            is none.
     """
-    source = read_source(WORKLOAD, path, RunDir(run_dir).workload)
+    run_dir = run_dir.absolute()
+    enter_folder(run_dir)
+    source = workload_source(path, run_dir)
     base = load_class(WORKLOAD, source, path.name)
     where = f"{source.file}:{path.name}"
     try:
@@ -45,10 +50,11 @@ def load_workload(path: ClassPath, run_dir: Path) -> Workload:
         if missing := sorted(getattr(kind, "__abstractmethods__", ())):
             problem = f"{where} lacks {' and '.join(missing)}"
             raise FieldError("workload", problem, "a class with the methods model and objective")
-        workload: Workload = kind()
+        with bare_arguments(source.file):
+            workload: Workload = kind()
     except FieldError:
         raise
-    except Exception as error:
+    except USER_ERRORS as error:
         raise class_error(WORKLOAD, source.file, f":{path.name}", error) from error
     return workload
 
@@ -66,10 +72,9 @@ def load_items(workload: Workload) -> Items | None:
     where = _hook_name(workload, "datasets")
     try:
         both = workload.datasets()
-    except Exception as error:
-        line = str(error).partition("\n")[0]
+    except USER_ERRORS as error:
         allowed = "two data sets that can be created without an error"
-        raise DataError(f"{where}: {type(error).__name__}: {line}; allowed: {allowed}") from error
+        raise DataError(f"{where}: {describe_error(error)}; allowed: {allowed}") from error
     if not isinstance(both, Sequence) or len(both) != 2:
         raise DataError(f"{where} returns {_kind(both)}; allowed: (training set, test set)")
     for dataset, part in zip(both, ("training", "test"), strict=True):
