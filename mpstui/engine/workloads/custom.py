@@ -20,6 +20,7 @@ from mpstui.runs.own_code import enter_folder, workload_source
 from mpstui.runs.user_code import USER_ERRORS, bare_arguments, describe_error
 
 from .contract import Workload
+from .hooks import check_hooks
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ def load_workload(path: ClassPath, run_dir: Path) -> Workload:
     source = workload_source(path, run_dir)
     base = load_class(WORKLOAD, source, path.name)
     where = f"{source.file}:{path.name}"
+    check_hooks(base)
     try:
         kind = base
         if not issubclass(base, Workload):
