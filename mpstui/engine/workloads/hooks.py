@@ -62,6 +62,7 @@ OTHERS = {
     **dict.fromkeys(("compute_loss", "get_loss", "calc_loss", "forward"), "objective"),
     **dict.fromkeys(("get_model", "build_model", "make_model", "create_model"), "model"),
     "configure_model": "model",
+    "normalize": "normalise",
     "on_save_checkpoint": "state_dict",
     "on_load_checkpoint": "load_state_dict",
 }
@@ -71,7 +72,7 @@ PAIRS = (("optimizer", "optimizers"), ("datasets", "loaders"))
 """Hooks that exclude each other."""
 
 SIMILAR = 0.9
-"""The least similarity of a misspelt hook: ``optimzer`` has 0.94, but ``mode`` and ``model`` 0.89."""
+"""The least similarity of a misspelt hook: ``optimzer`` has 0.94, but ``mode`` only 0.89."""
 
 
 def check_hooks(cls: type) -> None:
