@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ class RunStore:
     """The runs in a folder, each in its own directory."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        self.root = Path(os.path.abspath(root))
         """Absolute, since a run's process works in the user's folder."""
 
     def create(
