@@ -21,7 +21,7 @@ from mpstui.domain.script_ref import script_ref
 from .class_source import FAULT, read_file
 from .dataset import check_data
 from .files import replace
-from .own_code import code_of, read_code
+from .own_code import read_code
 from .rundir import RunDir
 from .workload_path import absolute_workload
 
@@ -70,7 +70,7 @@ class RunStore:
                 the data folder has no data, or folders cannot be created; then nothing
                 is created.
         """
-        if earlier is None or mended or code_of(earlier.path) is not None:
+        if earlier is None or mended:
             config = replace_fields(config, workload=absolute_workload(config.workload))
         copied_files = [read_own_files(config, spec, earlier, mended) for spec in specs]
         if earlier is None:
