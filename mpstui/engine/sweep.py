@@ -61,7 +61,7 @@ def sweep_point(device: str, workload: str, batch_size: int, seconds: float) -> 
         windows = rates(setup, seconds)
     except MpstuiError as error:
         return msgspec.structs.replace(point, error=str(error))
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
         return msgspec.structs.replace(point, error=_describe(error))
     speed = measure(windows)
     assert speed is not None  # there are three windows or more

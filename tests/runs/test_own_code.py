@@ -226,6 +226,16 @@ def test_a_resumed_run_and_an_investigation_have_the_copies(folder: Path) -> Non
         assert find_workload(run.config().workload, path).model() is not None
 
 
+def test_the_command_in_a_report_names_a_copy_that_works(folder: Path) -> None:
+    write(folder, {"mine.py": f"from first_net import make{WORKLOAD}", "first_net.py": NET})
+    run = create("mine.py:Mine")
+    shutil.rmtree(folder)
+    os.chdir(run.path)
+    again = create("workload.py:Mine")
+    assert code_of(again.path) == code_of(run.path)
+    assert find_workload(again.config().workload, again.path).model() is not None
+
+
 def test_tracebacks_name_the_original_and_show_the_line_that_runs(folder: Path) -> None:
     net = "def make():\n    raise ValueError('wrong width')  # as copied\n"
     write(folder, {"mine.py": f"from bad_net import make{WORKLOAD}", "bad_net.py": net})
