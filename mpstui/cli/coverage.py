@@ -11,6 +11,7 @@ from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import FieldError, MpstuiError, UsageError
 from mpstui.domain.workloads import short_name
 from mpstui.runs.script_command import ScriptCommand
+from mpstui.runs.workload_path import absolute_workload
 
 
 def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> int:
@@ -31,7 +32,7 @@ def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> in
     """
     if workload is None:
         raise FieldError("workload", "none is named", f"--workload {BY_NAME['workload'].allowed}")
-    workload = BY_NAME["workload"].parse(workload)
+    workload = BY_NAME["workload"].parse(absolute_workload(workload.strip()))
     return follow_coverage(CoverageClient(workload, torch), workload, torch, format, verbose)
 
 

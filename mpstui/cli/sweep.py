@@ -20,6 +20,7 @@ from mpstui.domain.fields import Integer, Real
 from mpstui.domain.workloads import EPOCH_SAMPLES
 from mpstui.processes.client import ProcessClient, ProcessFailed
 from mpstui.processes.command import module_command
+from mpstui.runs.workload_path import absolute_workload
 
 from .sweep_report import describe_point, measured_points, report
 
@@ -49,7 +50,10 @@ def sweep(devices: str, batch_sizes: str, workload: str, seconds: float, format:
         DeviceUnavailable: When a device is not available.
     """
     specs, sizes = parse_devices(devices), parse_batch_sizes(batch_sizes)
-    workload, seconds = BY_NAME["workload"].parse(workload), _SECONDS.check(seconds)
+    workload, seconds = (
+        BY_NAME["workload"].parse(absolute_workload(workload.strip())),
+        _SECONDS.check(seconds),
+    )
     _refuse(specs)
     names = [str(spec) for spec in specs]
     points: list[SweepPoint] = []

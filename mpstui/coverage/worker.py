@@ -55,7 +55,7 @@ def _cover(workload: str, torch: str, send: Send) -> Coverage:
             return cover(workload, table, Path(folder))
     except MpstuiError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MpstuiError(describe_error(error)) from error  # for example from the user's model()
 
 

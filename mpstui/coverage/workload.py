@@ -46,7 +46,7 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
     with recording(table, on_mps) as recorder:
         try:
             _step(setup, recorder, batch)
-        except Exception as exception:  # noqa: BLE001 - any error in the user's code
+        except (Exception, SystemExit) as exception:  # noqa: BLE001 - the user's code
             error = describe_error(exception)
     limits_known = parse_version(table.torch) <= KNOWN_THROUGH
     unknown_limits = (

@@ -28,6 +28,7 @@ from mpstui.domain.events import (
     StepsCompleted,
     WarmupFinished,
 )
+from mpstui.runs.user_code import USER_ERRORS
 from mpstui.telemetry.system import resident_bytes
 
 from .checks.schedule import CheckSchedule
@@ -124,7 +125,7 @@ class Loop:
             yield from self._snapshot(stopping=True)
             self._save_model()
             yield RunStopped(at=self._now(), step=self.step, reason=self._gate.stop_reason)
-        except Exception:
+        except USER_ERRORS:
             # The log needs the steps before the error, above all a divergence that caused it.
             with contextlib.suppress(RuntimeError):  # a lost device can't be read
                 yield from self._flush()

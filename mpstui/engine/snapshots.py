@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from mpstui.backends import RngState
+from mpstui.domain.class_path import may_share_state
 from mpstui.domain.errors import LogError
 from mpstui.runs.rundir import RunDir
 
@@ -77,19 +78,17 @@ class Snapshot:
         Raises:
             LogError: When the state does not fit the run's model or optimizers.
         """
-        try:
-            setup.model.load_state_dict(self.model)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise LogError(f"the snapshot does not fit the model: {reason}") from error
+        if not may_share_state(setup.config.workload, self.workload):
+            raise LogError(
+                f"a snapshot of {self.workload} does not fit {setup.config.workload}; "
+                f"allowed: one of the same workload"
+            )
+        setup.model.load_state_dict(self.model)
         if len(self.optimizers) != len(setup.optimizers):
             counts = f"{len(self.optimizers)} optimizers, and the workload {len(setup.optimizers)}"
-            raise LogError(f"the snapshot has {counts}; allowed: as many")
+            raise ValueError(f"the snapshot has {counts}")
         for optimizer, state in zip(setup.optimizers, self.optimizers, strict=True):
-            try:
-                load_state(optimizer, state)
-            except ValueError as error:
-                raise LogError(f"the snapshot does not fit the optimizer: {error}") from error
+            load_state(optimizer, state)
         if setup.scaler is not None and self.scaler:
             setup.scaler.load_state_dict(self.scaler)
         # The scheduler keeps a reference to the dict.

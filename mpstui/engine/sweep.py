@@ -22,6 +22,7 @@ from mpstui.domain.config import make_config
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.summary import measure
 from mpstui.runs.rundir import Dataset
+from mpstui.runs.user_code import describe_error
 
 from .data.feed import Batch
 from .meter import WARMUP_STEPS
@@ -60,7 +61,7 @@ def sweep_point(device: str, workload: str, batch_size: int, seconds: float) -> 
         windows = rates(setup, seconds)
     except MpstuiError as error:
         return msgspec.structs.replace(point, error=str(error))
-    except (RuntimeError, MemoryError, NotImplementedError) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
         return msgspec.structs.replace(point, error=_describe(error))
     speed = measure(windows)
     assert speed is not None  # there are three windows or more
@@ -110,15 +111,14 @@ def _endless(setup: Setup) -> Iterator[Batch]:
         yield from setup.batches(epoch, 0, max(samples // size, 1))
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """Describe an error in one line. CUDA's lack of memory has a type, others only a message."""
-    line = str(error).splitlines()[0] if str(error) else ""
     phrases = ("out of memory", "can't allocate memory", "not enough memory")
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
         phrase in str(error).lower() for phrase in phrases
     ):
         return OUT_OF_MEMORY
-    return f"{type(error).__name__}: {line}"
+    return describe_error(error)
 
 
 def main(arguments: list[str]) -> None:

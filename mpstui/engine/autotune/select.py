@@ -17,6 +17,7 @@ from mpstui.domain.events import AnyEvent, PlanChosen, PreparationAdvanced
 from mpstui.domain.machine import Machine
 from mpstui.domain.plan import PLAIN, AutotuneResult, Plan, PlanKey
 from mpstui.engine.setup import Setup
+from mpstui.runs.own_code import workload_source
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.saved_plans import load_plan, save_plan
 
@@ -128,10 +129,12 @@ def plain_only(config: RunConfig) -> bool:
 
 
 def _workload_key(config: RunConfig, setup: Setup) -> str:
-    source = RunDir(setup.run_dir).workload
-    if class_path(config.workload) is None or not source.is_file():
+    class_ref = class_path(config.workload)
+    if class_ref is None or not RunDir(setup.run_dir).workload.is_file():
         return config.workload
-    return f"{config.workload}, {hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    source = workload_source(class_ref, setup.run_dir)
+    texts = (source.text, *(module.text for module in source.surroundings.modules))
+    return f"{config.workload}, {hashlib.sha256(repr(texts).encode()).hexdigest()[:16]}"
 
 
 def _save(key: PlanKey, result: AutotuneResult) -> None:

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from mpstui.domain.errors import DataError
 from mpstui.runs.class_source import ClassSource, origin
-from mpstui.runs.user_code import user_line
+from mpstui.runs.user_code import USER_ERRORS, describe_error
 from mpstui.trees import Tree, map_tensors
 
 from .feed import Batch
@@ -112,10 +112,10 @@ class Items(Dataset[Any]):
                 content = self.collate(items)
             else:
                 content = map_tensors(_single, default_collate(items))
-        except Exception as error:
-            problem = f"items of the {DATASET_PARTS[request.part]} set can't be combined to a batch"
-            line = str(error).partition("\n")[0]
-            reason = f"{type(error).__name__}: {line}{user_line(error, self.source)}"
+        except USER_ERRORS as error:
+            part = DATASET_PARTS[request.part]
+            problem = f"items of the {part} set can't be combined to a batch"
+            reason = describe_error(error)
             raise DataError(f"{self.where}: {problem}: {reason}; allowed: {ALLOWED}") from error
         return Batch(content, len(items))
 
@@ -133,11 +133,10 @@ class Items(Dataset[Any]):
             if get_items is not None:
                 return list(get_items(list(indices)))
             return [dataset[index] for index in indices]
-        except Exception as error:
-            line = str(error).partition("\n")[0] + user_line(error, self.source)
+        except USER_ERRORS as error:
             item = f"{indices[0]} and on" if len(indices) > 1 else f"{indices[0]}"
             raise DataError(
-                f"{self._name(part, item)}: {type(error).__name__}: {line}; "
+                f"{self._name(part, item)}: {describe_error(error)}; "
                 "allowed: items that can be loaded without an error"
             ) from error
 

@@ -17,7 +17,7 @@ from typing_extensions import override
 from mpstui.backends import Backend
 from mpstui.domain.errors import DataError
 from mpstui.runs.class_source import ClassSource
-from mpstui.runs.user_code import user_line
+from mpstui.runs.user_code import USER_ERRORS, describe_error
 from mpstui.trees import Tree, count_samples, move
 
 from .feed import Batch, Feed, sender
@@ -98,10 +98,9 @@ class OwnLoaderPipeline(Pipeline):
                 with random.active():
                     iterator = iter(loader) if iterator is None else iterator
                     content = next(iterator, None)
-            except Exception as error:
-                line = str(error).partition("\n")[0] + user_line(error, self._loaders.source)
+            except USER_ERRORS as error:
                 raise DataError(
-                    f"{self._loaders.where}: batch {number}: {type(error).__name__}: {line}; "
+                    f"{self._loaders.where}: batch {number}: {describe_error(error)}; "
                     "allowed: batches that can be loaded without an error"
                 ) from error
             if content is None:

@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from mpstui.domain.class_path import ClassPath
 from mpstui.domain.errors import FieldError, MpstuiError
-from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin, read_source
-from mpstui.runs.rundir import RunDir
-from mpstui.runs.user_code import user_line
+from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin
+from mpstui.runs.own_code import enter_folder, workload_source
+from mpstui.runs.user_code import USER_ERRORS, bare_arguments, describe_error
 
 from .contract import Workload
+from .hooks import check_hooks
 
 T = TypeVar("T")
 
@@ -26,15 +27,20 @@ def load_workload(path: ClassPath, run_dir: Path) -> Workload:
 
     Args:
         path: The file and the class.
-        run_dir: The run's folder; its copy of the file is used if there is one.
+        run_dir: The run's folder; its copies of the file and of what that imports are used if
+            there are any. This process moves to the folder where the run was created.
 
     Raises:
         FieldError: When the file is missing or raises an error, or the class is missing, can't be
-            created without arguments, or lacks a method.
+            created without arguments, lacks a method, or has a method that looks like a hook but
+            is none.
     """
-    source = read_source(WORKLOAD, path, RunDir(run_dir).workload)
+    run_dir = run_dir.absolute()
+    enter_folder(run_dir)
+    source = workload_source(path, run_dir)
     base = load_class(WORKLOAD, source, path.name)
     where = f"{source.file}:{path.name}"
+    check_hooks(base)
     try:
         kind = base
         if not issubclass(base, Workload):
@@ -43,10 +49,11 @@ def load_workload(path: ClassPath, run_dir: Path) -> Workload:
         if missing := sorted(getattr(kind, "__abstractmethods__", ())):
             problem = f"{where} lacks {' and '.join(missing)}"
             raise FieldError("workload", problem, "a class with the methods model and objective")
-        workload: Workload = kind()
+        with bare_arguments(source.file):
+            workload: Workload = kind()
     except FieldError:
         raise
-    except Exception as error:
+    except USER_ERRORS as error:
         raise class_error(WORKLOAD, source.file, f":{path.name}", error) from error
     return workload
 
@@ -74,11 +81,8 @@ def call_hook(workload: Workload, hook: str, call: Callable[[], T]) -> T:
         return call()
     except MpstuiError:
         raise
-    except (Exception, SystemExit) as error:
-        line = str(error).partition("\n")[0]
-        where = hook_name(workload, hook)
-        problem = f"{where}: {type(error).__name__}: {line}"
-        problem += user_line(error, origin(type(workload)))
+    except USER_ERRORS as error:
+        problem = f"{hook_name(workload, hook)}: {describe_error(error)}"
         raise FieldError("workload", problem, f"a method {hook} that raises no error") from error
 
 
@@ -88,8 +92,8 @@ def hook_name(workload: Workload, hook: str) -> str:
     if source is None:
         return f"{name}.{hook}"
     code = getattr(getattr(type(workload), hook, None), "__code__", None)
-    is_own = code is not None and workload.hook(hook) is not None
-    line = f":{code.co_firstlineno}" if is_own else ""
+    is_own = workload.hook(hook) is not None
+    line = f":{code.co_firstlineno}" if code is not None and is_own else ""
     return f"{source.file}{line}: {name}.{hook}"
 
 

@@ -12,7 +12,7 @@ from mpstui.domain.errors import DataError
 from mpstui.engine.data.items import Items, OwnCollate
 from mpstui.engine.data.own_loaders import UNKNOWN_TEST_STEPS, OwnLoaders
 from mpstui.runs.class_source import ClassSource, origin
-from mpstui.runs.user_code import user_line
+from mpstui.runs.user_code import USER_ERRORS
 
 from .contract import Workload
 from .custom import hook_name
@@ -35,8 +35,7 @@ def load_own_data(workload: Workload, config: RunConfig) -> Items | OwnLoaders |
         source, where = origin(type(workload)), hook_name(workload, hook)
         try:
             both = method()
-        except Exception as error:
-            line = str(error).partition("\n")[0] + user_line(error, source)
+        except USER_ERRORS as error:
             allowed = f"a method {hook} that raises no error"
             raise DataError(
                 f"{where}: {type(error).__name__}: {line}; allowed: {allowed}"
