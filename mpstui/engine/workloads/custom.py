@@ -94,7 +94,7 @@ def hook_name(workload: Workload, hook: str) -> str:
     code = getattr(getattr(type(workload), hook, None), "__code__", None)
     is_own = workload.hook(hook) is not None
     line = f":{code.co_firstlineno}" if code is not None and is_own else ""
-    return f"{source.file}{line}: {name}.{hook}"
+    return f"{source.file}{line}, {name}.{hook}"
 
 
 def _kind(value: Any) -> str:

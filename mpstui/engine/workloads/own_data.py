@@ -37,9 +37,7 @@ def load_own_data(workload: Workload, config: RunConfig) -> Items | OwnLoaders |
             both = method()
         except USER_ERRORS as error:
             allowed = f"a method {hook} that raises no error"
-            raise DataError(
-                f"{where}: {type(error).__name__}: {line}; allowed: {allowed}"
-            ) from error
+            raise DataError(f"{where}: {describe_error(error)}; allowed: {allowed}") from error
         if not isinstance(both, Sequence) or len(both) != 2:
             allowed = f"two {hook}, for training and for the test"
             raise DataError(f"{where} returns {describe(both)}; allowed: {allowed}")
