@@ -22,6 +22,7 @@ from .events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    MatmulMeasured,
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
@@ -41,6 +42,7 @@ from .events import (
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
+    WorkCounted,
 )
 from .workloads import EPOCH_SAMPLES
 
@@ -123,6 +125,8 @@ class ArticleLog:
             case RunFailed(step=step, error=error):
                 yield f"failed after step {step}: {error}"
             case WarmupFinished() | SystemSampled() | StepProfiled():
+                pass
+            case WorkCounted() | MatmulMeasured():
                 pass
             case RanksDiffered():
                 (alarm,) = alarms_of(None, None, "", ranks=event)

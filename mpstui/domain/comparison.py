@@ -97,6 +97,9 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
                 f"{run.device}: {run.joules_per_epoch:,.0f} J an epoch, "
                 f"{run.joules_per_epoch * 1000 / EPOCH_SAMPLES:.2f} J per 1,000 samples"
             )
+        rates = (run.flops_per_second, run.matmul_flops_per_second)
+        if line := describe_flops(*rates, run.precision):
+            lines.append(f"{run.device}: {line}")
         if run.message:
             lines.append(f"{run.device}: {run.state}: {run.message}")
     lines += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]

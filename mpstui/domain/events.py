@@ -289,6 +289,25 @@ class StepProfiled(Event, frozen=True, kw_only=True, tag=True):
     """Seconds per step at the run's own pace, from the timed windows."""
 
 
+class WorkCounted(Event, frozen=True, kw_only=True, tag=True):
+    """The floating-point operations of a training step were counted."""
+
+    samples: int
+    """Of the counted steps."""
+    flops: int | None
+    """Operations of the products in these steps: a multiply-add is two. None if unknown."""
+    reason: str = ""
+    """Why they are unknown."""
+
+
+class MatmulMeasured(Event, frozen=True, kw_only=True, tag=True):
+    """The rate of a large matrix product was measured on the device; this is not timed."""
+
+    flops_per_second: float
+    dtype: str
+    """The run's precision."""
+
+
 class SnapshotSaved(Event, frozen=True, kw_only=True, tag=True):
     """The training state after a step was saved in the run's folder; this is not timed."""
 
@@ -437,6 +456,8 @@ AnyEvent = (
     | SampleSaved
     | SystemSampled
     | StepProfiled
+    | WorkCounted
+    | MatmulMeasured
     | SnapshotSaved
     | StepChecked
     | EvaluationChecked

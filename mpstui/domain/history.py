@@ -18,6 +18,7 @@ from .events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    MatmulMeasured,
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
@@ -37,6 +38,7 @@ from .events import (
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
+    WorkCounted,
 )
 from .growth import MemoryGrowth, MemoryReading, growth_of
 from .metrics import EVENT_METRICS, LOSS, METRICS, THROUGHPUT
@@ -144,6 +146,8 @@ class RunHistory:
         self.memory_growth: MemoryGrowth | None = None
         """Steady memory growth of the worker or, failing that, of its device."""
         self.profile: StepProfiled | None = None
+        self.work: WorkCounted | None = None
+        self.matmul: MatmulMeasured | None = None
         self.snapshot: SnapshotSaved | None = None
         """The newest snapshot: the step that ``--resume`` continues from, and the cost so far."""
         self.joules = 0.0
@@ -219,6 +223,10 @@ class RunHistory:
                 self._note_memory(event.process_rss)
             case StepProfiled():
                 self.profile = event
+            case WorkCounted():
+                self.work = event
+            case MatmulMeasured():
+                self.matmul = event
             case SnapshotSaved():
                 self.snapshot = event
             case StepChecked():
@@ -414,6 +422,14 @@ class RunHistory:
         if not self.joule_samples:
             return None
         return self.joules * EPOCH_SAMPLES / self.joule_samples
+
+    @property
+    def flops_per_second(self) -> float | None:
+        """Floating-point operations of products, per second of timed training; None if unknown."""
+        rate = self.rate()
+        if rate is None or self.work is None or self.work.flops is None:
+            return None
+        return rate.median * self.work.flops / self.work.samples
 
     @property
     def evaluation(self) -> EvaluationCompleted | None:

@@ -38,6 +38,8 @@ def summarise(
         steps=history.step,
         epoch_seconds=history.epoch_seconds(),
         samples_per_second=history.rate(),
+        flops_per_second=history.flops_per_second,
+        matmul_flops_per_second=history.matmul.flops_per_second if history.matmul else None,
         train_loss=history.finite_loss,
         test_loss=newest.loss if newest else None,
         accuracy=history.accuracy,

@@ -38,6 +38,11 @@ class Profiler:
                 self._seconds += event.seconds
             yield event
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether the run has trained long enough for its speed to be steady."""
+        return self._steps >= PROFILE_AFTER
+
     def steps_due(self, steps_left: int, epoch_steps: int) -> int:
         """Return how many of the next steps to profile; 0 while it is too early or done.
 
