@@ -128,7 +128,7 @@ def _nothing(*_: Any, **__: Any) -> int:
 
 
 def _linear(inputs: torch.Tensor, weight: torch.Tensor, *_: Any, **__: Any) -> int:
-    return 2 * inputs.numel() * weight.shape[0]
+    return 2 * inputs.numel() * int(weight.shape[0])
 
 
 def _linear_backward(
@@ -140,7 +140,7 @@ def _linear_backward(
 def _recurrent(inputs: torch.Tensor, weights: Any) -> int:
     """Return the products of a recurrent layer: every matrix once for each place of the input."""
     places = math.prod(inputs.shape[:-1])
-    return 2 * places * sum(weight.numel() for weight in weights if weight.dim() == 2)
+    return 2 * places * sum(int(weight.numel()) for weight in weights if weight.dim() == 2)
 
 
 def _attention(
@@ -148,7 +148,8 @@ def _attention(
 ) -> int:
     from torch.utils.flop_counter import sdpa_flop_count
 
-    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+    count: Any = sdpa_flop_count
+    return int(count(query.shape, key.shape, value.shape))
 
 
 def _attention_backward(
@@ -161,4 +162,5 @@ def _attention_backward(
 ) -> int:
     from torch.utils.flop_counter import sdpa_backward_flop_count
 
-    return int(sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape))
+    count: Any = sdpa_backward_flop_count
+    return int(count(grad.shape, query.shape, key.shape, value.shape))
