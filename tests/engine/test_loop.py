@@ -27,6 +27,7 @@ from mpstui.domain.events import (
 )
 from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.feed import Feed
+from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS, Meter
@@ -285,13 +286,15 @@ def test_the_rate_decays_by_gamma_each_epoch(make: Make) -> None:
 def test_epochs_have_orders_of_their_own(make: Make) -> None:
     seen: list[list[float]] = []
     loop = make(workload="mnist", batch_size=60, epochs=2, lr=1e-9)
-    training = loop._setup.pipeline.training
+    pipeline = loop._setup.pipeline
+    assert isinstance(pipeline, IndexedPipeline)
+    training = pipeline.training
 
     def watched(order: torch.Tensor, batch_size: int) -> Feed:
         seen.append(order.tolist())
         return training(order, batch_size)
 
-    loop._setup.pipeline.training = watched  # type: ignore[method-assign]
+    pipeline.training = watched  # type: ignore[method-assign]
     list(loop.events())
     assert len(seen) == 2
     assert seen[0] != seen[1]
@@ -303,12 +306,11 @@ def test_an_evaluation_is_the_mean_over_the_test_set(make: Make) -> None:
     setup = loop._setup
     setup.model.eval()
     with torch.no_grad():
-        ((images, labels),) = setup.pipeline.test(50)
-        score = setup.workload.score(setup.model, images, labels)
-    assert score.correct is not None
+        (batch,) = setup.pipeline.test(50)
+        score = setup.score(batch)
     assert evaluation.samples == 50  # in batches of 20, 20 and 10
-    assert evaluation.correct == int(score.correct)
-    assert evaluation.loss == pytest.approx(score.loss_sum.item() / 50, rel=1e-4)
+    assert evaluation.correct == int(score["accuracy"][0])
+    assert evaluation.loss == pytest.approx(float(score["loss"][0]) / 50, rel=1e-4)
 
 
 def test_pictures_lie_where_their_events_say(make: Make, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from mpstui.domain.events import (
 )
 from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.order import order_of_epoch
+from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import Meter
@@ -183,6 +184,7 @@ def test_a_run_stopped_before_its_next_step_needs_no_second_snapshot(
 def test_the_order_of_an_epoch_follows_from_its_number(build: Build, epoch: int) -> None:
     seen: list[torch.Tensor] = []
     setup = build(epochs=epoch, seed=3)
+    assert isinstance(setup.pipeline, IndexedPipeline)
     training = setup.pipeline.training
 
     def watched(order: torch.Tensor, batch_size: int) -> Any:
@@ -207,7 +209,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
 ) -> None:
     setup = build(workload=workload)
     train_a_step(setup)
-    setup.scheduler.step()
+    setup.schedulers.after_epoch(None)
     path = tmp_path / "step-000007.pt"
     path.write_bytes(pack(setup, START, setup.backend.rng_state()))
     drawn = torch.rand(3)
@@ -217,7 +219,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
     snapshot.restore(one)
     assert torch.equal(torch.rand(3), drawn)
     assert one.optimizer.param_groups[0]["lr"] == setup.optimizer.param_groups[0]["lr"]
-    assert one.scheduler.state_dict() == setup.scheduler.state_dict()
+    assert one.schedulers.state() == setup.schedulers.state()
     train_a_step(one)
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -228,7 +230,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
         assert torch.equal(tensor, fresh.model[name])
     for index, values in two.optimizer.state_dict()["state"].items():
         for name, tensor in values.items():
-            assert torch.equal(tensor, fresh.optimizer["state"][index][name])
+            assert torch.equal(tensor, fresh.optimizers[0]["state"][index][name])
 
 
 def test_a_snapshot_of_another_workload_is_refused(build: Build, tmp_path: Path) -> None:

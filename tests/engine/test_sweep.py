@@ -77,12 +77,12 @@ def test_all_batches_are_whole(setup: Setup) -> None:
     odd = msgspec.structs.replace(setup.config, batch_size=25_000)
     object.__setattr__(setup, "config", odd)
     batches = module._endless(setup)
-    assert [len(next(batches)[0]) for _ in range(5)] == [25_000] * 5
+    assert [next(batches).samples for _ in range(5)] == [25_000] * 5
 
 
 def test_the_step_trains(setup: Setup) -> None:
     before = [parameter.clone() for parameter in setup.model.parameters()]
-    train_step(setup, *next(module._endless(setup)))
+    train_step(setup, next(module._endless(setup)))
     after = list(setup.model.parameters())
     assert not any(torch.equal(one, two) for one, two in zip(before, after, strict=True))
 
