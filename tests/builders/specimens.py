@@ -373,6 +373,7 @@ def twin_of(name: str, device: str = "cpu", seed: int = 1, fault: Any = None) ->
         device=ours,
         cpu=theirs,
         batch=batch,
+        samples=lambda step: len(batch(step)[1]),
         restore=lambda path: 0,
         reset=reset,
         total_steps=1000,

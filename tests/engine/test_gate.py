@@ -27,7 +27,7 @@ from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import SETTLE_STEPS
-from mpstui.engine.setup import set_up
+from mpstui.engine.setup import Setup, set_up
 from mpstui.runs.rundir import Dataset
 
 PATIENCE = 600.0
@@ -231,16 +231,14 @@ def test_after_a_pause_the_turn_is_not_given_back_twice(make: Make) -> None:
 def test_a_pause_during_evaluation_loses_nothing(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mpstui.engine.workloads.vae import Vae
-
     gate = Gate()
-    score = Vae.score
+    score = Setup.score
 
     def pausing(*arguments: Any) -> Any:
         gate.request("pause")
         return score(*arguments)
 
-    monkeypatch.setattr(Vae, "score", pausing)
+    monkeypatch.setattr(Setup, "score", pausing)
     names = []
     for event in make(gate, steps=12, test_batch_size=10).events():
         names.append(type(event).__name__)

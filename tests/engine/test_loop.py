@@ -31,9 +31,8 @@ from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS, Meter
-from mpstui.engine.setup import set_up
+from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.workloads import BUILT_IN
-from mpstui.engine.workloads.vae import Vae
 from mpstui.runs.rundir import Dataset
 
 E = TypeVar("E")
@@ -72,7 +71,6 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs of 60 samples."""
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 60)
-    monkeypatch.setattr("mpstui.engine.data.order.EPOCH_SAMPLES", 60)
 
 
 def of(events: Sequence[AnyEvent], kind: type[E]) -> list[E]:
@@ -195,13 +193,13 @@ def test_evaluation_stands_outside_the_clock(make: Make, monkeypatch: pytest.Mon
     clock = Ticking()
     loop = make(batch_size=10, epochs=4)  # 6 steps an epoch
     loop._meter = Meter(loop._setup.backend, True, clock)
-    score = Vae.score
+    score = Setup.score
 
     def slow(*arguments: Any) -> Any:
         clock.now += 1000.0
         return score(*arguments)
 
-    monkeypatch.setattr(Vae, "score", slow)
+    monkeypatch.setattr(Setup, "score", slow)
     events = list(loop.events())
     assert clock.now > 12_000
     assert sum(event.seconds for event in of(events, StepsCompleted)) < 24
@@ -412,13 +410,13 @@ def test_a_stop_in_the_evaluation_ends_the_run_there(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gate = Gate()
-    score = Vae.score
+    score = Setup.score
 
     def stopping(*arguments: Any) -> Any:
         gate.request("stop")
         return score(*arguments)
 
-    monkeypatch.setattr(Vae, "score", stopping)
+    monkeypatch.setattr(Setup, "score", stopping)
     events = list(make(gate=gate, steps=12, save_model=True).events())
     assert names(events)[-2:] == ["EpochCompleted", "RunStopped"]
     assert events[-1] == RunStopped(at=5.0, step=12, reason="requested by the user")

@@ -23,6 +23,7 @@ from mpstui.domain.events import (
     StepsCompleted,
 )
 from mpstui.engine.data.digits import Digits, load_digits
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.data.order import order_of_epoch
 from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
@@ -56,7 +57,6 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     )
     monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few)
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 60)
-    monkeypatch.setattr("mpstui.engine.data.order.EPOCH_SAMPLES", 60)
 
     def built(folder: str = "run", **values: Any) -> Setup:
         asked = {"workload": "vae", "batch_size": 10, "test_batch_size": 20, "epochs": 3, **values}
@@ -94,7 +94,7 @@ def losses(events: Sequence[AnyEvent]) -> dict[int, float]:
 def stop_at(monkeypatch: pytest.MonkeyPatch, workload: str, gate: Gate, call: int) -> None:
     """Ask for a stop in some call of the objective (training) or score (evaluation)."""
     kind, calls = type(BUILT_IN[workload]), 0
-    objective, score = kind.objective, kind.score
+    objective, score = kind.objective, Setup.score
 
     def count() -> None:
         nonlocal calls
@@ -107,12 +107,12 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, workload: str, gate: Gate, call: in
             count()
         return objective(self, model, images, labels)
 
-    def scored(self: Any, model: Any, images: Any, labels: Any) -> Any:
+    def scored(self: Setup, batch: Batch) -> Any:
         count()
-        return score(self, model, images, labels)
+        return score(self, batch)
 
     monkeypatch.setattr(kind, "objective", counted)
-    monkeypatch.setattr(kind, "score", scored)
+    monkeypatch.setattr(Setup, "score", scored)
 
 
 def run_on(setup: Setup, path: Path) -> list[AnyEvent]:
@@ -193,7 +193,7 @@ def test_the_order_of_an_epoch_follows_from_its_number(build: Build, epoch: int)
 
     setup.pipeline.training = watched  # type: ignore[method-assign]
     list(Loop(setup, Gate()).events())
-    assert torch.equal(seen[-1], order_of_epoch(3, 250, epoch))
+    assert torch.equal(seen[-1], order_of_epoch(3, 250, epoch, 60))
     assert len({tuple(order.tolist()) for order in seen}) == epoch
 
 

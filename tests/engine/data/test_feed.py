@@ -161,8 +161,9 @@ def test_streamed_is_resident_to_the_bit(normalise: tuple[float, float] | None) 
     ours, theirs = ([*each.training(order, 4), *each.test(3)] for each in (one, other))
     assert len(ours) == len(theirs) == 7
     for batch, same in zip(ours, theirs, strict=True):
-        for part, its in zip(batch, same, strict=True):
+        assert batch.samples == same.samples
+        for part, its in zip(batch.content, same.content, strict=True):
             assert part.dtype == its.dtype
             assert torch.equal(part, its)
-    assert torch.equal(one.sample_inputs(), other.sample_inputs())
+    assert all(map(torch.equal, one.sample_inputs(), other.sample_inputs()))
     assert (other.train_samples, other.test_samples) == (20, 5)

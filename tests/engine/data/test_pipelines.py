@@ -130,9 +130,8 @@ def test_training_follows_the_order_and_the_test_set_its_own() -> None:
     images, labels = next(pipeline.training(order, 4)).content
     assert torch.equal(labels, few().train_labels[order])
     assert torch.equal(images, as_float(few().train_images[order], None))
-    assert torch.equal(
-        torch.cat([batch.content[1] for batch in pipeline.test(7)]), few().test_labels
-    )
+    test_labels = torch.cat([batch.content[1] for batch in pipeline.test(7)])
+    assert torch.equal(test_labels, few().test_labels)
 
 
 @pytest.mark.parametrize("name", list(PIPELINE_CLASSES))
@@ -146,7 +145,8 @@ def test_feeding_draws_nothing_from_the_default_generator(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PIPELINE_CLASSES))
 def test_a_tiny_test_set_is_shown_whole(name: str) -> None:
-    assert len(PIPELINE_CLASSES[name](few(10, 3), CPU, None).sample_inputs()) == 3
+    images, labels = PIPELINE_CLASSES[name](few(10, 3), CPU, None).sample_inputs()
+    assert (len(images), labels.tolist()) == (3, few(10, 3).test_labels.tolist())
 
 
 def first_losses(kind: type[ResidentPipeline] | type[ArticlePipeline], name: str) -> list[float]:
@@ -159,9 +159,9 @@ def first_losses(kind: type[ResidentPipeline] | type[ArticlePipeline], name: str
     optimizer = workload.optimizer(model, default_config(name))
     losses = []
     order = epoch_order(generator(1), pipeline.train_samples)
-    for images, labels in islice(pipeline.training(order, 16), 10):
+    for batch in islice(pipeline.training(order, 16), 10):
         optimizer.zero_grad()
-        objective = workload.objective(model, images, labels)
+        objective = workload.objective(model, *batch.content)
         torch.autograd.backward(objective)
         optimizer.step()
         losses.append(objective.item())

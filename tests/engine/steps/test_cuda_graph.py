@@ -72,7 +72,6 @@ def test_a_whole_run_follows_schedule_and_short_batches(
 ) -> None:
     """Epochs of 10½ batches under 4 steps a graph: the learning rate falls, no step is lost."""
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 672)
-    monkeypatch.setattr("mpstui.engine.data.order.EPOCH_SAMPLES", 672)
     loop = Loop(apply_plan(PLANS[1], ready(tmp_path, epochs=4, gamma=0.5)), Gate())
     events = list(loop.events())
     told = losses(events)
