@@ -16,8 +16,10 @@ from mpstui.backends import Backend
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import DataError, FieldError
+from mpstui.engine.data.items import Items
 from mpstui.engine.data.loader import Loader, LoaderSize
-from mpstui.engine.workloads import find_workload, load_items
+from mpstui.engine.workloads import find_workload
+from mpstui.engine.workloads.own_data import load_own_data
 from mpstui.investigate.client import create_folder
 from mpstui.investigate.request import InvestigationRequest
 from mpstui.runs import own_imports
@@ -274,10 +276,10 @@ def test_loading_processes_have_the_modules_and_name_the_line(folder: Path) -> N
     write(folder, {**files, "loads/net.py": NET})
     run = create("loads/mine.py:Mine")
     shutil.rmtree(folder / "loads")
-    items = load_items(find_workload(run.config().workload, run.path))
-    assert items is not None
+    items = load_own_data(find_workload(run.config().workload, run.path), run.config())
+    assert isinstance(items, Items)
     loader = Loader(items, Backend(parse_device("cpu")), 4, LoaderSize(1))
-    (inputs, _), _ = loader.training(torch.arange(8), 4)
+    inputs, _ = next(loader.training(torch.arange(8), 4)).content
     assert inputs[:, 0].tolist() == [0, 1, 2, 3]
     line = r"item 5 of the test set: OSError: no such picture \(data\.py:8, in __getitem__\)"
     with pytest.raises(DataError, match=line):

@@ -178,7 +178,8 @@ def implement(optimizer: Optimizer, name: str, capturable: bool = False) -> Opti
     for group in optimizer.param_groups:
         group.update(execution)
     # As the optimizer's constructor does; it lets a gradient scaler hand over its scale.
-    optimizer._step_supports_amp_scaling = bool(execution.get("fused"))  # type: ignore[attr-defined]
+    is_fused = bool(optimizer.defaults.get("fused"))
+    optimizer._step_supports_amp_scaling = is_fused  # type: ignore[attr-defined]
     load_state(optimizer, optimizer.state_dict())  # moves counts to where this implementation wants
     return optimizer
 

@@ -10,7 +10,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 
 from mpstui.domain.config import RunConfig
-from mpstui.trees import Tree
+from mpstui.trees import Tree, count_samples
 
 Ratio = tuple[Any, Any]
 """A numerator and a denominator, 0-d tensors or numbers: correct answers of all, or a sum of values
@@ -97,7 +97,9 @@ class Workload(ABC):
         By default the loss is the objective. Correct answers are counted if the model returns a
         number for each class, shape (b, classes), and the labels are integers, shape (b,).
         """
-        raise NotImplementedError
+        content = batch[0] if len(batch) == 1 else batch
+        objective = partial(with_batch, self.objective)
+        return default_score(objective, model, content, count_samples(content), self.per_sample)
 
     def pictures(self, model: nn.Module, *batch: Any) -> Iterable[tuple[str, torch.Tensor]]:
         """Return kinds and grey pictures, shape (rows, columns, height, width), values in 0 to 1.
@@ -120,20 +122,24 @@ def takes_parts(method: Callable[..., Any]) -> bool:
 
 @lru_cache(maxsize=256)
 def _takes_parts(function: Callable[..., Any], is_bound: bool) -> bool:
-    parameters = list(inspect.signature(function).parameters.values())[1 + is_bound :]
-    kinds = [parameter.kind for parameter in parameters]
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return True
     positional = [
         parameter
-        for parameter in parameters
+        for parameter in parameters[1 + is_bound :]
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         and parameter.default is parameter.empty
     ]
-    return inspect.Parameter.VAR_POSITIONAL in kinds or len(positional) > 1
+    return len(positional) > 1
 
 
 def with_batch(method: Callable[..., Any], model: nn.Module, content: Tree) -> Any:
-    """Call a method with the model and a batch, whole or in parts as its signature wants."""
-    if takes_parts(method):
+    """Call a method with the model and a batch, whole or in parts as its signature wants.
+
+    Only a tuple or list has parts: a dict's would be its keys, a tensor's its samples.
+    """
+    if takes_parts(method) and isinstance(content, (tuple, list)):
         return method(model, *content)
     return method(model, content)
 

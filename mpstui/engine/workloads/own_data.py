@@ -12,7 +12,7 @@ from mpstui.domain.errors import DataError
 from mpstui.engine.data.items import Items, OwnCollate
 from mpstui.engine.data.own_loaders import UNKNOWN_TEST_STEPS, OwnLoaders
 from mpstui.runs.class_source import ClassSource, origin
-from mpstui.runs.user_code import USER_ERRORS
+from mpstui.runs.user_code import USER_ERRORS, describe_error
 
 from .contract import Workload
 from .custom import hook_name
