@@ -17,6 +17,7 @@ from mpstui.domain.class_path import ClassPath
 from .class_source import WORKLOAD, ClassSource, read_file, read_source
 from .files import read_json
 from .own_imports import OwnModule, Surroundings, find_surroundings
+from .paths import current_folder
 from .rundir import RunDir
 
 RECORD = "workload.json"
@@ -76,7 +77,7 @@ def read_code(class_ref: ClassPath, earlier: RunDir | None = None) -> dict[str, 
     if earlier is None and file.name == "workload.py" and code_of(file.parent) is not None:
         return read_code(class_ref, RunDir(file.parent))  # a run's copy, as reports name it
     text = read_file(WORKLOAD, class_ref, earlier.workload if earlier is not None else None)
-    folder = Path.cwd()
+    folder = current_folder()
     surroundings = find_surroundings(file, text, folder)
     base = Path(min(surroundings.roots, key=len))
     files = {"workload.py": text}
@@ -121,7 +122,7 @@ def workload_source(class_ref: ClassPath, run_dir: Path) -> ClassSource:
     code = code_of(run_dir)
     if code is None:
         file = Path(os.path.abspath(class_ref.file))
-        return source._replace(surroundings=find_surroundings(file, source.text, Path.cwd()))
+        return source._replace(surroundings=find_surroundings(file, source.text, current_folder()))
     modules = tuple(_module(run_dir, module) for module in code.modules)
     surroundings = Surroundings(code.package, code.roots, modules, code.notes)
     return source._replace(file=Path(code.file), surroundings=surroundings)

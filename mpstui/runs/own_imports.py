@@ -8,7 +8,6 @@ of them, unless it is the file's own package.
 from __future__ import annotations
 
 import ast
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -147,7 +146,7 @@ def module_file(root: Path, parts: Sequence[str]) -> Path | None:
 
 def _finds(name: str, roots: Sequence[Path]) -> bool:
     """Return whether Python finds a module without the user's folders."""
-    paths = [path for path in sys.path if Path(os.path.abspath(path)) not in roots]
+    paths = [path for path in sys.path if path and Path(path) not in roots]
     try:
         spec = PathFinder.find_spec(name, paths)
     except (ImportError, ValueError):  # a broken entry of the path
