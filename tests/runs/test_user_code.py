@@ -212,6 +212,24 @@ def test_a_mended_file_resumes_a_run(folder: Path, stopped: RunDir) -> None:
     assert isinstance(train(again)[-1], RunFinished)
 
 
+def test_a_mended_file_works_in_the_folder_of_the_run(
+    folder: Path, stopped: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "words.txt").write_text("some words")
+    (folder / "else").mkdir()
+    (folder / "else" / "mended.py").write_text(
+        f"from mended_net import trouble\nopen('words.txt').close()\n{HEAD}"
+    )
+    (folder / "else" / "mended_net.py").write_text("def trouble(): ...")
+    monkeypatch.chdir(folder / "else")
+    run = resume(stopped, workload="mended.py:Mine")
+    assert run.config().workload == f"{folder / 'else' / 'mended.py'}:Mine"
+    assert (run.path / "workload_modules" / "mended_net.py").is_file()
+    monkeypatch.chdir("/")
+    assert isinstance(train(run)[-1], RunFinished)
+    assert Path.cwd() == folder
+
+
 def test_a_mended_file_with_another_model_is_refused_with_the_keys(
     folder: Path, stopped: RunDir
 ) -> None:
