@@ -71,13 +71,10 @@ def list_runs(
     matches = [
         run
         for run in summaries
-        if workload is None
-        or (
-            {workload, path} & {run.workload, short_name(run.workload)}
-            and (state is None or state in (run.state, None if run.state in OVER else "running"))
-            and (run.alarm or not alarm)
-            and (device or "").lower() in f"{run.device}\n{run.device_name}".lower()
-        )
+        if {None, run.workload, short_name(run.workload)} & {workload, path}
+        and (state is None or state in (run.state, None if run.state in OVER else "running"))
+        and (run.alarm or not alarm)
+        and (device or "").lower() in f"{run.device}\n{run.device_name}".lower()
     ]
     if sort != "started":
         matches.sort(key=lambda run: _key(run, sort))
