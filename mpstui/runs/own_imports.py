@@ -60,10 +60,12 @@ def find_surroundings(file: Path, text: bytes, folder: Path) -> Surroundings:
         folder: The working directory.
     """
     tree = _parse(text)
-    if tree is None or not _LIBRARIES.isdisjoint(file.parts):
+    if tree is None:
         return Surroundings("", (str(file.parent),))
     package, root = _package_of(file, tree)
     roots = list(dict.fromkeys([file.parent, root]))
+    if not _LIBRARIES.isdisjoint(file.parts):  # an installed file: so are its modules
+        return Surroundings(package, tuple(map(str, roots)))
     is_above = folder in file.parents and folder not in roots
     search = _Search([*roots, folder] if is_above else roots, package.partition(".")[0])
     search.follow(tree, package)

@@ -150,6 +150,12 @@ def test_an_error_in_training_has_the_users_line(
             "Mine.datasets: SystemExit: 3 {}:25, in datasets)",
         ),
         (
+            f"{HEAD}class Items:\n    def __len__(self): return 5\n"
+            "    def __getitem__(self, index):\n        sys.exit(3)\n"
+            "class Mine(Mine):\n    def datasets(self): return Items(), Items()\n",
+            f"item 0 and on of the training set: SystemExit: 3 {{}}:{LINE + 2}, in __getitem__)",
+        ),
+        (
             HEAD.replace("return nn", "raise KeyboardInterrupt  # "),
             "Mine.objective: KeyboardInterrupt {}:22, in objective)",
         ),
