@@ -28,14 +28,15 @@ def serve(modules: Sequence[OwnModule], source: object) -> None:
     """
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
-    for module in modules:
-        if module != _FINDER.modules.get(module.name):
-            if module.name in _FINDER.modules:
-                sys.modules.pop(module.name, None)  # of another file
-            _FINDER.modules[module.name] = module
-            if module.text is not None:
-                show_lines(module.file, module.text)
-        _FINDER.sources[module.name] = source
+    changed = [module for module in modules if module != _FINDER.modules.get(module.name)]
+    for module in modules if changed else ():
+        if module.name in _FINDER.modules:  # of another workload, or bound to such a module
+            sys.modules.pop(module.name, None)
+    for module in changed:
+        _FINDER.modules[module.name] = module
+        if module.text is not None:
+            show_lines(module.file, module.text)
+    _FINDER.sources |= {module.name: source for module in modules}
 
 
 def show_lines(file: str, text: bytes) -> None:

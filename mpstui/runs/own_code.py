@@ -17,6 +17,7 @@ from mpstui.domain.class_path import ClassPath
 from .class_source import WORKLOAD, ClassSource, read_file, read_source
 from .files import read_json
 from .own_imports import OwnModule, Surroundings, find_surroundings
+from .paths import current_folder
 from .rundir import RunDir
 
 RECORD = "workload.json"
@@ -54,19 +55,24 @@ class OwnCode(msgspec.Struct, frozen=True, kw_only=True):
     """What was not copied."""
 
 
-def read_code(class_ref: ClassPath, earlier: RunDir | None = None) -> dict[str, bytes]:
+def read_code(
+    class_ref: ClassPath, earlier: RunDir | None = None, mended: bool = False
+) -> dict[str, bytes]:
     """Read the files that a run needs of the user's code, by their paths in its folder.
 
     Args:
         class_ref: The user's file.
         earlier: A run whose copies are read if it has them.
+        mended: Whether the file and its modules are read nevertheless; the run still works in the
+            earlier one's directory.
 
     Raises:
         FieldError: If the file cannot be read.
         LogError: If the earlier run's description cannot be read.
     """
-    if earlier is not None and (code := code_of(earlier.path)) is not None:
-        copies = {f"{MODULES}/{module.copy}" for module in code.modules if module.copy}
+    earlier_code = code_of(earlier.path) if earlier is not None else None
+    if earlier is not None and earlier_code is not None and not mended:
+        copies = {f"{MODULES}/{module.copy}" for module in earlier_code.modules if module.copy}
         return {
             name: (earlier.path / name).read_bytes()
             for name in sorted(("workload.py", RECORD, *copies))
@@ -75,8 +81,9 @@ def read_code(class_ref: ClassPath, earlier: RunDir | None = None) -> dict[str, 
     file = Path(os.path.abspath(class_ref.file))
     if earlier is None and file.name == "workload.py" and code_of(file.parent) is not None:
         return read_code(class_ref, RunDir(file.parent))  # a run's copy, as reports name it
-    text = read_file(WORKLOAD, class_ref, earlier.workload if earlier is not None else None)
-    folder = Path.cwd()
+    copy_of_file = earlier.workload if earlier is not None and not mended else None
+    text = read_file(WORKLOAD, class_ref, copy_of_file)
+    folder = Path(earlier_code.folder) if earlier_code is not None else current_folder()
     surroundings = find_surroundings(file, text, folder)
     base = Path(min(surroundings.roots, key=len))
     files = {"workload.py": text}
@@ -121,7 +128,7 @@ def workload_source(class_ref: ClassPath, run_dir: Path) -> ClassSource:
     code = code_of(run_dir)
     if code is None:
         file = Path(os.path.abspath(class_ref.file))
-        return source._replace(surroundings=find_surroundings(file, source.text, Path.cwd()))
+        return source._replace(surroundings=find_surroundings(file, source.text, current_folder()))
     modules = tuple(_module(run_dir, module) for module in code.modules)
     surroundings = Surroundings(code.package, code.roots, modules, code.notes)
     return source._replace(file=Path(code.file), surroundings=surroundings)

@@ -8,7 +8,6 @@ of them, unless it is the file's own package.
 from __future__ import annotations
 
 import ast
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -61,10 +60,12 @@ def find_surroundings(file: Path, text: bytes, folder: Path) -> Surroundings:
         folder: The working directory.
     """
     tree = _parse(text)
-    if tree is None or not _LIBRARIES.isdisjoint(file.parts):
+    if tree is None:
         return Surroundings("", (str(file.parent),))
     package, root = _package_of(file, tree)
     roots = list(dict.fromkeys([file.parent, root]))
+    if not _LIBRARIES.isdisjoint(file.parts):  # an installed file: so are its modules
+        return Surroundings(package, tuple(map(str, roots)))
     is_above = folder in file.parents and folder not in roots
     search = _Search([*roots, folder] if is_above else roots, package.partition(".")[0])
     search.follow(tree, package)
@@ -147,7 +148,7 @@ def module_file(root: Path, parts: Sequence[str]) -> Path | None:
 
 def _finds(name: str, roots: Sequence[Path]) -> bool:
     """Return whether Python finds a module without the user's folders."""
-    paths = [path for path in sys.path if Path(os.path.abspath(path)) not in roots]
+    paths = [path for path in sys.path if path and Path(path) not in roots]
     try:
         spec = PathFinder.find_spec(name, paths)
     except (ImportError, ValueError):  # a broken entry of the path

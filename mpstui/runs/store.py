@@ -251,7 +251,7 @@ def read_own_files(
     """
     files: dict[str, bytes] = {}
     if (workload := class_path(config.workload)) is not None:
-        files |= read_code(workload, None if mended else earlier)
+        files |= read_code(workload, earlier, mended)
     if (fault := fault_file(spec.option("fault") or "")) is not None:
         files["fault.py"] = read_file(FAULT, fault, earlier.fault if earlier else None)
     return files

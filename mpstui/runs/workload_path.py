@@ -11,6 +11,7 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.script_ref import script_ref
 
 from .own_imports import module_file
+from .paths import current_folder
 
 
 def absolute_workload(text: str) -> str:
@@ -32,7 +33,7 @@ def absolute_workload(text: str) -> str:
     if module_ref is None:
         return text
     module_name, name = module_ref
-    folders = list(dict.fromkeys(os.path.abspath(path) for path in ("", *sys.path)))
+    folders = list(dict.fromkeys([str(current_folder()), *filter(os.path.isabs, sys.path)]))
     for folder in folders:
         file = module_file(Path(folder), module_name.split("."))
         if file is not None:

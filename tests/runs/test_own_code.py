@@ -199,6 +199,22 @@ def test_the_users_torch_and_installed_names_are_not_copied(folder: Path) -> Non
     assert find_workload(run.config().workload, run.path).model() is not None
 
 
+def test_an_installed_file_uses_its_installed_modules(folder: Path) -> None:
+    write(
+        folder / "site-packages",
+        {
+            "installed_pkg/__init__.py": "",
+            "installed_pkg/mine.py": f"from .net import make{WORKLOAD}",
+            "installed_pkg/net.py": NET,
+        },
+    )
+    run = create("site-packages/installed_pkg/mine.py:Mine")
+    code = code_of(run.path)
+    assert code is not None
+    assert code.modules == ()
+    assert find_workload(run.config().workload, run.path).model() is not None
+
+
 def test_what_is_too_much_stays_in_place_with_a_note(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

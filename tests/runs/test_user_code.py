@@ -150,6 +150,12 @@ def test_an_error_in_training_has_the_users_line(
             "Mine.datasets: SystemExit: 3 {}:25, in datasets)",
         ),
         (
+            f"{HEAD}class Items:\n    def __len__(self): return 5\n"
+            "    def __getitem__(self, index):\n        sys.exit(3)\n"
+            "class Mine(Mine):\n    def datasets(self): return Items(), Items()\n",
+            f"item 0 and on of the training set: SystemExit: 3 {{}}:{LINE + 2}, in __getitem__)",
+        ),
+        (
             HEAD.replace("return nn", "raise KeyboardInterrupt  # "),
             "Mine.objective: KeyboardInterrupt {}:22, in objective)",
         ),
@@ -210,6 +216,24 @@ def test_a_mended_file_resumes_a_run(folder: Path, stopped: RunDir) -> None:
     again = resume(run, steps=25)  # goes on with the mended file, and needs no other note
     assert again.config().workload == f"{folder / 'mended.py'}:Mine"
     assert isinstance(train(again)[-1], RunFinished)
+
+
+def test_a_mended_file_works_in_the_folder_of_the_run(
+    folder: Path, stopped: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "words.txt").write_text("some words")
+    (folder / "else").mkdir()
+    (folder / "else" / "mended.py").write_text(
+        f"from mended_net import trouble\nopen('words.txt').close()\n{HEAD}"
+    )
+    (folder / "else" / "mended_net.py").write_text("def trouble(): ...")
+    monkeypatch.chdir(folder / "else")
+    run = resume(stopped, workload="mended.py:Mine")
+    assert run.config().workload == f"{folder / 'else' / 'mended.py'}:Mine"
+    assert (run.path / "workload_modules" / "mended_net.py").is_file()
+    monkeypatch.chdir("/")
+    assert isinstance(train(run)[-1], RunFinished)
+    assert Path.cwd() == folder
 
 
 def test_a_mended_file_with_another_model_is_refused_with_the_keys(

@@ -105,7 +105,7 @@ def import_own_file(run_dir: Path) -> None:
     from mpstui.runs.own_code import enter_folder, source_of_run
 
     run_dir = run_dir.absolute()
-    with contextlib.suppress(Exception):  # the trial then reports the missing op
+    with contextlib.suppress(Exception, SystemExit):  # the trial then reports the missing op
         enter_folder(run_dir)
         source = source_of_run(run_dir)
         if source is not None:

@@ -19,6 +19,7 @@ from mpstui.domain.class_path import FORM
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.workloads import WORKLOADS
+from mpstui.runs.workload_path import absolute_workload
 from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets import coverage_text as coverage_text
 from mpstui.ui.widgets.footer import KeyFooter
@@ -99,6 +100,7 @@ class CoverageScreen(ModalScreen[None]):
         workload = self.query_one("#covered", Input).value.strip()
         version = self.query_one("#version", Input).value.strip()
         try:
+            workload = absolute_workload(workload)
             covering = cast("StateApp", self.app).start_coverage(workload, version)
         except MpstuiError as error:
             self._fail(str(error))
