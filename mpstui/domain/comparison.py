@@ -13,7 +13,7 @@ from typing import NamedTuple
 from . import article
 from .anatomy import explanation
 from .start_gap import describe_start_gap
-from .summary import MedianSpread, RunSummary, speed_up
+from .summary import MedianSpread, RunSummary, describe_flops, speed_up
 from .units import DASH, decimals, gibibytes, number
 from .workloads import EPOCH_SAMPLES, info_of
 

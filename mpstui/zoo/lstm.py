@@ -38,7 +38,9 @@ class LstmText:
 
     def loaders(self):
         ids = IDS[: len(IDS) // self.rows * self.rows].view(self.rows, -1)  # a row goes on
-        pairs = zip(ids[:, :-1].split(self.length, 1), ids[:, 1:].split(self.length, 1), strict=True)
+        pairs = zip(
+            ids[:, :-1].split(self.length, 1), ids[:, 1:].split(self.length, 1), strict=True
+        )
         batches = list(pairs)
         return batches[:-20], batches[-20:]
 
