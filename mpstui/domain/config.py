@@ -9,7 +9,7 @@ import msgspec
 
 from .class_path import class_path
 from .class_settings import NO_SETTINGS, SHARED, ClassSettings, Setting, literal, text_of
-from .devices import DEVICE_TYPES, DeviceSpec, parse_device
+from .devices import DEVICE_TYPES, DeviceSpec, device_label, parse_device
 from .errors import FieldError
 from .events import RunStarted
 from .field_table import BY_NAME as BY_NAME
@@ -70,6 +70,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return parse_device(self.device)
 
     @property
+    def label(self) -> str:
+        """The device spec for people: ``cpu lr=0.001``."""
+        return device_label(self.device)
+
+    @property
     def info(self) -> WorkloadInfo:
         """The workload's title and defaults."""
         return info_of(self.workload)
@@ -80,7 +85,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         True in a comparison, unless the device is the plain CPU itself.
         """
-        plain = str(self.spec.with_settings({})) == "cpu" and self.precision == "float32"
+        plain = self.spec.is_plain_cpu and self.precision == "float32"
         return self.step_check == "on" and bool(self.comparison) and not plain
 
     @property
@@ -95,6 +100,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             return 1
         steps = self.steps_per_epoch * self.epochs
         return steps if self.steps is None else min(steps, self.steps)
+
+    @property
+    def class_values(self) -> dict[str, Any]:
+        """The values that a custom workload's class may depend on, as for :func:`make_config`."""
+        if class_path(self.workload) is None:
+            return {}
+        names = [name for name in SHARED if getattr(self, name, None) is not None]
+        return {SETTINGS: self.settings, **{name: getattr(self, name) for name in names}}
 
     @property
     def set_values(self) -> dict[str, Setting]:

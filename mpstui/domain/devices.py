@@ -125,6 +125,11 @@ class DeviceSpec(msgspec.Struct, frozen=True):
             name.removeprefix(SET): value for name, value in self.options if name.startswith(SET)
         }
 
+    @property
+    def is_plain_cpu(self) -> bool:
+        """Whether it is the CPU as it is, whatever the run's own settings are."""
+        return str(self.with_settings({})) == "cpu"
+
     def with_settings(self, settings: Mapping[str, str]) -> DeviceSpec:
         """Return this spec with other settings.
 

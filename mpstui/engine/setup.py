@@ -130,7 +130,7 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     backend = open_backend(config.spec)
     notes = backend.set_precision(config.precision)
     with seeded(config.seed):  # a custom workload may generate its data: same on each device
-        workload = find_workload(config.workload, run_dir)
+        workload = find_workload(config, run_dir)
         data = load_items(workload) or load_digits(dataset, config.data_dir)
     pipeline = open_pipeline(config.pipeline, data, backend, workload.normalise, config.batch_size)
     torch.manual_seed(config.seed)

@@ -204,7 +204,7 @@ def preserve_rng(backend: Backend) -> Iterator[None]:
 
 def _build_model(setup: Setup) -> tuple[Workload, nn.Module]:
     """Create a workload and its model; the data are loaded only if the model needs them."""
-    workload = find_workload(setup.config.workload, setup.run_dir)
+    workload = find_workload(setup.config, setup.run_dir)
     try:
         return workload, workload.model()
     except Exception:

@@ -12,9 +12,11 @@ import keyword
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from mpstui.domain.class_path import ClassPath, class_path
 from mpstui.domain.class_settings import ClassSetting, ClassSettings
+from mpstui.domain.config import RunConfig
 
 from .annotations import DEFAULT_TYPES, ValueType, literal_of, type_of_hint
 from .class_check import parse_source, scope_of
@@ -57,6 +59,25 @@ def settings_in(source: bytes, class_ref: ClassPath) -> ClassSettings:
     except RecursionError:
         return unknown
     return ClassSettings(class_ref.name, tuple(settings.values()), is_complete)
+
+
+def class_arguments(own: ClassSettings, config: RunConfig) -> dict[str, Any]:
+    """Return the arguments to create a class with: what the user set, and the run's own fields.
+
+    Args:
+        own: The settings of the class.
+        config: The run's config.
+
+    Raises:
+        FieldError: If a setting is unknown, not allowed or missing.
+    """
+    arguments: dict[str, Any] = {}
+    for name, value in own.check(config.settings).items():
+        setting = own.find(name)
+        is_path = setting is not None and setting.kind == "path" and value is not None
+        arguments[name] = Path(str(value)).expanduser() if is_path else value
+    shared = {name: getattr(config, name) for name in own.shared if hasattr(config, name)}
+    return {**arguments, **shared}
 
 
 _Settings = dict[str, ClassSetting]

@@ -26,7 +26,7 @@ class Constructed:
     calls: ClassVar[list[tuple[str, str]]]
     outcome: ClassVar[Callable[[], Coverage]]
 
-    def __init__(self, workload: str, torch: str) -> None:
+    def __init__(self, workload: str, torch: str, values: dict[str, Any]) -> None:
         self.calls.append((workload, torch))
 
     def run(self, tell: Callable[[str], None]) -> Coverage:

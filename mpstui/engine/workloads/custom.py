@@ -1,7 +1,7 @@
 """Custom workloads: loads and checks the class in the user's file, and creates an instance.
 
-The class takes no arguments. It need not import mpstui: missing methods come from
-:class:`Workload`.
+The class gets the settings of the run's config. It need not import mpstui: missing methods come
+from :class:`Workload`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 from torch.utils.data import IterableDataset
 
 from mpstui.domain.class_path import ClassPath
+from mpstui.domain.config import RunConfig
 from mpstui.domain.errors import DataError, FieldError
 from mpstui.engine.data.items import Items
 from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin, read_source
+from mpstui.runs.own_settings import class_arguments, settings_in
 from mpstui.runs.rundir import RunDir
 
 from .contract import Workload
@@ -23,18 +25,20 @@ from .contract import Workload
 T = TypeVar("T")
 
 
-def load_workload(path: ClassPath, run_dir: Path) -> Workload:
+def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload:
     """Create the workload that ``path/to/file.py:Class`` names.
 
     Args:
         path: The file and the class.
         run_dir: The run's folder; its copy of the file is used if there is one.
+        config: Has the settings that the class is created with.
 
     Raises:
-        FieldError: When the file is missing or raises an error, or the class is missing, can't be
-            created without arguments, or lacks a method.
+        FieldError: When the file is missing or raises an error, the class is missing, can't be
+            created with these settings, or lacks a method, or a setting is not allowed.
     """
     source = read_source(WORKLOAD, path, RunDir(run_dir).workload)
+    arguments = class_arguments(settings_in(source.text, path), config)
     base = load_class(WORKLOAD, source, path.name)
     where = f"{source.file}:{path.name}"
     try:
@@ -45,7 +49,7 @@ def load_workload(path: ClassPath, run_dir: Path) -> Workload:
         if missing := sorted(getattr(kind, "__abstractmethods__", ())):
             problem = f"{where} lacks {' and '.join(missing)}"
             raise FieldError("workload", problem, "a class with the methods model and objective")
-        workload: Workload = kind()
+        workload: Workload = kind(**arguments)
     except FieldError:
         raise
     except Exception as error:

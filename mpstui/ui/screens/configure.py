@@ -189,7 +189,7 @@ class ConfigureScreen(MainScreen):
             error = next(iter(problems.values()))
             self.notify(str(error), title=error.title, severity="error", markup=False)
             return
-        self.state_app.show_coverage(config.workload)
+        self.state_app.show_coverage(config)
 
     def action_leave_field(self) -> None:
         """Leave the field, so that single keys reach the app again."""
