@@ -39,7 +39,7 @@ class DoctorControls(StateApp):
 
     @override
     def show_coverage(self, config: RunConfig) -> None:
-        """Show whether a config's workload runs on MPS. Recording its step would disturb a run's clock."""
+        """Show whether a config's workload runs on MPS; recording its step would disturb a run."""
         from .screens.coverage import CoverageScreen
 
         if self.state.is_live:

@@ -18,7 +18,7 @@ StartInvestigation = Callable[["InvestigationFolder"], "InvestigationProcess"]
 """Creates an investigation from the folder of its request."""
 
 StartCoverage = Callable[[str, str, Mapping[str, Any]], "CoverageProcess"]
-"""Creates a check whether a workload runs on MPS with a version of torch, with what the user set."""
+"""Creates a check whether a workload runs on MPS with a version of torch and what the user set."""
 
 
 class Change(Enum):
