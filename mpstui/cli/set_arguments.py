@@ -119,12 +119,11 @@ def check_name(name: str, own: ClassSettings) -> None:
         return
     if name == "workload":
         raise FieldError(name, "it has a flag of its own", "--workload")
+    run_names = [field for field in BY_NAME if field != "workload"]
     class_names = [setting.name for setting in own.separate]
-    owner = own.class_name or "the workload"
-    nearest = list_nearest(name, class_names or [n for n in BY_NAME if n != "workload"])
-    kind = "settings of the run too" if class_names else "settings of the run"
-    allowed = f"{nearest}; {kind}" if class_names else nearest
-    raise FieldError(name, f"{owner} has no such setting", allowed)
+    allowed = list_nearest(name, class_names or run_names)
+    allowed += ", or a setting of the run" if class_names else ""
+    raise FieldError(name, f"{own.class_name or 'the workload'} has no such setting", allowed)
 
 
 def specs_with_sets(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,6 +78,11 @@ class ClassSetting(Field):
     def allowed(self) -> str:
         words = ", ".join(text_of(choice) for choice in self.choices) or KINDS[self.kind][0]
         return f"{words}, none" if self.optional and None not in self.choices else words
+
+    @property
+    def default_words(self) -> str:
+        """The default for people; empty for a setting that must be set."""
+        return text_of(self.default) if self.has_literal else self.default_text or ""
 
     @property
     def example(self) -> str:
@@ -221,11 +226,21 @@ class ClassSettings(NamedTuple):
             FieldError: For the first setting that is unknown, has another type, or is absent.
         """
         checked = {name: self._setting(name).check(value) for name, value in values.items()}
-        for setting in self.separate:
-            if setting.required and setting.name not in checked:
-                problem = f"{self.class_name} needs a value, and the file has no default"
-                raise FieldError(setting.name, problem, f"{setting.example} ({setting.allowed})")
+        for error in self.absent(checked):
+            raise error
         return checked
+
+    def absent(self, names: Container[str]) -> Iterator[FieldError]:
+        """Yield an error for each setting that must be set and is not.
+
+        Args:
+            names: Those that are set.
+        """
+        for setting in self.separate:
+            if setting.required and setting.name not in names:
+                problem = f"{self.class_name} needs a value, and the file has no default"
+                allowed = f"{setting.example} ({setting.allowed})"
+                yield FieldError(setting.name, problem, allowed)
 
     def _setting(self, name: str) -> ClassSetting:
         setting = self.find(name)

@@ -125,12 +125,11 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def _settings_notes(runs: Sequence[RunSummary]) -> list[str]:
-    """Return how runs' settings differ, and that no speed-up and no alarm compares those."""
+    """Return how runs' settings differ; no speed-up and no alarm compares those."""
     texts = list(dict.fromkeys(describe_settings(run.settings) or "the defaults" for run in runs))
     if len(texts) < 2:
         return []
-    rest = "so losses and times of runs with other settings are not held against them"
-    return [f"settings: {' / '.join(texts)}; {rest}"]
+    return [f"settings differ: {' / '.join(texts)}; only runs with the same ones are compared"]
 
 
 def describe_accuracy_gap(run: RunSummary, first: RunSummary) -> str:
