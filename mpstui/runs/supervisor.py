@@ -112,6 +112,17 @@ class GapWatch:
             self._sent = True
 
 
+def watches_of(workers: Sequence[RunWorker]) -> list[GapWatch]:
+    """Return a watch for each run that has a reference: an earlier run with the same settings."""
+    runs = [worker.run for worker in workers]
+    places = references([run.config().set_values for run in runs])
+    return [
+        GapWatch(runs[place], worker)
+        for place, worker in zip(places, workers, strict=True)
+        if place is not None
+    ]
+
+
 def _start_in(events: Iterable[AnyEvent]) -> StartHashed | None:
     return next((event for event in events if isinstance(event, StartHashed)), None)
 
@@ -152,12 +163,7 @@ def keep(runs: Sequence[RunDir], spares: Sequence[SpareWorker] = ()) -> None:
     ]
     exclusive = len(runs) > 1 and runs[0].config().mode == "turns"
     turns = Turns(workers, exclusive)
-    places = references([run.config().set_values for run in runs])
-    watches = [
-        GapWatch(runs[place], worker)
-        for place, worker in zip(places, workers, strict=True)
-        if place is not None
-    ]
+    watches = watches_of(workers)
     while any(worker.state != "gone" for worker in workers):
         try:
             worker, message = messages.get(timeout=POLL_SECONDS)

@@ -167,7 +167,11 @@ async def test_each_setting_is_a_row_with_a_control_of_its_type(
         assert all(kind in mro for kind, mro in zip(expected, kinds, strict=True))
         assert control(app, "bits").placeholder == "1 << 3"
         assert control(app, "sizes").disabled
-        assert note(app, "width") == "Width of the hidden layer"
+        notes = [note(app, name) for name in ("width", "mode", "flip", "sizes")]
+        assert notes == [
+            *("Width of the hidden layer", "a, b", "default: no"),
+            "list[int]: only set in the file",
+        ]
         assert shown(app, "lr") == "0.02"  # one row for the run's setting and the class's
         assert form.outcome.config is not None
         assert form.outcome.config.lr == 0.02

@@ -94,7 +94,7 @@ class SettingRows(Vertical):
     def _row(self, setting: ClassSetting) -> FieldRow:
         name, control = setting.name, self._control(setting)
         label = name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
-        note = setting.help or setting.allowed
+        note = setting.help or _note(setting, control)
         is_long = setting.kind == "path"
         return FieldRow(SETTING + name, label, control, note, is_long, has_id=False)
 
@@ -115,6 +115,15 @@ class SettingRows(Vertical):
         elif setting.kind != "path":
             field.styles.width = NOTES - 1
         return field
+
+
+def _note(setting: ClassSetting, control: Widget) -> str:
+    """Return the note of a setting that the file says nothing about."""
+    if setting.kind == "other":
+        return f"{setting.hint}: only set in the file"
+    if isinstance(control, Tick):
+        return f"default: {yes_no(setting.default)}"
+    return setting.allowed
 
 
 def _choices(setting: ClassSetting, typed: str) -> Choices:
