@@ -9,7 +9,10 @@ from typing import Any
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, make_config
 from mpstui.domain.fields import Choice, Field, Flag, WorkloadChoice
 from mpstui.domain.workloads import WORKLOADS
+from mpstui.runs.own_settings import own_settings
 from mpstui.runs.workload_path import absolute_workload
+
+from .set_arguments import add_set, apply_sets, parse_sets
 
 DEVICE_HELP = (
     "TYPE[:INDEX][@OPTION=VALUE]…, e.g. cpu, mps, cuda:1, cpu@threads=1, cpu@fault=NAME "
@@ -19,9 +22,18 @@ ID_HELP = "a run's id, or a unique part of it"
 IDS_HELP = f"{ID_HELP}; or a comparison's id"
 
 
-def add_settings(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
-    """Add a flag for each setting of a run, except the fields to leave out."""
+def add_settings(
+    parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = (), several: str = ""
+) -> None:
+    """Add a flag for each setting of a run, and ``--set``.
+
+    Args:
+        parser: The command's parser.
+        leave_out: Fields without a flag.
+        several: What several values of one name do with ``--set``; empty where they are refused.
+    """
     group = parser.add_argument_group("settings, by default those of the article's script")
+    add_set(group, several)
     for field in FIELDS:
         if field.name in leave_out:
             continue
@@ -59,7 +71,9 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         FieldError: The message has the field and its allowed values.
     """
-    return make_config(settings_of(arguments))
+    flags = settings_of(arguments)
+    own = own_settings(flags.get("workload", ""))
+    return make_config(apply_sets(parse_sets(arguments.sets), flags, own), own)
 
 
 def add_workload(

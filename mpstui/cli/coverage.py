@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from mpstui.coverage.client import CoverageClient
 from mpstui.coverage.report import as_document, as_markdown, as_text
@@ -13,8 +14,12 @@ from mpstui.domain.workloads import short_name
 from mpstui.runs.script_command import ScriptCommand
 from mpstui.runs.workload_path import absolute_workload
 
+from .set_arguments import workload_values
 
-def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> int:
+
+def coverage(
+    workload: str | None, torch: str, format: str, verbose: bool, sets: Sequence[str] = ()
+) -> int:
     """Record a workload's step and print the verdict with its ops; progress goes to stderr.
 
     Args:
@@ -22,6 +27,7 @@ def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> in
         torch: The version of torch to check; empty for the installed one.
         format: ``text``, ``json`` or ``markdown``.
         verbose: List native ops too.
+        sets: ``--set``'s values.
 
     Returns:
         0 if it runs on MPS, 1 if it does not or that can't be determined, 130 after Ctrl-C.
@@ -33,7 +39,8 @@ def coverage(workload: str | None, torch: str, format: str, verbose: bool) -> in
     if workload is None:
         raise FieldError("workload", "none is named", f"--workload {BY_NAME['workload'].allowed}")
     workload = BY_NAME["workload"].parse(absolute_workload(workload.strip()))
-    return follow_coverage(CoverageClient(workload, torch), workload, torch, format, verbose)
+    client = CoverageClient(workload, torch, values=workload_values(workload, sets))
+    return follow_coverage(client, workload, torch, format, verbose)
 
 
 def cover_script(command: ScriptCommand, torch: str, format: str) -> int:

@@ -44,10 +44,10 @@ def _print_demo(runs_dir: Path | None) -> int:
     specs = story.demo_specs()
     views = start(story.demo_config(), specs, LazyFacts(), runs_dir)
     width = max(len(str(spec)) for spec in specs)
-    follow(views, lambda view, line: _print(f"{view.config.device:<{width}}  {line}"))
+    follow(views, lambda view, line: _print(f"{view.config.label:<{width}}  {line}"))
     diverged = next((view for view in views if view.history.alarms), None)
     if diverged is None:
-        states = "; ".join(f"{view.config.device} {view.history.state.value}" for view in views)
+        states = "; ".join(f"{view.config.label} {view.history.state.value}" for view in views)
         _print(f"No alarm was raised, so there is nothing to investigate: {states}.")
         return 1
     _print(f"\n{story.ALARM_TEXT}")

@@ -16,7 +16,9 @@ from mpstui.domain.script_ref import script_ref
 from mpstui.domain.tables import as_json
 from mpstui.investigate.client import InvestigationClient, create_folder, request_for_run
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
+from mpstui.runs.own_settings import own_settings
 from mpstui.runs.paths import runs_dir as default_runs_dir
+from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 
 from .lazy_facts import LazyFacts, refuse
@@ -64,9 +66,13 @@ def investigate(
             raise FieldError("device", "a script chooses its device itself", allowed)
         if device is not None:
             spec = parse_device(device)
-            request = replace(request, config=request.config.on(spec, request.config.comparison))
+            own = own_settings(request.config.workload, RunDir(Path(request.run)).workload)
+            request = replace(
+                request, config=request.config.on(spec, request.config.comparison, own)
+            )
     elif device is not None:
-        request = InvestigationRequest(config=config.on(parse_device(device)))
+        own = own_settings(config.workload)
+        request = InvestigationRequest(config=config.on(parse_device(device), own=own))
     else:
         raise FieldError("device", "none is named", "--device SPEC, or --from RUN_ID")
     if steps is not None:

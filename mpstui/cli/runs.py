@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from mpstui.domain.class_path import class_path
-from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
+from mpstui.domain.comparison import HEADINGS, article_rows, baselines, notes, rows
 from mpstui.domain.config import BY_NAME
 from mpstui.domain.errors import FieldError, LogError, UsageError
 from mpstui.domain.history import RunState
@@ -250,7 +250,10 @@ def _document(runs: Sequence[RunSummary], mismatches: Sequence[str]) -> str:
         {
             "baseline": runs[0].run_id,
             "runs": runs,
-            "speed_up": {run.run_id: speed_up(run, runs[0]) for run in runs},
+            "speed_up": {
+                run.run_id: None if base is None else speed_up(run, base)
+                for run, base in zip(runs, baselines(runs), strict=True)
+            },
             "article": [row._asdict() for row in article_rows()] if _mnist(runs) else [],
             "notes": [*mismatches, *notes(runs)],
         }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,7 @@ from mpstui.doctor.probes import gather
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.anatomy import SweepPoint
-from mpstui.domain.config import BY_NAME
+from mpstui.domain.config import BY_NAME, make_config
 from mpstui.domain.devices import DeviceSpec, parse_devices
 from mpstui.domain.errors import DeviceUnavailable, FieldError
 from mpstui.domain.facts import ProbeStage
@@ -20,8 +21,10 @@ from mpstui.domain.fields import Integer, Real
 from mpstui.domain.workloads import EPOCH_SAMPLES
 from mpstui.processes.client import ProcessClient, ProcessFailed
 from mpstui.processes.command import module_command
+from mpstui.runs.own_settings import own_settings
 from mpstui.runs.workload_path import absolute_workload
 
+from .set_arguments import workload_values
 from .sweep_report import describe_point, measured_points, report
 
 ALLOWED = f"N, N,N… or N..N (the powers of two between), each from 1 to {EPOCH_SAMPLES:,}"
@@ -32,7 +35,14 @@ _SIZE = Integer("batch_sizes", "Batch sizes", "samples a training step", 1, EPOC
 _SECONDS = Real("seconds", "Seconds", "timed, for each point", 0.0, 600.0, above=True)
 
 
-def sweep(devices: str, batch_sizes: str, workload: str, seconds: float, format: str) -> int:
+def sweep(
+    devices: str,
+    batch_sizes: str,
+    workload: str,
+    seconds: float,
+    format: str,
+    sets: Sequence[str] = (),
+) -> int:
     """Measure, and print the points, a chart and a summary on stdout; progress goes to stderr.
 
     Args:
@@ -41,6 +51,7 @@ def sweep(devices: str, batch_sizes: str, workload: str, seconds: float, format:
         workload: Its name.
         seconds: Timed, for each point.
         format: ``table``, ``markdown``, ``csv`` or ``json``.
+        sets: ``--set``'s values.
 
     Returns:
         0 if every device has a point; 1 if one has none, or after Ctrl-C.
@@ -50,16 +61,17 @@ def sweep(devices: str, batch_sizes: str, workload: str, seconds: float, format:
         DeviceUnavailable: When a device is not available.
     """
     specs, sizes = parse_devices(devices), parse_batch_sizes(batch_sizes)
-    workload, seconds = (
-        BY_NAME["workload"].parse(absolute_workload(workload.strip())),
-        _SECONDS.check(seconds),
-    )
+    workload = BY_NAME["workload"].parse(absolute_workload(workload.strip()))
+    seconds = _SECONDS.check(seconds)
+    values = workload_values(workload, sets)
+    for spec in specs:
+        make_config(values).on(spec, own=own_settings(workload))
     _refuse(specs)
     names = [str(spec) for spec in specs]
     points: list[SweepPoint] = []
     interrupted = False
     try:
-        for point in _measure(names, sizes, workload, seconds):
+        for point in _measure(names, sizes, values, seconds):
             points.append(point)
             _print(f"{len(points)}/{len(names) * len(sizes)}  {describe_point(point)}")
     except KeyboardInterrupt:  # report the measured points: a sweep on a CPU takes minutes
@@ -111,7 +123,7 @@ def _refuse(specs: Sequence[DeviceSpec]) -> None:
 
 
 def _measure(
-    devices: Sequence[str], sizes: Sequence[int], workload: str, seconds: float
+    devices: Sequence[str], sizes: Sequence[int], values: Mapping[str, Any], seconds: float
 ) -> Iterator[SweepPoint]:
     """Measure and yield the points: devices in turn, in reversed order at every other size.
 
@@ -124,17 +136,25 @@ def _measure(
             if device in full:
                 yield SweepPoint(device=device, batch_size=size, error="not tried: out of memory")
                 continue
-            point = measure_point(device, workload, size, seconds)
+            point = measure_point(device, values, size, seconds)
             if point.error == "out of memory":
                 full.add(device)
             yield point
 
 
-def measure_point(device: str, workload: str, batch_size: int, seconds: float) -> SweepPoint:
-    """Measure one point in a separate process; a failure of the process becomes its error."""
-    command = module_command(
-        "mpstui.engine.sweep", device, workload, str(batch_size), repr(seconds)
-    )
+def measure_point(
+    device: str, values: Mapping[str, Any], batch_size: int, seconds: float
+) -> SweepPoint:
+    """Measure one point in a separate process; a failure of the process becomes its error.
+
+    Args:
+        device: A device spec.
+        values: The workload, and what else the user set, as for ``make_config``.
+        batch_size: Samples a step.
+        seconds: Timed.
+    """
+    document = msgspec.json.encode({**values, "device": device, "batch_size": batch_size})
+    command = module_command("mpstui.engine.sweep", document.decode(), repr(seconds))
     try:
         lines = list(ProcessClient().lines(command, PATIENCE + 10 * seconds))
         return msgspec.json.decode(lines[-1], type=SweepPoint)

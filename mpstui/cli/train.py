@@ -17,6 +17,7 @@ from mpstui.domain.history import RunState
 from mpstui.domain.recorded_log import log_of
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs.launch import launch
+from mpstui.runs.own_settings import own_settings
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.resume import resume_run
 from mpstui.runs.store import RunStore
@@ -25,6 +26,7 @@ from mpstui.telemetry.machine import read_machine
 
 from .example_flags import device_of
 from .lazy_facts import LazyFacts, refuse
+from .set_arguments import specs_with_sets
 
 POLL_SECONDS = 0.1
 
@@ -85,15 +87,34 @@ def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | N
     return _train(RunView(run), json)
 
 
-def compare(config: RunConfig, devices: str | None, format: str, runs_dir: Path | None) -> int:
-    """Train on several devices; lines go to stderr, the table to stdout."""
+def compare(
+    config: RunConfig,
+    devices: str | None,
+    format: str,
+    runs_dir: Path | None,
+    sets: Mapping[str, Sequence[str]] | None = None,
+) -> int:
+    """Train on several devices, or with several settings; lines to stderr, the table to stdout.
+
+    Args:
+        config: The settings that all runs share.
+        devices: Device specs, separated by commas; None for the CPU and the best accelerator, or
+            with several settings for the best device alone.
+        format: One of ``mpstui.domain.tables.TABLE_FORMATS``.
+        runs_dir: The folder of runs; None for the default.
+        sets: Several values for each name, as text; there is a run for each combination of them.
+    """
     facts = LazyFacts()
+    if devices is None and sets:
+        devices = device_of((), None, facts.trainable)
     specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
     if devices is None and len(specs) == 1:
         _print(sys.stderr, "no accelerator on this machine: cpu alone; name two specs to compare")
+    if sets:
+        specs = tuple(specs_with_sets(specs, sets, own_settings(config.workload)))
     views = start(config, specs, facts, runs_dir)
-    width = max(len(str(spec)) for spec in specs)
-    follow(views, lambda view, line: _print(sys.stderr, f"{view.config.device:<{width}}  {line}"))
+    width = max(len(view.config.label) for view in views)
+    follow(views, lambda view, line: _print(sys.stderr, f"{view.config.label:<{width}}  {line}"))
     _print(sys.stdout, comparison_table([view.summary() for view in views], format))
     return exit_code(views)
 
@@ -107,8 +128,9 @@ def start(
         FieldError: When the config is invalid on a device.
         DeviceUnavailable: When one of the devices is not available.
     """
+    own = own_settings(config.workload)
     for spec in specs:
-        config.on(spec)  # reports invalid combinations before torch is imported
+        config.on(spec, own=own)  # reports invalid combinations before torch is imported
     refuse(specs, facts)
     store = RunStore(runs_dir or default_runs_dir())
     runs = store.create(config, specs, read_machine(), datetime.now())

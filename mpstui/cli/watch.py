@@ -50,11 +50,11 @@ def watch(
     """
     views = [RunView(run) for run in _select(text, only, RunStore(runs_dir or default_runs_dir()))]
     logs = [log_of(view.config) for view in views]
-    width = max(len(view.config.device) for view in views)
+    width = max(len(view.config.label) for view in views)
     try:
         while True:
             for view, log in zip(views, logs, strict=True):
-                prefix = f"{view.config.device:<{width}}  " if len(views) > 1 else ""
+                prefix = f"{view.config.label:<{width}}  " if len(views) > 1 else ""
                 for line in _new_lines(view, log):
                     _print(f"{prefix}{line}")
             if all(view.history.state.over for view in views):

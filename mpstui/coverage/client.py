@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -41,6 +41,7 @@ class CoverageClient(CoverageProcess):
         torch: The version to check, ``2.15`` or ``2.15.0``; empty for the installed one.
         patience: Seconds that the worker may be silent.
         script: How the workload is started, if it is a script.
+        values: What the user set for the workload, as for ``make_config``; by default nothing.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class CoverageClient(CoverageProcess):
         torch: str = "",
         patience: float = PATIENCE,
         script: ScriptCommand | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> None:
         self._workload = BY_NAME["workload"].check(workload)
         self._script = script
+        self._values = {**(values or {}), "workload": self._workload}
         self._torch = torch
         self._patience = patience
         self._asker = ProcessClient()
@@ -63,7 +66,8 @@ class CoverageClient(CoverageProcess):
             UsageError: If there is no table for that version, or no such workload.
             MpstuiError: If its data cannot be read, or the worker exits without an answer.
         """
-        arguments = [self._workload, *(["--torch", self._torch] if self._torch else [])]
+        document = msgspec.json.encode(self._values).decode()
+        arguments = [document, *(["--torch", self._torch] if self._torch else [])]
         if self._script is not None:
             arguments[0] = f"--script={msgspec.json.encode(self._script).decode()}"
         command = module_command("mpstui.coverage.worker", *arguments)

@@ -1,4 +1,4 @@
-"""The recording process: ``python -m mpstui.coverage.worker WORKLOAD [--torch VERSION]``.
+"""The recording process: ``python -m mpstui.coverage.worker VALUES [--torch VERSION]``.
 
 It prints one :class:`~mpstui.domain.coverage.CoverageProgress` per line, and finally one
 :class:`~mpstui.domain.coverage.Coverage` or :class:`~mpstui.domain.coverage.CoverageRefused`.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from mpstui.domain.config import make_config
 from mpstui.domain.coverage import Coverage, CoverageProgress, CoverageRefused
 from mpstui.domain.errors import MpstuiError, UsageError
 from mpstui.kernel_tables.generate import table_of
@@ -28,7 +29,7 @@ Send = Callable[[CoverageProgress | Coverage | CoverageRefused], None]
 def main(arguments: Sequence[str]) -> int:
     """Record a workload's step and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mpstui.coverage.worker")
-    parser.add_argument("workload", nargs="?")
+    parser.add_argument("values", nargs="?", help="values for make_config as JSON")
     parser.add_argument("--torch", default="")
     parser.add_argument("--script", help="a ScriptCommand as JSON, instead of the workload")
     options = parser.parse_args(arguments)
@@ -38,13 +39,14 @@ def main(arguments: Sequence[str]) -> int:
             if options.script is not None:
                 send(_cover_script(options.script, options.torch, send))
             else:
-                send(_cover(options.workload, options.torch, send))
+                send(_cover(options.values, options.torch, send))
         except MpstuiError as error:
             send(CoverageRefused(text=str(error), usage=isinstance(error, UsageError)))
     return 0
 
 
-def _cover(workload: str, torch: str, send: Send) -> Coverage:
+def _cover(values: str, torch: str, send: Send) -> Coverage:
+    config = make_config(msgspec.json.decode(values))
     table = table_of(torch or version("torch"))
     send(CoverageProgress(text="importing torch"))
     from .workload import cover, describe_error
@@ -52,7 +54,7 @@ def _cover(workload: str, torch: str, send: Send) -> Coverage:
     send(CoverageProgress(text="recording a training step and an evaluated batch on the CPU"))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return cover(workload, table, Path(folder))
+            return cover(config, table, Path(folder))
     except MpstuiError:
         raise
     except (Exception, SystemExit) as error:

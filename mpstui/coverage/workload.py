@@ -8,7 +8,7 @@ import torch
 from msgspec.structs import replace
 from torch import nn
 
-from mpstui.domain.config import default_config
+from mpstui.domain.config import RunConfig
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.workloads import short_name
 from mpstui.engine.data.feed import Batch
@@ -25,11 +25,11 @@ SAMPLES = 8
 """Batch size; the ops and lines are the same as for a larger one."""
 
 
-def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
+def cover(config: RunConfig, table: KernelTable, folder: Path) -> Coverage:
     """Record a workload and look up its ops' support.
 
     Args:
-        workload: ``mnist``, ``vae`` or ``path/to/file.py:Class``.
+        config: The workload and its settings.
         table: The table of the torch version to check.
         folder: A folder that may contain a copy of the user's file, like a run's folder.
 
@@ -37,7 +37,6 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
         FieldError: If the user's file does not define a workload.
         DataError: If its data cannot be read.
     """
-    config = default_config(workload)
     config = replace(config, batch_size=SAMPLES, test_batch_size=SAMPLES, autotune="off")
     setup = set_up(config, Dataset(source="embedded"), folder)
     batch = next(setup.batches(1, 0, 1))
@@ -53,7 +52,7 @@ def cover(workload: str, table: KernelTable, folder: Path) -> Coverage:
         f"limits of kernels are recorded up to torch {'.'.join(map(str, KNOWN_THROUGH))}"
     )
     return Coverage(
-        workload=short_name(workload),
+        workload=short_name(config.workload),
         torch=table.torch,
         recorded_with=str(torch.__version__).partition("+")[0],
         macos=oldest_macos(table.torch),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from typing_extensions import assert_never
 
+from .devices import device_label
 from .events import EvaluationChecked, RanksDiffered, StepChecked
 
 Check = StepChecked | EvaluationChecked
@@ -41,7 +42,7 @@ def alarms_of(
     """
     alarms = [alarm for check in checks if check is not None for alarm in _failed(check)]
     if diverged_at is not None:
-        reference = diverged_from or "the first run"
+        reference = device_label(diverged_from) or "the first run"
         alarms.append(Alarm(diverged_at, f"diverged from {reference} at step {diverged_at:,}"))
     if ranks is not None:
         since = "" if ranks.agreed_at is None else f", equal at step {ranks.agreed_at:,}"

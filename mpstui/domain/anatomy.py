@@ -12,6 +12,7 @@ import msgspec
 
 from .events import StepProfiled
 from .history import RunHistory
+from .same_settings import have_same_settings
 from .summary import RunSummary, speed_up
 from .workloads import info_of
 
@@ -133,7 +134,7 @@ def explanation(
         return ""
     factor, run, profile = max(candidates, key=lambda candidate: candidate[0])
     batch = f"at batch {run.batch_size} " if run.batch_size else ""
-    lead = f"{batch}{run.device} is {factor:.2f}× as fast as {first.device}"
+    lead = f"{batch}{run.label} is {factor:.2f}× as fast as {first.label}"
     if run.batch_size != first.batch_size:
         return f"{lead} at batch {first.batch_size}: their steps do not compare"
     if "together" in (run.mode, first.mode):
@@ -189,6 +190,8 @@ def _larger(run: RunSummary, sweep: Sequence[SweepPoint]) -> str:
 
 def _factor(run: RunSummary, first: RunSummary) -> float | None:
     """Return the speed-up by epoch time as in the table; without an epoch, by samples/s."""
+    if not have_same_settings(run.settings, first.settings):
+        return None
     factor = speed_up(run, first)
     run_rate, first_rate = run.samples_per_second, first.samples_per_second
     if factor is None and run_rate is not None and first_rate is not None and first_rate.median > 0:

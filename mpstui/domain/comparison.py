@@ -1,7 +1,8 @@
 """Runs side by side: the rows of the results table, followed by the article's.
 
 A comparison is one config on several device specs, with the same initial weights, the same batch
-order and the same seeds. The first device is the baseline for the speed-up.
+order and the same seeds. The first device is the baseline for the speed-up. Runs that differ
+in their settings (``cpu@set.lr=0.001``) are compared with the first run that has the same ones.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import NamedTuple
 
 from . import article
 from .anatomy import explanation
+from .same_settings import describe_settings
 from .start_gap import describe_start_gap
-from .summary import MedianSpread, RunSummary, describe_flops, speed_up
+from .summary import MedianSpread, RunSummary, describe_flops, references_of, speed_up
 from .units import DASH, decimals, gibibytes, number
 from .workloads import EPOCH_SAMPLES, info_of
 
@@ -51,7 +53,20 @@ class ComparisonRow(NamedTuple):
 
 def rows(runs: Sequence[RunSummary]) -> list[ComparisonRow]:
     """Return the measured rows, in the order of the devices."""
-    return [_row(run, runs[0]) for run in runs]
+    return [_row(run, base) for run, base in zip(runs, baselines(runs), strict=True)]
+
+
+def baselines(runs: Sequence[RunSummary]) -> list[RunSummary | None]:
+    """Return the run that each run's speed-up is against: the first one with the same settings.
+
+    None for a run that no other one has the settings of, unless it is the only run.
+    """
+    places = references_of(runs)
+    is_shared = [place is not None or n in places for n, place in enumerate(places)]
+    return [
+        runs[n if place is None else place] if is_shared[n] or len(runs) == 1 else None
+        for n, place in enumerate(places)
+    ]
 
 
 def article_rows() -> list[ComparisonRow]:
@@ -80,30 +95,44 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
     lines = [f"epoch: seconds for {unit}, median ± spread, over the epochs of the run"]
     if reason := explanation([(run, run.profile) for run in runs]):
         lines.append(reason)
-    lines += [line for run in runs[1:] if (line := describe_accuracy_gap(run, runs[0]))]
-    for run in runs[1:]:
-        if line := describe_start_gap(run.start, runs[0].start):
-            lines.append(f"{run.device}: {line}")
+    lines += _settings_notes(runs)
+    pairs = [
+        (run, runs[place])
+        for run, place in zip(runs, references_of(runs), strict=True)
+        if place is not None
+    ]
+    lines += [line for run, first in pairs if (line := describe_accuracy_gap(run, first))]
+    for run, first in pairs:
+        if line := describe_start_gap(run.start, first.start):
+            lines.append(f"{run.label}: {line}")
     if any(run.epoch_seconds and run.epoch_seconds.spread is None for run in runs):
         lines.append("a single epoch has no spread; samples/s has one, over the log's windows")
     if any(run.mode == "together" for run in runs):
         lines.append("ran together: not for timing")
     for run in runs:
         if run.device_name:
-            lines.append(f"{run.device}: {run.device_name}, torch {run.torch}")
-        lines += [f"{run.device}: {note}" for note in run.notes]
+            lines.append(f"{run.label}: {run.device_name}, torch {run.torch}")
+        lines += [f"{run.label}: {note}" for note in run.notes]
         if run.joules_per_epoch is not None:
             lines.append(
-                f"{run.device}: {run.joules_per_epoch:,.0f} J an epoch, "
+                f"{run.label}: {run.joules_per_epoch:,.0f} J an epoch, "
                 f"{run.joules_per_epoch * 1000 / EPOCH_SAMPLES:.2f} J per 1,000 samples"
             )
         rates = (run.flops_per_second, run.matmul_flops_per_second)
         if line := describe_flops(*rates, run.precision):
             lines.append(f"{run.device}: {line}")
         if run.message:
-            lines.append(f"{run.device}: {run.state}: {run.message}")
+            lines.append(f"{run.label}: {run.state}: {run.message}")
     lines += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]
     return list(dict.fromkeys(lines))
+
+
+def _settings_notes(runs: Sequence[RunSummary]) -> list[str]:
+    """Return how runs' settings differ; no speed-up and no alarm compares those."""
+    texts = list(dict.fromkeys(describe_settings(run.settings) or "the defaults" for run in runs))
+    if len(texts) < 2:
+        return []
+    return [f"settings differ: {' / '.join(texts)}; only runs with the same ones are compared"]
 
 
 def describe_accuracy_gap(run: RunSummary, first: RunSummary) -> str:
@@ -132,17 +161,17 @@ def describe_accuracy_gap(run: RunSummary, first: RunSummary) -> str:
     if abs(accuracy - first_accuracy) <= SIGMAS * deviation:
         return ""
     return (
-        f"{run.device}: accuracy {accuracy:.2%} against {first_accuracy:.2%} on {first.device}: "
+        f"{run.label}: accuracy {accuracy:.2%} against {first_accuracy:.2%} on {first.label}: "
         f"more than chance explains on {n:,} test samples"
     )
 
 
-def _row(run: RunSummary, first: RunSummary) -> ComparisonRow:
-    factor = speed_up(run, first)
+def _row(run: RunSummary, base: RunSummary | None) -> ComparisonRow:
+    factor = None if base is None else speed_up(run, base)
     return ComparisonRow(
         machine=run.machine,
         memory=gibibytes(run.memory_bytes),
-        device=run.device,
+        device=run.label,
         epoch=_format_measured(run.epoch_seconds, "s"),
         rate=_format_measured(run.samples_per_second, ""),
         speed_up=DASH if factor is None else f"{factor:.2f}×",

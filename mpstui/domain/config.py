@@ -7,12 +7,17 @@ from typing import Any
 
 import msgspec
 
-from .devices import DEVICE_TYPES, DeviceSpec, parse_device
+from .class_path import class_path
+from .class_settings import NO_SETTINGS, SHARED, ClassSettings, Setting, literal, text_of
+from .devices import DEVICE_TYPES, DeviceSpec, device_label, parse_device
 from .errors import FieldError
 from .events import RunStarted
 from .field_table import BY_NAME as BY_NAME
 from .field_table import FIELDS as FIELDS
 from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
+
+SETTINGS = "settings"
+"""The field with the settings of a custom workload's class."""
 
 UNCHECKED = ("device", "comparison", "rank", "ranks", "epoch_steps")
 """Fields that only mpstui itself sets."""
@@ -52,6 +57,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What a run does when its loss is not finite or diverges from the reference run's."""
     step_check: str = "on"
     """Whether a comparison's runs also take a step on the CPU and compare the two."""
+    settings: dict[str, Setting] = {}
+    """The settings of a custom workload's class that the user set, by name; a path is text."""
     comparison: str = ""
     """The id that the runs of one comparison, or all ranks, share; empty for a single run."""
     rank: int = 0
@@ -67,6 +74,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return parse_device(self.device)
 
     @property
+    def label(self) -> str:
+        """The device spec for people: ``cpu lr=0.001``."""
+        return device_label(self.device)
+
+    @property
     def info(self) -> WorkloadInfo:
         """The workload's title and defaults."""
         return info_of(self.workload)
@@ -77,7 +89,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         True in a comparison, unless the device is the plain CPU itself.
         """
-        plain = self.device == "cpu" and self.precision == "float32"
+        plain = self.spec.is_plain_cpu and self.precision == "float32"
         return self.step_check == "on" and bool(self.comparison) and not plain
 
     @property
@@ -112,12 +124,39 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         steps = self.steps_per_epoch * self.epochs
         return steps if self.steps is None else min(steps, self.steps)
 
-    def on(self, spec: DeviceSpec, comparison: str = "") -> RunConfig:
+    @property
+    def class_values(self) -> dict[str, Any]:
+        """The values that a custom workload's class may depend on, as for :func:`make_config`."""
+        if class_path(self.workload) is None:
+            return {}
+        names = [name for name in SHARED if getattr(self, name, None) is not None]
+        return {SETTINGS: self.settings, **{name: getattr(self, name) for name in names}}
+
+    @property
+    def set_values(self) -> dict[str, Setting]:
+        """The class's settings that the user set, and what other runs of a comparison don't have.
+
+        Runs that differ in them do different work.
+        """
+        shared = (name for name in self.spec.settings if name in SHARED)
+        return {**self.settings, **{name: getattr(self, name) for name in shared}}
+
+    def on(
+        self, spec: DeviceSpec, comparison: str = "", own: ClassSettings | None = None
+    ) -> RunConfig:
         """Return this configuration for a device; the spec's options override the fields.
 
+        Args:
+            spec: The device.
+            comparison: The id of the run's comparison; empty for a single run.
+            own: The settings of the workload's class, to check the values of; None if they were
+                checked, as in a stored config.
+
         Raises:
-            FieldError: If that device type does not support the precision.
+            FieldError: If that device type does not support the precision, or a setting is
+                unknown, not allowed or missing.
         """
+        values, settings = _values_of(self, spec, own)
         config = msgspec.structs.replace(
             self,
             device=str(spec),
@@ -126,10 +165,30 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             precision=spec.option("precision") or self.precision,
             compile=self.compile or spec.option("compile") is not None,
             autotune=spec.option("autotune") or self.autotune,
+            settings=settings if own is None else own.check(settings),
+            **values,
         )
         if config.precision == "tf32" and not DEVICE_TYPES[spec.type].tf32:
             raise FieldError("precision", f"{spec.type} has no TF32", "float32, bf16, fp16")
         return config
+
+
+def _values_of(
+    config: RunConfig, spec: DeviceSpec, own: ClassSettings | None
+) -> tuple[dict[str, Any], dict[str, Setting]]:
+    """Return the run's fields and the class's settings with those that a spec sets."""
+    values: dict[str, Any] = {}
+    settings = dict(config.settings)
+    for name, text in spec.settings.items():
+        if name in SHARED and name in BY_NAME:
+            values[name] = BY_NAME[name].parse(text)
+        elif own is not None:
+            settings[name] = own.parse(name, text)
+        elif class_path(config.workload) is None:
+            NO_SETTINGS.parse(name, text)
+        elif name not in settings or text_of(settings[name]) != text:
+            settings[name] = literal(text)
+    return values, settings
 
 
 def recorded_config(ref: str, **settings: Any) -> RunConfig:
@@ -166,14 +225,18 @@ def as_started(config: RunConfig, started: RunStarted) -> RunConfig:
     return msgspec.structs.replace(config, device=device, batch_size=batch_size)
 
 
-def default_config(workload: str = "mnist") -> RunConfig:
+def default_config(workload: str = "mnist", own: ClassSettings = NO_SETTINGS) -> RunConfig:
     """Return a workload's default settings: the article's, or those of all user-defined workloads.
 
+    Args:
+        workload: Its name.
+        own: The settings of its class, whose defaults replace the run's.
+
     Raises:
-        FieldError: If there is no workload of that name.
+        FieldError: If there is no workload of that name, or a default of the class is not allowed.
     """
     info = info_of(BY_NAME["workload"].check(workload))
-    return RunConfig(
+    config = RunConfig(
         workload=info.name,
         batch_size=info.batch_size,
         test_batch_size=info.test_batch_size,
@@ -182,15 +245,23 @@ def default_config(workload: str = "mnist") -> RunConfig:
         gamma=info.gamma,
         log_interval=info.log_interval,
     )
+    defaults = own.run_defaults.items()
+    checked = {name: BY_NAME[name].check(value) for name, value in defaults if name in BY_NAME}
+    return msgspec.structs.replace(config, **checked)
 
 
-def make_config(values: Mapping[str, Any]) -> RunConfig:
+def make_config(values: Mapping[str, Any], own: ClassSettings = NO_SETTINGS) -> RunConfig:
     """Build a config from typed values; omitted fields take the workload's defaults.
+
+    Args:
+        values: By field name; ``settings`` has those of a custom workload's class.
+        own: The settings of that class, for its defaults. Its other settings are checked when the
+            device is known, since a comparison's runs may differ in them.
 
     Raises:
         FieldError: For the first field that is unknown or has an invalid value.
     """
-    valid_names = {*BY_NAME, *UNCHECKED}
+    valid_names = {*BY_NAME, *UNCHECKED, SETTINGS}
     unknown_name = next((name for name in values if name not in valid_names), None)
     if unknown_name is not None:
         raise FieldError(unknown_name, "there is no such field", ", ".join(sorted(valid_names)))
@@ -198,12 +269,34 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
         name: BY_NAME[name].check(value) if name in BY_NAME else value
         for name, value in values.items()
     }
+    own.require_defaults(values)
+    if SETTINGS in checked_values:
+        checked_values[SETTINGS] = read_settings(checked_values[SETTINGS])
     config = msgspec.structs.replace(
-        default_config(checked_values.get("workload", "mnist")), **checked_values
+        default_config(checked_values.get("workload", "mnist"), own), **checked_values
     )
     if "device" not in values:  # it is chosen later and may support TF32
         return config
     return config.on(config.spec, config.comparison)
+
+
+def read_settings(table: Any) -> dict[str, Setting]:
+    """Check the types of a class's settings, as written in config.toml.
+
+    TOML has no null, so that an empty list is None.
+
+    Raises:
+        FieldError: If it is no table of single values.
+    """
+    if not isinstance(table, Mapping):
+        raise FieldError(SETTINGS, f"{table!r} is not a table", "a table of names and values")
+    settings = {name: None if value == [] else value for name, value in table.items()}
+    for name, value in settings.items():
+        if not (value is None or isinstance(value, (bool, int, float, str))):
+            raise FieldError(
+                name, f"{value!r} is not a single value", "a number, text, true, false"
+            )
+    return settings
 
 
 def upgrade_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 Grammar: ``TYPE[:INDEX][@OPTION=VALUE]…``, for example ``cpu``, ``cuda:1``, ``cpu@threads=1`` or
 ``cuda@precision=tf32@pipeline=reference``. A fault is one of the catalogue's or a class in a file:
 ``cpu@fault=path/to/file.py:Class``. A list of specs is separated by commas. Two specs make a
-comparison, even on a machine without a GPU.
+comparison, even on a machine without a GPU. ``@set.NAME=VALUE`` gives a run a setting that
+the other runs of its comparison do not have: ``cpu@set.lr=0.001``.
 """
 
 from __future__ import annotations
 
+import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -92,6 +94,9 @@ OPTIONS: dict[str, Callable[[str], str]] = {
 }
 """Each option's check, which returns the value in canonical form; "" means no value."""
 
+SET = "set."
+"""The prefix of an option that gives a run a setting of its own."""
+
 
 class DeviceSpec(msgspec.Struct, frozen=True):
     """A parsed device spec; ``str()`` returns its canonical form."""
@@ -113,6 +118,44 @@ class DeviceSpec(msgspec.Struct, frozen=True):
         """Return the value of an option, or None if it is not set."""
         return dict(self.options).get(name)
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings that the other runs of a comparison do not have, as text by name."""
+        return {
+            name.removeprefix(SET): value for name, value in self.options if name.startswith(SET)
+        }
+
+    @property
+    def is_plain_cpu(self) -> bool:
+        """Whether it is the CPU as it is, whatever the run's own settings are."""
+        return str(self.with_settings({})) == "cpu"
+
+    def with_settings(self, settings: Mapping[str, str]) -> DeviceSpec:
+        """Return this spec with other settings.
+
+        Raises:
+            FieldError: If a name or a value cannot be in a spec.
+        """
+        options = [option for option in self.options if not option[0].startswith(SET)]
+        names = sorted(settings)
+        options += [(SET + name, _setting(SET + name, settings[name])) for name in names]
+        return msgspec.structs.replace(self, options=tuple(options))
+
+
+def _setting(option: str, text: str) -> str:
+    name = option.removeprefix(SET)
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise FieldError("device", f"{option!r} names no setting", "@set.NAME=VALUE")
+    if set("@,") & set(text) or not text.isprintable() or text != text.strip() or not text:
+        problem = f"{text!r} cannot tell the runs of a comparison apart"
+        raise FieldError(name, problem, "a value without @ and commas, not empty")
+    return text
+
+
+def device_label(device: str) -> str:
+    """Return a device spec for people: ``cpu@set.lr=0.001`` is ``cpu lr=0.001``."""
+    return device.replace(f"@{SET}", " ")
+
 
 def parse_device(text: str) -> DeviceSpec:
     """Parse one spec.
@@ -133,18 +176,19 @@ def parse_device(text: str) -> DeviceSpec:
     options: dict[str, str] = {}
     for part in match["options"].split("@")[1:]:
         name, _, value = part.partition("=")
-        if name not in OPTIONS:
+        if name not in OPTIONS and not name.startswith(SET):
             allowed = ", ".join(f"@{option}=" for option in OPTIONS if option != "compile")
-            allowed += ", @compile"
+            allowed += ", @compile, @set.NAME="
             raise FieldError("device", f"option {name!r} is unknown", allowed)
         if name in options:
             raise FieldError("device", f"{name} is given twice", "each option once")
-        options[name] = OPTIONS[name](value)
+        options[name] = OPTIONS[name](value) if name in OPTIONS else _setting(name, value)
     if kind != "cpu" and "threads" in options:
         raise FieldError("device", f"threads does nothing on {kind}", "cpu@threads=N")
     if options.get("precision") == "tf32" and not DEVICE_TYPES[kind].tf32:
         raise FieldError("device", f"{kind} has no TF32", "cuda@precision=tf32")
-    in_order = tuple((name, options[name]) for name in OPTIONS if name in options)
+    names = [*OPTIONS, *sorted(name for name in options if name.startswith(SET))]
+    in_order = tuple((name, options[name]) for name in names if name in options)
     return DeviceSpec(kind, None if index is None else int(index), in_order)
 
 

@@ -55,6 +55,7 @@ def summarise(
         joules_per_epoch=history.joules_per_epoch,
         rank_alarm=history.rank_alarm,
         start=history.start,
+        settings=config.set_values,
     )
 
 

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 import msgspec
 
 from .alarm import alarms_of, join_alarms
+from .class_settings import Setting
+from .devices import device_label
 from .events import EvaluationChecked, RanksDiffered, StartHashed, StepChecked, StepProfiled
+from .same_settings import have_same_settings, references
 from .units import flops
 
 
@@ -115,8 +118,15 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The rate of a large matrix product on the device, in the run's precision."""
     rank_alarm: RanksDiffered | None = None
     """The first difference between the parameters of ranks that train together."""
+    settings: dict[str, Setting] = {}
+    """What the user set of a custom workload's class, or for this run of a comparison alone."""
     start: StartHashed | None = None
     """Hashes of where a recorded script's run started."""
+
+    @property
+    def label(self) -> str:
+        """The device spec for people, with the run's own settings."""
+        return device_label(self.device)
 
 
 def read_summary(document: dict[str, object]) -> RunSummary:
@@ -148,8 +158,18 @@ def with_alarm(summary: RunSummary, parted_at: int | None, parted_from: str) -> 
     )
 
 
+def references_of(runs: Sequence[RunSummary]) -> tuple[int | None, ...]:
+    """Return the position of each run's reference; see :mod:`mpstui.domain.same_settings`."""
+    return references([run.settings for run in runs])
+
+
 def speed_up(run: RunSummary, first: RunSummary) -> float | None:
-    """Return the speed of a run's epochs relative to the first run's."""
+    """Return the speed of a run's epochs relative to the first run's.
+
+    None if it is unknown, or the runs have other settings and so do other work.
+    """
+    if not have_same_settings(run.settings, first.settings):
+        return None
     if run.epoch_seconds is None or first.epoch_seconds is None:
         return None
     return first.epoch_seconds.median / run.epoch_seconds.median

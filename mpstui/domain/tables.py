@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .comparison import HEADINGS, article_rows, notes, rows
+from .comparison import HEADINGS, article_rows, baselines, notes, rows
 from .summary import RunSummary, speed_up
 from .units import DASH, date, number
 from .workloads import short_name
@@ -29,7 +29,10 @@ def comparison_table(runs: Sequence[RunSummary], format: str) -> str:
         return as_json(
             {
                 "runs": runs,
-                "speed_up": {run.device: speed_up(run, runs[0]) for run in runs},
+                "speed_up": {
+                    run.device: None if base is None else speed_up(run, base)
+                    for run, base in zip(runs, baselines(runs), strict=True)
+                },
                 "article": [row._asdict() for row in article_rows()] if article_table else [],
                 "notes": notes(runs),
             }
@@ -55,7 +58,7 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
             run.run_id,
             date(run.started_at)[:16],
             short_name(run.workload),
-            run.device,
+            run.label,
             run.state,
             f"{run.steps:,}",
             number(run.test_loss),

@@ -33,11 +33,11 @@ _UNCOUNTED = ("attention", "rnn", "lstm", "gru", "_mm", "mm_", "matmul", "sparse
 unknown."""
 
 
-class FlopCounter(TorchDispatchMode):
+class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the products of all ops while it is active; their results are not changed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         from torch.utils.flop_counter import flop_registry  # takes a quarter of a second
 
         self._formulas = {**flop_registry, **_formulas()}

@@ -251,7 +251,7 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     backend = open_backend(config.spec)
     notes = backend.set_precision(config.precision)
     with seeded(config.seed):  # a custom workload may generate its data: same on each device
-        workload = find_workload(config.workload, run_dir)
+        workload = find_workload(config, run_dir)
         attributes = dict(vars(workload))
         own_data = load_own_data(workload, config)
     loaded_attributes = {

@@ -224,7 +224,7 @@ def preserve_rng(backend: Backend) -> Iterator[None]:
 
 def _build_model(setup: Setup) -> tuple[Workload, nn.Module]:
     """Create a workload and its model; what loading the data gave the workload is shared."""
-    workload = find_workload(setup.config.workload, setup.run_dir)
+    workload = find_workload(setup.config, setup.run_dir)
     if class_path(setup.config.workload) is not None:
         vars(workload).update(setup.loaded_attributes)
     model = workload.model()

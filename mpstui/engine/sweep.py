@@ -1,4 +1,4 @@
-"""One point of a sweep: ``python -m mpstui.engine.sweep DEVICE WORKLOAD BATCH SECONDS``.
+"""One point of a sweep: ``python -m mpstui.engine.sweep VALUES SECONDS``.
 
 Each point has its own process, so that a device that runs out of memory or aborts costs one point,
 and every point starts equally cold. It prints one line of JSON, a
@@ -18,7 +18,7 @@ import msgspec
 import torch
 
 from mpstui.domain.anatomy import SweepPoint
-from mpstui.domain.config import make_config
+from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.summary import measure
 from mpstui.runs.rundir import Dataset
@@ -41,23 +41,20 @@ LEAST_WARMUP = 2
 OUT_OF_MEMORY = "out of memory"
 
 
-def sweep_point(device: str, workload: str, batch_size: int, seconds: float) -> SweepPoint:
+def sweep_point(config: RunConfig, seconds: float) -> SweepPoint:
     """Train on the embedded digits and measure the throughput.
 
     Args:
-        device: A device spec.
-        workload: Its name, or ``path/to/file.py:Class``.
-        batch_size: Samples a step.
+        config: The workload, the device and the batch size.
         seconds: The timed duration to aim for; at least three steps are timed.
 
     Returns:
         The point; an error is reported in its ``error``.
     """
-    point = SweepPoint(device=device, batch_size=batch_size)
+    point = SweepPoint(device=config.device, batch_size=config.batch_size)
     try:
-        options = {"workload": workload, "device": device, "batch_size": batch_size}
         with TemporaryDirectory() as empty:  # the current one may hold an unrelated workload.py
-            setup = set_up(make_config(options), Dataset(source="embedded"), Path(empty))
+            setup = set_up(config, Dataset(source="embedded"), Path(empty))
         windows = rates(setup, seconds)
     except MpstuiError as error:
         return msgspec.structs.replace(point, error=str(error))
@@ -122,9 +119,13 @@ def _describe(error: BaseException) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Measure one point and print it."""
-    device, workload, batch_size, seconds = arguments
-    point = sweep_point(device, workload, int(batch_size), float(seconds))
+    """Measure one point and print it.
+
+    Args:
+        arguments: Values for ``make_config`` as JSON, and the seconds.
+    """
+    values, seconds = arguments
+    point = sweep_point(make_config(msgspec.json.decode(values)), float(seconds))
     sys.stdout.write(msgspec.json.encode(point).decode() + "\n")
 
 

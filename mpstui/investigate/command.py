@@ -7,10 +7,12 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from mpstui.domain.class_path import class_path
+from mpstui.domain.class_settings import NO_SETTINGS, ClassSettings, text_of
 from mpstui.domain.config import default_config
 from mpstui.domain.devices import fault_file
-from mpstui.domain.errors import LogError
+from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.shell import local_shell
+from mpstui.runs.own_settings import own_settings
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.script_command import ScriptCommand
 
@@ -18,7 +20,7 @@ from .request import InvestigationRequest
 
 OMITTED = {
     *("workload", "device", "data_dir", "comparison", "rank", "ranks"),
-    *("steps", "mode", "on_alarm", "save_model", "dry_run", "step_check"),
+    *("settings", "steps", "mode", "on_alarm", "save_model", "dry_run", "step_check"),
 }
 """Fields that the command handles separately, or does not have."""
 
@@ -43,14 +45,21 @@ def command_of(request: InvestigationRequest) -> str:
     default_steps = InvestigationRequest(config=config).steps
     steps = [] if request.steps == default_steps else [f"--steps {request.steps}"]
     parts = [f"--workload {quote(workload)}", f"--device {quote(device)}", *steps]
+    classes = _class_settings(request)
     for name, value in asdict(config).items():
-        if name in OMITTED or value == defaults[name] or f"{name}={value}" in config.device:
+        is_default = value == defaults[name] and name not in classes.shared
+        if name in OMITTED or is_default or f"{name}={value}" in config.device:
             continue
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             parts += [flag] if "@compile" not in config.device else []
         else:
             parts.append(f"{flag} {quote(str(value))}")
+    parts += [
+        f"--set {quote(f'{name}={text_of(value)}')}"
+        for name, value in config.settings.items()
+        if name not in config.spec.settings
+    ]
     lines = [" ".join(["mpstui investigate", *parts])]
     if request.run:
         device_option = (
@@ -76,6 +85,15 @@ def command_of(request: InvestigationRequest) -> str:
     if config.data_dir:
         lines.append("# and --data-dir, the folder with the run's data")
     return "\n".join(lines)
+
+
+def _class_settings(request: InvestigationRequest) -> ClassSettings:
+    """Return the settings of the workload's class; none if its file cannot be read any more."""
+    copy = RunDir(Path(request.run)).workload if request.run else None
+    try:
+        return own_settings(request.config.workload, copy)
+    except FieldError:
+        return NO_SETTINGS
 
 
 def _check_command(request: InvestigationRequest, script: ScriptCommand) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from mpstui import __version__
 from mpstui.doctor.report.text import machine_line
 from mpstui.domain.catalogue import BY_ID
+from mpstui.domain.devices import device_label
 from mpstui.domain.investigation import Investigation, LossCurve, OpAtFault, shorten
 from mpstui.domain.machine import Machine
 from mpstui.domain.script_ref import script_ref
@@ -137,7 +138,7 @@ def curves(loss_curves: Sequence[LossCurve], width: int = 60) -> list[str]:
 
 def _short_device(device: str) -> str:
     """Return a device without the folders of its fault's file, which are too long for a column."""
-    return re.sub(r"fault=.*[\\/]", "fault=", device)
+    return device_label(re.sub(r"fault=.*[\\/]", "fault=", device))
 
 
 def _bar(value: float | None, low: float, high: float) -> str:

@@ -126,7 +126,7 @@ def _search(
     bad = "" if start.bad_step is None else f", which went wrong by step {start.bad_step}"
     suffix = f" of {run_dir.name}{bad}" if request.run else ""
     workload = short_name(request.config.workload)
-    reporter.finish(Stage.PREPARE, f"{workload} on {request.config.device}{suffix}")
+    reporter.finish(Stage.PREPARE, f"{workload} on {request.config.label}{suffix}")
     journal = Journal(folder.journal)
     if beat is not None:
         beat.journal = journal

@@ -7,25 +7,22 @@ the file runs (a base class from elsewhere, ``globals()``) cannot be checked and
 from __future__ import annotations
 
 import ast
-import difflib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from mpstui.domain.class_path import ClassPath
 from mpstui.domain.errors import FieldError
+from mpstui.domain.nearest import list_nearest
 
 from .class_source import ClassRole, read_file
 
 _DYNAMIC_BINDERS = {"eval", "exec", "globals", "locals", "setattr", "vars"}
 """Functions that can bind names invisibly to the parser."""
 
-_MAX_LISTED = 6
-"""Most classes of a file that a message lists."""
 
-
-class _Scope(NamedTuple):
+class Scope(NamedTuple):
     """The names bound in the body of a module or class, without its functions' bodies."""
 
     classes: dict[str, list[ast.ClassDef]]
@@ -42,7 +39,7 @@ def check_class(role: ClassRole, class_ref: ClassPath) -> None:
     """
     text, location = read_file(role, class_ref), f"{role.label}{class_ref.file.name}"
     try:
-        module = _parse(text)
+        module = parse_source(text)
     except SyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
         raise FieldError(role.field, f"{location}{line}: {error.msg}", "Python") from error
@@ -53,10 +50,10 @@ def check_class(role: ClassRole, class_ref: ClassPath) -> None:
         MemoryError,
     ):  # too deeply nested to parse here; not an error in the file
         return
-    scope = _scope(module.body)
+    scope = scope_of(module.body)
     if class_ref.name not in scope.classes:
         if class_ref.name not in scope.names and not _may_bind(module, scope, [class_ref.name]):
-            allowed = _list_nearest(class_ref.name, scope.classes) or f"a file with {role.kind}"
+            allowed = list_nearest(class_ref.name, scope.classes) or f"a file with {role.kind}"
             raise FieldError(role.field, f"{location} has no class {class_ref.name}", allowed)
         return
     members = _members(scope, class_ref.name)
@@ -72,7 +69,7 @@ def defines(source: bytes, name: str, method: str) -> bool:
     Bases from elsewhere are not considered. Returns False if the text is not Python.
     """
     try:
-        body = _parse(source).body
+        body = parse_source(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
@@ -93,14 +90,21 @@ def defines(source: bytes, name: str, method: str) -> bool:
 
 
 @lru_cache(maxsize=4)  # a form checks again on every key press
-def _parse(source: bytes) -> ast.Module:
+def parse_source(source: bytes) -> ast.Module:
+    """Parse a file's text.
+
+    Raises:
+        SyntaxError, ValueError: If it is not Python.
+        RecursionError, MemoryError: If it is too deeply nested.
+    """
     with warnings.catch_warnings():  # for the user's code; they are shown when it runs
         warnings.simplefilter("ignore")
         return ast.parse(source)
 
 
-def _scope(body: Sequence[ast.stmt]) -> _Scope:
-    scope = _Scope({}, set())
+def scope_of(body: Sequence[ast.stmt]) -> Scope:
+    """Return the names that a module's or a class's body binds."""
+    scope = Scope({}, set())
     pending: list[ast.AST] = list(body)
     while pending:  # no recursion: a long sum is nested as deeply as it is long
         node = pending.pop()
@@ -123,7 +127,7 @@ def _scope(body: Sequence[ast.stmt]) -> _Scope:
     return scope
 
 
-def _members(scope: _Scope, name: str) -> set[str] | None:
+def _members(scope: Scope, name: str) -> set[str] | None:
     """Return the names that a class and its bases bind; None if some may come from elsewhere."""
     members: set[str] = set()
     seen, pending = {"object"}, [name]
@@ -138,7 +142,7 @@ def _members(scope: _Scope, name: str) -> set[str] | None:
         (node,) = nodes
         if node.decorator_list or node.keywords:
             return None
-        class_scope = _scope(node.body)
+        class_scope = scope_of(node.body)
         members |= class_scope.names | set(class_scope.classes)
         for base in node.bases:
             if not isinstance(base, ast.Name):
@@ -147,7 +151,7 @@ def _members(scope: _Scope, name: str) -> set[str] | None:
     return members
 
 
-def _may_bind(module: ast.Module, scope: _Scope, names: Sequence[str]) -> bool:
+def _may_bind(module: ast.Module, scope: Scope, names: Sequence[str]) -> bool:
     """Return whether any of the names may be bound outside the visible scope."""
     if {"*", "__getattr__"} & scope.names:
         return True
@@ -160,13 +164,3 @@ def _may_bind(module: ast.Module, scope: _Scope, names: Sequence[str]) -> bool:
             case ast.Global(names=global_names) if set(global_names) & set(names):
                 return True
     return False
-
-
-def _list_nearest(name: str, classes: Iterable[str]) -> str:
-    """List the classes of a file, the most similar names first."""
-    all_names = list(classes)
-    by_similarity = difflib.get_close_matches(name, all_names, n=len(all_names) or 1, cutoff=0.0)
-    more = (
-        f" and {len(by_similarity) - _MAX_LISTED} more" if len(by_similarity) > _MAX_LISTED else ""
-    )
-    return ", ".join(by_similarity[:_MAX_LISTED]) + more

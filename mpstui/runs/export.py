@@ -117,7 +117,10 @@ def describe_mismatches(runs: Sequence[RunSummary]) -> list[str]:
     differences = []
     for name, value in (
         ("workload", lambda run: run.workload),
-        ("batch size", lambda run: str(run.batch_size or "")),
+        (
+            "batch size",
+            lambda run: "" if "batch_size" in run.settings else str(run.batch_size or ""),
+        ),
         ("dataset", lambda run: run.dataset),
     ):
         values = dict.fromkeys(filter(None, map(value, runs)))
@@ -182,7 +185,7 @@ def _csv(records: Sequence[ExportedRun]) -> str:
     table = csv.DictWriter(buffer, columns, restval="", extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     for record in records:
-        run = {"run_id": record.view.run.id, "device": record.view.config.device}
+        run = {"run_id": record.view.run.id, "device": record.view.config.label}
         table.writerows(run | row for row in _rows(record))
     return buffer.getvalue()
 

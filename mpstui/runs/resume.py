@@ -100,7 +100,11 @@ def _apply_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
         allowed = f"--steps, --epochs, to train longer{file}"
         raise FieldError(fixed_name, "a resumed run keeps its own", allowed)
     # The comparison does not continue: its other runs have ended.
-    return make_config({**msgspec.structs.asdict(config), **changes, "comparison": ""})
+    # A changed setting of the run's device spec would replace the change.
+    kept = {k: v for k, v in config.spec.settings.items() if k not in changes}
+    device = str(config.spec.with_settings(kept))
+    values = {**msgspec.structs.asdict(config), **changes, "device": device, "comparison": ""}
+    return make_config(values)
 
 
 def _check(view: RunView, config: RunConfig) -> None:

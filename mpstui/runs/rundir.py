@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from mpstui.domain.config import RunConfig, make_config, upgrade_settings
+from mpstui.domain.config import SETTINGS, RunConfig, make_config, upgrade_settings
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.investigation import Investigation
 from mpstui.domain.machine import Machine
@@ -243,10 +243,14 @@ class RunDir:
 
 
 def config_toml(config: RunConfig) -> bytes:
-    """Encode a config as TOML, without fields that are None."""
+    """Encode a config as TOML, without fields that are None; a class's None is written as []."""
     import tomli_w
 
     values = {
         name: value for name, value in msgspec.structs.asdict(config).items() if value is not None
     }
+    settings = values.pop(SETTINGS)
+    if settings:
+        table = {name: [] if value is None else value for name, value in settings.items()}
+        values[SETTINGS] = table
     return tomli_w.dumps(values).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mpstui.domain.class_settings import text_of
 from mpstui.domain.diagnosis import diagnose
 
 from .rundir import config_toml
@@ -22,7 +23,7 @@ def settings_of(view: RunView) -> dict[str, str]:
             name.replace("_", " "): str(value)
             for name, value in values.items()
             if value is not None
-        }
+        } | {name: text_of(value) for name, value in view.config.settings.items()}
     command, started = view.run.script(), view.history.started
     settings = {"script": view.config.info.title}
     if command is not None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace as replace_fields
 
 from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
-from mpstui.domain.devices import DeviceSpec, fault_file
+from mpstui.domain.devices import DeviceSpec, device_label, fault_file
 from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 from mpstui.domain.script_ref import script_ref
@@ -22,6 +22,7 @@ from .class_source import FAULT, read_file
 from .dataset import check_data
 from .files import replace
 from .own_code import read_code
+from .own_settings import own_settings
 from .rundir import RunDir
 from .workload_path import absolute_workload
 
@@ -29,7 +30,7 @@ TRASH = ".trash"
 """The folder of deleted runs, inside the folder of all runs."""
 
 SLUG = 24
-"""Characters of a fault's file and class that go into a run's id."""
+"""Characters of a fault's file and class, and of a setting, that go into a run's id."""
 
 _COMPARISON = re.compile(r"\d{8}-\d{6}-[a-z0-9]+-[0-9a-f]{4}")
 """A comparison's id, as made by ``create``. Any other text is a run's id or a part of one."""
@@ -76,7 +77,8 @@ class RunStore:
         if earlier is None:
             check_data(config)
         group = f"{now:%Y%m%d-%H%M%S}-{_workload_slug(config.workload)}-{secrets.token_hex(2)}"
-        configs = [config.on(spec, group if len(specs) > 1 else "") for spec in specs]
+        own = own_settings(config.workload, None if earlier is None else earlier.workload)
+        configs = [config.on(spec, group if len(specs) > 1 else "", own) for spec in specs]
         runs, digits = [], len(str(len(specs)))
         for index, (run_config, files) in enumerate(zip(configs, copied_files, strict=True), 1):
             slug = _slug(run_config.spec)
@@ -219,7 +221,8 @@ def rank_run(group: str, rank: int, ranks: int) -> str:
 
 def _slug(spec: DeviceSpec) -> str:
     """Return a spec for use in a run's id; a fault's file appears without its folders."""
-    text, value = str(spec), spec.option("fault") or ""
+    values = {name: value[:SLUG] for name, value in spec.settings.items()}
+    text, value = device_label(str(spec.with_settings(values))), spec.option("fault") or ""
     if (class_ref := fault_file(value)) is not None:
         stem = re.split(r"[/\\]", class_ref[0])[-1].removesuffix(".py")
         text = text.replace(value, f"{stem[:SLUG]}-{class_ref[1][:SLUG]}")

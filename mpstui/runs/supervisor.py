@@ -20,6 +20,7 @@ import msgspec
 
 from mpstui.domain.events import AlarmRaised, AnyEvent, StartHashed, StepsCompleted
 from mpstui.domain.loss_gap import LossGapMonitor
+from mpstui.domain.same_settings import references
 from mpstui.domain.start_gap import describe_start_gap
 
 from .control import GapAlarm
@@ -67,7 +68,7 @@ class Turns:
 
 
 class GapWatch:
-    """Follows two logs of a comparison and raises the alarm when a run diverges from the first.
+    """Follows two logs of a comparison and raises the alarm when a run diverges from its reference.
 
     The supervisor does this, since no worker sees another's losses. The worker logs the alarm,
     since a log has one writer; once the worker has exited, its supervisor is that writer. So no
@@ -111,6 +112,17 @@ class GapWatch:
             self._sent = True
 
 
+def watches_of(workers: Sequence[RunWorker]) -> list[GapWatch]:
+    """Return a watch for each run that has a reference: an earlier run with the same settings."""
+    runs = [worker.run for worker in workers]
+    places = references([run.config().set_values for run in runs])
+    return [
+        GapWatch(runs[place], worker)
+        for place, worker in zip(places, workers, strict=True)
+        if place is not None
+    ]
+
+
 def _start_in(events: Iterable[AnyEvent]) -> StartHashed | None:
     return next((event for event in events if isinstance(event, StartHashed)), None)
 
@@ -151,7 +163,7 @@ def keep(runs: Sequence[RunDir], spares: Sequence[SpareWorker] = ()) -> None:
     ]
     exclusive = len(runs) > 1 and runs[0].config().mode == "turns"
     turns = Turns(workers, exclusive)
-    watches = [GapWatch(runs[0], worker) for worker in workers[1:]]
+    watches = watches_of(workers)
     while any(worker.state != "gone" for worker in workers):
         try:
             worker, message = messages.get(timeout=POLL_SECONDS)

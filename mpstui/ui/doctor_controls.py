@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from typing_extensions import override
 
+from mpstui.domain.config import RunConfig, default_config
 from mpstui.domain.errors import MpstuiError
 from mpstui.runs.last_settings import load_last
 
@@ -30,21 +31,21 @@ class DoctorControls(StateApp):
 
     def action_cover(self) -> None:
         """Check whether the workload of the last run would run on MPS."""
-        workload = "mnist"
+        config = default_config()
         with suppress(MpstuiError):  # Configure reports a damaged file
             last = load_last()
-            workload = last[0].workload if last else workload
-        self.show_coverage(workload)
+            config = last[0] if last else config
+        self.show_coverage(config)
 
     @override
-    def show_coverage(self, workload: str) -> None:
-        """Show whether a workload runs on MPS. Recording its step would disturb a run's clock."""
+    def show_coverage(self, config: RunConfig) -> None:
+        """Show whether a config's workload runs on MPS; recording its step would disturb a run."""
         from .screens.coverage import CoverageScreen
 
         if self.state.is_live:
             self.notify("A run is under way; this would disturb its clock.", severity="error")
             return
-        self.push_screen(CoverageScreen(workload))
+        self.push_screen(CoverageScreen(config))
 
     def action_report(self) -> None:
         """Write the doctor's report as Markdown and copy it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from textual.screen import Screen
 
@@ -53,8 +53,8 @@ def investigation_client(folder: InvestigationFolder) -> InvestigationProcess:
     return InvestigationClient(folder)
 
 
-def coverage_client(workload: str, torch: str) -> CoverageProcess:
+def coverage_client(workload: str, torch: str, values: Mapping[str, Any]) -> CoverageProcess:
     """Create a coverage check that runs in a worker process."""
     from mpstui.coverage.client import CoverageClient
 
-    return CoverageClient(workload, torch)
+    return CoverageClient(workload, torch, values=values)

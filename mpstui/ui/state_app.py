@@ -82,7 +82,7 @@ class StateApp(App[None]):
         """Put runs on screen, and show Live."""
         raise NotImplementedError
 
-    def show_coverage(self, workload: str) -> None:
+    def show_coverage(self, config: RunConfig) -> None:
         """Show whether a workload runs on MPS."""
         raise NotImplementedError
 

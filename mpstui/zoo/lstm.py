@@ -38,10 +38,8 @@ class LstmText:
 
     def loaders(self):
         ids = IDS[: len(IDS) // self.rows * self.rows].view(self.rows, -1)  # a row goes on
-        pairs = zip(
-            ids[:, :-1].split(self.length, 1), ids[:, 1:].split(self.length, 1), strict=True
-        )
-        batches = list(pairs)
+        inputs, targets = (part.split(self.length, 1) for part in (ids[:, :-1], ids[:, 1:]))
+        batches = list(zip(inputs, targets, strict=True))
         return batches[:-20], batches[-20:]
 
     def step(self, model, batch, optimizers):

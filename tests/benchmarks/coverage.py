@@ -19,8 +19,10 @@ from pathlib import Path
 import torch, torchvision
 from mpstui.kernel_tables.tables import kernel_table
 from mpstui.coverage.workload import cover
+from mpstui.domain.config import default_config
 start = time.perf_counter()
-answer = cover(sys.argv[1], kernel_table(torch.__version__), Path(tempfile.mkdtemp()))
+config, table = default_config(sys.argv[1]), kernel_table(torch.__version__)
+answer = cover(config, table, Path(tempfile.mkdtemp()))
 print(f"{time.perf_counter() - start:.2f} {answer.verdict}")
 """
 

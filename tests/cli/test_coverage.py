@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -26,7 +26,7 @@ class Constructed:
     calls: ClassVar[list[tuple[str, str]]]
     outcome: ClassVar[Callable[[], Coverage]]
 
-    def __init__(self, workload: str, torch: str) -> None:
+    def __init__(self, workload: str, torch: str, values: dict[str, Any]) -> None:
         self.calls.append((workload, torch))
 
     def run(self, tell: Callable[[str], None]) -> Coverage:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -53,7 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What was measured, in order; each device's rate is its threads times the batch size."""
     order: list[tuple[str, int]] = []
 
-    def answer(device: str, workload: str, batch_size: int, seconds: float) -> SweepPoint:
+    def answer(device: str, values: dict[str, Any], batch_size: int, seconds: float) -> SweepPoint:
         order.append((device, batch_size))
         return point(device, batch_size, float(device[-1]) * batch_size)
 
@@ -151,7 +152,7 @@ def test_larger_batches_are_not_tried_where_memory_ran_out(
 ) -> None:
     order: list[tuple[str, int]] = []
 
-    def answer(device: str, workload: str, size: int, seconds: float) -> SweepPoint:
+    def answer(device: str, values: dict[str, Any], size: int, seconds: float) -> SweepPoint:
         order.append((device, size))
         full = device == "cpu" and size == 32
         return point(device, size, None if full else 5.0, "out of memory" if full else "")
@@ -171,7 +172,7 @@ def test_larger_batches_are_not_tried_where_memory_ran_out(
 def test_ctrl_c_keeps_what_was_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def answer(device: str, workload: str, size: int, seconds: float) -> SweepPoint:
+    def answer(device: str, values: dict[str, Any], size: int, seconds: float) -> SweepPoint:
         if size == 32:
             raise KeyboardInterrupt
         return point(device, size, 5.0)
@@ -207,13 +208,15 @@ def test_an_end_without_an_answer_is_the_points_error(
 ) -> None:
     class Answers:
         def lines(self, command: list[str], timeout: float) -> list[str]:
-            assert command[-5:] == ["mpstui.engine.sweep", "cpu", "vae", "8", "0.5"]
+            assert command[-3] == "mpstui.engine.sweep"
+            values = {"workload": "vae", "device": "cpu", "batch_size": 8}
+            assert (json.loads(command[-2]), command[-1]) == (values, "0.5")
             if isinstance(told, ProcessFailed):
                 raise told
             return told
 
     monkeypatch.setattr(module, "ProcessClient", Answers)
-    answer = measure_point("cpu", "vae", 8, 0.5)
+    answer = measure_point("cpu", {"workload": "vae"}, 8, 0.5)
     assert (answer.device, answer.batch_size, answer.error) == ("cpu", 8, error)
 
 

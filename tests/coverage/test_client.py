@@ -44,7 +44,7 @@ def test_progress_is_told_and_the_answer_returned(calls: list[list[str]], tmp_pa
     coverage = CoverageClient("mnist", "2.15").run(progress.append)
     assert progress == ["importing torch"]
     assert coverage.verdict == "runs on MPS with torch 2.15.0, every op natively"
-    assert calls == [["mpstui.coverage.worker", "mnist", "--torch", "2.15"]]
+    assert calls == [["mpstui.coverage.worker", '{"workload":"mnist"}', "--torch", "2.15"]]
 
 
 def test_what_is_wrong_with_the_question_is_bad_usage(

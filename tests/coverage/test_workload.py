@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from mpstui.coverage.worker import _cover
 from mpstui.coverage.workload import cover
+from mpstui.domain.config import make_config
 from mpstui.domain.coverage import Support
 from mpstui.domain.errors import FieldError, MpstuiError
 from mpstui.kernel_tables.tables import kernel_table
@@ -70,7 +72,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("workload", ["mnist", "vae"])
 def test_the_built_in_workloads_run_natively(workload: str, tmp_path: Path) -> None:
-    coverage = cover(workload, TABLE, tmp_path)
+    coverage = cover(make_config({"workload": workload}), TABLE, tmp_path)
     assert coverage.runs is True, coverage.verdict
     assert not coverage.problems
     assert coverage.macos == "14.0"
@@ -81,7 +83,7 @@ def test_the_built_in_workloads_run_natively(workload: str, tmp_path: Path) -> N
 
 
 def test_a_fallback_is_named_with_the_users_line(own: Path, tmp_path: Path) -> None:
-    coverage = cover(f"{own}:Renorm", TABLE, tmp_path)
+    coverage = cover(make_config({"workload": f"{own}:Renorm"}), TABLE, tmp_path)
     (op,) = coverage.problems
     assert (op.op, op.support) == ("aten::embedding_renorm_", Support.FALLBACK)
     line = 1 + OWN.splitlines().index("        return self.embedding(tokens).mean(1)")
@@ -96,7 +98,7 @@ def test_a_fallback_is_named_with_the_users_line(own: Path, tmp_path: Path) -> N
 def test_an_error_of_the_users_code_names_their_line_and_blames_no_op(
     own: Path, tmp_path: Path
 ) -> None:
-    coverage = cover(f"{own}:Wrong", TABLE, tmp_path)
+    coverage = cover(make_config({"workload": f"{own}:Wrong"}), TABLE, tmp_path)
     line = 1 + OWN.splitlines().index("        return model(images[:, :, :5]).mean()")
     assert coverage.verdict.startswith(f"cannot be determined: words.py:{line}: RuntimeError: mat1")
     assert coverage.runs is None
@@ -106,7 +108,7 @@ def test_an_error_of_the_users_code_names_their_line_and_blames_no_op(
 def test_a_double_model_is_refused_by_the_names_of_its_parameters(
     own: Path, tmp_path: Path
 ) -> None:
-    coverage = cover(f"{own}:Double", TABLE, tmp_path)
+    coverage = cover(make_config({"workload": f"{own}:Double"}), TABLE, tmp_path)
     moved, doubled = coverage.problems
     assert (moved.op, moved.uses[0].code) == ("Tensor.to", "1.weight, 1.bias")
     assert doubled.op == "Tensor.double"
@@ -116,16 +118,16 @@ def test_a_double_model_is_refused_by_the_names_of_its_parameters(
 def test_a_model_that_cannot_be_made_names_the_users_line(own: Path) -> None:
     line = 1 + OWN.splitlines().index("        return nn.Linear(3)")
     with pytest.raises(MpstuiError, match=rf"^words\.py:{line}: TypeError: "):
-        _cover(f"{own}:NoModel", "2.14.1", lambda answer: None)
+        _cover(json.dumps({"workload": f"{own}:NoModel"}), "2.14.1", lambda answer: None)
 
 
 def test_a_class_that_is_not_there_is_bad_usage(own: Path) -> None:
     with pytest.raises(FieldError, match="has no class Nobody"):
-        _cover(f"{own}:Nobody", "2.14.1", lambda answer: None)
+        _cover(json.dumps({"workload": f"{own}:Nobody"}), "2.14.1", lambda answer: None)
 
 
 def test_a_version_without_a_table_is_refused_before_torch_is_imported() -> None:
     answers: list[object] = []
     with pytest.raises(FieldError, match=r"no table for torch 2\.8"):
-        _cover("mnist", "2.8", answers.append)
+        _cover(json.dumps({"workload": "mnist"}), "2.8", answers.append)
     assert not answers

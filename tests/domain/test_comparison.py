@@ -143,3 +143,38 @@ def test_accuracies_further_apart_than_chance_explains_are_noted(
         assert lines[0].startswith(f"mps: accuracy {mine:.2%} against {other:.2%} on cpu")
     assert not describe_accuracy_gap(replace(run, steps=run.steps + 1), first)
     assert not describe_accuracy_gap(replace(run, test_samples=None), first)
+
+
+def set_to(device: str, seconds: float, accuracy: float = 0.97) -> RunSummary:
+    """A run of a comparison of learning rates."""
+    lr = float(device.partition("lr=")[2])
+    return replace(summary(device, [seconds], accuracy), settings={"lr": lr}, test_samples=10_000)
+
+
+CPU_1, MPS_1 = set_to("cpu@set.lr=0.1", 30.0), set_to("mps@set.lr=0.1", 10.0)
+CPU_2, MPS_2 = set_to("cpu@set.lr=0.2", 20.0, 0.5), set_to("mps@set.lr=0.2", 10.0, 0.5)
+
+
+def test_runs_of_other_settings_have_no_speed_up_and_no_verdict() -> None:
+    table = rows([CPU_1, CPU_2])
+    assert [row.device for row in table] == ["cpu lr=0.1", "cpu lr=0.2"]
+    assert [row.speed_up for row in table] == ["—", "—"]
+    lines = notes([CPU_1, CPU_2])
+    assert "settings differ: lr=0.1 / lr=0.2; only runs with the same ones are compared" in lines
+    assert not any("as fast as" in line or "accuracy" in line for line in lines)
+    document = json.loads(comparison_table([CPU_1, CPU_2], "json"))
+    assert document["speed_up"] == {"cpu@set.lr=0.1": None, "cpu@set.lr=0.2": None}
+    assert [run["settings"] for run in document["runs"]] == [{"lr": 0.1}, {"lr": 0.2}]
+
+
+def test_runs_of_the_same_settings_are_compared_with_the_first_of_them() -> None:
+    worse = replace(MPS_2, accuracy=0.2)
+    runs = [CPU_1, MPS_1, CPU_2, worse]
+    assert [row.speed_up for row in rows(runs)] == ["1.00×", "3.00×", "1.00×", "2.00×"]
+    accuracy = [line for line in notes(runs) if "more than chance" in line]
+    assert accuracy == [
+        "mps lr=0.2: accuracy 20.00% against 50.00% on cpu lr=0.2: more than chance explains on "
+        "10,000 test samples"
+    ]
+    assert "cpu lr=0.1" in comparison_table(runs, "csv")
+    assert "cpu lr=0.1" in runs_table(runs)

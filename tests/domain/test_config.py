@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpstui.domain.config import BY_NAME, FIELDS, UNCHECKED, RunConfig, default_config, make_config
+from mpstui.domain.config import (
+    BY_NAME,
+    FIELDS,
+    SETTINGS,
+    UNCHECKED,
+    RunConfig,
+    default_config,
+    make_config,
+)
 from mpstui.domain.devices import PIPELINES, parse_device
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.field_table import COMPARISON_MODES, DATASETS
@@ -123,7 +131,7 @@ def test_any_typed_text_is_read_or_refused(field: Any, text: str) -> None:
 
 
 def test_each_field_is_of_the_config_and_has_words() -> None:
-    assert set(BY_NAME) == set(RunConfig.__struct_fields__) - set(UNCHECKED)
+    assert set(BY_NAME) == set(RunConfig.__struct_fields__) - {*UNCHECKED, SETTINGS}
     assert len(BY_NAME) == len(FIELDS)
     for field in FIELDS:
         assert isinstance(field, (Choice, Flag, Integer, Real, Text))

@@ -106,7 +106,8 @@ def test_what_goes_wrong_is_the_points_error(
         raise error
 
     monkeypatch.setattr(module, "rates", fail)
-    assert sweep_point("cpu", "vae", 8, 0.01) == SweepPoint(device="cpu", batch_size=8, error=words)
+    config = make_config({"workload": "vae", "batch_size": 8})
+    assert sweep_point(config, 0.01) == SweepPoint(device="cpu", batch_size=8, error=words)
 
 
 def test_a_device_that_is_not_there_is_the_points_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,11 +115,13 @@ def test_a_device_that_is_not_there_is_the_points_error(monkeypatch: pytest.Monk
         raise DeviceUnavailable("device: cuda: no driver")
 
     monkeypatch.setattr(module, "set_up", refused)
-    assert sweep_point("cuda", "vae", 8, 0.01).error == "device: cuda: no driver"
+    config = make_config({"workload": "vae", "device": "cuda"})
+    assert sweep_point(config, 0.01).error == "device: cuda: no driver"
 
 
 def test_a_point_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
-    module.main(["cpu@threads=1", "vae", "8", "0.01"])
+    values = {"device": "cpu@threads=1", "workload": "vae", "batch_size": 8}
+    module.main([json.dumps(values), "0.01"])
     (line,) = capsys.readouterr().out.splitlines()
     point = msgspec.json.decode(line, type=SweepPoint)
     assert (point.device, point.batch_size, point.error) == ("cpu@threads=1", 8, "")

@@ -13,6 +13,7 @@ from msgspec.structs import asdict, replace
 
 from mpstui.cli.parser import build_parser
 from mpstui.domain.config import default_config, make_config
+from mpstui.domain.devices import parse_device
 from mpstui.domain.events import AlarmRaised, DivergenceDetected, StepChecked
 from mpstui.domain.investigation import (
     Evidence,
@@ -31,6 +32,7 @@ from mpstui.investigate.search import steps_to_inspect
 from mpstui.investigate.versions import package_versions
 from mpstui.ops.judge import judge
 from mpstui.runs.log import LogWriter
+from mpstui.runs.own_settings import own_settings
 from mpstui.runs.privacy import without_names
 from mpstui.runs.rundir import RunDir
 
@@ -133,6 +135,21 @@ def test_the_command_names_own_files_as_they_are_copied(tmp_path: Path) -> None:
     note, command = command_of(InvestigationRequest(config=config)).splitlines()
     assert command == "mpstui investigate --workload vae --device cpu@fault=fault.py:Race"
     assert note == "# fault.py: the copies beside this report"
+
+
+def test_the_command_has_the_settings_of_the_class(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("class Mine:\n    def __init__(self, width=1, depth=2, lr=0.02): pass\n")
+    own = own_settings(f"{file}:Mine")
+    config = make_config({"workload": f"{file}:Mine", "lr": 0.001}).on(
+        parse_device("cpu@set.width=3"), "", own
+    )
+    config = replace(config, settings={**config.settings, "depth": 4})
+    _, command = command_of(InvestigationRequest(config=config)).splitlines()
+    assert command == (
+        "mpstui investigate --workload workload.py:Mine --device cpu@set.width=3 --lr 0.001 "
+        "--set depth=4"
+    )
 
 
 def test_every_setting_of_the_command_is_one_that_it_takes() -> None:

@@ -99,6 +99,19 @@ def test_a_run_goes_on_from_the_copy_of_its_file(
     assert isinstance(list(LogReader(run.events).read())[-1], RunFinished)
 
 
+def test_a_resumed_run_keeps_the_settings_of_its_device_and_may_be_longer(
+    store: RunStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpstui.engine.loop.WARMUP_STEPS", 2)
+    (old,) = new(store, f"{file}:Stripes", "cpu@threads=1@set.lr=0.5@set.steps=6")
+    settle_dataset([old])
+    train(old, stop_after=2)
+    run = resume_run(store, old, {"steps": 8}, read_machine(), LATER)
+    config = run.config()
+    assert (config.lr, config.steps, config.device) == (0.5, 8, "cpu@threads=1@set.lr=0.5")
+    assert config.set_values == {"lr": 0.5}
+
+
 def test_a_comparisons_runs_each_have_the_file_and_a_short_name(
     store: RunStore, file: Path
 ) -> None:

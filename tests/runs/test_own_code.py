@@ -142,7 +142,7 @@ def test_a_run_has_copies_of_the_modules_that_its_file_imports(
         else:
             (folder / file).unlink()
     os.chdir(folder.parent)
-    model = find_workload(run.config().workload, run.path).model()
+    model = find_workload(run.config(), run.path).model()
     assert isinstance(model, torch.nn.Linear)
     assert model.out_features == 3
     assert Path.cwd() == folder
@@ -156,7 +156,7 @@ def test_two_runs_with_modules_of_the_same_name_use_their_own(folder: Path) -> N
     five = create("mine.py:Mine")
     widths = []
     for run in (three, five, three):
-        model = find_workload(run.config().workload, run.path).model()
+        model = find_workload(run.config(), run.path).model()
         assert isinstance(model, torch.nn.Linear)
         widths.append(model.out_features)
     assert widths == [3, 5, 3]
@@ -167,7 +167,7 @@ def test_relative_paths_in_the_users_code_work_from_anywhere(folder: Path) -> No
     write(folder, {"sub/mine.py": f"{text}{WORKLOAD}", "words.txt": "some words"})
     run = create("sub/mine.py:Mine")
     os.chdir(folder.parent)
-    module = sys.modules[type(find_workload(run.config().workload, run.path)).__module__]
+    module = sys.modules[type(find_workload(run.config(), run.path)).__module__]
     assert vars(module)["WORDS"] == "some words"
     assert vars(module)["BESIDE"] == str(folder / "sub" / "mine.py")
     assert code_notes(run.path) == ()
@@ -178,7 +178,7 @@ def test_without_the_working_directory_the_run_says_so(folder: Path) -> None:
     run = create("mine.py:Mine")
     os.chdir(folder.parent)
     shutil.rmtree(folder)
-    assert find_workload(run.config().workload, run.path).model() is not None
+    assert find_workload(run.config(), run.path).model() is not None
     assert Path.cwd() == folder.parent
     assert code_notes(run.path) == (
         f"the working directory {folder} is gone: the run works in another",
@@ -196,7 +196,7 @@ def test_the_users_torch_and_installed_names_are_not_copied(folder: Path) -> Non
     code = code_of(run.path)
     assert code is not None
     assert [module.name for module in code.modules] == ["own_net"]
-    assert find_workload(run.config().workload, run.path).model() is not None
+    assert find_workload(run.config(), run.path).model() is not None
 
 
 def test_an_installed_file_uses_its_installed_modules(folder: Path) -> None:
@@ -212,7 +212,7 @@ def test_an_installed_file_uses_its_installed_modules(folder: Path) -> None:
     code = code_of(run.path)
     assert code is not None
     assert code.modules == ()
-    assert find_workload(run.config().workload, run.path).model() is not None
+    assert find_workload(run.config(), run.path).model() is not None
 
 
 def test_what_is_too_much_stays_in_place_with_a_note(
@@ -225,7 +225,7 @@ def test_what_is_too_much_stays_in_place_with_a_note(
     run = create("mine.py:Mine")
     (note,) = code_notes(run.path)
     assert "second_part and others stay where they are" in note
-    assert find_workload(run.config().workload, run.path).model() is not None
+    assert find_workload(run.config(), run.path).model() is not None
 
 
 def test_a_resumed_run_and_an_investigation_have_the_copies(folder: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_resumed_run_and_an_investigation_have_the_copies(folder: Path) -> Non
     for path in (again.path, investigation.path):
         assert (path / "workload_modules" / "kept_net.py").read_text() == NET
         assert code_of(path) == code_of(run.path)
-        assert find_workload(run.config().workload, path).model() is not None
+        assert find_workload(run.config(), path).model() is not None
 
 
 def test_the_command_in_a_report_names_a_copy_that_works(folder: Path) -> None:
@@ -251,7 +251,7 @@ def test_the_command_in_a_report_names_a_copy_that_works(folder: Path) -> None:
     os.chdir(run.path)
     again = create("workload.py:Mine")
     assert code_of(again.path) == code_of(run.path)
-    assert find_workload(again.config().workload, again.path).model() is not None
+    assert find_workload(again.config(), again.path).model() is not None
 
 
 def test_tracebacks_name_the_original_and_show_the_line_that_runs(folder: Path) -> None:
@@ -259,7 +259,7 @@ def test_tracebacks_name_the_original_and_show_the_line_that_runs(folder: Path) 
     write(folder, {"mine.py": f"from bad_net import make{WORKLOAD}", "bad_net.py": net})
     run = create("mine.py:Mine")
     write(folder, {"mine.py": "# edited", "bad_net.py": "# edited\n" * 9})
-    workload = find_workload(run.config().workload, run.path)
+    workload = find_workload(run.config(), run.path)
     with pytest.raises(ValueError, match="wrong width") as caught:
         workload.model()
     text = "".join(traceback.format_exception(caught.value))
@@ -292,7 +292,7 @@ def test_loading_processes_have_the_modules_and_name_the_line(folder: Path) -> N
     write(folder, {**files, "loads/net.py": NET})
     run = create("loads/mine.py:Mine")
     shutil.rmtree(folder / "loads")
-    items = load_own_data(find_workload(run.config().workload, run.path), run.config())
+    items = load_own_data(find_workload(run.config(), run.path), run.config())
     assert isinstance(items, Items)
     loader = Loader(items, Backend(parse_device("cpu")), 4, LoaderSize(1))
     inputs, _ = next(loader.training(torch.arange(8), 4)).content

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mpstui.domain.events import DivergenceDetected
 from mpstui.domain.investigation import Evidence, Investigation, OpAtFault, Verdict
 from mpstui.domain.series import Series
+from mpstui.domain.summary import measure
 from mpstui.runs.export import export, export_text
 from mpstui.runs.files import write_json
 from mpstui.runs.notes import write_note
@@ -105,6 +107,17 @@ def test_an_alarm_stands_at_its_run_and_in_the_chart(tmp_path: Path) -> None:
     text = Text(export_text([view_of(tmp_path / "runs", [*LOG[:2], lost])], "html")).text
     assert "▲ not finite at step 4" in text
     assert "cpu: alarm at step 4" in text
+
+
+def test_a_factor_is_to_the_first_run_of_the_same_settings(tmp_path: Path) -> None:
+    devices = "cpu@set.lr=0.1,cpu@set.lr=0.2,cpu@threads=1@set.lr=0.2"
+    views = views_of(tmp_path, devices)
+    for view, seconds in zip(views, (10.0, 20.0, 5.0), strict=True):
+        view.catch_up()
+        view.run.write_summary(replace(view.summary(), epoch_seconds=measure([seconds])))
+    page = Text(export_text(views, "html")).text
+    assert "settings differ: lr=0.1 / lr=0.2" in page
+    assert re.findall(r"[0-9.]+× [a-z]\S*(?: lr=\S+)?", page) == ["4.00× cpu lr=0.2,"]
 
 
 def test_a_run_without_a_step_has_a_page_without_curves(tmp_path: Path) -> None:

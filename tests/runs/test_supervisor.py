@@ -101,8 +101,12 @@ class Training:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> list[RunDir]:
-    config, devices = make_config({"dataset": "embedded"}), parse_devices("cpu,cpu@threads=1")
-    return RunStore(tmp_path).create(config, devices, read_machine(), datetime.now())
+    return create(tmp_path, "cpu,cpu@threads=1")
+
+
+def create(root: Path, devices: str) -> list[RunDir]:
+    config, specs = make_config({"dataset": "embedded"}), parse_devices(devices)
+    return RunStore(root).create(config, specs, read_machine(), datetime.now())
 
 
 def log_losses(run: RunDir, loss: float, count: int = 40, finished: bool = False) -> None:
@@ -166,6 +170,19 @@ def test_an_alarm_that_a_worker_did_not_live_to_hear_is_logged_once(pair: list[R
         watch.check(now)
     alarms = [e for e in LogReader(second.events).rest() if isinstance(e, AlarmRaised)]
     assert [alarm.step for alarm in alarms] == [20]
+
+
+def test_a_run_is_only_watched_against_a_run_with_the_same_settings(tmp_path: Path) -> None:
+    devices = "cpu@set.lr=0.1,cpu@threads=1@set.lr=0.1,cpu@set.lr=0.2,cpu@threads=1@set.lr=0.2"
+    runs = create(tmp_path, devices)
+    workers = [Training(run, "running") for run in runs]
+    watches = supervisor.watches_of(workers)  # type: ignore[arg-type]
+    for run, loss in zip(runs, (1.0, 1.0, 9.0, 90.0), strict=True):
+        log_losses(run, loss)
+    for watch in watches:
+        watch.check(0.0)
+    assert [len(worker.heard) for worker in workers] == [0, 0, 0, 1]
+    assert '"cpu@set.lr=0.2"' in workers[3].heard[0]
 
 
 def test_a_line_that_a_process_died_in_does_not_swallow_the_next(run: RunDir) -> None:

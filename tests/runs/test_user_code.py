@@ -182,7 +182,7 @@ def test_a_file_sees_the_arguments_of_a_bare_script(folder: Path) -> None:
         "HIDDEN = parser.parse_args().hidden\n"
     )
     (folder / "args.py").write_text(f"{parser}{HEAD}")
-    workload = find_workload("args.py:Mine", folder)
+    workload = find_workload(make_config({"workload": "args.py:Mine"}), folder)
     assert vars(sys.modules[type(workload).__module__])["HIDDEN"] == 32
     assert sys.argv == ["mpstui", "train", "--hidden"]  # without a run's folder
 

@@ -45,3 +45,12 @@ def test_a_line_for_a_comparison(cpu: dict[str, Any], mps: dict[str, Any], line:
 def test_every_further_run_is_named() -> None:
     threads = replace(CPU, device="cpu@threads=1", epoch_seconds=measure([67.0]))
     assert outcome([CPU, MPS, threads]) == "mps 1.7× cpu · cpu@threads=1 0.5× cpu"
+
+
+def test_runs_of_other_settings_have_their_results_side_by_side() -> None:
+    slow = replace(CPU, device="cpu@set.lr=0.1", settings={"lr": 0.1}, test_loss=0.5, accuracy=0.9)
+    fast = replace(CPU, device="cpu@set.lr=1.0", settings={"lr": 1.0}, state="crashed")
+    line = "cpu lr=0.1: test loss 0.5000, accuracy 90.00% · cpu lr=1.0: test loss —, crashed"
+    assert outcome([slow, fast]) == line
+    threads = replace(slow, device="cpu@threads=1@set.lr=0.1")
+    assert outcome([slow, fast, threads]).endswith(" · cpu@threads=1 lr=0.1 1× cpu lr=0.1")

@@ -15,6 +15,7 @@ from mpstui.cli.arguments import (
     settings_of,
 )
 from mpstui.cli.example_flags import add_example_flags
+from mpstui.cli.set_arguments import parse_sets
 from mpstui.domain.errors import FieldError
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ def add_parser(commands: Subparsers) -> None:
     )
     add_example_flags(parser)
     parser.add_argument(
-        "--devices", help=f"separated by commas, each {DEVICE_HELP}; default: cpu and the best"
+        "--devices",
+        help=f"separated by commas, each {DEVICE_HELP}; default: cpu and the best, or with several "
+        "values of one --set the best alone",
     )
-    add_settings(parser)
+    add_settings(parser, several="; several values of one name make a run for each")
     add_format(parser)
     add_runs_dir(parser)
     parser.add_argument(
@@ -66,8 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.example_flags:
         flag = arguments.example_flags[0]
         raise FieldError("devices", f"{flag} names no two devices", "--devices cpu,mps")
-    config = config_of(arguments)
-    return compare(config, arguments.devices, arguments.format, runs_dir_of(arguments))
+    sets = parse_sets(arguments.sets)
+    several = {name: texts for name, texts in sets.items() if len(texts) > 1}
+    arguments.sets = [f"{name}={texts[0]}" for name, texts in sets.items()]
+    config = config_of(arguments)  # each run replaces the first of several values
+    return compare(config, arguments.devices, arguments.format, runs_dir_of(arguments), several)
 
 
 SCRIPT_SETTINGS = ("mode", "on_alarm", "seed")
@@ -77,6 +83,8 @@ SCRIPT_SETTINGS = ("mode", "on_alarm", "seed")
 def _compare_script(arguments: argparse.Namespace, words: list[str]) -> int:
     from mpstui.cli.compare_script import compare_script
 
+    if arguments.sets:
+        raise FieldError("set", "a script has its own settings", "arguments of the script")
     settings = settings_of(arguments)
     other = next((name for name in settings if name not in SCRIPT_SETTINGS), None)
     if other is not None:

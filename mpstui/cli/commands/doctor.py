@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mpstui.cli.arguments import add_workload
+from mpstui.cli.set_arguments import add_set
 from mpstui.domain.catalogue import SIMULATED
 from mpstui.domain.errors import FieldError
 
@@ -37,6 +38,7 @@ def add_parser(commands: Subparsers) -> None:
     coverage = parser.add_argument_group("whether a workload runs on MPS, answered on any machine")
     coverage.add_argument("--for", dest="target", choices=("mps",), help="the device in question")
     add_workload(coverage, help="with --for: what would run there")
+    add_set(coverage)
     coverage.add_argument(
         "--torch", metavar="VERSION", help="with --for: another version's MPS, such as 2.15"
     )
@@ -48,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Diagnose this machine, or answer whether a workload runs on MPS."""
     if arguments.target is not None:
         return _run_coverage(arguments)
-    for name in ("workload", "torch", "verbose"):
+    for name in ("workload", "sets", "torch", "verbose"):
         if getattr(arguments, name):
-            raise FieldError(name, "is for a question about a workload", f"--{name} with --for mps")
+            flag = "--set" if name == "sets" else f"--{name}"
+            raise FieldError(name, "is for a question about a workload", f"{flag} with --for mps")
     from mpstui.cli.doctor import doctor
 
     return doctor(arguments.format, arguments.only, arguments.ops, arguments.simulate)
@@ -62,4 +65,10 @@ def _run_coverage(arguments: argparse.Namespace) -> int:
         raise FieldError("for", "judges a workload, not this machine", allowed)
     from mpstui.cli.coverage import coverage
 
-    return coverage(arguments.workload, arguments.torch or "", arguments.format, arguments.verbose)
+    return coverage(
+        arguments.workload,
+        arguments.torch or "",
+        arguments.format,
+        arguments.verbose,
+        arguments.sets,
+    )

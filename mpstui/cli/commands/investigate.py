@@ -15,6 +15,7 @@ from mpstui.cli.arguments import (
     config_of,
     runs_dir_of,
 )
+from mpstui.domain.errors import FieldError
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -50,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Investigate a run or a device."""
     from mpstui.cli.investigate import investigate
 
+    if arguments.run is not None and arguments.sets:
+        raise FieldError("set", "a run keeps its own settings", "--set without --from")
     return investigate(
         config_of(arguments),
         arguments.device,

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mpstui.cli.arguments import DEVICE_HELP, add_format, add_workload
+from mpstui.cli.set_arguments import add_set
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -19,6 +20,7 @@ def add_parser(commands: Subparsers) -> None:
         "--batch-sizes", default="16..4096", metavar="N,N…|N..N", help="(default: %(default)s)"
     )
     add_workload(parser, default="mnist")
+    add_set(parser)
     parser.add_argument(
         "--seconds", type=float, default=1.0, help="timed, for each point (default: %(default)s)"
     )
@@ -36,4 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.workload,
         arguments.seconds,
         arguments.format,
+        arguments.sets,
     )

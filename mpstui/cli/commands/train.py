@@ -16,6 +16,7 @@ from mpstui.cli.arguments import (
     settings_of,
 )
 from mpstui.cli.example_flags import add_example_flags
+from mpstui.cli.set_arguments import changes_of
 from mpstui.domain.errors import FieldError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.example_flags:
         flag = arguments.example_flags[0]
         raise FieldError("resume", f"{flag} with it", "none: a run keeps its device")
-    changes = settings_of(arguments)
+    changes = {**settings_of(arguments), **changes_of(arguments.sets)}
     if arguments.device is not None:
         changes["device"] = arguments.device
     return resume(arguments.resume, changes, arguments.json, runs_dir)

@@ -16,6 +16,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.events import AnyEvent, PlanChosen, PreparationAdvanced
 from mpstui.domain.machine import Machine
 from mpstui.domain.plan import PLAIN, AutotuneResult, Plan, PlanKey
+from mpstui.domain.same_settings import describe_settings
 from mpstui.engine.setup import Setup
 from mpstui.runs.own_code import workload_source
 from mpstui.runs.rundir import RunDir
@@ -100,11 +101,12 @@ class PlanSelector:
 
     def _plan_key(self, setup: Setup) -> PlanKey:
         config, machine = setup.config, self._machine
-        options = [f"@{k}={v}" for k, v in config.spec.options if k != "autotune"]
+        spec = config.spec.with_settings({})  # those that matter have their own place in the key
+        options = [f"@{k}={v}" for k, v in spec.options if k != "autotune"]
         return PlanKey(
             machine=f"{machine.name}, {machine.system}, {machine.cores_logical} cores",
             torch=f"{torch.__version__}, mpstui {__version__}",
-            device=f"{config.spec.device}{''.join(options)}, {setup.backend.name()}",
+            device=f"{spec.device}{''.join(options)}, {setup.backend.name()}",
             workload=_workload_key(config, setup),
             batch_size=config.batch_size,
             test_batch_size=config.test_batch_size,
@@ -134,7 +136,9 @@ def _workload_key(config: RunConfig, setup: Setup) -> str:
         return config.workload
     source = workload_source(class_ref, setup.run_dir)
     texts = (source.text, *(module.text for module in source.surroundings.modules))
-    return f"{config.workload}, {hashlib.sha256(repr(texts).encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
+    settings = describe_settings(config.settings)
+    return f"{config.workload}, {digest}{settings and f', {settings}'}"
 
 
 def _save(key: PlanKey, result: AutotuneResult) -> None:

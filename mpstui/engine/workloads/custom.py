@@ -1,7 +1,7 @@
 """Custom workloads: loads and checks the class in the user's file, and creates an instance.
 
-The class takes no arguments. It need not import mpstui: missing methods come from
-:class:`Workload`.
+The class gets the settings of the run's config. It need not import mpstui: missing methods come
+from :class:`Workload`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mpstui.domain.class_path import ClassPath
+from mpstui.domain.config import RunConfig
 from mpstui.domain.errors import FieldError, MpstuiError
 from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin
 from mpstui.runs.own_code import enter_folder, workload_source
+from mpstui.runs.own_settings import class_arguments, settings_in
 from mpstui.runs.user_code import USER_ERRORS, bare_arguments, describe_error
 
 from .contract import Workload
@@ -22,22 +24,24 @@ from .hooks import check_hooks
 T = TypeVar("T")
 
 
-def load_workload(path: ClassPath, run_dir: Path) -> Workload:
+def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload:
     """Create the workload that ``path/to/file.py:Class`` names.
 
     Args:
         path: The file and the class.
         run_dir: The run's folder; its copies of the file and of what that imports are used if
             there are any. This process moves to the folder where the run was created.
+        config: Has the settings that the class is created with.
 
     Raises:
-        FieldError: When the file is missing or raises an error, or the class is missing, can't be
-            created without arguments, lacks a method, or has a method that looks like a hook but
-            is none.
+        FieldError: When the file is missing or raises an error, the class is missing, can't be
+            created with these settings, lacks a method, or has a method that looks like a hook but
+            is none, or a setting is not allowed.
     """
     run_dir = run_dir.absolute()
     enter_folder(run_dir)
     source = workload_source(path, run_dir)
+    arguments = class_arguments(settings_in(source.text, path), config)
     base = load_class(WORKLOAD, source, path.name)
     where = f"{source.file}:{path.name}"
     check_hooks(base)
@@ -50,7 +54,7 @@ def load_workload(path: ClassPath, run_dir: Path) -> Workload:
             problem = f"{where} lacks {' and '.join(missing)}"
             raise FieldError("workload", problem, "a class with the methods model and objective")
         with bare_arguments(source.file):
-            workload: Workload = kind()
+            workload: Workload = kind(**arguments)
     except FieldError:
         raise
     except USER_ERRORS as error:

@@ -17,7 +17,7 @@ from mpstui import __version__
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.history import RunHistory
 from mpstui.domain.investigation import Investigation
-from mpstui.domain.summary import RunSummary, speed_up
+from mpstui.domain.summary import RunSummary, references_of, speed_up
 from mpstui.domain.units import DASH, gibibytes, number
 from mpstui.domain.workloads import short_name
 from mpstui.runs.notes import read_note
@@ -55,10 +55,11 @@ def as_html(views: Sequence[RunView], doubts: Sequence[str] = ()) -> str:
     runs = _name_runs(views)
     summaries = [run.summary for run in runs]
     first = summaries[0]
+    references = list(zip(runs, references_of(summaries), strict=True))
     return _template().render(
         title=f"{short_name(first.workload)}: {', '.join(run.name for run in runs)}",
         simulated=any(view.config.spec.option("fault") for view in views),
-        lead=[_lead(run, runs[0]) for run in runs],
+        lead=[_lead(run, runs[place or 0], place is not None) for run, place in references],
         runs=runs,
         headings=HEADINGS,
         numbers=NUMBERS,
@@ -92,7 +93,7 @@ def _template() -> Template:
 
 def _name_runs(views: Sequence[RunView]) -> list[NamedRun]:
     """Name runs by their device; several on one device get a number."""
-    devices = [view.config.device for view in views]
+    devices = [view.config.label for view in views]
     return [
         NamedRun(
             device if devices.count(device) == 1 else f"{device} ({index})", view, view.summary()
@@ -101,9 +102,9 @@ def _name_runs(views: Sequence[RunView]) -> list[NamedRun]:
     ]
 
 
-def _lead(run: NamedRun, first: NamedRun) -> tuple[str, str, str]:
+def _lead(run: NamedRun, first: NamedRun, is_compared: bool) -> tuple[str, str, str]:
     """Return a run's name, result and alarm."""
-    factor = None if run is first else speed_up(run.summary, first.summary)
+    factor = speed_up(run.summary, first.summary) if is_compared else None
     speed_up_text = "" if factor is None else f"{factor:.2f}× {first.name}, "
     accuracy_text = "" if run.summary.accuracy is None else f", accuracy {run.summary.accuracy:.2%}"
     return run.name, f"{speed_up_text}{run.summary.state}{accuracy_text}", run.summary.alarm

@@ -58,14 +58,14 @@ class Overlay(Vertical):
     def _name_colours(self) -> None:
         loss = self.charts.of("loss")
         parts = [
-            Content.assemble(("━━ ", loss.colour(f"series-{number}")), view.config.device)
+            Content.assemble(("━━ ", loss.colour(f"series-{number}")), view.config.label)
             for number, view in enumerate(self._session.shown_views, 1)
         ]
         self.query_one("#legend", Static).update(Content("   ").join(parts), layout=False)
 
 
 class GapStrip(Chart):
-    """The gap of each further run's loss to the first's, over the same steps."""
+    """The gap of each run's loss to its reference's, over the same steps."""
 
     DEFAULT_CSS = """
     GapStrip { height: 6; margin: 0 1; display: none; }
@@ -84,13 +84,13 @@ class GapStrip(Chart):
         marks = [] if state.cursor is None else [Mark(state.cursor, "label", "┃")]
         readout: list[StyledText] = []
         start, end = state.visible_range(full_x)
-        compared = zip(subjects[1:], session.gaps, session.monitors, strict=True)
-        for subject, gaps, monitor in compared:
+        for gap in session.gaps:
+            subject = subjects[gap.position]
             name = f"{subject.name} " if len(subjects) > 2 else ""
             axis = Axis(subject, state.axis)
-            x, y = gaps.points(max(self.size.width, 8))
+            x, y = gap.series.points(max(self.size.width, 8))
             lines.append(Line(tuple(axis.of(x).tolist()), tuple(y.tolist()), subject.style))
-            newest, alarm = gaps.last(), monitor.diverged
+            newest, alarm = gap.series.last(), gap.monitor.diverged
             if alarm is not None:
                 at = axis.of(np.array([float(alarm.step)]))
                 marks.append(Mark(float(at[0]), "mark", "▲"))

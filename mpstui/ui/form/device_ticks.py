@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpstui.doctor.refusal import refuse_reason
-from mpstui.domain.devices import TYPES
+from mpstui.domain.devices import TYPES, DeviceSpec
 from mpstui.domain.facts import DoctorFacts
 
 ASKING = "asking torch which devices it has …"
@@ -63,20 +63,22 @@ def toggle_device(text: str, device: str, devices: Sequence[str], specs: str = "
     return ",".join((*parts[:place], specs or device, *parts[place:]))
 
 
-def hint(facts: DoctorFacts | None, count: int) -> str:
+def hint(facts: DoctorFacts | None, specs: Sequence[DeviceSpec]) -> str:
     """Return the note beside the devices when they are valid.
 
     Args:
         facts: The facts so far.
-        count: The number of selected devices.
+        specs: The selected devices.
     """
     if facts is None or is_probing(facts):
         return ASKING
     if facts.torch is None:
         unknown = f"which devices there are is not known: {facts.torch_error}"
         return refuse_reason(facts, "cpu", None) or unknown
-    if count > 1:
-        return f"{count} runs side by side: same weights, batches, seed"
+    if len(specs) > 1:
+        has_settings = any(spec.settings for spec in specs)
+        common = "settings of their own" if has_settings else "same weights, batches, seed"
+        return f"{len(specs)} runs side by side: {common}"
     if len(selectable_devices(facts)) > 1:
         return "one run; a second device makes it a comparison"
     return "no accelerator here; add cpu@threads=1 for a comparison"

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mpstui.domain.config import RunConfig
-from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.devices import DeviceSpec, device_label
+from mpstui.domain.same_settings import describe_settings
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.workloads import EPOCH_SAMPLES
 
@@ -62,9 +63,14 @@ class Estimate(NamedTuple):
         measured = [pace for pace in self.paces if pace.seconds is not None]
         if not measured:
             return f"— {UNKNOWN}"
-        parts = ", ".join(f"{format_span(pace.seconds or 0.0)} on {pace.spec}" for pace in measured)
+        parts = ", ".join(
+            f"{format_span(pace.seconds or 0.0)} on {device_label(str(pace.spec))}"
+            for pace in measured
+        )
         if len(self.paces) == 1 or self.seconds is None:
-            unknown = ", ".join(str(pace.spec) for pace in self.paces if pace.seconds is None)
+            unknown = ", ".join(
+                device_label(str(pace.spec)) for pace in self.paces if pace.seconds is None
+            )
             return f"about {parts}" + (f"; {unknown}: {UNKNOWN}" if unknown else "")
         return f"about {format_span(self.seconds)}: {parts}"
 
@@ -81,7 +87,7 @@ class Estimate(NamedTuple):
         if self.together:
             return ()
         return tuple(
-            f"{pace.spec} {pace.run.epoch_seconds:.3g} s an epoch, "
+            f"{device_label(str(pace.spec))} {pace.run.epoch_seconds:.3g} s an epoch, "
             f"{datetime.fromtimestamp(pace.run.at):%Y-%m-%d %H:%M}, {pace.run.id}"
             + _besides(pace.run)
             for pace in self.paces
@@ -124,7 +130,7 @@ def estimate(
         run = next(
             (run for run in past if run.machine == machine and is_similar(run, planned)), None
         )
-        samples = config.total_steps * config.batch_size
+        samples = planned.total_steps * planned.batch_size
         seconds = None if run is None else run.epoch_seconds * samples / EPOCH_SAMPLES
         paces.append(Pace(spec, seconds, run))
     return Estimate(tuple(paces), together=len(specs) > 1 and config.mode == "together")
@@ -142,6 +148,7 @@ def _work(config: RunConfig) -> tuple[object, ...]:
         *(spec.option("threads"), spec.option("fault")),
         *(config.batch_size, config.pipeline, config.precision, config.compile),
         config.autotune == "off",
+        describe_settings(config.settings),
     )
 
 

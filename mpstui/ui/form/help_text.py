@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mpstui.domain.class_path import FORM
+from mpstui.domain.class_settings import NO_SETTINGS, ClassSettings
 from mpstui.domain.config import BY_NAME
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.fields import Choice, Flag
 
-from .check import DEVICES_FIELD, OWN, defaults_of, label_of, text_of
+from .check import DEVICES_FIELD, OWN, SETTING, defaults_of, label_of, text_of
 from .command import flag_of
 from .device_ticks import ASKING, is_probing, selectable_devices, unavailable_devices
 
@@ -36,8 +37,11 @@ NO_FIELD = HelpText(
 ABOUT_DEVICES = (
     "Where the model trains. One device is a plain run; two or more train the same model with the "
     "same weights, batches and seed, and are compared with the first. Options follow an @: "
-    "cpu@threads=1 is the CPU with one thread, cpu@fault=neg-stride0 one with a simulated fault."
+    "cpu@threads=1 is the CPU with one thread, cpu@fault=neg-stride0 one with a simulated fault; "
+    "cpu@set.lr=0.1,cpu@set.lr=0.01 compares settings."
 )
+
+NO_DEFAULT = "none: it must be set"
 
 ABOUT_OWN = (
     "A Python file of yours and a class in it that has the methods model and objective. The file "
@@ -45,20 +49,25 @@ ABOUT_OWN = (
 )
 
 
-def help_of(name: str, workload: str, facts: DoctorFacts | None) -> HelpText:
+def help_of(
+    name: str, workload: str, facts: DoctorFacts | None, own: ClassSettings = NO_SETTINGS
+) -> HelpText:
     """Return the help of an entry.
 
     Args:
         name: The entry's name.
         workload: The selected workload, whose defaults apply.
         facts: The facts about the machine so far.
+        own: The settings of the workload's class.
     """
+    if name.startswith(SETTING):
+        return _setting_help(name.removeprefix(SETTING), own)
     if name == DEVICES_FIELD:
         return HelpText(label_of(name), ABOUT_DEVICES, _device_rows(facts))
     if name == OWN:
         return HelpText(label_of(name), ABOUT_OWN, ((ALLOWED, FORM), ("Flag", flag_of("workload"))))
     field = BY_NAME[name]
-    default = text_of(getattr(defaults_of(workload), name)) or "empty"
+    default = text_of(getattr(defaults_of(workload, own), name)) or "empty"
     if isinstance(field, Flag):
         default = "no"
     rows: tuple[tuple[str, str], ...] = (
@@ -71,6 +80,17 @@ def help_of(name: str, workload: str, facts: DoctorFacts | None) -> HelpText:
     if isinstance(field, Flag):
         rows += (("Keys", "space ticks it"),)
     return HelpText(field.label, field.about, rows)
+
+
+def _setting_help(name: str, own: ClassSettings) -> HelpText:
+    setting = own.find(name)
+    if setting is None:  # the file has just changed
+        return NO_FIELD
+    rows = [(ALLOWED, setting.allowed), ("Default", setting.default_words or NO_DEFAULT)]
+    if setting.hint:
+        rows.append(("Type", setting.hint))
+    rows.append(("Flag", setting.example))
+    return HelpText(name, setting.about or f"A setting of {own.class_name}.", tuple(rows))
 
 
 def _device_rows(facts: DoctorFacts | None) -> tuple[tuple[str, str], ...]:

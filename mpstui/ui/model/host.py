@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -17,8 +17,8 @@ Severity = Literal["information", "warning", "error"]
 StartInvestigation = Callable[["InvestigationFolder"], "InvestigationProcess"]
 """Creates an investigation from the folder of its request."""
 
-StartCoverage = Callable[[str, str], "CoverageProcess"]
-"""Creates a check whether a workload runs on MPS with a version of torch."""
+StartCoverage = Callable[[str, str, Mapping[str, Any]], "CoverageProcess"]
+"""Creates a check whether a workload runs on MPS with a version of torch and what the user set."""
 
 
 class Change(Enum):

@@ -108,7 +108,7 @@ class Inquiry:
     @property
     def name(self) -> str:
         """``vae on mps``."""
-        return f"{short_name(self.config.workload)} on {self.config.device}"
+        return f"{short_name(self.config.workload)} on {self.config.label}"
 
     def take(self, update: ProgressMessage, clock_seconds: float) -> None:
         """Take a worker's progress. A stage may repeat, since a second worker starts over."""
@@ -170,5 +170,5 @@ def choose(views: Sequence[RunView]) -> RunView | None:
     for view in views:
         if view.history.alarms:
             return view
-    candidates = [view for view in views if view.config.device != "cpu"] or list(views)
+    candidates = [view for view in views if not view.config.spec.is_plain_cpu] or list(views)
     return candidates[-1] if candidates else None

@@ -8,6 +8,7 @@ from mpstui.domain.events import StepsCompleted, SystemSampled
 from mpstui.domain.history import RunState
 from mpstui.domain.loss_gap import LossGapMonitor
 from mpstui.domain.recorded_log import log_of
+from mpstui.domain.same_settings import references
 from mpstui.domain.series import Series
 from mpstui.domain.start_gap import describe_start_gap
 from mpstui.domain.summary import RunSummary
@@ -26,13 +27,30 @@ RECENT = 1000
 
 def describe_alarm(view: RunView) -> str:
     """Return a run's first alarm as text, after its device."""
-    return f"{view.config.device} {view.history.alarms[0].text}"
+    return f"{view.config.label} {view.history.alarms[0].text}"
 
 
 def _output_of(view: RunView) -> OutputReader | None:
     """Return the output of a script that runs under a supervisor; None for other runs."""
     is_seen = view.config.info.is_recorded and view.run.worker_log.is_file()
     return OutputReader(view.run.worker_log) if is_seen else None
+
+
+class LossGap:
+    """The gap of a run's losses to its reference's, over steps, as a share of the loss."""
+
+    def __init__(self, position: int, reference: int) -> None:
+        self.position = position
+        """The run's place among the shown ones."""
+        self.reference = reference
+        """Its reference's place."""
+        self.monitor = LossGapMonitor()
+        self.series = Series()
+
+    def add(self, losses: Sequence[float] = (), reference_losses: Sequence[float] = ()) -> None:
+        """Add new losses of the run, or of its reference."""
+        if blocks := self.monitor.add(losses, reference_losses):
+            self.series.append([block.step for block in blocks], [block.gap for block in blocks])
 
 
 class RunSession:
@@ -57,9 +75,13 @@ class RunSession:
         self._reported: set[str] = set()
         self._alarmed: set[str] | None = None
         """Runs that had an alarm at the last call; None before the first one."""
-        self.monitors = [LossGapMonitor() for _ in self.shown_views[1:]]
-        self.gaps = [Series() for _ in self.shown_views[1:]]
-        """Each further run's gap to the first, over steps, as a share of the loss."""
+        self._references = references([view.config.set_values for view in self.shown_views])
+        self.gaps = [
+            LossGap(place, reference)
+            for place, reference in enumerate(self._references)
+            if reference is not None
+        ]
+        """The gap of each run that has a reference: an earlier run with the same settings."""
 
     @property
     def is_ranks(self) -> bool:
@@ -123,7 +145,7 @@ class RunSession:
                 steps = isinstance(event, StepsCompleted)
                 if number >= old_count or not steps:
                     self._write(prefix + line for line in log.lines(event))
-                if self.monitors and isinstance(event, StepsCompleted):
+                if self.gaps and isinstance(event, StepsCompleted):
                     self._compare(position, event.values().tolist())
             output = self._outputs[position]
             if output is not None:
@@ -142,11 +164,13 @@ class RunSession:
         return (*revisions, self.lines_written, self.unfinished_line)
 
     def _label(self, view: RunView) -> str:
-        return f"rank {view.config.rank}" if self.is_ranks else view.config.device
+        return f"rank {view.config.rank}" if self.is_ranks else view.config.label
 
     def start_gap(self, view: RunView) -> str:
-        """Return how a script's run starts differently from the first one; empty if it does not."""
-        return describe_start_gap(view.history.start, self.views[0].history.start)
+        """Return how a script's run starts otherwise than its reference; empty if it does not."""
+        place = self._references[self.shown_views.index(view)]
+        first = view if place is None else self.shown_views[place]
+        return describe_start_gap(view.history.start, first.history.start)
 
     @property
     def unfinished_line(self) -> str:
@@ -155,16 +179,12 @@ class RunSession:
         return outputs[0].unfinished if len(outputs) == 1 and self.live else ""
 
     def _compare(self, position: int, losses: list[float]) -> None:
-        """Add a run's new losses to the gaps; the first run's losses count for all others."""
-        for index, (monitor, gaps) in enumerate(zip(self.monitors, self.gaps, strict=True), 1):
-            if position == 0:
-                blocks = monitor.add(reference_losses=losses)
-            elif position == index:
-                blocks = monitor.add(losses)
-            else:
-                continue
-            if blocks:
-                gaps.append([block.step for block in blocks], [block.gap for block in blocks])
+        """Add a run's new losses to its gap, and to those that it is the reference of."""
+        for gap in self.gaps:
+            if position == gap.reference:
+                gap.add(reference_losses=losses)
+            elif position == gap.position:
+                gap.add(losses)
 
     def send_request(self, request: Request) -> None:
         """Send a request to every run that is under way."""

@@ -112,7 +112,7 @@ class ConfigureScreen(MainScreen):
 
     def on_config_form_checked(self) -> None:
         """Show the estimate and command, or what is wrong with the form."""
-        config, specs, problems = self.query_one(ConfigForm).outcome
+        config, specs, problems, own = self.query_one(ConfigForm).outcome
         self.query_one("#start", Button).disabled = config is None
         self._explain()
         verdict, command = self.query_one("#verdict", Static), self.query_one("#command", Static)
@@ -125,10 +125,10 @@ class ConfigureScreen(MainScreen):
             command.update("— no command until every field is right")
             return
         verdict.update(Content(READING if span is None else span.verdict))
-        command.update(Content(command_line(config, specs)))
+        command.update(Content(command_line(config, specs, own)))
 
     def _estimate(self) -> Estimate | None:
-        config, specs, _ = self.query_one(ConfigForm).outcome
+        config, specs, *_ = self.query_one(ConfigForm).outcome
         if config is None or self._past is None or self.state.facts is None:
             return None
         return estimate(config, specs, self.state.facts.machine.name, self._past)
@@ -149,7 +149,7 @@ class ConfigureScreen(MainScreen):
             pane.show(NO_FIELD, None)
             return
         problem = form.outcome.problems.get("workload" if row.entry == OWN else row.entry)
-        help = help_of(row.entry, form.workload, self.state.facts)
+        help = help_of(row.entry, form.workload, self.state.facts, form.outcome.own)
         pane.show(help, sentence(problem) if problem else None)
 
     def on_button_pressed(self) -> None:
@@ -160,7 +160,7 @@ class ConfigureScreen(MainScreen):
         """Start the run, and save its config."""
         form = self.query_one(ConfigForm)
         form.recheck()  # a file may have changed since
-        config, specs, problems = form.outcome
+        config, specs, problems, _ = form.outcome
         try:
             if config is None:
                 raise next(iter(problems.values()))
@@ -184,12 +184,12 @@ class ConfigureScreen(MainScreen):
 
     def action_cover(self) -> None:
         """Check whether the form's workload runs on MPS."""
-        config, _, problems = self.query_one(ConfigForm).outcome
+        config, _, problems, _ = self.query_one(ConfigForm).outcome
         if config is None:
             error = next(iter(problems.values()))
             self.notify(str(error), title=error.title, severity="error", markup=False)
             return
-        self.state_app.show_coverage(config.workload)
+        self.state_app.show_coverage(config)
 
     def action_leave_field(self) -> None:
         """Leave the field, so that single keys reach the app again."""

@@ -16,6 +16,7 @@ from textual.widgets import Input, Label, Static
 from mpstui.coverage.client import CoverageProcess
 from mpstui.coverage.report import as_markdown
 from mpstui.domain.class_path import FORM
+from mpstui.domain.config import RunConfig
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.workloads import WORKLOADS
@@ -56,9 +57,10 @@ class CoverageScreen(ModalScreen[None]):
     }
     """
 
-    def __init__(self, workload: str) -> None:
+    def __init__(self, config: RunConfig) -> None:
+        """Check a config's workload first, with the settings of its class."""
         super().__init__()
-        self._workload = workload
+        self._config = config
         self._covering: CoverageProcess | None = None
         self._coverage: Coverage | None = None
         self._native = False
@@ -69,7 +71,7 @@ class CoverageScreen(ModalScreen[None]):
             box.border_title = "Will it run on MPS?"
             with Horizontal(id="question"):
                 yield Label("Workload")
-                yield Input(self._workload, WORKLOAD_FORMS, id="covered", compact=True)
+                yield Input(self._config.workload, WORKLOAD_FORMS, id="covered", compact=True)
                 yield Label("torch")
                 yield Input("", "installed", id="version", compact=True)
             yield Static(id="verdict")
@@ -101,7 +103,9 @@ class CoverageScreen(ModalScreen[None]):
         version = self.query_one("#version", Input).value.strip()
         try:
             workload = absolute_workload(workload)
-            covering = cast("StateApp", self.app).start_coverage(workload, version)
+            is_same = workload == absolute_workload(self._config.workload)
+            values = self._config.class_values if is_same else {}
+            covering = cast("StateApp", self.app).start_coverage(workload, version, values)
         except MpstuiError as error:
             self._fail(str(error))
             return

@@ -161,7 +161,7 @@ class InvestigateScreen(MainScreen):
     def _run_settings(self, width: int) -> Content:
         """Return the settings of the run under investigation."""
         config = self.inquiry.config
-        rows = [("workload", config.info.title), ("device", config.device)]
+        rows = [("workload", config.info.title), ("device", config.label)]
         if config.info.is_recorded:
             rows = [("script", str(self.inquiry.run.script())), ("check", "the script runs again")]
         else:

@@ -170,10 +170,10 @@ class LiveScreen(LiveCharts):
         await holder.mount_all(self._panels)
         together = self.query_one("#together", Vertical)
         await together.remove_children()
-        self._overlay, self._gap = Overlay(session), GapStrip(session.views[0].config.device)
+        self._overlay, self._gap = Overlay(session), GapStrip(_reference_name(session))
         await together.mount_all([self._overlay, self._gap])
         self.call_after_refresh(self.sync)  # after the layout
-        self.set_class(len(session.shown_views) > 1, "-compared")
+        self.set_class(bool(session.gaps), "-compared")
 
     def _offer(self, session: RunSession) -> None:
         """Enable the keys for the alarm and its investigation, and at the end for the results."""
@@ -226,6 +226,13 @@ class LiveScreen(LiveCharts):
         else:
             why = "the workload makes none; the VAE does" if views else "there is no run yet"
             self.notify(f"No pictures: {why}.", severity="warning")
+
+
+def _reference_name(session: RunSession) -> str:
+    """Return the label of the run that the others are compared with; in words if it is several."""
+    places = {gap.reference for gap in session.gaps} or {0}
+    labels = [session.shown_views[place].config.label for place in places]
+    return labels[0] if len(labels) == 1 else "the first run with the same settings"
 
 
 def _result(session: RunSession) -> str:

@@ -60,7 +60,7 @@ class PicturesScreen(ModalScreen[None]):
             with Horizontal(id="columns"):
                 for series, view in enumerate(self._views, 1):
                     with Vertical(classes=f"run -series-{series}") as column:
-                        column.border_title = f"━━ {view.config.device}"
+                        column.border_title = f"━━ {view.config.label}"
                         for kind in PICTURE_KINDS:
                             yield Picture(PICTURE_TILE, classes=kind)
             yield Static(id="slider")

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
-from mpstui.domain.summary import RunSummary
+from mpstui.domain.summary import RunSummary, references_of
 from mpstui.domain.units import DASH
 from mpstui.domain.workloads import short_name
 from mpstui.ui.model.history import moment
@@ -135,7 +135,9 @@ def _about(runs: Sequence[RunSummary]) -> str:
 
 
 def _notes(runs: Sequence[RunSummary], baseline: str | None) -> list[str]:
-    against = f"{runs[0].device} ⚑" if baseline == runs[0].run_id else "the first device"
+    against = f"{runs[0].label} ⚑" if baseline == runs[0].run_id else "the first device"
+    if references_of(runs).count(None) > 1:
+        against = "the first run with the same settings"
     lines = [*notes(runs), f"speed-up is against {against}"]
     if runs[0].workload == "mnist":
         lines.append("the article's rows: MNIST at batch 64, 2022, as published, not run here")

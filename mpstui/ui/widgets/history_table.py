@@ -277,7 +277,7 @@ def _texts(row: HistoryRow, short: bool) -> dict[str, str]:
     if run is not None:
         texts |= {
             "workload": short_name(run.workload),
-            "device": run.device,
+            "device": run.label,
             "state": row.state,
             "alarm": _alarm(run, short) or DASH,
             "epoch": _seconds(run.epoch_seconds),

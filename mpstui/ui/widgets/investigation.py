@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.highlight import HighlightTheme, highlight
 
 from mpstui.domain.catalogue import BY_ID
+from mpstui.domain.devices import device_label
 from mpstui.domain.investigation import Investigation, Lockstep, OpAtFault, Verdict, shorten
 from mpstui.domain.units import DASH, number
 from mpstui.investigate.request import InvestigationFolder
@@ -152,7 +153,7 @@ def _about(finding: Investigation) -> list[Pair]:
     ops, steps = finding.ops_checked, finding.steps_checked
     rows = [
         ("run", finding.run or "from the first step"),
-        ("device", " · ".join(filter(None, (finding.device, finding.device_name)))),
+        ("device", " · ".join(filter(None, (device_label(finding.device), finding.device_name)))),
         ("torch", finding.torch or DASH),
         ("checked", f"{ops:,} op{'s' * (ops != 1)} in {steps:,} step{'s' * (steps != 1)}"),
     ]

@@ -108,7 +108,7 @@ class RunPanel(Vertical):
         An alarm takes the state's place in the bottom border, so the title then shows the state.
         """
         history = self._view.history
-        name = self._view.config.device
+        name = self._view.config.label
         if self._view.config.info.is_recorded:
             title = self._view.config.info.title
             name = f"{title} · {name}" if history.started else title
@@ -206,7 +206,7 @@ class RunPanel(Vertical):
     def subject(self) -> RunSeries:
         """The run as charts draw it."""
         config = self._view.config
-        return RunSeries(self._view.history, config.batch_size or 1, self._series, config.device)
+        return RunSeries(self._view.history, config.batch_size or 1, self._series, config.label)
 
 
 def no_picture(history: RunHistory, epoch: int | None) -> str:

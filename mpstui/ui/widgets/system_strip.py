@@ -111,7 +111,7 @@ def _workers(views: Sequence[RunView]) -> list[LinePart]:
         rss = memory(system.process_rss if system else None)
         joules = 1000 * history.joules / history.joule_samples if history.joule_samples else None
         parts += [
-            _part(0, "   worker " if parts else "worker ", f"{view.config.device} {cpu}"),
+            _part(0, "   worker " if parts else "worker ", f"{view.config.label} {cpu}"),
             _part(1, "", f"  {rss:>6}"),
             # The CPU's allocator keeps no count; its tensors are in the worker's memory.
             _part(2, "  device ", f"{memory(history.device_bytes):>6}"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mpstui.domain.config import make_config
 from mpstui.domain.errors import FieldError
 from mpstui.engine.workloads import find_workload
 from mpstui.engine.workloads.hooks import HOOKS, OTHERS, meant_hook
@@ -20,7 +21,7 @@ class Base:
 
 def check(folder: Path, text: str) -> None:
     (folder / "my_model.py").write_text(f"{BASE}{text}")
-    find_workload(f"{folder / 'my_model.py'}:Mine", folder)
+    find_workload(make_config({"workload": f"{folder / 'my_model.py'}:Mine"}), folder)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_method_of_a_module_beside_the_file_is_refused_with_its_own_line(tmp_p
     (tmp_path / "parts.py").write_text(f"{BASE}    def validation_step(self): ...\n")
     (tmp_path / "mine.py").write_text("from parts import Base\nclass Mine(Base): ...\n")
     with pytest.raises(FieldError, match=r"parts\.py:6, Mine\.validation_step is no hook"):
-        find_workload(f"{tmp_path / 'mine.py'}:Mine", tmp_path)
+        find_workload(make_config({"workload": f"{tmp_path / 'mine.py'}:Mine"}), tmp_path)
 
 
 def test_every_name_leads_to_a_hook_and_usual_names_to_none() -> None:

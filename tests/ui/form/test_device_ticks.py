@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from mpstui.domain.devices import parse_devices
 from mpstui.domain.facts import DoctorFacts
 from mpstui.ui.form.device_ticks import (
     ASKING,
@@ -73,17 +74,19 @@ def test_while_torch_is_asked_nothing_is_refused() -> None:
         assert is_probing(facts)
         assert selectable_devices(facts) == ("cpu",)
         assert unavailable_devices(facts) == ()
-        assert hint(facts, 1) == ASKING
+        assert hint(facts, parse_devices("cpu")) == ASKING
 
 
 def test_without_torch_the_hint_says_why() -> None:
     broken = DoctorFacts(machine=LINUX, torch_state="failed", torch_error="torch raised an error")
-    assert hint(broken, 1) == "cpu: torch raised an error"
+    assert hint(broken, parse_devices("cpu")) == "cpu: torch raised an error"
     assert unavailable_devices(broken) == (("mps, cuda, xpu", "torch raised an error"),)
 
 
 def test_the_hint_names_the_comparison() -> None:
-    assert hint(MAC, 2).startswith("2 runs side by side")
-    assert "second device" in hint(MAC, 1)
-    assert "no accelerator" in hint(PLAIN, 1)
+    assert hint(MAC, parse_devices("cpu,mps")).startswith("2 runs side by side")
+    settings = parse_devices("cpu@set.lr=0.1,cpu@set.lr=0.2")
+    assert hint(MAC, settings) == "2 runs side by side: settings of their own"
+    assert "second device" in hint(MAC, parse_devices("cpu"))
+    assert "no accelerator" in hint(PLAIN, parse_devices("cpu"))
     assert selectable_devices(replace(PLAIN, torch=torch(CUDA))) == ("cpu", "cuda:0")

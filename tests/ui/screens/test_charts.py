@@ -195,6 +195,32 @@ async def test_runs_on_one_course_have_a_gap_within_bounds(
         assert not any(panel.has_class("-diverged") for panel in app.screen.query(RunPanel))
 
 
+async def test_runs_of_other_settings_have_no_gap(make_app: MakeApp, make_runs: MakeRuns) -> None:
+    make_runs(devices="mps@set.lr=0.1,mps@set.lr=0.2")
+    app = make_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await show(app, pilot)
+        await press(pilot)
+        titles = [str(panel.border_title) for panel in app.screen.query(RunPanel)]
+        assert titles == ["mps lr=0.1", "mps lr=0.2"]
+        assert not app.screen.query_one(GapStrip).display
+
+
+async def test_each_run_has_the_gap_to_the_first_run_of_its_settings(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    make_runs(devices="cpu@set.lr=0.1,mps@set.lr=0.1,cpu@set.lr=0.2,mps@set.lr=0.2")
+    app = make_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await show(app, pilot)
+        await press(pilot)
+        gap = app.screen.query_one(GapStrip)
+        assert gap.display
+        words = [word.strip() for word in gap.readout.split("within bounds")]
+        assert "mps lr=0.1" in words[0] and "mps lr=0.2" in words[1]
+        assert "cpu" not in gap.readout
+
+
 async def test_tab_goes_from_panel_to_panel(make_app: MakeApp, make_runs: MakeRuns) -> None:
     make_runs()
     app = make_app()

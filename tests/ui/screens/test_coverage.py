@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -67,7 +67,7 @@ class Questions:
         self.put: list[tuple[str, str]] = []
         self.covering = [Constructed(answer) for answer in answers]
 
-    def __call__(self, workload: str, torch: str) -> CoverageProcess:
+    def __call__(self, workload: str, torch: str, values: Mapping[str, Any]) -> CoverageProcess:
         self.put.append((workload, torch))
         return self.covering[len(self.put) - 1]
 
@@ -176,7 +176,7 @@ async def test_no_answer_is_told_as_none(make_app: MakeApp, error: Exception) ->
 
 
 async def test_a_workload_that_is_none_is_told_in_the_dialog(make_app: MakeApp) -> None:
-    def refuse(workload: str, torch: str) -> CoverageProcess:
+    def refuse(workload: str, torch: str, values: Mapping[str, Any]) -> CoverageProcess:
         raise FieldError("workload", "'mnst' is not a choice", "mnist, vae")
 
     app = make_app()

@@ -13,7 +13,8 @@ from textual.message import Message
 from textual.widgets import Checkbox, Input, Select
 
 from mpstui.domain.class_path import FORM
-from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, default_config
+from mpstui.domain.class_settings import NO_SETTINGS
+from mpstui.domain.config import BY_NAME, FIELDS, SETTINGS, RunConfig, default_config
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.fields import Field
@@ -25,6 +26,8 @@ from mpstui.ui.form.check import (
     FormResult,
     changed,
     check,
+    class_settings_of,
+    default_texts,
     defaults_of,
     sentence,
     text_of,
@@ -35,12 +38,11 @@ from .controls import control_of, is_long, yes_no
 from .device_picker import DevicePicker
 from .fold import Fold
 from .row import FieldRow
+from .setting_rows import SettingRows
 
 BASIC = ("workload", DEVICES_FIELD, "batch_size", "epochs", "steps")
 """The fields that a new user sets; the others are folded."""
 FOLDED = tuple(field.name for field in FIELDS if field.name not in BASIC)
-PER_WORKLOAD = ("batch_size", "test_batch_size", "epochs", "lr", "gamma", "log_interval")
-"""Fields whose default depends on the workload."""
 
 
 class ConfigForm(Vertical):
@@ -63,7 +65,8 @@ class ConfigForm(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._facts: DoctorFacts | None = None
-        self._base_config = default_config()
+        self._defaults = default_texts("mnist", NO_SETTINGS)
+        """The defaults of the workload that the entries were filled for."""
         self._devices_set = False
         self.outcome = FormResult(None, (), {})
 
@@ -79,6 +82,7 @@ class ConfigForm(Vertical):
                 row = FieldRow(OWN, LABELS[OWN], own, "a class of your own file", long=True)
                 row.display = False  # until it is selected
                 yield row
+                yield SettingRows()
         yield Fold(len(FOLDED))
         with Vertical(id="folded"):
             for name in FOLDED:
@@ -111,7 +115,10 @@ class ConfigForm(Vertical):
     def set_defaults(self) -> None:
         """Show the selected workload's defaults."""
         self._devices_set = False
-        self._show(defaults_of(self.workload))
+        own = class_settings_of(self.workload)
+        self._show(defaults_of(self.workload, own))
+        for setting in own.unknown_defaults:
+            self._write(setting.name, "")
         self.know(self._facts)
 
     def toggle_fold(self) -> None:
@@ -120,20 +127,24 @@ class ConfigForm(Vertical):
 
     def recheck(self) -> None:
         """Check every entry, show problems beside them, and post the outcome."""
+        self._follow_workload()
         entries = {name: self._value_of(name) for name in (*BY_NAME, DEVICES_FIELD)}
-        self.outcome = outcome = check(entries, self._facts)
+        setting_rows = self.query_one(SettingRows)
+        settings = {SETTINGS: setting_rows.entries}
+        self.outcome = outcome = check({**entries, **settings}, self._facts)
+        setting_rows.show_problems(outcome.problems)
         own = self.query_one("#workload", Select).value == OWN
         self.query_one(f"#row-{OWN}", FieldRow).display = own
         for name in entries:
             problem = outcome.problems.get(name)
             row = OWN if own and name == "workload" else name
-            beside = hint(self._facts, len(outcome.specs)) if name == DEVICES_FIELD else ""
+            beside = hint(self._facts, outcome.specs) if name == DEVICES_FIELD else ""
             self.query_one(f"#row-{row}", FieldRow).show_note(
                 sentence(problem) if problem else None, beside
             )
         self.query_one(DevicePicker).follow()
         fold = self.query_one(Fold)
-        differing = changed(entries, defaults_of(self.workload))
+        differing = changed(entries, defaults_of(self.workload, outcome.own))
         fold.changed = tuple(BY_NAME[name].label for name in differing if name in FOLDED)
         if any(name in outcome.problems for name in FOLDED):
             fold.open = True  # so that the problem is visible
@@ -146,8 +157,6 @@ class ConfigForm(Vertical):
         event.stop()
         if isinstance(event, Checkbox.Changed):
             event.checkbox.label = yes_no(event.value)
-        if event.control.id in ("workload", OWN):
-            self._follow_workload()
         if event.control.id == DEVICES_FIELD and self.query_one(DevicePicker).has_focus_within:
             self._devices_set = True
         self.recheck()
@@ -165,21 +174,22 @@ class ConfigForm(Vertical):
         self.set_class(event.open, "-open")
 
     def _follow_workload(self) -> None:
-        """Replace unchanged defaults of the old workload by those of the new one."""
-        if self.workload == self._base_config.workload:
-            return
-        old_defaults, new_defaults = (
-            default_config(self._base_config.workload),
-            defaults_of(self.workload),
-        )
-        for name in PER_WORKLOAD:
-            if self._value_of(name) == text_of(getattr(old_defaults, name)):
-                self._write(name, getattr(new_defaults, name))
-        self._base_config = new_defaults
+        """Show the settings of the class, and replace unchanged defaults by those of the workload.
+
+        Also of a file that has changed.
+        """
+        own = class_settings_of(self.workload)
+        self.query_one(SettingRows).follow(own)
+        defaults = default_texts(self.workload, own)
+        for name, text in defaults.items():
+            if text != self._defaults[name] == self._value_of(name):
+                self._write(name, text)
+        self._defaults = defaults
 
     def _show(self, config: RunConfig) -> None:
         typed = self.query_one(f"#{OWN}", Input).value
-        self._base_config = config
+        self.query_one(SettingRows).fill(config.settings)
+        self._defaults = default_texts(config.workload, class_settings_of(config.workload))
         for name in BY_NAME:
             self._write(name, getattr(config, name))
         if config.workload == FORM:  # the defaults of a class that is not typed yet
@@ -204,5 +214,5 @@ class ConfigForm(Vertical):
             control.value = value
 
     def _row(self, field: Field) -> FieldRow:
-        control = control_of(field, self._base_config)
+        control = control_of(field, default_config())
         return FieldRow(field.name, field.label, control, field.help, long=is_long(field))

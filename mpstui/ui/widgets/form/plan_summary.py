@@ -62,7 +62,9 @@ def _plan(config: RunConfig, specs: Sequence[DeviceSpec], estimate: Estimate | N
     ]
     if several:
         mode_text = MODE_TEXTS[config.mode]
-        lines.append(f"\n{len(specs)} runs with the same weights, batches and seed. {mode_text}")
+        has_settings = any(spec.settings for spec in specs)
+        common = "settings of their own" if has_settings else "the same weights, batches and seed"
+        lines.append(f"\n{len(specs)} runs with {common}. {mode_text}")
     if any(spec.type == "mps" for spec in specs):
         lines.append(("\n\n^o checks whether MPS has a kernel for every op.", "$foreground 75%"))
     return Content.assemble(*lines)

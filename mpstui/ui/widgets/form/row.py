@@ -32,19 +32,32 @@ class FieldRow(Vertical):
     }
     """
 
-    def __init__(self, name: str, label: str, control: Widget, help: str, long: bool) -> None:
-        super().__init__(id=f"row-{name}", classes="-long" if long else "")
+    def __init__(
+        self, name: str, label: str, control: Widget, help: str, long: bool, has_id: bool = True
+    ) -> None:
+        """Create a row.
+
+        Args:
+            name: The entry's name.
+            label: Its label.
+            control: Its control.
+            help: The note while nothing is wrong.
+            long: Whether the control takes the whole line.
+            has_id: False for a row that another one of the same name may replace.
+        """
+        super().__init__(id=f"row-{name}" if has_id else None, classes="-long" if long else "")
         self.entry = name
         """The name of the row's entry."""
         self._label = label
         self._control = control
         self._help = help
         self._long = long
+        self._note = Static(Content(help), classes="note")
         self._note_state: tuple[str, bool] = (help, False)
 
     def compose(self) -> ComposeResult:
         """Yield one line, or two for a long field."""
-        note = Static(Content(self._help), classes="note")
+        note = self._note
         with Horizontal(classes="line"):
             yield Label(self._label)
             yield self._control
@@ -61,6 +74,10 @@ class FieldRow(Vertical):
         if not self.has_focus_within:
             self._control.focus()
 
+    def focus_control(self) -> None:
+        """Focus the control."""
+        self._control.focus()
+
     def show_note(self, problem: str | None, hint: str = "") -> None:
         """Show the problem, else the hint, else the help."""
         text = f"✗ {problem}" if problem is not None else hint or self._help
@@ -68,4 +85,4 @@ class FieldRow(Vertical):
             return  # each key press checks all rows; only changed ones are drawn
         self._note_state = (text, problem is not None)
         self.set_class(problem is not None, "-wrong")
-        self.query_one(".note", Static).update(Content(text), layout=False)
+        self._note.update(Content(text), layout=False)
