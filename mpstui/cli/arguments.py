@@ -6,9 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, make_config
 from mpstui.domain.fields import Choice, Field, Flag, WorkloadChoice
 from mpstui.domain.workloads import WORKLOADS
+from mpstui.domain.zoo import split_settings
 from mpstui.runs.own_settings import own_settings
 from mpstui.runs.workload_path import absolute_workload
 
@@ -45,7 +48,11 @@ def add_settings(
             continue
         # The field checks its value, so that the form and the file give the same message.
         group.add_argument(
-            flag, dest=field.name, metavar=metavar(field), help=_help(field.name, field.help)
+            flag,
+            dest=field.name,
+            metavar=metavar(field),
+            help=_help(field.name, field.help),
+            action=WorkloadAction if field.name == "workload" else "store",
         )
 
 
@@ -83,15 +90,40 @@ def add_workload(
 ) -> None:
     """Add ``--workload`` to a command that takes no other setting."""
     parser.add_argument(
-        "--workload", metavar=metavar(BY_NAME["workload"]), default=default, help=help
+        "--workload",
+        metavar=metavar(BY_NAME["workload"]),
+        default=default,
+        help=help,
+        action=WorkloadAction,
     )
+
+
+class WorkloadAction(argparse.Action):
+    """Stores a workload, and adds the settings in its name to those of ``--set``.
+
+    ``torchvision:resnet18@size=64`` is ``torchvision:resnet18`` with ``--set size=64``.
+    """
+
+    @override
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the flag's value."""
+        workload, sets = split_settings(str(values).strip())
+        setattr(namespace, self.dest, workload)
+        if sets:
+            namespace.sets = [*sets, *getattr(namespace, "sets", [])]
 
 
 def metavar(field: Field) -> str:
     """Return the placeholder of a field's value, for ``--help``."""
     if isinstance(field, Choice):
-        custom = ("FILE.py:CLASS",) if isinstance(field, WorkloadChoice) else ()
-        return "|".join((*field.choices, *custom))
+        is_workload = isinstance(field, WorkloadChoice)
+        return "NAME|FILE.py:CLASS" if is_workload else "|".join(field.choices)
     return "DIR" if field.name == "data_dir" else "N"
 
 

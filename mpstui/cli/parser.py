@@ -7,9 +7,9 @@ import argparse
 from mpstui import __version__
 
 from .arguments import add_runs_dir, runs_dir_of
-from .commands import check, compare, demo, doctor, investigate, run, runs, sweep, train, watch
+from .commands import check, compare, demo, doctor, investigate, new, run, runs, sweep, train, watch
 
-COMMANDS = (doctor, demo, run, check, train, compare, runs, watch, investigate, sweep)
+COMMANDS = (doctor, demo, new, run, check, train, compare, runs, watch, investigate, sweep)
 """Modules with ``add_parser(commands)``, in the order of ``--help``."""
 
 

@@ -7,14 +7,13 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .zoo import FAMILIES, zoo_ref
+
 FORM = "path/to/file.py:Class"
 """The form of such a reference."""
 
 MODULE_FORM = "package.module:Class"
 """Another form to type it in, which is resolved to the file."""
-
-_RESERVED = {"torchvision", "timm", "transformers"}
-"""Prefixes of other workloads, not modules."""
 
 
 class ClassPath(NamedTuple):
@@ -31,7 +30,18 @@ class ClassPath(NamedTuple):
 
 
 def class_path(value: Any) -> ClassPath | None:
-    """Parse a reference into the file and the class; None if the value is not one.
+    """Return the file and the class of a workload: the user's, or one of the zoo's.
+
+    Checks only the form, not whether the file exists. Returns None for any other value.
+    """
+    reference = zoo_ref(value)
+    if reference is not None:
+        return ClassPath(str(reference.entry.path), reference.entry.name)
+    return file_class(value)
+
+
+def file_class(value: Any) -> ClassPath | None:
+    """Parse ``path/to/file.py:Class`` into the file and the class; None if the value is not that.
 
     Checks only the form, not whether the file exists.
     """
@@ -53,7 +63,7 @@ def module_path(text: str) -> tuple[str, str] | None:
     module, _, name = text.rpartition(":")
     is_valid = name.isidentifier() and not keyword.iskeyword(name)
     are_names = all(part.isidentifier() for part in module.split("."))
-    return (module, name) if is_valid and are_names and module not in _RESERVED else None
+    return (module, name) if is_valid and are_names and module not in FAMILIES else None
 
 
 def may_share_state(first: str, second: str) -> bool:
@@ -61,5 +71,5 @@ def may_share_state(first: str, second: str) -> bool:
 
     The file may have been mended or moved; whether the state fits shows when it is loaded.
     """
-    are_own = class_path(first) is not None and class_path(second) is not None
+    are_own = file_class(first) is not None and file_class(second) is not None
     return first == second or are_own

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from .catalogue import SIMULATED
-from .class_path import ClassPath, class_path
+from .class_path import ClassPath, file_class
 from .errors import FieldError
 
 
@@ -68,7 +68,7 @@ def fault_file(value: str) -> ClassPath | None:
 
     The path cannot contain ``@`` or ``,``: they are separators in a spec.
     """
-    return None if set("@,") & set(value) else class_path(value)
+    return None if set("@,") & set(value) else file_class(value)
 
 
 def _fault(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .devices import AUTOTUNE, PIPELINES, PRECISIONS
 from .fields import Choice, Field, Flag, Integer, Real, Text, WorkloadChoice
-from .workloads import EPOCH_SAMPLES, WORKLOADS
+from .workloads import EPOCH_SAMPLES, NAMED_WORKLOADS
 
 COMPARISON_MODES = ("turns", "together")
 STEP_CHECKS = ("on", "off")
@@ -18,7 +18,7 @@ FIELDS: tuple[Field, ...] = (
         "workload",
         "Workload",
         "the model that is trained",
-        tuple(WORKLOADS),
+        NAMED_WORKLOADS,
         about="The model, its loss and its optimizer. mnist is a small CNN that recognises digits, "
         "vae is the autoencoder that went wrong on MPS in the article. To train your own "
         "model, choose custom class and enter a Python file and a class in it that has the methods "

@@ -99,7 +99,7 @@ class WorkloadChoice(Choice):
     @property
     @override
     def allowed(self) -> str:
-        return f"{super().allowed}, or {FORM} or {MODULE_FORM}"
+        return f"{super().allowed}, torchvision:MODEL, {FORM} or {MODULE_FORM}"
 
     @override
     def check(self, value: Any) -> str:

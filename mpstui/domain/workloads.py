@@ -14,6 +14,7 @@ import msgspec
 
 from .class_path import class_path
 from .script_ref import script_ref
+from .zoo import ZOO, zoo_ref
 
 EPOCH_SAMPLES = 60_000
 """Samples in an epoch, whatever the data, so that times compare with the article's."""
@@ -71,6 +72,10 @@ _VAE = WorkloadInfo(
 )
 
 WORKLOADS = {info.name: info for info in (_MNIST, _VAE)}
+"""The article's workloads, which are built in."""
+
+NAMED_WORKLOADS = (*WORKLOADS, *ZOO)
+"""All workloads that are chosen by name."""
 
 
 def info_of(workload: str) -> WorkloadInfo:
@@ -80,7 +85,7 @@ def info_of(workload: str) -> WorkloadInfo:
         return WORKLOADS[workload]
     return WorkloadInfo(
         name=workload,
-        title=recorded.title if recorded is not None else own.name,  # type: ignore[union-attr]
+        title=recorded.title if recorded is not None else _title(workload),
         batch_size=64,  # for recorded code a placeholder, as the other settings
         test_batch_size=1000,
         epochs=1,
@@ -92,6 +97,13 @@ def info_of(workload: str) -> WorkloadInfo:
         makes_pictures=False,
         is_recorded=recorded is not None,
     )
+
+
+def _title(workload: str) -> str:
+    reference, own = zoo_ref(workload), class_path(workload)
+    if reference is not None:
+        return reference.model or reference.entry.title
+    return own.name if own is not None else workload
 
 
 def short_name(workload: str) -> str:

@@ -21,7 +21,8 @@ from mpstui.domain.errors import FieldError
 from mpstui.domain.events import RunStarted
 from mpstui.domain.plan import PLAIN, Plan
 from mpstui.faults.load import load_fault
-from mpstui.runs.rundir import Dataset
+from mpstui.runs.dataset import brings_data
+from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.trees import Tree, map_tensors
 
 from .data.digits import Digits, load_digits
@@ -257,6 +258,8 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     loaded_attributes = {
         name: value for name, value in vars(workload).items() if attributes.get(name) is not value
     }
+    if own_data is None and brings_data(config.workload, RunDir(run_dir).workload):
+        dataset = Dataset(source="embedded")  # its data method returned None
     data = own_data or load_digits(dataset, config.data_dir)
     if own_data is not None and not config.epoch_steps:
         config = replace_fields(config, epoch_steps=epoch_steps(config, workload, own_data))

@@ -112,7 +112,8 @@ def brings_data(workload: str, file: Path) -> bool:
     class_ref = class_path(workload)
     if class_ref is None or not file.is_file():
         return False
-    return defines(file.read_bytes(), class_ref.name, "datasets")
+    text = file.read_bytes()
+    return any(defines(text, class_ref.name, hook) for hook in ("datasets", "loaders"))
 
 
 def _fetch_in_process(folder: Path, on_progress: Progress) -> str:

@@ -17,6 +17,7 @@ from mpstui.domain.devices import DeviceSpec, device_label, fault_file
 from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 from mpstui.domain.script_ref import script_ref
+from mpstui.domain.zoo import zoo_ref
 
 from .class_source import FAULT, read_file
 from .dataset import check_data
@@ -232,7 +233,8 @@ def _slug(spec: DeviceSpec) -> str:
 def _workload_slug(workload: str) -> str:
     """Return a workload for use in a run's id: a user's by its class or file, in plain letters."""
     class_ref, recorded = class_path(workload), script_ref(workload)
-    name = workload if class_ref is None else class_ref.name[:SLUG]
+    is_named = class_ref is None or zoo_ref(workload) is not None
+    name = workload if is_named else class_ref.name[:SLUG]  # type: ignore[union-attr]
     if recorded is not None:
         name = recorded.title.removeprefix("-m ").removesuffix(".py")[:SLUG]
     return re.sub("[^a-z0-9]+", "", name.lower()) or "own"

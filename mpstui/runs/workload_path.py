@@ -9,6 +9,7 @@ from pathlib import Path
 from mpstui.domain.class_path import class_path, module_path
 from mpstui.domain.errors import FieldError
 from mpstui.domain.script_ref import script_ref
+from mpstui.domain.zoo import zoo_ref
 
 from .own_imports import module_file
 from .paths import current_folder
@@ -25,7 +26,7 @@ def absolute_workload(text: str) -> str:
         FieldError: If there is no such module.
     """
     class_ref = class_path(text)
-    if script_ref(text) is not None:
+    if script_ref(text) is not None or zoo_ref(text) is not None:
         return text
     if class_ref is not None:
         return f"{os.path.abspath(class_ref.file)}:{class_ref.name}"

@@ -8,8 +8,8 @@ import msgspec
 import torch
 from torch.optim import Optimizer
 
-from mpstui.domain.class_path import class_path
 from mpstui.domain.plan import SAME, Plan
+from mpstui.domain.workloads import WORKLOADS
 from mpstui.engine.data.items import Items
 from mpstui.engine.data.loader import Loader, LoaderSize
 from mpstui.engine.data.own_loaders import OwnLoaders
@@ -65,7 +65,7 @@ def plain_reason(setup: Setup) -> str:
 
 def may_replace_optimizer(setup: Setup) -> bool:
     """Return whether no code of the user's can hold the run's optimizer."""
-    if class_path(setup.config.workload) is None:
+    if setup.config.workload in WORKLOADS:
         return True
     return all(
         setup.workload.hook(hook) is None for hook in ("optimizer", "optimizers", "schedulers")

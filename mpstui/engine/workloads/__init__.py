@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
+from mpstui.domain.zoo import zoo_ref
 
 from .contract import Score, Workload
 from .custom import check_kind, load_workload
@@ -19,7 +20,7 @@ def find_workload(config: RunConfig, run_dir: Path) -> Workload:
     """Return the workload that a config names, with the config's settings.
 
     Args:
-        config: Names one of ``BUILT_IN``, or ``path/to/file.py:Class``.
+        config: Names one of ``BUILT_IN`` or of the zoo, or ``path/to/file.py:Class``.
         run_dir: The run's folder, which may hold a copy of that file.
 
     Raises:
@@ -27,7 +28,13 @@ def find_workload(config: RunConfig, run_dir: Path) -> Workload:
             says what is wrong.
     """
     path = class_path(config.workload)
-    return BUILT_IN[config.workload] if path is None else load_workload(path, run_dir, config)
+    if path is None:
+        return BUILT_IN[config.workload]
+    workload = load_workload(path, run_dir, config)
+    reference = zoo_ref(config.workload)
+    if reference is not None and reference.model:
+        vars(workload)["model_name"] = reference.model
+    return workload
 
 
 __all__ = ["BUILT_IN", "Score", "Workload", "check_kind", "find_workload"]

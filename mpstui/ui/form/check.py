@@ -15,7 +15,7 @@ from mpstui.domain.devices import DeviceSpec, fault_file, parse_devices
 from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.fields import Field
-from mpstui.domain.workloads import WORKLOADS
+from mpstui.domain.workloads import NAMED_WORKLOADS
 from mpstui.runs.class_check import check_class
 from mpstui.runs.class_source import FAULT, WORKLOAD
 from mpstui.runs.dataset import check_data
@@ -145,7 +145,7 @@ def defaults_of(workload: str, own: ClassSettings = NO_SETTINGS) -> RunConfig:
         workload: As entered.
         own: The settings of its class, whose defaults replace the others.
     """
-    valid = workload in WORKLOADS or class_path(workload) is not None
+    valid = workload in NAMED_WORKLOADS or class_path(workload) is not None
     name = workload if valid else FORM
     try:
         return default_config(name, own)

@@ -19,7 +19,7 @@ from mpstui.domain.class_path import FORM
 from mpstui.domain.config import RunConfig
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
-from mpstui.domain.workloads import WORKLOADS
+from mpstui.domain.workloads import NAMED_WORKLOADS
 from mpstui.runs.workload_path import absolute_workload
 from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets import coverage_text as coverage_text
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mpstui.ui.state_app import StateApp
 
 
-WORKLOAD_FORMS = ", ".join((*WORKLOADS, FORM))
+WORKLOAD_FORMS = ", ".join((*NAMED_WORKLOADS, FORM))
 
 
 class CoverageScreen(ModalScreen[None]):

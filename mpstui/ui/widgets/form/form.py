@@ -18,7 +18,7 @@ from mpstui.domain.config import BY_NAME, FIELDS, SETTINGS, RunConfig, default_c
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.fields import Field
-from mpstui.domain.workloads import WORKLOADS
+from mpstui.domain.workloads import NAMED_WORKLOADS
 from mpstui.ui.form.check import (
     DEVICES_FIELD,
     LABELS,
@@ -205,7 +205,7 @@ class ConfigForm(Vertical):
 
     def _write(self, name: str, value: Any) -> None:
         control = self.query_one(f"#{name}")
-        if name == "workload" and value not in WORKLOADS:
+        if name == "workload" and value not in NAMED_WORKLOADS:
             self.query_one(f"#{OWN}", Input).value = value
             value = OWN
         if isinstance(control, Input):
