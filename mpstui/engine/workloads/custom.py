@@ -23,6 +23,8 @@ from .hooks import check_hooks
 
 T = TypeVar("T")
 
+METHODS = "a class with the methods model and objective, or model and step"
+
 
 def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload:
     """Create the workload that ``path/to/file.py:Class`` names.
@@ -50,9 +52,9 @@ def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload
         if not issubclass(base, Workload):
             kind = type(base.__name__, (base, Workload), {"__module__": base.__module__})
         # Checked here: Python's own message depends on its version.
-        if missing := sorted(getattr(kind, "__abstractmethods__", ())):
+        if missing := _missing_methods(kind):
             problem = f"{where} lacks {' and '.join(missing)}"
-            raise FieldError("workload", problem, "a class with the methods model and objective")
+            raise FieldError("workload", problem, METHODS)
         with bare_arguments(source.file):
             workload: Workload = kind(**arguments)
     except FieldError:
@@ -60,6 +62,14 @@ def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload
     except USER_ERRORS as error:
         raise class_error(WORKLOAD, source.file, f":{path.name}", error) from error
     return workload
+
+
+def _missing_methods(kind: type[Workload]) -> list[str]:
+    missing = sorted(getattr(kind, "__abstractmethods__", ()))
+    is_default = kind.objective is Workload.objective
+    if is_default and getattr(kind, "step", None) is None:
+        missing.append("objective")
+    return missing
 
 
 def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:

@@ -70,7 +70,8 @@ def test_the_readmes_example_trains_on_its_own_data(tmp_path: Path) -> None:
     assert np.mean(told[-10:]) < 0.7 * np.mean(told[:10])
     (started,) = [event for event in events if isinstance(event, RunStarted)]
     assert (started.train_samples, started.test_samples) == (50_000, 1_000)
-    assert "custom data, 50,000 training items" in started.dataset
+    assert started.dataset == "custom data, 50,000 training and 1,000 test items"
+    assert (started.epoch_samples, started.steps_per_epoch) == (50_000, 3125)  # its own set
     assert "custom Dataset: DataLoader with no processes" in started.notes
     (tested,) = [event for event in events if isinstance(event, EvaluationCompleted)]
     assert tested.samples == 1_000
@@ -141,7 +142,7 @@ def test_what_is_left_out_has_defaults() -> None:
             "class A:\n  pass",
             "A",
             ":A lacks model and objective",
-            "the methods model and objective",
+            "the methods model and objective, or model and step",
         ),
         ("class A:\n  def model(self): pass", "A", ":A lacks objective", "model and objective"),
     ],
@@ -284,7 +285,7 @@ def test_processes_load_the_same_from_an_own_file(tmp_path: Path) -> None:
     alone = list(Loader(items, CPU, 4).training(order, 4))
     loader = Loader(items, CPU, 4, LoaderSize(2, 2))
     with pytest.raises(DataError, match="item 2 of the test set: OSError: no such picture"):
-        list(loader.test(3))
+        list(loader.test(1))
     assert "2 processes" in loader.note
     for _ in range(2):
         for batch, same in zip(loader.training(order, 4), alone, strict=True):
