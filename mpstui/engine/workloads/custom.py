@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from torch.utils.data import IterableDataset
 
@@ -42,9 +42,7 @@ def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload
     base = load_class(WORKLOAD, source, path.name)
     where = f"{source.file}:{path.name}"
     try:
-        kind = base
-        if not issubclass(base, Workload):
-            kind = type(base.__name__, (base, Workload), {"__module__": base.__module__})
+        kind = workload_class(base)
         # Checked here: Python's own message depends on its version.
         if missing := sorted(getattr(kind, "__abstractmethods__", ())):
             problem = f"{where} lacks {' and '.join(missing)}"
@@ -55,6 +53,29 @@ def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload
     except Exception as error:
         raise class_error(WORKLOAD, source.file, f":{path.name}", error) from error
     return workload
+
+
+def workload_class(base: type) -> type:
+    """Return a class of the user's with the hooks that it lacks.
+
+    Its instances are pickled by the user's class, since a data set in a DataLoader's process may
+    hold one.
+    """
+    if issubclass(base, Workload):
+        return base
+    members: dict[str, Any] = {"__module__": base.__module__}
+    if base.__reduce_ex__ is object.__reduce_ex__ and base.__reduce__ is object.__reduce__:
+        members["__reduce_ex__"] = _reduce
+    return type(base.__name__, (base, Workload), members)
+
+
+def _reduce(workload: Workload, protocol: SupportsIndex) -> tuple[Any, ...]:
+    state: Any = object.__reduce_ex__(workload, 2)[2]  # those of slots are in it too
+    return _new_workload, (type(workload).__mro__[1],), state
+
+
+def _new_workload(base: type) -> Any:
+    return object.__new__(workload_class(base))
 
 
 def load_items(workload: Workload) -> Items | None:

@@ -55,18 +55,18 @@ class Mine:
 @dataclass
 class Data(Mine):
     def datasets(self):
-        return Numbers(self.width), Numbers(self.width)
+        return Numbers(self), Numbers(self)
 
 
 class Numbers:
-    def __init__(self, size):
-        self.size = size
+    def __init__(self, mine):
+        self.mine = mine
 
     def __len__(self):
         return 20
 
     def __getitem__(self, index):
-        return torch.full((self.size,), float(index)), index
+        return torch.full((self.mine.width,), float(index)), index
 
 
 class Required(Mine):
