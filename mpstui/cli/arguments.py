@@ -10,6 +10,7 @@ from mpstui.domain.config import BY_NAME, FIELDS, RunConfig, make_config
 from mpstui.domain.fields import Choice, Field, Flag, WorkloadChoice
 from mpstui.domain.workloads import WORKLOADS
 from mpstui.runs.own_settings import own_settings
+from mpstui.runs.workload_path import absolute_workload
 
 from .set_arguments import add_set, apply_sets, parse_sets
 
@@ -54,10 +55,13 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         FieldError: The message has the field and its allowed values.
     """
+    values = {field.name: getattr(arguments, field.name, None) for field in FIELDS}
+    if isinstance(values["workload"], str):
+        values["workload"] = absolute_workload(values["workload"].strip())
     return {
         field.name: field.parse(value) if isinstance(value, str) else value
         for field in FIELDS
-        if (value := getattr(arguments, field.name, None)) is not None
+        if (value := values[field.name]) is not None
     }
 
 

@@ -12,6 +12,7 @@ from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import FieldError, MpstuiError, UsageError
 from mpstui.domain.workloads import short_name
 from mpstui.runs.script_command import ScriptCommand
+from mpstui.runs.workload_path import absolute_workload
 
 from .set_arguments import workload_values
 
@@ -37,7 +38,7 @@ def coverage(
     """
     if workload is None:
         raise FieldError("workload", "none is named", f"--workload {BY_NAME['workload'].allowed}")
-    workload = BY_NAME["workload"].parse(workload)
+    workload = BY_NAME["workload"].parse(absolute_workload(workload.strip()))
     client = CoverageClient(workload, torch, values=workload_values(workload, sets))
     return follow_coverage(client, workload, torch, format, verbose)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from mpstui.domain.class_path import class_path
 from mpstui.domain.comparison import HEADINGS, article_rows, baselines, notes, rows
 from mpstui.domain.config import BY_NAME
 from mpstui.domain.errors import FieldError, LogError, UsageError
@@ -27,6 +28,7 @@ from mpstui.runs.rundir import RunDir
 from mpstui.runs.settings import settings_text
 from mpstui.runs.store import TRASH, RunStore
 from mpstui.runs.view import RunView
+from mpstui.runs.workload_path import absolute_workload
 
 OVER = tuple(state.value for state in RunState if state.over)
 RUN_STATES = (*(state.value for state in RunState), "running")
@@ -65,10 +67,11 @@ def list_runs(
     summaries = _summaries(store.all())
     if workload not in (None, *(short_name(run.workload) for run in summaries)):
         workload = BY_NAME["workload"].check(workload)
+    path = absolute_workload(workload) if workload and class_path(workload) else workload
     matches = [
         run
         for run in summaries
-        if workload in (None, run.workload, short_name(run.workload))
+        if {None, run.workload, short_name(run.workload)} & {workload, path}
         and (state is None or state in (run.state, None if run.state in OVER else "running"))
         and (run.alarm or not alarm)
         and (device or "").lower() in f"{run.device}\n{run.device_name}".lower()

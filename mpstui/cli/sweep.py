@@ -22,6 +22,7 @@ from mpstui.domain.workloads import EPOCH_SAMPLES
 from mpstui.processes.client import ProcessClient, ProcessFailed
 from mpstui.processes.command import module_command
 from mpstui.runs.own_settings import own_settings
+from mpstui.runs.workload_path import absolute_workload
 
 from .set_arguments import workload_values
 from .sweep_report import describe_point, measured_points, report
@@ -60,7 +61,8 @@ def sweep(
         DeviceUnavailable: When a device is not available.
     """
     specs, sizes = parse_devices(devices), parse_batch_sizes(batch_sizes)
-    workload, seconds = BY_NAME["workload"].parse(workload), _SECONDS.check(seconds)
+    workload = BY_NAME["workload"].parse(absolute_workload(workload.strip()))
+    seconds = _SECONDS.check(seconds)
     values = workload_values(workload, sets)
     for spec in specs:
         make_config(values).on(spec, own=own_settings(workload))

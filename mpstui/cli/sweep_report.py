@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from mpstui.domain.anatomy import SweepPoint
 from mpstui.domain.tables import aligned, as_json
 from mpstui.domain.units import DASH
+from mpstui.domain.workloads import short_name
 
 from .sweep_chart import chart
 
@@ -37,7 +38,9 @@ def report(
         head, *body = ["| " + " | ".join(row) + " |" for row in rows]
         rule = "| " + " | ".join(["---"] * len(rows[0])) + " |"
         return "\n".join([head, rule, *body, "", *(f"- {note}" for note in failures + verdict)])
-    unit = f"{workload}, samples/s, median ± spread over windows of {seconds:g} s in total"
+    unit = (
+        f"{short_name(workload)}, samples/s, median ± spread over windows of {seconds:g} s in total"
+    )
     text = aligned(rows, right=range(len(rows[0])))
     return "\n".join(
         [

@@ -57,7 +57,7 @@ def _cover(values: str, torch: str, send: Send) -> Coverage:
             return cover(config, table, Path(folder))
     except MpstuiError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MpstuiError(describe_error(error)) from error  # for example from the user's model()
 
 

@@ -11,11 +11,12 @@ from torch import nn
 from mpstui.domain.config import RunConfig
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.workloads import short_name
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup, set_up
 from mpstui.kernel_tables.tables import KernelTable, parse_version
 from mpstui.modes.attribution import line_of_error
-from mpstui.ops.schema import tensors
 from mpstui.runs.rundir import Dataset
+from mpstui.trees import tensors_in
 
 from .limits import KNOWN_THROUGH, oldest_macos
 from .op_recorder import OpRecorder, recording
@@ -38,14 +39,13 @@ def cover(config: RunConfig, table: KernelTable, folder: Path) -> Coverage:
     """
     config = replace(config, batch_size=SAMPLES, test_batch_size=SAMPLES, autotune="off")
     setup = set_up(config, Dataset(source="embedded"), folder)
-    samples = torch.arange(min(SAMPLES, setup.pipeline.train_samples))
-    images, labels = next(iter(setup.pipeline.training(samples, len(samples))))
-    on_mps = {**_tensors_of(setup.model), **_batch(images, labels)}
+    batch = next(setup.batches(1, 0, 1))
+    on_mps = {**_tensors_of(setup.model), **_tensors_of_batch(batch)}
     error = ""
     with recording(table, on_mps) as recorder:
         try:
-            _step(setup, recorder, images, labels)
-        except Exception as exception:  # noqa: BLE001 - any error in the user's code
+            _step(setup, recorder, batch)
+        except (Exception, SystemExit) as exception:  # noqa: BLE001 - the user's code
             error = describe_error(exception)
     limits_known = parse_version(table.torch) <= KNOWN_THROUGH
     unknown_limits = (
@@ -62,30 +62,36 @@ def cover(config: RunConfig, table: KernelTable, folder: Path) -> Coverage:
     )
 
 
-def _step(setup: Setup, recorder: OpRecorder, images: torch.Tensor, labels: torch.Tensor) -> None:
+def _step(setup: Setup, recorder: OpRecorder, batch: Batch) -> None:
     setup.model.train()
-    with recorder.phase("forward"):
-        objective = setup.objective(images, labels)
-    with recorder.phase("backward"):
-        setup.backward(objective)
-    with recorder.phase("optimizer"):
-        setup.step()
-        setup.optimizer.zero_grad()
+    if setup.whole_step is not None:
+        with recorder.phase("step"):
+            setup.take_whole_step(batch.content)
+    else:
+        with recorder.phase("forward"):
+            objective = setup.objective(batch)
+        with recorder.phase("backward"):
+            setup.backward(objective)
+        with recorder.phase("optimizer"):
+            setup.step()
+            setup.optimizer.zero_grad()
     setup.model.eval()
     with recorder.phase("evaluation"):
-        setup.score(images, labels)
+        setup.score(batch)
 
 
 def _tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _batch(*parts: object) -> dict[str, torch.Tensor]:
-    names = ("inputs", "targets")
+def _tensors_of_batch(batch: Batch) -> dict[str, torch.Tensor]:
+    content = batch.content
+    is_pair = isinstance(content, (tuple, list)) and len(content) == 2
+    parts = dict(zip(("inputs", "targets"), content, strict=True)) if is_pair else {"": content}
     return {
-        f"{name} of the batch" + (f" [{index}]" if index else ""): tensor
-        for name, value in zip(names, parts, strict=True)
-        for index, tensor in enumerate(tensors(value))
+        f"{name} of the batch".strip() + (f" [{index}]" if index else ""): tensor
+        for name, value in parts.items()
+        for index, tensor in enumerate(tensors_in(value))
     }
 
 

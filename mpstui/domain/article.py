@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import assert_never
 
 from .alarm import alarms_of, describe_check, fails
-from .config import RunConfig
+from .config import RunConfig, as_started
 from .events import (
     AlarmRaised,
     AnyEvent,
@@ -22,6 +22,7 @@ from .events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    MatmulMeasured,
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
@@ -41,6 +42,7 @@ from .events import (
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
+    WorkCounted,
 )
 from .workloads import EPOCH_SAMPLES
 
@@ -68,6 +70,7 @@ class ArticleLog:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
+        self._epoch_samples = EPOCH_SAMPLES
 
     def lines(self, event: AnyEvent) -> Iterator[str]:
         """Yield the lines for one event; often none."""
@@ -75,6 +78,8 @@ class ArticleLog:
             case PreparationAdvanced(stage=stage, fraction=fraction):
                 yield stage if fraction is None else f"{stage} {fraction:.0%}"
             case RunStarted():
+                self._config = as_started(self._config, event)
+                self._epoch_samples = event.epoch_samples
                 yield f"{event.workload} on {event.device} ({event.device_name})"
                 yield f"data: {event.dataset}"
                 yield from event.notes
@@ -121,6 +126,8 @@ class ArticleLog:
                 yield f"failed after step {step}: {error}"
             case WarmupFinished() | SystemSampled() | StepProfiled():
                 pass
+            case WorkCounted() | MatmulMeasured():
+                pass
             case RanksDiffered():
                 (alarm,) = alarms_of(None, None, "", ranks=event)
                 yield f"ALARM: {alarm.text}"
@@ -139,7 +146,7 @@ class ArticleLog:
             done = batch * config.batch_size
             percent = 100.0 * batch / config.steps_per_epoch
             yield (
-                f"Train Epoch: {event.epoch} [{done}/{EPOCH_SAMPLES} ({percent:.0f}%)]"
+                f"Train Epoch: {event.epoch} [{done}/{self._epoch_samples} ({percent:.0f}%)]"
                 f"\tLoss: {losses[offset]:.6f}"
             )
 
@@ -147,19 +154,21 @@ class ArticleLog:
         if not self._config.info.has_accuracy:
             yield f"====> Epoch: {event.epoch} Average loss: {_number(event.mean_loss)}"
         if event.timed_samples:
-            seconds = event.timed_seconds * EPOCH_SAMPLES / event.timed_samples
-            yield f"time_cost: {seconds:.3f} s an epoch of {EPOCH_SAMPLES} samples"
+            seconds = event.timed_seconds * self._epoch_samples / event.timed_samples
+            yield f"time_cost: {seconds:.3f} s an epoch of {self._epoch_samples} samples"
         else:
             yield "time_cost: — (every step was warm-up)"
 
     def _test(self, event: EvaluationCompleted) -> Iterator[str]:
+        metrics = "".join(f", {name}: {_number(value)}" for name, value in event.metrics.items())
         if event.correct is None:
-            yield f"====> Test set loss: {_number(event.loss)}"
+            yield f"====> Test set loss: {_number(event.loss)}{metrics}"
             return
-        percent = 100.0 * event.correct / event.samples
+        answers = event.samples if event.answers is None else event.answers
         yield (
             f"Test set: Average loss: {_number(event.loss)}, "
-            f"Accuracy: {event.correct}/{event.samples} ({percent:.1f}%)"
+            f"Accuracy: {event.correct}/{answers} ({100.0 * event.correct / max(answers, 1):.1f}%)"
+            f"{metrics}"
         )
 
 

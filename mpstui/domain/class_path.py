@@ -10,12 +10,18 @@ from typing import Any, NamedTuple
 FORM = "path/to/file.py:Class"
 """The form of such a reference."""
 
+MODULE_FORM = "package.module:Class"
+"""Another form to type it in, which is resolved to the file."""
+
+_RESERVED = {"torchvision", "timm", "transformers"}
+"""Prefixes of other workloads, not modules."""
+
 
 class ClassPath(NamedTuple):
     """A file and a class in it."""
 
     path: str
-    """As written; a relative path is relative to the current folder."""
+    """As written; in a run's config it is absolute."""
     name: str
 
     @property
@@ -37,3 +43,23 @@ def class_path(value: Any) -> ClassPath | None:
         return None
     is_valid = name.isidentifier() and not keyword.iskeyword(name)
     return ClassPath(path, name) if is_valid else None
+
+
+def module_path(text: str) -> tuple[str, str] | None:
+    """Parse ``package.module:Class`` into the module and the class; None if the text is not that.
+
+    Checks only the form, not whether there is such a module.
+    """
+    module, _, name = text.rpartition(":")
+    is_valid = name.isidentifier() and not keyword.iskeyword(name)
+    are_names = all(part.isidentifier() for part in module.split("."))
+    return (module, name) if is_valid and are_names and module not in _RESERVED else None
+
+
+def may_share_state(first: str, second: str) -> bool:
+    """Return whether a snapshot of one workload may fit another: of any two files of the user's.
+
+    The file may have been mended or moved; whether the state fits shows when it is loaded.
+    """
+    are_own = class_path(first) is not None and class_path(second) is not None
+    return first == second or are_own

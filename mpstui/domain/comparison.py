@@ -15,7 +15,7 @@ from . import article
 from .anatomy import explanation
 from .same_settings import describe_settings
 from .start_gap import describe_start_gap
-from .summary import MedianSpread, RunSummary, references_of, speed_up
+from .summary import MedianSpread, RunSummary, describe_flops, references_of, speed_up
 from .units import DASH, decimals, gibibytes, number
 from .workloads import EPOCH_SAMPLES, info_of
 
@@ -118,6 +118,9 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
                 f"{run.label}: {run.joules_per_epoch:,.0f} J an epoch, "
                 f"{run.joules_per_epoch * 1000 / EPOCH_SAMPLES:.2f} J per 1,000 samples"
             )
+        rates = (run.flops_per_second, run.matmul_flops_per_second)
+        if line := describe_flops(*rates, run.precision):
+            lines.append(f"{run.device}: {line}")
         if run.message:
             lines.append(f"{run.label}: {run.state}: {run.message}")
     lines += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]

@@ -19,7 +19,7 @@ from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
 SETTINGS = "settings"
 """The field with the settings of a custom workload's class."""
 
-UNCHECKED = ("device", "comparison", "rank", "ranks")
+UNCHECKED = ("device", "comparison", "rank", "ranks", "epoch_steps")
 """Fields that only mpstui itself sets."""
 
 RENAMED = {"calibrate": "autotune"}
@@ -40,6 +40,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     steps: int | None = None
     lr: float
     gamma: float
+    test_every: int = 1
+    """Epochs between two tests; the last epoch always ends with one."""
     seed: int = 1
     log_interval: int
     dry_run: bool = False
@@ -63,6 +65,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The number of this process among those that train together."""
     ranks: int = 1
     """Processes that train together; 1 for an ordinary run."""
+    epoch_steps: int = 0
+    """Steps of an epoch of the user's own data, once they are loaded; 0 for 60,000 samples."""
 
     @property
     def spec(self) -> DeviceSpec:
@@ -90,8 +94,27 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps per epoch of 60,000 samples; the last may be smaller."""
-        return -(-EPOCH_SAMPLES // self.batch_size)
+        """Steps per epoch; the last may be smaller.
+
+        An epoch is 60,000 samples, or the training set of a workload with its own data.
+        """
+        return self.epoch_steps or -(-EPOCH_SAMPLES // self.batch_size)
+
+    def epoch_samples(self, train_samples: int) -> int:
+        """Return the samples of an epoch.
+
+        Args:
+            train_samples: The size of the training set.
+        """
+        if not self.epoch_steps:
+            return EPOCH_SAMPLES
+        is_whole_set = self.epoch_steps == -(-train_samples // self.batch_size)
+        return train_samples if is_whole_set else self.epoch_steps * self.batch_size
+
+    def tests_after(self, epoch: int) -> bool:
+        """Return whether an epoch, counted from 1, ends with a test."""
+        is_last = epoch * self.steps_per_epoch >= self.total_steps
+        return is_last or epoch % self.test_every == 0
 
     @property
     def total_steps(self) -> int:
@@ -182,14 +205,19 @@ def recorded_config(ref: str, **settings: Any) -> RunConfig:
 
 
 def as_started(config: RunConfig, started: RunStarted) -> RunConfig:
-    """Return a recorded script's configuration with what only its first step showed.
+    """Return a run's configuration with what only its start showed.
+
+    That is the length of an epoch of the user's own data, and a recorded script's batch size and
+    device.
 
     Args:
-        config: The configuration of any run; other runs' stays as it is.
+        config: The configuration as in the run's folder.
         started: The run's start.
     """
     if not config.info.is_recorded:
-        return config
+        is_own_length = started.epoch_samples != EPOCH_SAMPLES
+        epoch_steps = started.steps_per_epoch if is_own_length else 0
+        return msgspec.structs.replace(config, epoch_steps=epoch_steps)
     batch_size = started.batch_size or 0  # unknown: no setting has this value
     spec, used = config.spec, parse_device(started.device)
     is_same = spec.type == used.type and spec.index in (None, used.index)

@@ -12,6 +12,7 @@ from array import array
 import msgspec
 
 from .plan import Plan
+from .workloads import EPOCH_SAMPLES
 
 SCHEMA = 1
 """Version of this format, written into each ``RunStarted``. Fields are only ever added."""
@@ -60,6 +61,8 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     """Names of a recorded script's optimizers by what they train, the first one first."""
     batch_size: int | None = None
     """Samples in a recorded script's first step; None if unknown, and for other runs."""
+    epoch_samples: int = EPOCH_SAMPLES
+    """Samples of an epoch; for the user's own data the size of the training set."""
 
 
 class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
@@ -217,6 +220,18 @@ class EvaluationCompleted(Event, frozen=True, kw_only=True, tag=True):
     correct: int | None
     """Correct answers; None for a workload without them."""
     seconds: float
+    answers: int | None = None
+    """Answers among which ``correct`` are; None for the number of samples."""
+    metrics: dict[str, float | None] = {}
+    """Other scores of the user's by name: ratios or means; None if not finite."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """Correct answers as a share of all; None for a workload without them."""
+        if self.correct is None:
+            return None
+        count = self.samples if self.answers is None else self.answers
+        return self.correct / count if count else None
 
 
 class SampleSaved(Event, frozen=True, kw_only=True, tag=True):
@@ -272,6 +287,25 @@ class StepProfiled(Event, frozen=True, kw_only=True, tag=True):
     also ``launch``, which overlaps the last three: the time in which the host launches them."""
     unsynchronised: float
     """Seconds per step at the run's own pace, from the timed windows."""
+
+
+class WorkCounted(Event, frozen=True, kw_only=True, tag=True):
+    """The floating-point operations of a training step were counted."""
+
+    samples: int
+    """Of the counted steps."""
+    flops: int | None
+    """Operations of the products in these steps: a multiply-add is two. None if unknown."""
+    reason: str = ""
+    """Why they are unknown."""
+
+
+class MatmulMeasured(Event, frozen=True, kw_only=True, tag=True):
+    """The rate of a large matrix product was measured on the device; this is not timed."""
+
+    flops_per_second: float
+    dtype: str
+    """The run's precision."""
 
 
 class SnapshotSaved(Event, frozen=True, kw_only=True, tag=True):
@@ -422,6 +456,8 @@ AnyEvent = (
     | SampleSaved
     | SystemSampled
     | StepProfiled
+    | WorkCounted
+    | MatmulMeasured
     | SnapshotSaved
     | StepChecked
     | EvaluationChecked

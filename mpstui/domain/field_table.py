@@ -104,6 +104,15 @@ FIELDS: tuple[Field, ...] = (
         "smaller during training. 1 leaves the learning rate unchanged.",
     ),
     Integer(
+        "test_every",
+        "Test every",
+        "epochs between two tests",
+        1,
+        100_000,
+        about="How many epochs are trained between two tests. The last epoch always ends with a "
+        "test. Raise it when epochs are short and a test takes long.",
+    ),
+    Integer(
         "seed",
         "Seed",
         "weights, batch order, dropout",

@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from .class_path import FORM, class_path
+from .class_path import FORM, MODULE_FORM, class_path
 from .errors import FieldError
 from .script_ref import script_ref
 
@@ -99,7 +99,7 @@ class WorkloadChoice(Choice):
     @property
     @override
     def allowed(self) -> str:
-        return f"{super().allowed}, or {FORM}"
+        return f"{super().allowed}, or {FORM} or {MODULE_FORM}"
 
     @override
     def check(self, value: Any) -> str:

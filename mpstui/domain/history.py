@@ -18,6 +18,7 @@ from .events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    MatmulMeasured,
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
@@ -37,6 +38,7 @@ from .events import (
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
+    WorkCounted,
 )
 from .growth import MemoryGrowth, MemoryReading, growth_of
 from .metrics import EVENT_METRICS, LOSS, METRICS, THROUGHPUT
@@ -144,6 +146,8 @@ class RunHistory:
         self.memory_growth: MemoryGrowth | None = None
         """Steady memory growth of the worker or, failing that, of its device."""
         self.profile: StepProfiled | None = None
+        self.work: WorkCounted | None = None
+        self.matmul: MatmulMeasured | None = None
         self.snapshot: SnapshotSaved | None = None
         """The newest snapshot: the step that ``--resume`` continues from, and the cost so far."""
         self.joules = 0.0
@@ -219,6 +223,10 @@ class RunHistory:
                 self._note_memory(event.process_rss)
             case StepProfiled():
                 self.profile = event
+            case WorkCounted():
+                self.work = event
+            case MatmulMeasured():
+                self.matmul = event
             case SnapshotSaved():
                 self.snapshot = event
             case StepChecked():
@@ -392,7 +400,7 @@ class RunHistory:
     def epoch_seconds(self) -> MedianSpread | None:
         """Return the median seconds of an epoch; one that was timed in part is scaled.
 
-        An epoch has 60,000 samples; a recorded script's has those of its DataLoader.
+        An epoch has 60,000 samples, or those of the user's own data or DataLoader.
         """
         seconds = [
             epoch.timed_seconds * samples / epoch.timed_samples
@@ -403,8 +411,10 @@ class RunHistory:
         return measure(seconds)
 
     def _samples_of(self, epoch: EpochCompleted) -> int:
-        is_recorded = self.started is not None and info_of(self.started.workload).is_recorded
-        return epoch.samples if is_recorded else EPOCH_SAMPLES
+        if self.started is None:
+            return EPOCH_SAMPLES
+        is_recorded = info_of(self.started.workload).is_recorded
+        return epoch.samples if is_recorded else self.started.epoch_samples
 
     @property
     def joules_per_epoch(self) -> float | None:
@@ -414,6 +424,14 @@ class RunHistory:
         return self.joules * EPOCH_SAMPLES / self.joule_samples
 
     @property
+    def flops_per_second(self) -> float | None:
+        """Floating-point operations of products, per second of timed training; None if unknown."""
+        rate = self.rate()
+        if rate is None or self.work is None or self.work.flops is None:
+            return None
+        return rate.median * self.work.flops / self.work.samples
+
+    @property
     def evaluation(self) -> EvaluationCompleted | None:
         """The newest evaluation."""
         return self.evaluations[-1] if self.evaluations else None
@@ -421,10 +439,7 @@ class RunHistory:
     @property
     def accuracy(self) -> float | None:
         """Share of correct answers in the newest evaluation, 0 to 1."""
-        newest = self.evaluation
-        if newest is None or newest.correct is None:
-            return None
-        return newest.correct / newest.samples
+        return None if self.evaluation is None else self.evaluation.accuracy
 
     @property
     def finite_loss(self) -> float | None:

@@ -59,7 +59,7 @@ def _rate(steps: StepsCompleted) -> float | None:
 
 
 def _accuracy(evaluation: EvaluationCompleted) -> float | None:
-    return None if evaluation.correct is None else evaluation.correct / evaluation.samples
+    return evaluation.accuracy
 
 
 LOSS = Metric(

@@ -12,6 +12,7 @@ from .class_settings import Setting
 from .devices import device_label
 from .events import EvaluationChecked, RanksDiffered, StartHashed, StepChecked, StepProfiled
 from .same_settings import have_same_settings, references
+from .units import flops
 
 
 class MedianSpread(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,26 @@ class MedianSpread(msgspec.Struct, frozen=True, kw_only=True):
     """Half the interquartile range; for two or three values half their range; None for a single
     value."""
     count: int
+
+
+def describe_flops(
+    flops_per_second: float | None, matmul_flops_per_second: float | None, precision: str
+) -> str:
+    """Describe a run's rate of floating-point operations; empty if it is unknown.
+
+    Args:
+        flops_per_second: Of the run's products.
+        matmul_flops_per_second: Of a large matrix product on the device.
+        precision: The run's.
+    """
+    if flops_per_second is None:
+        return ""
+    text = f"{flops(flops_per_second)} in products"
+    if not matmul_flops_per_second:
+        return text
+    share = flops_per_second / matmul_flops_per_second
+    peak = f"{flops(matmul_flops_per_second)} of a large {precision} matrix product there"
+    return f"{text}, {share:.0%} of the {peak}"
 
 
 def measure(values: Sequence[float]) -> MedianSpread | None:
@@ -91,6 +112,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The profile of a step's time; None if the run was too short for it."""
     joules_per_epoch: float | None = None
     """Energy per 60,000 training samples, if it could be measured."""
+    flops_per_second: float | None = None
+    """Floating-point operations of products, per second of timed training."""
+    matmul_flops_per_second: float | None = None
+    """The rate of a large matrix product on the device, in the run's precision."""
     rank_alarm: RanksDiffered | None = None
     """The first difference between the parameters of ranks that train together."""
     settings: dict[str, Setting] = {}

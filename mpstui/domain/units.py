@@ -55,3 +55,12 @@ def memory(value: int | None) -> str:
         return DASH
     mebibytes = value / 2**20
     return f"{mebibytes:.0f} MB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GB"
+
+
+def flops(per_second: float) -> str:
+    """Format a rate of floating-point operations: ``105 GFLOP/s``."""
+    for unit in ("", "k", "M", "G", "T"):
+        if per_second < 999.5:
+            return f"{per_second:.3g} {unit}FLOP/s"
+        per_second /= 1000
+    return f"{per_second:.3g} PFLOP/s"

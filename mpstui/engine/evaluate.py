@@ -6,14 +6,19 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 
+import numpy as np
 import torch
 
-from mpstui.domain.events import AnyEvent, EvaluationCompleted, SampleSaved
+from mpstui.domain.events import AnyEvent, EvaluationCompleted, SampleSaved, SeriesRecorded
+from mpstui.trees import is_stackable, split
 
 from .data.feed import Batch
 from .pictures import save_grid
 from .progress import Progress
 from .setup import Setup
+from .workloads.contract import Ratio, takes_parts
+from .workloads.custom import hook_name
+from .workloads.scores import add, check_counts, count, quotient
 
 CHECKED_SAMPLES = 64
 """Least samples of an evaluation check, so that its correct answers can be counted."""
@@ -34,46 +39,70 @@ def evaluate(
         hold: Passes the gate before each batch; yields pauses.
 
     Returns:
-        The first batch, cut to about a training step's work, for an evaluation check.
+        The first batch, for an evaluation check; one that can be cut is about as large as a
+        training step's. None if the test set is empty.
     """
     config = setup.config
     setup.model.eval()
     began = time.perf_counter()
-    loss_sum, correct, samples = torch.zeros((), device=setup.backend.device), None, 0
+    sums: dict[str, Ratio] = {}
+    samples = 0
     first_batch: Batch | None = None
-    for images, labels in setup.pipeline.test(setup.plan.eval_chunk or config.test_batch_size):
+    for batch in setup.pipeline.test(setup.plan.eval_chunk or config.test_batch_size):
         yield from hold()
-        first_batch = first_batch or (images, labels)
+        first_batch = first_batch or batch
         with setup.fault:
-            score = setup.score(images, labels)
-        loss_sum = loss_sum + score.loss_sum.float()
-        if score.correct is not None:
-            correct = score.correct if correct is None else correct + score.correct
-        samples += len(images)
+            add(sums, setup.score(batch))
+        samples += batch.samples
         if config.dry_run:
             break
-    loss = loss_sum.item() / samples
+    if first_batch is None:
+        return None
+    check_counts(sums, hook_name(setup.workload, "score"))
+    answers = count(sums["accuracy"]) if "accuracy" in sums else None
+    metrics = {
+        name: quotient(ratio)
+        for name, ratio in sums.items()
+        if name != "loss" and (name != "accuracy" or answers is None)
+    }
+    progress.test_loss = quotient(sums["loss"])
     yield EvaluationCompleted(
         at=now(),
         epoch=progress.epoch,
         step=progress.step,
-        loss=loss if math.isfinite(loss) else None,
+        loss=progress.test_loss,
         samples=samples,
-        correct=None if correct is None else int(correct.item()),
+        correct=None if answers is None else answers[0],
+        answers=None if answers is None or answers[1] == samples else answers[1],
+        metrics=metrics,
         seconds=time.perf_counter() - began,
     )
-    if first_batch is None:
-        return None
+    for name, value in metrics.items():
+        content = np.array([math.nan if value is None else value], "<f8").tobytes()
+        yield SeriesRecorded(at=now(), name=f"test {name}", steps=(progress.step,), values=content)
     size = min(config.test_batch_size, max(config.batch_size, CHECKED_SAMPLES))
-    return first_batch[0][:size], first_batch[1][:size]
+    if first_batch.samples > size and is_stackable(first_batch.content, first_batch.samples):
+        return Batch(split(first_batch.content, size)[0], size)
+    return first_batch
+
+
+def draw_pictures(setup: Setup) -> list[tuple[str, torch.Tensor]]:
+    """Return the workload's pictures of the first test samples, by kind."""
+    method = setup.workload.hook("pictures")
+    if method is None:
+        return []
+    content = setup.pipeline.sample_inputs()
+    # A workload whose objective gets a batch in parts draws its first part, the inputs.
+    inputs = content[0] if takes_parts(setup.workload.objective) else content
+    with torch.no_grad():
+        return list(method(setup.model, inputs))
 
 
 def save_pictures(
     setup: Setup, progress: Progress, now: Callable[[], float]
 ) -> Iterator[SampleSaved]:
     """Draw the workload's pictures and save them as PNG files in the run's folder."""
-    with torch.no_grad():
-        pictures = list(setup.workload.pictures(setup.model, setup.pipeline.sample_inputs()))
+    pictures = draw_pictures(setup)
     for kind, picture in pictures:
         path = setup.run_dir / "samples" / f"epoch-{progress.epoch:03}-{kind}.png"
         save_grid(picture, path)

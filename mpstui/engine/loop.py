@@ -19,6 +19,7 @@ from mpstui.backends import RngState
 from mpstui.domain.events import (
     AnyEvent,
     EpochCompleted,
+    MatmulMeasured,
     PreparationAdvanced,
     RunFinished,
     RunPaused,
@@ -27,21 +28,24 @@ from mpstui.domain.events import (
     SnapshotSaved,
     StepsCompleted,
     WarmupFinished,
+    WorkCounted,
 )
+from mpstui.runs.user_code import USER_ERRORS
 from mpstui.telemetry.system import resident_bytes
 
 from .checks.schedule import CheckSchedule
 from .data.feed import Batch, Feed, on_host
-from .data.order import orders
 from .evaluate import evaluate, save_pictures
+from .flops import FlopCounter, matmul_rate
 from .gate import Gate
 from .meter import SETTLE_STEPS, WARMUP_STEPS, Meter
 from .profile import Profiler, profile_steps
 from .progress import Progress
 from .setup import Setup
 from .snapshot_budget import Snapshots
-from .soundness import DivergenceWatch, gradient_norm
+from .soundness import DivergenceWatch, gradient_norm, has_gradients
 from .steps import steps_of
+from .steps.base import split
 
 SelectPlan = Callable[[Setup, Callable[[], bool]], Generator[AnyEvent, None, Setup]]
 """Yields what it tries and returns the run under the plan it selects; its second argument returns
@@ -92,8 +96,6 @@ class Loop:
         self._steps = steps_of(setup)
         self._progress = replace(resume) if resume else Progress()
         self._resuming = resume is not None  # until its first epoch begins
-        finished_epochs = max(self._progress.epoch - 1, 0)
-        self._orders = orders(setup.config.seed, setup.pipeline.train_samples, finished_epochs)
         self._first_step = self._flushed_steps = self._progress.step
         self._warm = False
         self._warmup_seconds = 0.0
@@ -101,6 +103,10 @@ class Loop:
         self._sound = True  # losses and gradients of the newest flush were finite
         self._step_seconds: float | None = None  # in the newest timed flush
         self._rng_state: RngState | None = None  # from before the current evaluation
+        self._flop_counter: FlopCounter | None = None
+        self._work: WorkCounted | None = None
+        self._work_logged = False
+        self._matmul_measured = False
 
     @property
     def step(self) -> int:
@@ -126,7 +132,7 @@ class Loop:
             yield from self._snapshot(stopping=True)
             self._save_model()
             yield RunStopped(at=self._now(), step=self.step, reason=self._gate.stop_reason)
-        except Exception:
+        except USER_ERRORS:
             # The log needs the steps before the error, above all a divergence that caused it.
             with contextlib.suppress(RuntimeError):  # a lost device can't be read
                 yield from self._flush()
@@ -153,30 +159,62 @@ class Loop:
         )
         yield from self._hold()
         yield from self._check_step()
-        yield from self._evaluate()
-        setup.scheduler.step()
+        if self._config.tests_after(progress.epoch):
+            yield from self._evaluate()
+        self._setup.schedulers.after_epoch(progress.test_loss)
         self._meter.start(0 if self._warm else WARMUP_STEPS)
 
     def _train_batches(self) -> Iterator[AnyEvent]:
         """Train on the rest of the epoch."""
         size = self._config.batch_size
         done = self.step - (self._progress.epoch - 1) * self._config.steps_per_epoch
-        order = next(self._orders)[done * size :][: self._steps_left_in_epoch * size]
         batches = Feed(iter(()), on_host)
-        if len(order):  # else the run stopped between the epoch's last step and its evaluation
-            batches = self._setup.pipeline.training(order, size * self._steps.batches)
-        for images, labels in batches:
+        if steps := self._steps_left_in_epoch:  # else the run stopped before its evaluation
+            batches = self._setup.batches(self._progress.epoch, done, steps, self._steps.batches)
+        for batch in batches:
             yield from self._hold()
             if self._checks is not None:
-                is_first, self._batch = self._batch is None, (images[:size], labels[:size])
+                is_first, self._batch = self._batch is None, batch
+                if self._steps.batches > 1:
+                    self._batch = split(batch, size)[0]
                 if is_first:
                     yield from self._check_first_step()
-            self._count_steps(self._steps.take(images, labels), len(images))
+            self._count_steps(self._take(batch), batch.samples)
             if self._meter.due:
                 yield from self._profiler.watch(self._flush())
                 yield from self._snapshot()
                 yield from self._profile(batches)
+                yield from self._measure_matmul()
         yield from self._flush()
+
+    def _take(self, batch: Batch) -> torch.Tensor:
+        """Train on a batch; count the operations of the run's first one."""
+        if self._flop_counter is not None or not self._counts_flops:
+            return self._steps.take(batch)
+        self._flop_counter = FlopCounter()
+        with self._flop_counter:
+            objectives = self._steps.take(batch)
+        flops = None if self._flop_counter.uncounted else self._flop_counter.flops
+        reason = self._flop_counter.reason
+        self._work = WorkCounted(at=self._now(), samples=batch.samples, flops=flops, reason=reason)
+        return objectives
+
+    @property
+    def _counts_flops(self) -> bool:
+        """Whether ops can be seen: a compiled model has its own, a fault others than the model."""
+        return not self._config.compile and self._config.spec.option("fault") is None
+
+    def _measure_matmul(self) -> Iterator[AnyEvent]:
+        """Once a run, measure the device's rate of a matrix product, outside the clock."""
+        if self._work is None or self._matmul_measured or not self._profiler.is_steady:
+            return
+        if self._work.flops is None or not self._is_free():
+            return
+        self._matmul_measured = True
+        precision = self._config.precision
+        rate = matmul_rate(self._setup.backend, precision)
+        yield MatmulMeasured(at=self._now(), flops_per_second=rate, dtype=precision)
+        self._meter.start(SETTLE_STEPS)
 
     def _evaluate(self) -> Iterator[AnyEvent]:
         self._rng_state = self._setup.backend.rng_state()
@@ -196,7 +234,7 @@ class Loop:
 
     def _check_step(self) -> Iterator[AnyEvent]:
         if self._checks is not None and self._batch is not None:
-            yield self._checks.step(self._setup, *self._batch, self.step, self._now())
+            yield self._checks.step(self._setup, self._batch, self.step, self._now())
 
     def _check_evaluation(self, batch: Batch) -> Iterator[AnyEvent]:
         """Check the run's first evaluation and its last."""
@@ -204,7 +242,7 @@ class Loop:
         if self._checks is not None and (is_last or not self._evaluation_checked):
             self._evaluation_checked = True
             progress = self._progress
-            yield self._checks.test(self._setup, *batch, progress.step, progress.epoch, self._now())
+            yield self._checks.test(self._setup, batch, progress.step, progress.epoch, self._now())
 
     @property
     def _steps_left_in_epoch(self) -> int:
@@ -237,6 +275,8 @@ class Loop:
         # A CUDA graph has no phases, and running its ops one by one would not be its steps.
         if not steps or not self._is_free() or self._setup.plan.graph_steps:
             return
+        if self._setup.whole_step is not None:  # its phases are the user's
+            return
         self._meter.start(steps)
         laps = profile_steps(self._setup, batches, steps, self._count_steps, self._is_free)
         yield from self._flush()
@@ -247,8 +287,11 @@ class Loop:
 
     def _count_steps(self, objectives: torch.Tensor, samples: int) -> None:
         self._progress.step += len(objectives)
-        size = self._config.batch_size
-        self._meter.add(objectives, [min(size, samples - at) for at in range(0, samples, size)])
+        sizes = [samples]
+        if len(objectives) > 1:
+            size = self._config.batch_size
+            sizes = [min(size, samples - at) for at in range(0, samples, size)]
+        self._meter.add(objectives, sizes)
 
     def _not_interrupted(self) -> bool:
         """True unless the user asked to pause or stop; turn changes don't count."""
@@ -306,19 +349,24 @@ class Loop:
             epoch_samples=self._progress.samples,
             seconds=round(steps.seconds, 7),
             timed=steps.timed,
-            lr=self._setup.optimizer.param_groups[0]["lr"],
+            lr=float(self._setup.optimizer.param_groups[0]["lr"]),
             device_bytes=self._setup.backend.allocated(),
             joules=steps.joules,
             grad_norm=norm,
             worker_bytes=resident_bytes(),
         )
+        yield from self._setup.series.flush(first, self._now())
+        if self._work is not None and not self._work_logged:
+            self._work_logged = True
+            yield self._work
         self._meter.exclude_elapsed()
         yield from self._warm_up(steps.seconds)
         divergence = self._divergence.check(self._progress, first, steps.losses, self._now())
         if divergence is not None:
             yield divergence
         # A gradient that is not finite has spoilt the weights before any loss shows it.
-        self._sound = not self._divergence.diverged and norm is not None
+        is_finite = norm is not None or not has_gradients(self._setup.model)
+        self._sound = not self._divergence.diverged and is_finite
 
     def _warm_up(self, seconds: float) -> Iterator[AnyEvent]:
         if self._warm:

@@ -38,6 +38,11 @@ class Profiler:
                 self._seconds += event.seconds
             yield event
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether the run has trained long enough for its speed to be steady."""
+        return self._steps >= PROFILE_AFTER
+
     def steps_due(self, steps_left: int, epoch_steps: int) -> int:
         """Return how many of the next steps to profile; 0 while it is too early or done.
 
@@ -116,18 +121,18 @@ def profile_steps(
         batch = batches.take()
         if batch is None:
             break
-        images, labels = batch
         with setup.fault:
             setup.optimizer.zero_grad()
             watch.lap("optimizer", launches=True)
-            objective = setup.objective(images, labels)
+            objective = setup.objective(batch)
             watch.lap("forward", launches=True)
             setup.backward(objective)
             watch.lap("backward", launches=True)
             setup.step()
+            setup.schedulers.after_step()
             watch.lap("optimizer", launches=True)
         laps.append(watch.seconds)
-        count(objective.detach().view(1), len(images))
+        count(objective.detach().view(1), batch.samples)
     return laps
 
 

@@ -25,6 +25,8 @@ class Progress:
     """Over ``samples``."""
     last_finite: float | None = None
     """The newest finite loss."""
+    test_loss: float | None = None
+    """The newest test's loss; None if it is not finite."""
 
     def next_epoch(self) -> None:
         """Move to the next epoch; its sums are empty."""

@@ -20,15 +20,19 @@ import torch
 from torch import nn
 
 from mpstui.backends import Backend
+from mpstui.domain.class_path import class_path
 from mpstui.domain.plan import PLAIN, SAME, Plan
 from mpstui.faults.load import load_fault
-from mpstui.modes.step import Batch, Side
+from mpstui.modes.step import Side
+from mpstui.trees import Tree, cast
 
 from .autotune.apply import apply_plan
 from .autotune.optimizers import load_state
 from .data.seeding import seeded
-from .setup import Setup
-from .workloads import Workload, find_workload, load_items
+from .setup import Setup, build_training
+from .step_series import StepSeries
+from .workloads import Workload, find_workload
+from .workloads.lazy import initialise_lazy
 
 
 class StepStart(NamedTuple):
@@ -37,7 +41,9 @@ class StepStart(NamedTuple):
     model: dict[str, Any]
     unsaved: dict[str, torch.Tensor]
     """Buffers that are not in the model's state dict."""
-    optimizer: dict[str, Any]
+    optimizers: tuple[dict[str, Any], ...]
+    own: dict[str, dict[str, Any]]
+    """What the user's code keeps elsewhere, as in :class:`OwnState`."""
 
     @property
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -51,9 +57,9 @@ class StepStart(NamedTuple):
 def side_of(setup: Setup) -> Side:
     """Return a run that is ready to train in the form that the checks take."""
 
-    def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
-        images, labels = batch
-        return setup.workload.objective(model, setup.to_layout(images), labels)
+    def whole_step(model: nn.Module, batch: Tree) -> torch.Tensor:
+        assert setup.whole_step is not None
+        return setup.whole_step(model, setup.to_layout(batch)).loss
 
     autocast: Callable[[], AbstractContextManager[Any]] = (
         nullcontext if setup.config.precision == "float32" else setup.autocast
@@ -61,10 +67,13 @@ def side_of(setup: Setup) -> Side:
     return Side(
         backend=setup.backend,
         model=setup.model,
-        optimizer=setup.optimizer,
-        objective=objective,
+        optimizers=setup.optimizers,
+        objective=setup.objective_of,
+        whole_step=None if setup.whole_step is None else whole_step,
         autocast=autocast,
         fault=setup.fault,
+        read_own=lambda: setup.own_state.read().values,
+        load_own=setup.own_state.load,
     )
 
 
@@ -76,17 +85,26 @@ def read_step_start(setup: Setup) -> StepStart:
         for name, buffer in setup.model.named_buffers()
         if name not in model
     }
-    return StepStart(model, unsaved, _copy_to_cpu(setup.optimizer.state_dict()))
+    optimizers = tuple(_copy_to_cpu(o.state_dict()) for o in setup.optimizers)
+    return StepStart(model, unsaved, optimizers, setup.own_state.read().values)
 
 
-def load_start(setup: Setup, start: StepStart) -> None:
-    """Load a state into a rebuilt run, ready for a step."""
+def load_start(setup: Setup, start: StepStart, dtype: torch.dtype | None = None) -> None:
+    """Load a state into a rebuilt run, ready for a step.
+
+    Args:
+        setup: The rebuilt run.
+        start: The state.
+        dtype: Of the run's weights, if it is not the workload's own.
+    """
     setup.model.load_state_dict(start.model)
     for name, buffer in setup.model.named_buffers():
         if name in start.unsaved:
             buffer.copy_(start.unsaved[name])
-    load_state(setup.optimizer, start.optimizer)
-    setup.optimizer.zero_grad()
+    for optimizer, state in zip(setup.optimizers, start.optimizers, strict=True):
+        load_state(optimizer, state)
+        optimizer.zero_grad()
+    setup.own_state.load(start.own, dtype)
     setup.model.train()
 
 
@@ -108,7 +126,7 @@ def rebuild(
     with seeded(config.seed):
         workload, model = _build_model(setup)
     model = model.to(device=backend.device, dtype=dtype)
-    optimizer = workload.optimizer(model, config)
+    training = build_training(workload, model, config)
     return replace(
         setup,
         config=config,
@@ -116,7 +134,10 @@ def rebuild(
         workload=workload,
         model=model,
         net=model,
-        optimizer=optimizer,
+        optimizers=training.optimizers,
+        schedulers=training.schedulers,
+        own_state=training.own_state,
+        series=StepSeries(),
         fault=nullcontext(),
         scaler=None,
         plan=PLAIN,
@@ -142,11 +163,17 @@ def in_dtype(side: Side, dtype: torch.dtype | None) -> Side:
     if dtype is None:
         return side
 
-    def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
+    def objective(model: nn.Module, batch: Tree) -> torch.Tensor:
         with default_dtype(dtype):
             return side.objective(model, cast(batch, dtype))
 
-    return replace(side, objective=objective)
+    def whole_step(model: nn.Module, batch: Tree) -> torch.Tensor:
+        assert side.whole_step is not None
+        with default_dtype(dtype):
+            return side.whole_step(model, cast(batch, dtype))
+
+    has_whole_step = side.whole_step is not None
+    return replace(side, objective=objective, whole_step=whole_step if has_whole_step else None)
 
 
 @contextmanager
@@ -158,13 +185,6 @@ def default_dtype(dtype: torch.dtype | None) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(previous)
-
-
-def cast(batch: Batch, dtype: torch.dtype | None) -> Batch:
-    """Cast a batch's floating-point tensors to a dtype; None leaves them."""
-    if dtype is None:
-        return batch
-    return tuple(part.to(dtype) if part.is_floating_point() else part for part in batch)
 
 
 def perturb(start: StepStart, parameters: Iterable[str], seed: int) -> StepStart:
@@ -203,14 +223,13 @@ def preserve_rng(backend: Backend) -> Iterator[None]:
 
 
 def _build_model(setup: Setup) -> tuple[Workload, nn.Module]:
-    """Create a workload and its model; the data are loaded only if the model needs them."""
+    """Create a workload and its model; what loading the data gave the workload is shared."""
     workload = find_workload(setup.config, setup.run_dir)
-    try:
-        return workload, workload.model()
-    except Exception:
-        if load_items(workload) is None:
-            raise
-        return workload, workload.model()
+    if class_path(setup.config.workload) is not None:
+        vars(workload).update(setup.loaded_attributes)
+    model = workload.model()
+    initialise_lazy(workload, model, setup.pipeline)
+    return workload, model
 
 
 def _copy_to_cpu(value: Any) -> Any:

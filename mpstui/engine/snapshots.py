@@ -9,23 +9,33 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import random
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mpstui.backends import RngState
+from mpstui.domain.class_path import may_share_state
 from mpstui.domain.errors import LogError
 from mpstui.runs.rundir import RunDir
 
 from .autotune.optimizers import load_state
+from .own_values import decode, encode
 from .progress import Progress
 from .setup import Setup
 
 FORMAT = 1
-"""Version of the file's format. Keys are only ever added."""
+"""Version of the file's format. Keys are only ever added.
+
+``optimizers``, ``schedulers``, ``own``, ``unsaved`` and ``host`` came with custom workloads that
+have several optimizers and state of their own; ``optimizer`` and ``scheduler`` are those of files
+before that.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,18 +45,24 @@ class Snapshot:
     workload: str
     progress: Progress
     model: dict[str, Any]
-    optimizer: dict[str, Any]
-    scheduler: dict[str, Any]
+    optimizers: list[dict[str, Any]]
+    schedulers: list[dict[str, Any]]
     rng_state: RngState
     scaler: dict[str, Any] = field(default_factory=dict)
     """Of a run in fp16."""
+    own: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the user's code keeps outside the state dicts, as in :class:`OwnState`."""
+    unsaved: tuple[str, ...] = ()
+    """What it keeps and can't be saved."""
+    host: dict[str, Any] = field(default_factory=dict)
+    """The states of NumPy's and Python's generators, encoded."""
 
     @property
     def step(self) -> int:
         """The last completed step."""
         return self.progress.step
 
-    def restore(self, setup: Setup, rng: bool = True) -> None:
+    def restore(self, setup: Setup, rng: bool = True) -> tuple[str, ...]:
         """Load the state into a run on any device.
 
         The snapshot shares no tensor with the run afterwards, so several runs can load it.
@@ -56,37 +72,51 @@ class Snapshot:
             rng: Also set torch's generators: the CPU's, and the device's if the snapshot is from a
                 device of that type.
 
+        Returns:
+            Notes for the reader: what could not be saved or restored.
+
         Raises:
-            LogError: When the run has another workload.
+            LogError: When the state does not fit the run's model or optimizers.
         """
-        if setup.config.workload != self.workload:
+        if not may_share_state(setup.config.workload, self.workload):
             raise LogError(
                 f"a snapshot of {self.workload} does not fit {setup.config.workload}; "
                 f"allowed: one of the same workload"
             )
         setup.model.load_state_dict(self.model)
-        load_state(setup.optimizer, self.optimizer)
+        if len(self.optimizers) != len(setup.optimizers):
+            counts = f"{len(self.optimizers)} optimizers, and the workload {len(setup.optimizers)}"
+            raise ValueError(f"the snapshot has {counts}")
+        for optimizer, state in zip(setup.optimizers, self.optimizers, strict=True):
+            load_state(optimizer, state)
         if setup.scaler is not None and self.scaler:
             setup.scaler.load_state_dict(self.scaler)
         # The scheduler keeps a reference to the dict.
-        setup.scheduler.load_state_dict(copy.deepcopy(self.scheduler))
-        # The optimizer has stepped in another process; the scheduler would warn that it has not.
-        setup.optimizer._opt_called = True  # type: ignore[attr-defined,unused-ignore]
+        setup.schedulers.load(copy.deepcopy(self.schedulers))
+        lost = setup.own_state.load(self.own)
         if rng:
             setup.backend.set_rng_state(self.rng_state)
+            if self.host:
+                np.random.set_state(tuple(decode(self.host["numpy"], torch.device("cpu"))))
+                random.setstate(decode(self.host["python"], torch.device("cpu")))
+        return _notes(self.unsaved, lost)
 
 
 def pack(setup: Setup, progress: Progress, rng_state: RngState) -> bytes:
     """Serialise a run's state as a file's content. The device must be idle."""
     file = io.BytesIO()
+    own = setup.own_state.read()
     state = {
         "format": FORMAT,
         "workload": setup.config.workload,
         "step": progress.step,
         "progress": asdict(progress),
         "model": setup.model.state_dict(),
-        "optimizer": setup.optimizer.state_dict(),
-        "scheduler": setup.scheduler.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in setup.optimizers],
+        "schedulers": setup.schedulers.state(),
+        "own": own.values,
+        "unsaved": list(own.unsaved),
+        "host": {"numpy": encode(np.random.get_state()), "python": encode(random.getstate())},
         "draws": rng_state,
         "scaler": setup.scaler.state_dict() if setup.scaler is not None else {},
     }
@@ -97,8 +127,9 @@ def pack(setup: Setup, progress: Progress, rng_state: RngState) -> bytes:
 def tensor_bytes(setup: Setup) -> int:
     """Return the approximate size of this run's snapshots, in bytes."""
     tensors = [*setup.model.state_dict().values()]
-    for state in setup.optimizer.state.values():
-        tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    for optimizer in setup.optimizers:
+        for state in optimizer.state.values():
+            tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -119,14 +150,29 @@ def load_snapshot(path: Path) -> Snapshot:
             workload=state["workload"],
             progress=Progress(**state["progress"]),
             model=state["model"],
-            optimizer=state["optimizer"],
-            scheduler=state["scheduler"],
+            optimizers=state.get("optimizers") or [state["optimizer"]],
+            schedulers=state["schedulers"] if "schedulers" in state else [state["scheduler"]],
             rng_state=state["draws"],
             scaler=state.get("scaler", {}),
+            own=state.get("own", {}),
+            unsaved=tuple(state.get("unsaved", ())),
+            host=state.get("host", {}),
         )
     except (OSError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as e:
         reason = f"without {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]
         raise LogError(f"{path}: no snapshot: {reason}; allowed: a snapshot from mpstui") from e
+
+
+def _notes(unsaved: Sequence[str], lost: Sequence[str]) -> tuple[str, ...]:
+    notes = []
+    if unsaved:
+        notes.append(
+            f"not saved with the snapshot: {', '.join(unsaved)}; if training changes it, give the "
+            "workload state_dict and load_state_dict"
+        )
+    if lost:
+        notes.append(f"not restored, since this workload has no such attribute: {', '.join(lost)}")
+    return tuple(notes)
 
 
 def snapshots_of(run_dir: Path) -> list[tuple[int, Path]]:

@@ -26,6 +26,11 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float | None:
     return rounded(float(torch.nn.utils.get_total_norm(gradients)))
 
 
+def has_gradients(model: nn.Module) -> bool:
+    """Return whether a model has gradients; a workload's own step may clear them at its end."""
+    return any(parameter.grad is not None for parameter in model.parameters())
+
+
 def rounded(norm: float) -> float | None:
     """Return a norm with 6 significant digits; None unless it is finite."""
     return float(f"{norm:.6g}") if math.isfinite(norm) else None

@@ -7,6 +7,7 @@ and every point starts equally cold. It prints one line of JSON, a
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +22,9 @@ from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.summary import measure
 from mpstui.runs.rundir import Dataset
+from mpstui.runs.user_code import describe_error
 
 from .data.feed import Batch
-from .data.order import epoch_order
 from .meter import WARMUP_STEPS
 from .setup import Setup, set_up
 from .steps.base import train_step
@@ -57,7 +58,7 @@ def sweep_point(config: RunConfig, seconds: float) -> SweepPoint:
         windows = rates(setup, seconds)
     except MpstuiError as error:
         return msgspec.structs.replace(point, error=str(error))
-    except (RuntimeError, MemoryError, NotImplementedError) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
         return msgspec.structs.replace(point, error=_describe(error))
     speed = measure(windows)
     assert speed is not None  # there are three windows or more
@@ -80,7 +81,7 @@ def rates(
         setup.backend.synchronize()
         began = clock()
         for _ in range(steps):
-            train_step(setup, *next(batches))
+            train_step(setup, next(batches))
         setup.backend.synchronize()
         return clock() - began
 
@@ -101,23 +102,20 @@ def rates(
 
 def _endless(setup: Setup) -> Iterator[Batch]:
     """Yield full batches, epoch after epoch; a smaller last one would distort the measurement."""
-    generator = torch.Generator().manual_seed(setup.config.seed)
     size = setup.config.batch_size
-    while True:
-        order = epoch_order(generator, setup.pipeline.train_samples)
-        full_batches = order[: len(order) // size * size]
-        yield from setup.pipeline.training(full_batches, size)
+    samples = setup.config.epoch_samples(setup.pipeline.train_samples)
+    for epoch in itertools.count(1):
+        yield from setup.batches(epoch, 0, max(samples // size, 1))
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """Describe an error in one line. CUDA's lack of memory has a type, others only a message."""
-    line = str(error).splitlines()[0] if str(error) else ""
     phrases = ("out of memory", "can't allocate memory", "not enough memory")
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
         phrase in str(error).lower() for phrase in phrases
     ):
         return OUT_OF_MEMORY
-    return f"{type(error).__name__}: {line}"
+    return describe_error(error)
 
 
 def main(arguments: list[str]) -> None:

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpstui.domain.alarm import describe_check, fails
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.config import as_started
+from mpstui.domain.errors import LogError, MpstuiError
 from mpstui.domain.events import (
     DivergenceDetected,
     EvaluationChecked,
@@ -32,7 +33,9 @@ from mpstui.domain.events import (
 )
 from mpstui.domain.summarise import summarise
 from mpstui.runs.log import LogWriter
+from mpstui.runs.own_code import code_notes
 from mpstui.runs.rundir import Dataset, RunDir
+from mpstui.runs.user_code import USER_ERRORS, describe_error, place_of
 from mpstui.telemetry.energy import EnergyMeter
 
 from .alarms import Alarms, act_on_alarm, follow_supervisor
@@ -66,7 +69,7 @@ def train_run(
     Raises:
         LogError: When config.toml can't be read.
     """
-    record, step = recorder.record, recorder.history.step
+    record, loop = recorder.record, None
     config = run.config()
     try:
         record(PreparationAdvanced(at=time.time(), stage="importing torch"))
@@ -78,6 +81,7 @@ def train_run(
 
         record(PreparationAdvanced(at=time.time(), stage="building model and data"))
         setup = set_up(config, run.dataset() or Dataset(source="embedded"), run.path)
+        setup = replace(setup, notes=(*setup.notes, *code_notes(run.path)))
         check_contract(setup)
         setup, resume = _load_resumed_state(run, setup)
         snapshots = Snapshots(run.path, frozen=lambda: recorder.history.alarm is not None)
@@ -93,17 +97,25 @@ def train_run(
         )
         for event in loop.events():
             record(event)
-            step = loop.step
             if isinstance(event, DivergenceDetected):
                 act_on_alarm(run, gate, config.on_alarm, f"loss {event.value} at step {event.step}")
             elif isinstance(event, (StepChecked, EvaluationChecked)) and fails(event):
                 act_on_alarm(run, gate, config.on_alarm, describe_check(event))
-    except Exception as error:  # noqa: BLE001 - the log must record any error
+    except USER_ERRORS as error:  # the log must record any error
         traceback.print_exc()
-        line = str(error).splitlines()[0] if str(error) else ""
-        message = line if isinstance(error, MpstuiError) else f"{type(error).__name__}: {line}"
-        record(RunFailed(at=time.time(), step=step, error=message))
-    run.write_summary(summarise(run.id, config, run.machine(), recorder.history))
+        step = recorder.history.step if loop is None else loop.step
+        record(RunFailed(at=time.time(), step=step, error=_describe(error, run)))
+    started = recorder.history.started
+    sized = config if started is None else as_started(config, started)
+    run.write_summary(summarise(run.id, sized, run.machine(), recorder.history))
+
+
+def _describe(error: BaseException, run: RunDir) -> str:
+    """Return an error's line for the log, and where its traceback is, unless it is mpstui's own."""
+    if not isinstance(error, MpstuiError):
+        return f"{describe_error(error)}; full traceback: {run.worker_log}"
+    line = str(error).partition("\n")[0]
+    return f"{line}; full traceback: {run.worker_log}" if place_of(error) else line
 
 
 def _plan_selector(run: RunDir, recorder: EventRecorder) -> SelectPlan | None:
@@ -118,7 +130,7 @@ def _load_resumed_state(run: RunDir, setup: Setup) -> tuple[Setup, Progress | No
     """Load the snapshot that the run resumes from, if it is a resumed run.
 
     Raises:
-        LogError: When the snapshot can't be read.
+        LogError: When the snapshot can't be read, or does not fit the user's code any more.
     """
     resumed = run.resumed()
     if resumed is None:
@@ -126,8 +138,15 @@ def _load_resumed_state(run: RunDir, setup: Setup) -> tuple[Setup, Progress | No
     from .snapshots import load_snapshot
 
     snapshot = load_snapshot(run.snapshot(resumed.step))
-    snapshot.restore(setup)
-    notes = (*setup.notes, f"resumed from {resumed.run} at step {resumed.step}")
+    try:
+        losses = snapshot.restore(setup)
+    except (RuntimeError, ValueError, KeyError) as error:  # torch lists the keys, one in a line
+        lines = " ".join(str(error).split())
+        problem = f"the snapshot of {resumed.run} does not fit {setup.config.workload}: {lines}"
+        raise LogError(f"{problem}; allowed: a model and optimizers with the same state") from error
+    notes = (*setup.notes, f"resumed from {resumed.run} at step {resumed.step}", *losses)
+    if resumed.replaced:
+        notes += (resumed.replaced,)
     return replace(setup, notes=notes), snapshot.progress
 
 

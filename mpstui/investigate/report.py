@@ -151,8 +151,7 @@ def _bar(value: float | None, low: float, high: float) -> str:
 def _title(finding: Investigation) -> str:
     device = finding.device.partition("@")[0]
     if finding.op is None:
-        name = short_name(finding.workload) if script_ref(finding.workload) else finding.workload
-        return f"{name} on {device}: {finding.verdict.value}"
+        return f"{short_name(finding.workload)} on {device}: {finding.verdict.value}"
     detail = f": {finding.op.symptom}" if finding.op.symptom else f": {finding.kind}"
     return f"{finding.op.op} on {device}{detail}"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from mpstui.domain.investigation import Evidence, LossCurve, Stage, Verdict
 from mpstui.modes.base import StepMode
 from mpstui.modes.shared_random import SharedRandom
 from mpstui.modes.step import Side, StepState, load, take_step
+from mpstui.trees import tensors_in
 
 from .conclusion import Conclusion
 from .progress import ProgressReporter
@@ -75,7 +76,7 @@ class SoloTraining:
         batch = side.place(self._twin.batch(step))
         with side.fault, StepMode(self._random):
             loss = take_step(side, batch)
-        return loss / len(batch[0]) if self._twin.per_sample else loss
+        return loss / self._twin.samples(step) if self._twin.per_sample else loss
 
     def curves(self, first: int, state: StepState) -> tuple[LossCurve, ...]:
         """Train each side alone, from the same state with the same random numbers."""
@@ -137,15 +138,16 @@ class SoloTraining:
         """Return the least divisor of the learning rate with which these steps do not diverge."""
         for divisor in DIVISORS:
             load(self._twin.cpu, state)
-            for group in self._twin.cpu.optimizer.param_groups:
-                group["lr"] /= divisor
+            for optimizer in self._twin.cpu.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] /= divisor
             result = self.train(self._twin.cpu, first, last, seconds / len(DIVISORS))
             if result.divergence_step(first) is None:
                 return divisor
         return None
 
     def _describe_batch(self, step: int) -> str:
-        batch: Sequence[object] = self._twin.batch(min(step, self._twin.total_steps))
-        values = [tensor for tensor in batch if getattr(tensor, "is_floating_point", bool)()]
-        finite = all(bool(tensor.isfinite().all()) for tensor in values)  # type: ignore[attr-defined]
+        batch = self._twin.batch(min(step, self._twin.total_steps))
+        values = [tensor for tensor in tensors_in(batch) if tensor.is_floating_point()]
+        finite = all(bool(tensor.isfinite().all()) for tensor in values)
         return "every value is finite" if finite else "it holds values that are not finite"

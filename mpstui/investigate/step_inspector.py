@@ -222,12 +222,12 @@ class StepInspector:
         batch = self.twin.batch(step)
         trace = Trace(side, self._random)
         trace.restart(step)
+
+        def enter(phase: str) -> None:
+            trace.phase = phase
+
         with anomaly(), side.fault, trace:
-            objective = side.forward(side.place(batch))
-            trace.phase = "backward"
-            update = side.backward(objective)
-            trace.phase = "optimizer"
-            update()
+            take_step(side, side.place(batch), enter)
         return trace.ops
 
     def test_traces(self, state: StepState) -> tuple[list[TracedOp], list[TracedOp]]:

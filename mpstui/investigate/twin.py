@@ -16,13 +16,14 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.events import PlanChosen
 from mpstui.domain.plan import PLAIN, SAME, Plan
 from mpstui.engine.autotune.apply import apply_plan
-from mpstui.engine.data.order import order_of_epoch
+from mpstui.engine.data.feed import Batch, Feed
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.sides import side_of
 from mpstui.engine.snapshots import load_snapshot
-from mpstui.modes.step import Batch, Side, load, save
+from mpstui.modes.step import Side, load, save
 from mpstui.runs.log import LogReader
 from mpstui.runs.rundir import Dataset, RunDir
+from mpstui.trees import Tree
 
 NamedTensors = list[tuple[str, torch.Tensor]]
 Test = Callable[[], NamedTensors]
@@ -35,8 +36,10 @@ class Twin(NamedTuple):
     config: RunConfig
     device: Side
     cpu: Side
-    batch: Callable[[int], Batch]
+    batch: Callable[[int], Tree]
     """The batch of a step, counted from 1, on the CPU."""
+    samples: Callable[[int], int]
+    """The number of its samples."""
     restore: Callable[[Path], int]
     """Puts both sides into a snapshot's state, and returns its step."""
     reset: Callable[[], None]
@@ -80,14 +83,16 @@ def build(config: RunConfig, dataset: Dataset, run_dir: Path) -> Twin:
         load(device, initial_state)
         load(cpu, initial_state)
 
+    batches = Batches(cpu_setup)
     return Twin(
         config=config,
         device=device,
         cpu=cpu,
-        batch=Batches(cpu_setup).of,
+        batch=lambda step: batches.of(step).content,
+        samples=lambda step: batches.of(step).samples,
         restore=restore,
         reset=reset,
-        total_steps=config.total_steps,
+        total_steps=device_setup.config.total_steps,
         device_name=device_setup.backend.name(),
         notes=(*device_setup.notes, *notes),
         seed=config.seed,
@@ -132,10 +137,12 @@ def test_of(setup: Setup) -> Test:
     """Return a function that evaluates a run's first test batch as its training loop does."""
 
     def test() -> NamedTensors:
-        images, labels = next(iter(setup.pipeline.test(setup.config.test_batch_size)))
-        score = setup.score(images, labels)
-        scores = [("summed loss", score.loss_sum.float())]
-        return scores if score.correct is None else [*scores, ("right answers", score.correct)]
+        ratios = setup.score(next(setup.pipeline.test(setup.config.test_batch_size)))
+        names = {"loss": "summed loss", "accuracy": "right answers"}
+        return [
+            (names.get(name, name), torch.as_tensor(numerator))
+            for name, (numerator, _) in ratios.items()
+        ]
 
     return test
 
@@ -145,15 +152,20 @@ class Batches:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._epoch = 0
-        self._order = torch.empty(0)
+        self._step = 0
+        self._batch: Batch | None = None
+        self._feed: Feed | None = None  # the rest of the epoch
 
     def of(self, step: int) -> Batch:
         """Return the batch of a step, counted from 1, as in the training loop."""
-        config, pipeline = self._setup.config, self._setup.pipeline
-        epoch, position = divmod(step - 1, config.steps_per_epoch)
-        if self._epoch != epoch + 1:
-            self._epoch = epoch + 1
-            self._order = order_of_epoch(config.seed, pipeline.train_samples, self._epoch)
-        index = self._order[position * config.batch_size :][: config.batch_size]
-        return next(iter(pipeline.training(index, config.batch_size)))
+        if step != self._step or self._batch is None:
+            self._batch = self._read(step)
+            self._step = step
+        return self._batch
+
+    def _read(self, step: int) -> Batch:
+        epoch_steps = self._setup.config.steps_per_epoch
+        epoch, position = divmod(step - 1, epoch_steps)
+        if self._feed is None or step != self._step + 1 or not position:
+            self._feed = self._setup.batches(epoch + 1, position, epoch_steps - position)
+        return next(self._feed)

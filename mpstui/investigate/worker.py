@@ -25,6 +25,7 @@ from mpstui.domain.investigation import Investigation, ProgressMessage, Stage, V
 from mpstui.domain.workloads import short_name
 from mpstui.processes.stdio import json_writer, take_stdout
 from mpstui.runs.rundir import Dataset, RunDir
+from mpstui.runs.user_code import USER_ERRORS, describe_error
 
 from .progress import ProgressReporter
 from .request import InvestigationFolder, InvestigationRequest
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--died")
     options = parser.parse_args(arguments)
-    folder = InvestigationFolder(options.folder)
+    folder = InvestigationFolder(options.folder.absolute())  # it moves to the user's folder
     request = folder.request()
     if request is None:
         parser.error(f"{options.folder}: holds no request.json")
@@ -74,11 +75,9 @@ def investigate(
     """
     try:
         finding = _search(folder, request, died, reporter, beat)
-    except Exception as error:  # noqa: BLE001 - the finding reports any error
+    except USER_ERRORS as error:  # the finding reports any error
         traceback.print_exc()
-        message = (
-            str(error) if isinstance(error, MpstuiError) else f"{type(error).__name__}: {error}"
-        )
+        message = str(error) if isinstance(error, MpstuiError) else describe_error(error)
         finding = folder.finding() or Investigation(  # an earlier finding has priority
             workload=request.config.workload,
             device=request.config.device,

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from mpstui.trees import Tree, map_tensors
+
 from .base import StepMode
 from .lockstep import (
     GRADIENT_LIMIT,
@@ -39,7 +41,7 @@ from .lockstep import (
     worst_gap,
 )
 from .shared_random import SharedRandom
-from .step import Batch, Side
+from .step import Side
 
 NamedTensors = Mapping[str, torch.Tensor]
 
@@ -49,6 +51,8 @@ class StepOutcome(NamedTuple):
 
     loss: float
     gradients: dict[str, torch.Tensor | None]
+    updates: tuple[dict[str, torch.Tensor | None], ...]
+    """The gradients at each update; a usual step has one."""
     after: dict[str, torch.Tensor]
     """Parameters, buffers and the optimizer's state after the step."""
 
@@ -134,11 +138,11 @@ def widest(tolerances: Sequence[StepTolerance]) -> StepTolerance:
 
 def step_outcome(
     side: Side,
-    batch: Batch,
+    batch: Tree,
     step: int,
     shared_random: SharedRandom,
     fault: AbstractContextManager[Any],
-    gradients: Mapping[str, torch.Tensor | None] | None = None,
+    updates: Sequence[Mapping[str, torch.Tensor | None]] | None = None,
 ) -> StepOutcome:
     """Take one step.
 
@@ -148,24 +152,35 @@ def step_outcome(
         step: The step's number, which seeds the random numbers.
         shared_random: The random numbers, shared by all sides.
         fault: Entered around each phase.
-        gradients: The gradients for the optimizer, on the CPU; None for the side's own.
+        updates: The gradients for each of the optimizers' updates, on the CPU; None for the side's
+            own.
     """
     mode = StepMode(shared_random)
     mode.restart(step)
-    placed = side.place(tuple(tensor.clone() for tensor in batch))
+    placed = side.place(map_tensors(torch.clone, batch))
+    if side.whole_step is not None:
+        with fault, mode:
+            loss, shared = side.take_whole_step(placed, lambda _: None, updates)
+        side.backend.synchronize()
+        return StepOutcome(float(loss), shared.gradients, tuple(shared.updates), _state_after(side))
     with fault, mode:
         objective = side.forward(placed)
         torch.autograd.backward(objective)
     side.backend.synchronize()
     own_gradients = gradients_of(side)
-    for name, parameter in side.model.named_parameters() if gradients is not None else ():
-        replacement = (gradients or {}).get(name)
+    for name, parameter in side.model.named_parameters() if updates is not None else ():
+        replacement = (updates or ({},))[0].get(name)
         parameter.grad = None if replacement is None else replacement.to(parameter, copy=True)
     with fault, mode:
         side.optimizer.step()
     side.backend.synchronize()
-    after = {name: dense(tensor) for name, tensor in side.state_tensors().items()}
-    return StepOutcome(float(objective.detach()), own_gradients, after)
+    return StepOutcome(
+        float(objective.detach()), own_gradients, (own_gradients,), _state_after(side)
+    )
+
+
+def _state_after(side: Side) -> dict[str, torch.Tensor]:
+    return {name: dense(tensor) for name, tensor in side.state_tensors().items()}
 
 
 def gaps_of(

@@ -120,9 +120,9 @@ class SideAttribution(Attribution):
 
     @override
     def parameters(self) -> Iterable[tuple[str, torch.Tensor, Mapping[str, Any]]]:
-        state = self._side.optimizer.state
         for name, parameter in self._side.model.named_parameters():
-            yield name, parameter, state.get(parameter, {})
+            states = [o.state[parameter] for o in self._side.optimizers if parameter in o.state]
+            yield name, parameter, states[0] if states else {}
 
 
 def line_of(phase: str) -> tuple[str, str]:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from mpstui.domain.investigation import Lockstep
+from mpstui.trees import Tree
 
 from .base import StepMode
 from .shared_random import SharedRandom
-from .step import Batch, Side
+from .step import Side
 
 LOSS_LIMIT = 1e-3
 """Loss gap that exceeds rounding."""
@@ -32,7 +33,7 @@ UPDATE_LIMIT = 1e-3
 
 
 def in_lockstep(
-    device: Side, cpu: Side, batch: Batch, step: int, shared_random: SharedRandom, under: Any = None
+    device: Side, cpu: Side, batch: Tree, step: int, shared_random: SharedRandom, under: Any = None
 ) -> Lockstep:
     """Take one step on both sides, which are in the same state, and compare them.
 
@@ -48,6 +49,8 @@ def in_lockstep(
             random numbers.
     """
     mode = under or StepMode(shared_random)
+    if device.whole_step is not None:
+        return _whole_step_in_lockstep(device, cpu, batch, step, shared_random, mode)
     loss, update = _forward_backward(device, batch, step, shared_random, mode, device.fault)
     cpu_loss, cpu_update = _forward_backward(
         cpu, batch, step, shared_random, StepMode(shared_random), nullcontext()
@@ -74,18 +77,71 @@ def in_lockstep(
         change(before, cpu.state_tensors()),
         floor=update_floor(before),
     )
-    loss_gap = relative_gap(loss, cpu_loss)
+    worst, moved = _WorstGap(gradient_gap, gradient_of), _WorstGap(update_gap, update_of)
+    return _outcome(step, (loss, cpu_loss), worst, moved, shared_random)
+
+
+class _WorstGap(NamedTuple):
+    """The largest gap of several tensors, and the tensor's name."""
+
+    gap: float
+    name: str
+
+
+def _whole_step_in_lockstep(
+    device: Side, cpu: Side, batch: Tree, step: int, shared_random: SharedRandom, mode: Any
+) -> Lockstep:
+    """Take a whole step on both sides, with the device's gradients at each update."""
+    before = {name: dense(tensor) for name, tensor in device.state_tensors().items()}
+    mode.restart(step)
+    with device.fault, mode:
+        loss, updates = device.take_whole_step(
+            device.place(batch), lambda phase: _phase(mode, phase)
+        )
+    device.backend.synchronize()
+    cpu_mode = StepMode(shared_random)
+    cpu_mode.restart(step)
+    with cpu_mode:
+        cpu_loss, cpu_updates = cpu.take_whole_step(
+            cpu.place(batch), lambda _: None, updates.updates if device.shares_updates else None
+        )
+    expected = _dense(cpu_updates.gradients)
+    gradient = _WorstGap(
+        *worst_gap(_dense(updates.gradients), expected, floor=gradient_floor(expected))
+    )
+    moved = _WorstGap(
+        *worst_gap(
+            change(before, device.state_tensors()),
+            change(before, cpu.state_tensors()),
+            floor=update_floor(before),
+        )
+    )
+    if not device.shares_updates:  # rounding grows from one evaluation of the loss to the next
+        gradient = moved = _WorstGap(0.0, "")
+    losses = float(loss), float(cpu_loss)
+    return _outcome(step, losses, gradient, moved, shared_random)
+
+
+def _outcome(
+    step: int,
+    losses: tuple[float, float],
+    gradient: _WorstGap,
+    update: _WorstGap,
+    shared_random: SharedRandom,
+) -> Lockstep:
+    loss_gap = relative_gap(*losses)
+    # If random numbers could not be shared, the sides differ without a fault.
+    phase = "" if shared_random.unshared else _where(loss_gap, gradient.gap, update.gap)
     return Lockstep(
         step=step,
-        loss=_finite(loss),
-        cpu_loss=_finite(cpu_loss),
+        loss=_finite(losses[0]),
+        cpu_loss=_finite(losses[1]),
         loss_gap=_finite(loss_gap),
-        gradient_gap=_finite(gradient_gap),
-        gradient_of=gradient_of,
-        update_gap=_finite(update_gap),
-        update_of=update_of,
-        # If random numbers could not be shared, the sides differ without a fault.
-        phase="" if shared_random.unshared else _where(loss_gap, gradient_gap, update_gap),
+        gradient_gap=_finite(gradient.gap),
+        gradient_of=gradient.name,
+        update_gap=_finite(update.gap),
+        update_of=update.name,
+        phase=phase,
     )
 
 
@@ -99,7 +155,7 @@ def _where(loss: float, gradient: float, update: float) -> str:
 
 def _forward_backward(
     side: Side,
-    batch: Batch,
+    batch: Tree,
     step: int,
     shared_random: SharedRandom,
     mode: Any,

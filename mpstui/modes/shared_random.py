@@ -7,8 +7,10 @@ in place of its own, which are checked first (:mod:`mpstui.ops.randomness.checks
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils._pytree import tree_map
 
@@ -21,7 +23,13 @@ TINY = 1e-30
 
 
 class SharedRandom:
-    """The random numbers of a step's ops, the same in every pass over that step."""
+    """The random numbers of a step's ops, the same in every pass over that step.
+
+    NumPy's and Python's default generators are seeded at the start of a pass: the user's code may
+    use them.
+    """
+
+    seeds_host = True
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -33,6 +41,10 @@ class SharedRandom:
     def restart(self, step: int) -> None:
         """Start a pass over a step."""
         self._step, self._count = step, 0
+        if self.seeds_host:
+            seed = hash((self._seed, step)) & (2**32 - 1)
+            random.seed(seed)
+            np.random.seed(seed)
 
     def run(self, op: Any, info: OpInfo, args: Any, kwargs: Any) -> Any:
         """Run an op; a random one gets the shared numbers."""

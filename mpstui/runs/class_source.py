@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import zlib
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -16,7 +17,9 @@ from typing import NamedTuple
 from mpstui.domain.class_path import ClassPath
 from mpstui.domain.errors import FieldError
 
-_SOURCE = "__mpstui_source__"
+from .module_copies import SOURCE, serve, show_lines
+from .own_imports import Surroundings
+from .user_code import USER_ERRORS, bare_arguments, describe_error
 
 
 class ClassRole(NamedTuple):
@@ -47,7 +50,9 @@ class ClassSource(NamedTuple):
     path: Path
     """The path that was read: the run's copy, if there is one."""
     file: Path
-    """The original, if it exists: the module's ``__file__``, so that it finds files beside it."""
+    """The original, even if it is gone: the module's ``__file__``, and the file in tracebacks."""
+    surroundings: Surroundings = Surroundings()
+    """Its package, and the copies of what it imports from its folder."""
 
     def module(self) -> ModuleType:
         """Return the module, always the same one, since its classes are pickled by its name.
@@ -57,18 +62,26 @@ class ClassSource(NamedTuple):
         Raises:
             Exception: Any exception that the file raises.
         """
-        name = f"mpstui_own_{self.file.stem}_{zlib.crc32(self.text):08x}"
+        package, roots, modules, _ = self.surroundings
+        digest = zlib.crc32(repr((str(self.file), self.text, modules)).encode())
+        name = f"mpstui_own_{self.file.stem}_{digest:08x}"
+        serve(modules, self)
         if name in sys.modules:
             return sys.modules[name]
         module = ModuleType(name)
         module.__file__ = str(self.file)
-        vars(module)[_SOURCE] = self
+        if package:  # relative imports
+            module.__package__ = package
+            module.__spec__ = ModuleSpec(f"{package}.{self.file.stem}", None)
+        vars(module)[SOURCE] = self
         sys.modules[name] = module  # dataclasses, for example, look it up there
         # It may import modules beside it. Appended last: a torch.py there must not shadow torch.
-        if (folder := str(self.file.parent)) not in sys.path:
-            sys.path.append(folder)
+        folders = roots or (str(self.file.parent),)
+        sys.path += [folder for folder in folders if folder not in sys.path]
+        show_lines(str(self.file), self.text)
         try:
-            exec(compile(self.text, str(self.path), "exec"), module.__dict__)
+            with bare_arguments(self.file):
+                exec(compile(self.text, str(self.file), "exec"), module.__dict__)
         except BaseException:
             del sys.modules[name]
             raise
@@ -105,15 +118,14 @@ def read_source(role: ClassRole, class_ref: ClassPath, copy: Path | None) -> Cla
     Raises:
         FieldError: If it cannot be read.
     """
-    text, original = read_file(role, class_ref, copy), class_ref.file.absolute()
     path = copy if copy is not None and copy.is_file() else class_ref.file
-    return ClassSource(text, path, original if original.is_file() else path)
+    return ClassSource(read_file(role, class_ref, copy), path, class_ref.file.absolute())
 
 
 def origin(cls: type) -> ClassSource | None:
     """Return the source of a class; None if it is not from a user's file."""
     module = sys.modules.get(cls.__module__)
-    source = getattr(module, _SOURCE, None)
+    source = getattr(module, SOURCE, None)
     return source if isinstance(source, ClassSource) else None
 
 
@@ -126,7 +138,7 @@ def load_class(role: ClassRole, source: ClassSource, name: str) -> type:
     path = source.file  # the user knows the original, not the copy
     try:
         module = source.module()
-    except (Exception, SystemExit) as error:  # any error in the user's file
+    except USER_ERRORS as error:  # any error in the user's file
         raise class_error(role, path, "", error) from error
     cls = getattr(module, name, None)
     if not isinstance(cls, type):
@@ -149,7 +161,6 @@ def class_error(role: ClassRole, path: Path, name: str, error: BaseException) ->
         name: ``:Class``, possibly with the method; empty for the file itself.
         error: The error.
     """
-    line = str(error).partition("\n")[0]
-    problem = f"{role.label}{path}{name}: {type(error).__name__}: {line}"
+    problem = f"{role.label}{path}{name}: {describe_error(error)}"
     allowed = "a file that loads and a class that can be created without an error"
     return FieldError(role.field, problem, allowed)

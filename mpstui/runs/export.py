@@ -170,7 +170,7 @@ def _markdown(records: Sequence[ExportedRun]) -> str:
 
 
 def _evaluation(event: EvaluationCompleted) -> str:
-    accuracy = DASH if event.correct is None else f"{event.correct / event.samples:.2%}"
+    accuracy = DASH if event.accuracy is None else f"{event.accuracy:.2%}"
     loss = "not finite" if event.loss is None else number(event.loss)
     return f"| {event.epoch} | {event.step:,} | {loss} | {accuracy} |"
 

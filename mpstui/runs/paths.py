@@ -38,3 +38,18 @@ def embedded_mnist() -> Path:
 def named_folder(folder: str) -> Path:
     """Return a config's data folder as an absolute path; the program's own if empty."""
     return Path(os.path.abspath(os.path.expanduser(folder))) if folder else data_dir()
+
+
+def current_folder() -> Path:
+    """Return the current folder; the root of the file system if it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(os.sep)
+
+
+def short_path(path: Path) -> str:
+    """Return a path as shown: relative to the current folder if it is inside."""
+    folder = current_folder()
+    is_inside = folder in path.parents and folder != Path(folder.anchor)
+    return str(path.relative_to(folder) if is_inside else path)

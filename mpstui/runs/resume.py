@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.events import (
@@ -31,8 +32,8 @@ from .rundir import Resumed, RunDir
 from .store import RunStore
 from .view import RunView
 
-CHANGEABLE = ("steps", "epochs")
-"""Settings that may change: the length of the run."""
+CHANGEABLE = ("steps", "epochs", "workload")
+"""Settings that may change: the length of the run, and the user's file, which may be mended."""
 
 
 def resume_run(
@@ -43,7 +44,8 @@ def resume_run(
     Args:
         store: The store for the new run.
         earlier: Stopped, killed, crashed or failed; or finished, to train it longer.
-        changes: Changed settings by name, out of ``CHANGEABLE``.
+        changes: Changed settings by name, out of ``CHANGEABLE``. A workload is a mended file, which
+            is read instead of the earlier run's copy.
         machine: The machine of the new run.
         now: The time for the new run's id.
 
@@ -63,16 +65,22 @@ def resume_run(
             f"it would end at step {config.total_steps}, but its snapshot is from step {point.step}"
         )
         raise FieldError("steps" if "steps" in changes else "epochs", problem, "a longer run")
-    (run,) = store.create(config, [config.spec], machine, now, earlier=earlier)
+    mended = "workload" in changes
+    (run,) = store.create(config, [config.spec], machine, now, earlier=earlier, mended=mended)
+    if mended:
+        problem = f"the workload file was replaced: {run.config().workload}"
+        point = msgspec.structs.replace(point, replaced=problem)
     try:
         run.snapshot(point.step).parent.mkdir()
         shutil.copyfile(earlier.snapshot(point.step), run.snapshot(point.step))
         run.write_resumed(point)
-        if (dataset := earlier.dataset()) is not None:
+        if not mended and (dataset := earlier.dataset()) is not None:
             run.write_dataset(dataset)
         with LogWriter(run.events) as log:
             stage = f"resumed from {earlier.id} at step {point.step}"
             log.append(PreparationAdvanced(at=now.timestamp(), stage=stage))
+            if point.replaced:
+                log.append(PreparationAdvanced(at=now.timestamp(), stage=point.replaced))
             for event in _events_until(events, point, config.batch_size):
                 log.append(event)
             log.append(PreparationAdvanced(at=now.timestamp(), stage="starting a worker"))
@@ -83,10 +91,14 @@ def resume_run(
 
 
 def _apply_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
-    fixed_name = next((name for name in changes if name not in CHANGEABLE), None)
+    is_own = class_path(config.workload) is not None
+    mended = is_own and class_path(changes.get("workload")) is not None
+    changeable = [name for name in CHANGEABLE if name != "workload" or mended]
+    fixed_name = next((name for name in changes if name not in changeable), None)
     if fixed_name is not None:
-        allowed = ", ".join(f"--{name}" for name in CHANGEABLE)
-        raise FieldError(fixed_name, "a resumed run keeps its own", f"{allowed}, to train longer")
+        file = "; --workload FILE:CLASS, a mended file" if is_own else ""
+        allowed = f"--steps, --epochs, to train longer{file}"
+        raise FieldError(fixed_name, "a resumed run keeps its own", allowed)
     # The comparison does not continue: its other runs have ended.
     # A changed setting of the run's device spec would replace the change.
     kept = {k: v for k, v in config.spec.settings.items() if k not in changes}

@@ -69,6 +69,8 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     """The last step that it takes over; the step's snapshot is in ``checkpoints``."""
     epoch: int
     """Epoch of the next batch, or of an evaluation that is still due."""
+    replaced: str = ""
+    """A note if a mended file replaces the earlier run's; else empty."""
 
 
 _SNAPSHOT = re.compile(r"step-([0-9]{6,})\.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -17,11 +18,13 @@ from mpstui.domain.errors import FieldError, LogError, RunNotFound
 from mpstui.domain.machine import Machine
 from mpstui.domain.script_ref import script_ref
 
-from .class_source import FAULT, WORKLOAD, read_file
+from .class_source import FAULT, read_file
 from .dataset import check_data
 from .files import replace
+from .own_code import read_code
 from .own_settings import own_settings
 from .rundir import RunDir
+from .workload_path import absolute_workload
 
 TRASH = ".trash"
 """The folder of deleted runs, inside the folder of all runs."""
@@ -37,7 +40,8 @@ class RunStore:
     """The runs in a folder, each in its own directory."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = Path(os.path.abspath(root))
+        """Absolute, since a run's process works in the user's folder."""
 
     def create(
         self,
@@ -46,11 +50,13 @@ class RunStore:
         machine: Machine,
         now: datetime,
         earlier: RunDir | None = None,
+        mended: bool = False,
     ) -> list[RunDir]:
         """Create the directories of a run, or of a comparison's runs, in the order of the specs.
 
-        The user's files with a workload or a fault are copied into the runs, so that they can be
-        reproduced.
+        The user's files with a workload or a fault, and the modules that a workload imports from
+        its folder, are copied into the runs, so that they can be reproduced. The configs name the
+        workload's file by its absolute path.
 
         Args:
             config: The configuration, except for the device.
@@ -58,13 +64,16 @@ class RunStore:
             machine: The machine that it runs on.
             now: The time for the runs' ids.
             earlier: A run whose copies of such files are used instead of the files themselves.
+            mended: Whether the workload's file is read again nevertheless.
 
         Raises:
             FieldError: If the config is incompatible with a spec, a file cannot be read,
                 the data folder has no data, or folders cannot be created; then nothing
                 is created.
         """
-        copied_files = [read_own_files(config, spec, earlier) for spec in specs]
+        if earlier is None or mended:
+            config = replace_fields(config, workload=absolute_workload(config.workload))
+        copied_files = [read_own_files(config, spec, earlier, mended) for spec in specs]
         if earlier is None:
             check_data(config)
         group = f"{now:%Y%m%d-%H%M%S}-{_workload_slug(config.workload)}-{secrets.token_hex(2)}"
@@ -230,25 +239,22 @@ def _workload_slug(workload: str) -> str:
 
 
 def read_own_files(
-    config: RunConfig, spec: DeviceSpec, earlier: RunDir | None = None
+    config: RunConfig, spec: DeviceSpec, earlier: RunDir | None = None, mended: bool = False
 ) -> dict[str, bytes]:
-    """Read the user's files that a run uses, keyed by the names of their copies.
+    """Read the user's files that a run uses, keyed by the paths of their copies in its folder.
 
     Args:
         config: Names the workload.
         spec: Names the fault, if any.
         earlier: A run whose copies are read if it has them.
+        mended: Whether the workload is read from its file nevertheless.
 
     Raises:
         FieldError: If a file cannot be read.
     """
-    sources = (
-        (WORKLOAD, class_path(config.workload), "workload"),
-        (FAULT, fault_file(spec.option("fault") or ""), "fault"),
-    )
-    files = {}
-    for role, file, name in sources:
-        if file is not None:
-            copy: Path | None = getattr(earlier, name, None)
-            files[f"{name}.py"] = read_file(role, file, copy)
+    files: dict[str, bytes] = {}
+    if (workload := class_path(config.workload)) is not None:
+        files |= read_code(workload, earlier, mended)
+    if (fault := fault_file(spec.option("fault") or "")) is not None:
+        files["fault.py"] = read_file(FAULT, fault, earlier.fault if earlier else None)
     return files

@@ -26,7 +26,6 @@ import torch
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.events import EpochCompleted, SnapshotSaved, WarmupFinished
 from mpstui.domain.workloads import WORKLOADS
-from mpstui.engine.data.order import orders
 from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
@@ -53,14 +52,13 @@ def bare(config: RunConfig, folder: Path, told: dict[str, Any]) -> None:
     setup = set_up(config, EMBEDDED, folder)
     setup.model.train()
     losses: list[torch.Tensor] = []
-    order = next(orders(config.seed, setup.pipeline.train_samples))
-    batches = iter(setup.pipeline.training(order, config.batch_size))
+    batches = setup.batches(1, 0, config.total_steps)
 
     def train(steps: int) -> None:
-        for images, labels in islice(batches, steps):
+        for batch in islice(batches, steps):
             setup.optimizer.zero_grad()
             with setup.autocast():
-                objective = setup.workload.objective(setup.model, images, labels)
+                objective = setup.workload.objective(setup.model, *batch.content)
             torch.autograd.backward(objective)
             setup.optimizer.step()
             losses.append(objective.detach())

@@ -166,14 +166,14 @@ def _nearness(name: str, kernels: Fault, seed: int) -> float:
     """The largest gap of a step, as a share of its tolerance."""
     twin, other = twin_of(name, seed=seed), twin_of(name, seed=seed).cpu
     model = other.model.double()
-    exact = replace(other, optimizer=SPECIMENS[name].optimizer(model))
+    exact = replace(other, optimizers=(SPECIMENS[name].optimizer(model),))
     state, batch, draws = save(twin.cpu), twin.batch(1), RecordedRandom(seed)
     load(twin.device, state)
     ours = step_outcome(twin.device, batch, 1, draws, kernels())
-    theirs = step_outcome(twin.cpu, batch, 1, draws, nullcontext(), ours.gradients)
+    theirs = step_outcome(twin.cpu, batch, 1, draws, nullcontext(), ours.updates)
     double = in_dtype(exact, torch.float64)
     replayed = DoubleRandom(draws.recorded)
-    third = step_outcome(double, batch, 1, replayed, nullcontext(), ours.gradients)
+    third = step_outcome(double, batch, 1, replayed, nullcontext(), ours.updates)
     gaps = gaps_of(ours, theirs, state.model, half=False)
     allowed = tolerance_of(gaps_of(third, theirs, state.model, half=False), half=False)
     return max(

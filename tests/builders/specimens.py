@@ -17,24 +17,25 @@ from mpstui.domain.config import default_config
 from mpstui.domain.devices import parse_device
 from mpstui.faults.library import FAULTS
 from mpstui.investigate.twin import Twin
-from mpstui.modes.step import Batch, Side, load, save
+from mpstui.modes.step import Side, load, save
+from mpstui.trees import Tree
 
 
 class Specimen(NamedTuple):
     """A model, its data and how it is trained."""
 
     model: Callable[[], nn.Module]
-    data: Callable[[torch.Generator], Batch]
-    objective: Callable[[nn.Module, Batch], torch.Tensor]
+    data: Callable[[torch.Generator], Tree]
+    objective: Callable[[nn.Module, Tree], torch.Tensor]
     optimizer: Callable[[nn.Module], Optimizer] = lambda model: SGD(model.parameters(), lr=0.05)
     autocast: torch.dtype | None = None
 
 
-def _images(g: torch.Generator) -> Batch:
+def _images(g: torch.Generator) -> Tree:
     return (torch.rand(8, 3, 12, 12, generator=g), torch.randint(5, (8,), generator=g))
 
 
-def _rows(*shape: int) -> Callable[[torch.Generator], Batch]:
+def _rows(*shape: int) -> Callable[[torch.Generator], Tree]:
     return lambda g: (torch.randn(shape, generator=g), torch.randint(4, shape[:1], generator=g))
 
 
@@ -202,21 +203,21 @@ class Long(nn.Module):
         return pairs[0][:, :4]
 
 
-def _class_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+def _class_loss(model: nn.Module, batch: Tree) -> torch.Tensor:
     return F.cross_entropy(model(batch[0]), batch[1])
 
 
-def _mean_score(model: nn.Module, batch: Batch) -> torch.Tensor:
+def _mean_score(model: nn.Module, batch: Tree) -> torch.Tensor:
     loss: torch.Tensor = model(batch[0]).mean()
     return loss
 
 
-def _sum_score(model: nn.Module, batch: Batch) -> torch.Tensor:
+def _sum_score(model: nn.Module, batch: Tree) -> torch.Tensor:
     loss: torch.Tensor = model(batch[0]).sum()
     return loss
 
 
-def _square(model: nn.Module, batch: Batch) -> torch.Tensor:
+def _square(model: nn.Module, batch: Tree) -> torch.Tensor:
     loss: torch.Tensor = model(batch[0]).square().mean()
     return loss
 
@@ -353,13 +354,14 @@ def twin_of(name: str, device: str = "cpu", seed: int = 1, fault: Any = None) ->
             autocast = lambda: torch.autocast(where.device.type, dtype=specimen.autocast)  # noqa: E731
         elif lower and precision == "bf16":
             autocast = lambda: where.autocast("bf16")  # noqa: E731
-        return Side(where, model, specimen.optimizer(model), specimen.objective, autocast, fault)
+        optimizers = (specimen.optimizer(model),)
+        return Side(where, model, optimizers, specimen.objective, autocast=autocast, fault=fault)
 
     ours, theirs = side(backend, entered, True), side(cpu, nullcontext(), False)
     begin = save(theirs)
     load(ours, begin)
 
-    def batch(step: int) -> Batch:
+    def batch(step: int) -> Tree:
         return specimen.data(torch.Generator().manual_seed(seed * 1000 + step))
 
     def reset() -> None:
@@ -371,6 +373,7 @@ def twin_of(name: str, device: str = "cpu", seed: int = 1, fault: Any = None) ->
         device=ours,
         cpu=theirs,
         batch=batch,
+        samples=lambda step: len(batch(step)[1]),
         restore=lambda path: 0,
         reset=reset,
         total_steps=1000,

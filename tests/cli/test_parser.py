@@ -16,6 +16,7 @@ from mpstui.cli.arguments import config_of
 from mpstui.cli.parser import build_parser
 from mpstui.domain.config import FIELDS, make_config
 from mpstui.domain.devices import parse_devices
+from mpstui.domain.errors import FieldError
 from mpstui.domain.facts import DeviceFact, DoctorFacts, TorchFacts
 from mpstui.domain.fields import Flag
 from mpstui.domain.machine import Machine
@@ -68,6 +69,20 @@ def test_what_is_left_out_is_the_workloads_default() -> None:
         arguments = build_parser().parse_args(["train", "--workload", workload])
         assert config_of(arguments) == make_config({"workload": workload})
     assert config_of(build_parser().parse_args(["train", "--steps", ""])).steps is None
+
+
+def test_an_own_class_is_named_by_file_or_module(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "nets").mkdir()
+    (home / "nets" / "small.py").touch()
+    monkeypatch.chdir(home)
+    for workload in ("nets/small.py:Small", "nets.small:Small", " ./nets/small.py:Small"):
+        arguments = build_parser().parse_args(["train", "--workload", workload])
+        assert config_of(arguments).workload == f"{home / 'nets' / 'small.py'}:Small"
+    arguments = build_parser().parse_args(["train", "--workload", "nets.none:Small"])
+    with pytest.raises(FieldError, match=rf"workload: nets\.none is not found in {home}"):
+        config_of(arguments)
 
 
 def test_tf32_can_be_asked_for_by_its_flag() -> None:

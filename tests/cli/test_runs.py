@@ -166,14 +166,18 @@ def test_no_match_is_told_from_no_runs(said: Said, home: Path) -> None:
 
 
 def test_an_own_workloads_runs_go_by_its_file_without_the_folders(
-    said: Said, home: Path, capsys: pytest.CaptureFixture[str]
+    said: Said,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = home / "some folder" / "nets.py"
     path.parent.mkdir()
     path.write_text("class Small: ...")
     (own,) = made(home, workload=f"{path}:Small")
     made(home, day=2)
-    for name in (f"{path}:Small", "nets.py:Small"):
+    monkeypatch.chdir(home)
+    for name in (f"{path}:Small", "nets.py:Small", "some folder/nets.py:Small"):
         lines = said("runs", "--workload", name).splitlines()
         assert [line.split()[0] for line in lines[1:]] == [own.id]
         assert "  nets.py:Small  " in lines[1]

@@ -58,6 +58,43 @@ def test_train_prints_one_json_document_and_is_listed_and_shown(
     assert "batch_size = 16" in capsys.readouterr().out
 
 
+INTERRUPTED = """
+from torch import nn
+from interrupted_net import make
+HIDDEN = open("hidden.txt").read()
+
+class Mine:
+    calls = 0
+    def model(self): return make(int(HIDDEN))
+    def objective(self, model, x, y):
+        self.calls += model.training
+        if self.calls > 5:
+            raise KeyboardInterrupt
+        return nn.functional.cross_entropy(model(x), y)
+"""
+NET = """
+from torch import nn
+def make(hidden): return nn.Sequential(nn.Flatten(), nn.Linear(784, hidden))
+"""
+
+
+def test_a_run_of_a_file_with_modules_that_interrupts_itself_fails_with_its_line(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "nets").mkdir()
+    (home / "nets" / "interrupted.py").write_text(INTERRUPTED)
+    (home / "nets" / "interrupted_net.py").write_text(NET)
+    (home / "hidden.txt").write_text("10")
+    monkeypatch.chdir(home)
+    own = ["--workload", "nets.interrupted:Mine", "--runs-dir", "some runs", "--autotune", "off"]
+    assert main(["train", "--device", "cpu", "--steps", "12", *TINY, *own]) == 1
+    (run,) = (home / "some runs").iterdir()
+    place = "KeyboardInterrupt (interrupted.py:12, in objective)"
+    lines = capsys.readouterr().out.splitlines()
+    assert f"failed after step 5: {place}; full traceback: {run / 'worker.log'}" in lines
+    assert f'File "{home / "nets" / "interrupted.py"}", line 12' in (run / "worker.log").read_text()
+
+
 def test_compare_puts_the_table_on_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     devices = "cpu@threads=1,cpu"
     assert main(["compare", "--devices", devices, "--steps", "12", *TINY, "--format", "csv"]) == 0

@@ -48,7 +48,9 @@ def test_any_text_names_a_class_or_none(text: str) -> None:
 )
 def test_what_names_no_class_is_refused(text: str) -> None:
     assert class_path(text) is None
-    with pytest.raises(FieldError, match=rf"workload: .*allowed: mnist, vae, or {FORM}"):
+    with pytest.raises(
+        FieldError, match=rf"workload: .*allowed: mnist, vae, {FORM}, or package.module:Class"
+    ):
         make_config({"workload": text})
 
 

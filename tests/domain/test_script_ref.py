@@ -90,7 +90,7 @@ def test_an_unknown_batch_size_is_no_setting() -> None:
 
 def test_other_runs_keep_their_settings() -> None:
     config = make_config({"workload": "vae", "device": "cpu"})
-    assert as_started(config, started("cuda:0")) is config
+    assert as_started(config, started("cuda:0")) == config
 
 
 def test_a_script_is_no_workload_that_the_user_can_set() -> None:

@@ -23,10 +23,11 @@ from mpstui.domain.events import (
 )
 from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.feed import Feed
+from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import SETTLE_STEPS
-from mpstui.engine.setup import set_up
+from mpstui.engine.setup import Setup, set_up
 from mpstui.runs.rundir import Dataset
 
 PATIENCE = 600.0
@@ -197,13 +198,15 @@ def test_each_turn_begins_with_steps_outside_the_clock(make: Make) -> None:
 def test_a_turn_taken_back_before_the_first_step_is_yielded(make: Make) -> None:
     gate = Scripted()
     loop = make(gate, steps=3)
-    training = loop._setup.pipeline.training
+    pipeline = loop._setup.pipeline
+    assert isinstance(pipeline, IndexedPipeline)
+    training = pipeline.training
 
     def slow_to_start(order: Any, batch_size: int) -> Feed:
         gate.turn(False)  # the first batch took longer than the turn
         return training(order, batch_size)
 
-    loop._setup.pipeline.training = slow_to_start  # type: ignore[method-assign]
+    pipeline.training = slow_to_start  # type: ignore[method-assign]
     drive(loop, lambda step: None)
     assert gate.words == ["ready", "(waits)", "yielded", "(waits)"]
 
@@ -228,16 +231,14 @@ def test_after_a_pause_the_turn_is_not_given_back_twice(make: Make) -> None:
 def test_a_pause_during_evaluation_loses_nothing(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mpstui.engine.workloads.vae import Vae
-
     gate = Gate()
-    score = Vae.score
+    score = Setup.score
 
     def pausing(*arguments: Any) -> Any:
         gate.request("pause")
         return score(*arguments)
 
-    monkeypatch.setattr(Vae, "score", pausing)
+    monkeypatch.setattr(Setup, "score", pausing)
     names = []
     for event in make(gate, steps=12, test_batch_size=10).events():
         names.append(type(event).__name__)

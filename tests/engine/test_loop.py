@@ -27,12 +27,12 @@ from mpstui.domain.events import (
 )
 from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.feed import Feed
+from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS, Meter
-from mpstui.engine.setup import set_up
+from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.workloads import BUILT_IN
-from mpstui.engine.workloads.vae import Vae
 from mpstui.runs.rundir import Dataset
 
 E = TypeVar("E")
@@ -71,7 +71,6 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs of 60 samples."""
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 60)
-    monkeypatch.setattr("mpstui.engine.data.order.EPOCH_SAMPLES", 60)
 
 
 def of(events: Sequence[AnyEvent], kind: type[E]) -> list[E]:
@@ -194,13 +193,13 @@ def test_evaluation_stands_outside_the_clock(make: Make, monkeypatch: pytest.Mon
     clock = Ticking()
     loop = make(batch_size=10, epochs=4)  # 6 steps an epoch
     loop._meter = Meter(loop._setup.backend, True, clock)
-    score = Vae.score
+    score = Setup.score
 
     def slow(*arguments: Any) -> Any:
         clock.now += 1000.0
         return score(*arguments)
 
-    monkeypatch.setattr(Vae, "score", slow)
+    monkeypatch.setattr(Setup, "score", slow)
     events = list(loop.events())
     assert clock.now > 12_000
     assert sum(event.seconds for event in of(events, StepsCompleted)) < 24
@@ -285,13 +284,15 @@ def test_the_rate_decays_by_gamma_each_epoch(make: Make) -> None:
 def test_epochs_have_orders_of_their_own(make: Make) -> None:
     seen: list[list[float]] = []
     loop = make(workload="mnist", batch_size=60, epochs=2, lr=1e-9)
-    training = loop._setup.pipeline.training
+    pipeline = loop._setup.pipeline
+    assert isinstance(pipeline, IndexedPipeline)
+    training = pipeline.training
 
     def watched(order: torch.Tensor, batch_size: int) -> Feed:
         seen.append(order.tolist())
         return training(order, batch_size)
 
-    loop._setup.pipeline.training = watched  # type: ignore[method-assign]
+    pipeline.training = watched  # type: ignore[method-assign]
     list(loop.events())
     assert len(seen) == 2
     assert seen[0] != seen[1]
@@ -303,12 +304,11 @@ def test_an_evaluation_is_the_mean_over_the_test_set(make: Make) -> None:
     setup = loop._setup
     setup.model.eval()
     with torch.no_grad():
-        ((images, labels),) = setup.pipeline.test(50)
-        score = setup.workload.score(setup.model, images, labels)
-    assert score.correct is not None
+        (batch,) = setup.pipeline.test(50)
+        score = setup.score(batch)
     assert evaluation.samples == 50  # in batches of 20, 20 and 10
-    assert evaluation.correct == int(score.correct)
-    assert evaluation.loss == pytest.approx(score.loss_sum.item() / 50, rel=1e-4)
+    assert evaluation.correct == int(score["accuracy"][0])
+    assert evaluation.loss == pytest.approx(float(score["loss"][0]) / 50, rel=1e-4)
 
 
 def test_pictures_lie_where_their_events_say(make: Make, tmp_path: Path) -> None:
@@ -410,13 +410,13 @@ def test_a_stop_in_the_evaluation_ends_the_run_there(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gate = Gate()
-    score = Vae.score
+    score = Setup.score
 
     def stopping(*arguments: Any) -> Any:
         gate.request("stop")
         return score(*arguments)
 
-    monkeypatch.setattr(Vae, "score", stopping)
+    monkeypatch.setattr(Setup, "score", stopping)
     events = list(make(gate=gate, steps=12, save_model=True).events())
     assert names(events)[-2:] == ["EpochCompleted", "RunStopped"]
     assert events[-1] == RunStopped(at=5.0, step=12, reason="requested by the user")

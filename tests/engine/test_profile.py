@@ -29,6 +29,7 @@ from mpstui.engine.meter import PROFILE_STEPS, SETTLE_STEPS, WARMUP_STEPS
 from mpstui.engine.profile import Profiler, profile_steps
 from mpstui.engine.setup import Setup, set_up
 from mpstui.runs.rundir import Dataset
+from tests.builders.batches import training_feed
 
 Make = Callable[..., Loop]
 AFTER = 6
@@ -162,16 +163,16 @@ def test_making_a_batch_is_told_from_copying_it_and_none_is_lost(
         lap(self, phase, launches)
 
     monkeypatch.setattr(module._Stopwatch, "lap", noted)
-    batches = setup.pipeline.training(torch.arange(64), 16)
+    batches = training_feed(setup, torch.arange(64), 16)
     first = next(batches)
     found = profile_steps(setup, batches, 2, lambda objective, samples: None, lambda: True)
     copied = "transfer" if pipeline == "reference" else "data"
     assert laps[:6] == ["data", copied, "optimizer", "forward", "backward", "optimizer"]
     assert all(one["data"] > 0 for one in found)
-    whole = list(setup.pipeline.training(torch.arange(64), 16))
-    assert torch.equal(first[0], whole[0][0])
+    whole = list(training_feed(setup, torch.arange(64), 16))
+    assert torch.equal(first.content[0], whole[0].content[0])
     (last,) = batches
-    assert torch.equal(last[0], whole[3][0])
+    assert torch.equal(last.content[0], whole[3].content[0])
 
 
 def test_laps_are_synchronised_and_launching_ends_before_the_wait() -> None:
@@ -214,7 +215,7 @@ def test_the_fault_of_a_run_wraps_its_profiled_steps(
     # In the instance's own dict, so that undoing it leaves nothing on the shared workload.
     monkeypatch.setitem(vars(setup.workload), "objective", watched)
     monkeypatch.setattr(setup.optimizer, "step", stepped)
-    batches = setup.pipeline.training(torch.arange(64), 16)
+    batches = training_feed(setup, torch.arange(64), 16)
     profile_steps(setup, batches, 2, lambda objective, samples: None, lambda: True)
     assert inside == [True] * 4
     assert not fault.on

@@ -23,7 +23,9 @@ from mpstui.domain.events import (
     StepsCompleted,
 )
 from mpstui.engine.data.digits import Digits, load_digits
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.data.order import order_of_epoch
+from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import Meter
@@ -55,7 +57,6 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     )
     monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few)
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 60)
-    monkeypatch.setattr("mpstui.engine.data.order.EPOCH_SAMPLES", 60)
 
     def built(folder: str = "run", **values: Any) -> Setup:
         asked = {"workload": "vae", "batch_size": 10, "test_batch_size": 20, "epochs": 3, **values}
@@ -93,7 +94,7 @@ def losses(events: Sequence[AnyEvent]) -> dict[int, float]:
 def stop_at(monkeypatch: pytest.MonkeyPatch, workload: str, gate: Gate, call: int) -> None:
     """Ask for a stop in some call of the objective (training) or score (evaluation)."""
     kind, calls = type(BUILT_IN[workload]), 0
-    objective, score = kind.objective, kind.score
+    objective, score = kind.objective, Setup.score
 
     def count() -> None:
         nonlocal calls
@@ -106,12 +107,12 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, workload: str, gate: Gate, call: in
             count()
         return objective(self, model, images, labels)
 
-    def scored(self: Any, model: Any, images: Any, labels: Any) -> Any:
+    def scored(self: Setup, batch: Batch) -> Any:
         count()
-        return score(self, model, images, labels)
+        return score(self, batch)
 
     monkeypatch.setattr(kind, "objective", counted)
-    monkeypatch.setattr(kind, "score", scored)
+    monkeypatch.setattr(Setup, "score", scored)
 
 
 def run_on(setup: Setup, path: Path) -> list[AnyEvent]:
@@ -183,6 +184,7 @@ def test_a_run_stopped_before_its_next_step_needs_no_second_snapshot(
 def test_the_order_of_an_epoch_follows_from_its_number(build: Build, epoch: int) -> None:
     seen: list[torch.Tensor] = []
     setup = build(epochs=epoch, seed=3)
+    assert isinstance(setup.pipeline, IndexedPipeline)
     training = setup.pipeline.training
 
     def watched(order: torch.Tensor, batch_size: int) -> Any:
@@ -191,7 +193,7 @@ def test_the_order_of_an_epoch_follows_from_its_number(build: Build, epoch: int)
 
     setup.pipeline.training = watched  # type: ignore[method-assign]
     list(Loop(setup, Gate()).events())
-    assert torch.equal(seen[-1], order_of_epoch(3, 250, epoch))
+    assert torch.equal(seen[-1], order_of_epoch(3, 250, epoch, 60))
     assert len({tuple(order.tolist()) for order in seen}) == epoch
 
 
@@ -207,7 +209,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
 ) -> None:
     setup = build(workload=workload)
     train_a_step(setup)
-    setup.scheduler.step()
+    setup.schedulers.after_epoch(None)
     path = tmp_path / "step-000007.pt"
     path.write_bytes(pack(setup, START, setup.backend.rng_state()))
     drawn = torch.rand(3)
@@ -217,7 +219,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
     snapshot.restore(one)
     assert torch.equal(torch.rand(3), drawn)
     assert one.optimizer.param_groups[0]["lr"] == setup.optimizer.param_groups[0]["lr"]
-    assert one.scheduler.state_dict() == setup.scheduler.state_dict()
+    assert one.schedulers.state() == setup.schedulers.state()
     train_a_step(one)
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -228,7 +230,7 @@ def test_one_snapshot_goes_into_several_runs_that_then_go_their_own_ways(
         assert torch.equal(tensor, fresh.model[name])
     for index, values in two.optimizer.state_dict()["state"].items():
         for name, tensor in values.items():
-            assert torch.equal(tensor, fresh.optimizer["state"][index][name])
+            assert torch.equal(tensor, fresh.optimizers[0]["state"][index][name])
 
 
 def test_a_snapshot_of_another_workload_is_refused(build: Build, tmp_path: Path) -> None:

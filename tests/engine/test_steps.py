@@ -11,6 +11,7 @@ from torch import nn
 
 from mpstui.domain.config import make_config
 from mpstui.domain.events import AnyEvent, RunStarted, StepsCompleted
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.progress import Progress
@@ -20,6 +21,7 @@ from mpstui.engine.steps import steps_of
 from mpstui.engine.steps.base import split
 from mpstui.engine.steps.eager import ArticleSteps, EagerSteps
 from mpstui.runs.rundir import Dataset
+from tests.builders.batches import training_feed
 
 Ready = Callable[..., Setup]
 
@@ -56,18 +58,18 @@ def test_half_precisions_train_near_float32_and_are_named(ready: Ready, precisio
 def test_fp16_gradients_are_those_of_the_loss_and_not_of_its_scale(ready: Ready) -> None:
     """65,536 times the loss leaves fp16's range at first: such steps are passed over."""
     setup, full = ready(precision="fp16"), ready()
-    ((images, labels),) = setup.pipeline.training(torch.arange(16), 16)
+    (batch,) = training_feed(setup, torch.arange(16), 16)
     before = [parameter.clone() for parameter in setup.model.parameters()]
     steps = steps_of(setup)
     assert setup.scaler is not None
     taken = 0
     while all(torch.equal(p, b) for p, b in zip(setup.model.parameters(), before, strict=True)):
         torch.manual_seed(1)
-        steps.take(images, labels)
+        steps.take(batch)
         taken += 1
         assert taken < 20
     torch.manual_seed(1)
-    steps_of(full).take(images, labels)
+    steps_of(full).take(batch)
     norms = [
         float(
             torch.nn.utils.get_total_norm(
@@ -111,11 +113,11 @@ def test_the_reference_pipeline_reads_the_loss_as_the_scripts_do(
     steps = steps_of(setup)
     assert isinstance(steps, ArticleSteps)
     assert type(steps_of(ready(workload=workload))) is EagerSteps
-    images, labels = torch.rand(2, 1, 28, 28), torch.tensor([1, 2])
-    steps.take(images, labels)
+    batch = Batch((torch.rand(2, 1, 28, 28), torch.tensor([1, 2])), 2)
+    steps.take(batch)
     monkeypatch.setattr(torch.Tensor, "item", counted)
     for _ in range(20):
-        steps.take(images, labels)
+        steps.take(batch)
     assert read == 20 // every
 
 
@@ -145,6 +147,7 @@ def test_a_compiled_model_is_what_trains_and_is_named(
 
 def test_batches_laid_end_to_end_come_apart_again() -> None:
     images, labels = torch.arange(10.0), torch.arange(10)
-    parts = split(images, labels, 4)
-    assert [len(part) for part, _ in parts] == [4, 4, 2]
-    assert torch.equal(torch.cat([labels for _, labels in parts]), labels)
+    parts = split(Batch((images, labels), 10), 4)
+    assert [part.samples for part in parts] == [4, 4, 2]
+    for place, whole in enumerate((images, labels)):
+        assert torch.equal(torch.cat([part.content[place] for part in parts]), whole)

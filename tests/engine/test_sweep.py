@@ -13,6 +13,7 @@ from mpstui.domain.anatomy import SweepPoint
 from mpstui.domain.config import make_config
 from mpstui.domain.errors import DeviceUnavailable
 from mpstui.engine import sweep as module
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.meter import WARMUP_STEPS
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.steps.base import train_step
@@ -33,10 +34,10 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], tuple[list[int
     def make(seconds: float) -> tuple[list[int], Callable[[], float]]:
         now, sizes = 0.0, list[int]()
 
-        def step(setup: Setup, images: torch.Tensor, labels: torch.Tensor) -> None:
+        def step(setup: Setup, batch: Batch) -> None:
             nonlocal now
             now += seconds
-            sizes.append(len(images))
+            sizes.append(batch.samples)
 
         monkeypatch.setattr(module, "train_step", step)
         return sizes, lambda: now
@@ -77,12 +78,12 @@ def test_all_batches_are_whole(setup: Setup) -> None:
     odd = msgspec.structs.replace(setup.config, batch_size=25_000)
     object.__setattr__(setup, "config", odd)
     batches = module._endless(setup)
-    assert [len(next(batches)[0]) for _ in range(5)] == [25_000] * 5
+    assert [next(batches).samples for _ in range(5)] == [25_000] * 5
 
 
 def test_the_step_trains(setup: Setup) -> None:
     before = [parameter.clone() for parameter in setup.model.parameters()]
-    train_step(setup, *next(module._endless(setup)))
+    train_step(setup, next(module._endless(setup)))
     after = list(setup.model.parameters())
     assert not any(torch.equal(one, two) for one, two in zip(before, after, strict=True))
 

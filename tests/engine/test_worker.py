@@ -170,8 +170,10 @@ def test_an_error_in_training_is_named_with_its_step(
         return objective(*arguments)
 
     monkeypatch.setattr(Vae, "objective", breaking)
-    events = train(new_run(tmp_path))
-    assert events[-1] == RunFailed(at=events[-1].at, step=13, error=shown)
+    run = new_run(tmp_path)
+    events = train(run)
+    message = f"{shown}; full traceback: {run.worker_log}"
+    assert events[-1] == RunFailed(at=events[-1].at, step=13, error=message)
     told = [len(event.losses) // 4 for event in events if isinstance(event, StepsCompleted)]
     assert sum(told) == 13
 

@@ -226,4 +226,4 @@ def test_a_file_that_breaks_fails_the_run_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text("1 / 0")
     failed = events_of(run_of(tmp_path, f"cpu@fault={tmp_path / 'wrong.py'}:A"))[-1]
     assert isinstance(failed, RunFailed)
-    assert "wrong.py: ZeroDivisionError: division by zero; allowed: " in failed.error
+    assert "wrong.py: ZeroDivisionError: division by zero (wrong.py:1); allowed: " in failed.error

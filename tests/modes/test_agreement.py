@@ -25,7 +25,8 @@ from mpstui.modes.agreement import (
 )
 from mpstui.modes.recorded_random import DoubleRandom, RecordedRandom
 from mpstui.modes.shared_random import SharedRandom
-from mpstui.modes.step import Batch, Side
+from mpstui.modes.step import Side
+from mpstui.trees import Tree
 
 CPU = open_backend(parse_device("cpu"))
 NONE = StepGaps(0.0, 0.0, "", 0.0, "")
@@ -79,14 +80,14 @@ def _side(dtype: torch.dtype = torch.float32) -> Side:
     torch.manual_seed(0)
     model = Noisy().to(dtype)
 
-    def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
+    def objective(model: nn.Module, batch: Tree) -> torch.Tensor:
         return F.cross_entropy(model(batch[0].to(dtype)), batch[1])
 
-    return Side(CPU, model, torch.optim.Adam(model.parameters()), objective)
+    return Side(CPU, model, (torch.optim.Adam(model.parameters()),), objective)
 
 
 G = torch.Generator().manual_seed(1)
-BATCH: Batch = (torch.randn(16, 6, generator=G), torch.randint(3, (16,), generator=G))
+BATCH = (torch.randn(16, 6, generator=G), torch.randint(3, (16,), generator=G))
 
 
 def _taken(dtype: torch.dtype, draws: SharedRandom) -> StepOutcome:
@@ -96,9 +97,8 @@ def _taken(dtype: torch.dtype, draws: SharedRandom) -> StepOutcome:
 def test_float64_gets_the_draws_of_float32_and_is_as_exact_as_that() -> None:
     draws = RecordedRandom()
     single = _taken(torch.float32, draws)
-    gradients = single.gradients
     double = step_outcome(
-        _side(torch.float64), BATCH, 1, DoubleRandom(draws.recorded), nullcontext(), gradients
+        _side(torch.float64), BATCH, 1, DoubleRandom(draws.recorded), nullcontext(), single.updates
     )
     before = {name: each.detach() for name, each in _side().model.state_dict().items()}
     gaps = gaps_of(single, double, before, half=False)
@@ -119,10 +119,10 @@ def test_the_batch_and_the_gradients_that_are_handed_over_stay_as_they_are() -> 
     spoiling = Side(
         CPU,
         side.model,
-        side.optimizer,
+        side.optimizers,
         lambda model, batch: F.cross_entropy(model(batch[0].mul_(2)), batch[1]),
     )
-    step_outcome(spoiling, BATCH, 1, SharedRandom(), nullcontext(), gradients)
+    step_outcome(spoiling, BATCH, 1, SharedRandom(), nullcontext(), [gradients])
     assert torch.equal(BATCH[0], images)
     assert all(bool((each == 1).all()) for each in gradients.values())
 

@@ -18,7 +18,7 @@ from mpstui.faults.library import Fault
 from mpstui.modes.lockstep import in_lockstep
 from mpstui.modes.shadow import Shadow
 from mpstui.modes.shared_random import SharedRandom
-from mpstui.modes.step import Batch, Side
+from mpstui.modes.step import Side
 
 CPU = open_backend(parse_device("cpu"))
 
@@ -39,11 +39,12 @@ def _side(fault: Any, optimizer: Any = torch.optim.Adam) -> Side:
         *(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 3))
     )
     objective = lambda model, batch: F.cross_entropy(model(batch[0]), batch[1])  # noqa: E731
-    return Side(CPU, model, optimizer(model.parameters(), foreach=False), objective, fault=fault)
+    optimizers = (optimizer(model.parameters(), foreach=False),)
+    return Side(CPU, model, optimizers, objective, fault=fault)
 
 
 G = torch.Generator().manual_seed(1)
-BATCH: Batch = (torch.randn(16, 6, generator=G), torch.randint(3, (16,), generator=G))
+BATCH = (torch.randn(16, 6, generator=G), torch.randint(3, (16,), generator=G))
 
 
 def _step(fault: Any, optimizer: Any = torch.optim.Adam, under: Any = None) -> Lockstep:

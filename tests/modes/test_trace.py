@@ -49,7 +49,7 @@ def _side(fault: Any = None, activation: Any = torch.tanh) -> Side:
     model = _Net(activation)
     optimizer = torch.optim.Adam(model.parameters(), foreach=False)
     objective = lambda model, batch: model(batch[0]).square().mean()  # noqa: E731
-    side = Side(CPU, model, optimizer, objective, fault=fault or nullcontext())
+    side = Side(CPU, model, (optimizer,), objective, fault=fault or nullcontext())
     model(torch.ones(2, 6)).sum().backward()  # so that the optimizer has a state to be hit
     optimizer.step()
     return side

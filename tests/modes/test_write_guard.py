@@ -50,7 +50,7 @@ def _side() -> Side:
     model = _Net()
     optimizer = torch.optim.Adam(model.parameters(), foreach=False)
     objective = lambda model, batch: model(batch[0]).square().mean()  # noqa: E731
-    side = Side(CPU, model, optimizer, objective)
+    side = Side(CPU, model, (optimizer,), objective)
     model(torch.ones(2, 6)).sum().backward()  # so that the optimizer has a state to be hit
     optimizer.step()
     return side

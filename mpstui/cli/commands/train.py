@@ -32,7 +32,7 @@ def add_parser(commands: Subparsers) -> None:
         "--resume",
         metavar="RUN",
         help="resume a run that ended early, with its own settings; --steps and --epochs may "
-        f"make it longer. {ID_HELP.capitalize()}",
+        f"make it longer, --workload names a mended file. {ID_HELP.capitalize()}",
     )
     add_settings(parser, leave_out=("mode", "step_check"))
     add_json(parser)

@@ -12,14 +12,15 @@ from typing import NamedTuple
 import msgspec
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import StepLR
 
 from mpstui.domain.plan import Plan
 from mpstui.engine.data.feed import Batch
-from mpstui.engine.setup import Setup
+from mpstui.engine.setup import Setup, build_training
+from mpstui.engine.step_series import StepSeries
 from mpstui.engine.steps import steps_of
 from mpstui.engine.steps.base import train_step
 from mpstui.engine.steps.cuda_graph import CAPTURE_WARMUP_STEPS
+from mpstui.trees import concatenate
 
 from .apply import apply_plan
 from .optimizers import load_state
@@ -55,7 +56,7 @@ class Candidate:
         """Train on the next batches, as many as the plan takes a call; return the losses."""
         batch = self._batches[self._next % len(self._batches)]
         self._next += self._steps.batches
-        return self._steps.take(*batch)
+        return self._steps.take(batch)
 
     def seconds(self, calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
         """Return the seconds of a training step, over some calls of ``take``."""
@@ -67,10 +68,10 @@ class Candidate:
         self.setup.backend.synchronize()
         return (clock() - began) / calls / self._steps.batches
 
-    def test(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def test(self, batch: Batch) -> None:
         """Run one evaluation batch for timing; the result is discarded."""
         self.setup.model.eval()
-        self.setup.score(images, labels)
+        self.setup.score(batch)
         self.setup.model.train()
 
     def changes_host_state(self) -> bool:
@@ -94,6 +95,8 @@ class TwoSteps(NamedTuple):
     """float32, shape (2,)."""
     gradients: torch.Tensor
     """float32, shape (parameters,), of the first step, each tensor in contiguous order."""
+    rates: torch.Tensor
+    """float64, shape (groups,): the learning rates after the steps."""
 
 
 def two_steps(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> TwoSteps:
@@ -110,17 +113,27 @@ def two_steps(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> TwoSteps:
     torch.manual_seed(setup.config.seed)  # for random numbers other than dropout's
     losses: list[torch.Tensor] = []
     for batch in batches[:2]:
-        losses.append(train_step(candidate.setup, *batch).detach().float().view(1))
+        losses.append(train_step(candidate.setup, batch).detach().float().view(1))
         if len(losses) == 1:
             grads = [p.grad for p in candidate.setup.model.parameters() if p.grad is not None]
-            gradients = torch.cat([grad.float().reshape(-1) for grad in grads])
-    return TwoSteps(torch.cat(losses), gradients)
+            gradients = torch.cat([_dense(grad).float().reshape(-1) for grad in grads])
+    rates = [float(group["lr"]) for group in candidate.setup.optimizer.param_groups]
+    return TwoSteps(torch.cat(losses), gradients, torch.tensor(rates, dtype=torch.float64))
+
+
+def _dense(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.to_dense() if gradient.layout is not torch.strided else gradient
 
 
 def max_relative_difference(steps: TwoSteps, plain: TwoSteps) -> float:
-    """Return the largest relative difference of losses and, as a norm, gradients; NaN if any is."""
+    """Return the largest relative difference of two results; NaN if any is.
+
+    Losses and learning rates are compared one by one, gradients by the norm of their difference. A
+    schedule that no longer reaches the optimizer leaves another learning rate.
+    """
     gap = (steps.gradients - plain.gradients).norm() / plain.gradients.norm().clamp_min(1e-30)
-    return float(torch.cat([_relative(steps.losses, plain.losses), gap.view(1)]).max())
+    rates = _relative(steps.rates, plain.rates).to(gap.device)
+    return float(torch.cat([_relative(steps.losses, plain.losses), rates, gap.view(1)]).max())
 
 
 def max_relative_difference_in_graph(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> float:
@@ -164,15 +177,19 @@ def _copy(setup: Setup) -> Setup:
     # A custom workload may have counters or parameters; its data sets are shared.
     shared = {id(part): part for part in getattr(setup.data, "parts", ())}
     workload, model = copy.deepcopy((setup.workload, setup.model), shared)
-    optimizer = workload.optimizer(model, setup.config)
-    load_state(optimizer, setup.optimizer.state_dict())
+    training = build_training(workload, model, setup.config)
+    for optimizer, trained in zip(training.optimizers, setup.optimizers, strict=True):
+        load_state(optimizer, trained.state_dict())
+    training.schedulers.load(copy.deepcopy(setup.schedulers.state()))
     return replace(
         setup,
         workload=workload,
         model=model,
         net=model,
-        optimizer=optimizer,
-        scheduler=StepLR(optimizer, step_size=1, gamma=setup.config.gamma),
+        optimizers=training.optimizers,
+        schedulers=training.schedulers,
+        own_state=training.own_state,
+        series=StepSeries(),
         scaler=setup.backend.scaler(setup.config.precision),
     )
 
@@ -182,4 +199,5 @@ def _join(batches: Sequence[Batch], at: int, count: int) -> Batch:
     if count == 1:
         return batches[at]
     parts = [batches[(at + step) % len(batches)] for step in range(count)]
-    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
+    content = concatenate([part.content for part in parts])
+    return Batch(content, sum(part.samples for part in parts))

@@ -153,6 +153,9 @@ def implementations(optimizer: Optimizer) -> tuple[str, ...]:
 def implement(optimizer: Optimizer, name: str, capturable: bool = False) -> Optimizer:
     """Return an optimizer over the same parameters, in the same state, in another implementation.
 
+    Only ``flat`` is another object. For all others the optimizer is changed in place, since a
+    scheduler, a hook or the user's code may hold it.
+
     Args:
         optimizer: Must not be used any more if another one is returned.
         name: One of :func:`implementations`, or :data:`~mpstui.domain.plan.SAME`.
@@ -164,30 +167,35 @@ def implement(optimizer: Optimizer, name: str, capturable: bool = False) -> Opti
         execution["capturable"] = True
     if name == "flat":
         fused: dict[str, Any] = {"fused": True} if "fused" in options else {"foreach": False}
-        return _with_hooks(FlatOptimizer(optimizer, **fused, **execution), optimizer)
+        return FlatOptimizer(optimizer, **fused, **execution)
     if name != SAME:
         execution |= {
             option: option == name for option in ("foreach", "fused") if option in options
         }
     if not execution:
         return optimizer
-    groups = [{**group, **execution} for group in optimizer.param_groups]
-    substitute = type(optimizer)(groups, **execution)
-    load_state(substitute, optimizer.state_dict())
-    return _with_hooks(substitute, optimizer)
+    optimizer.defaults.update(execution)
+    for group in optimizer.param_groups:
+        group.update(execution)
+    # As the optimizer's constructor does; it lets a gradient scaler hand over its scale.
+    is_fused = bool(optimizer.defaults.get("fused"))
+    optimizer._step_supports_amp_scaling = is_fused  # type: ignore[attr-defined]
+    load_state(optimizer, optimizer.state_dict())  # moves counts to where this implementation wants
+    return optimizer
 
 
 def graphable(optimizer: Optimizer) -> bool:
-    """Return whether a step counts nothing on the host, which a CUDA graph would not update."""
+    """Return whether a step does nothing on the host, which a CUDA graph would not repeat."""
     kind = type(optimizer)
+    if has_hooks(optimizer):
+        return False
     return kind is optim.SGD or (kind in ELEMENTWISE and "capturable" in optimizer.defaults)
 
 
-def _with_hooks(substitute: Optimizer, optimizer: Optimizer) -> Optimizer:
-    """Copy an optimizer's step hooks, such as gradient clipping, to its substitute."""
-    for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
-        getattr(substitute, name).update(getattr(optimizer, name))
-    return substitute
+def has_hooks(optimizer: Optimizer) -> bool:
+    """Return whether code of the user's runs in an optimizer's step."""
+    names = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+    return any(getattr(optimizer, name, None) for name in names)
 
 
 def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,12 +19,13 @@ from mpstui.domain.class_path import class_path
 from mpstui.domain.plan import PLAIN, AutotuneResult, Plan
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.data.items import Items
-from mpstui.engine.data.order import order_of_epoch
 from mpstui.engine.data.size import size_loader
 from mpstui.engine.setup import Setup
 from mpstui.engine.steps.cuda_graph import CAPTURE_WARMUP_STEPS
+from mpstui.trees import is_stackable, tensors_in
 
 from . import allocator
+from .apply import can_graph, may_replace_optimizer
 from .candidate import (
     TOLERANCES,
     Candidate,
@@ -32,7 +33,7 @@ from .candidate import (
     max_relative_difference_in_graph,
     two_steps,
 )
-from .optimizers import graphable, implementations
+from .optimizers import implementations
 from .rewrites import possible
 
 BUDGET_SECONDS = 3.0
@@ -206,7 +207,8 @@ class Autotuner:
         """Yield groups of alternative changes to the best plan so far."""
         setup, config = self._setup, self._setup.config
         tried = setup.backend.autotuned
-        graphs = "graph_steps" in tried and graphable(setup.optimizer) and not setup.scaler
+        graphs = "graph_steps" in tried and can_graph(setup) and not setup.scaler
+        graphs = graphs and have_one_form(self._batches)
         if graphs and plain.changes_host_state():
             self._untried.append("CUDA graph: a step changes a counter or a generator in Python")
             graphs = False
@@ -221,6 +223,7 @@ class Autotuner:
         yield [
             self._change(f"{name} optimizer", optimizer=name)
             for name in implementations(plain.setup.optimizer)
+            if name != "flat" or may_replace_optimizer(setup)
         ]
         if "threads" in tried and setup.backend.spec.option("threads") is None:
             yield [self._change(f"{n} threads", threads=n) for n in _threads()]
@@ -288,10 +291,10 @@ class Autotuner:
         paces: dict[int, list[float]] = {}
         for _ in range(2):
             for chunk in (default, *(chunk for chunk in EVAL_CHUNKS if chunk < default)):
-                images, labels = next(self._setup.pipeline.test(chunk))
+                batch = next(self._setup.pipeline.test(chunk))
                 began = self._clock()
-                self._best.test(images, labels)
-                paces.setdefault(chunk, []).append((self._clock() - began) / len(images))
+                self._best.test(batch)
+                paces.setdefault(chunk, []).append((self._clock() - began) / batch.samples)
         fastest = min(paces, key=lambda chunk: min(paces[chunk]))
         if min(paces[fastest]) < FASTER * min(paces[default]):
             self._best.plan = msgspec.structs.replace(self._best.plan, eval_chunk=fastest)
@@ -300,8 +303,14 @@ class Autotuner:
 def _batches(setup: Setup) -> list[Batch]:
     """Return the first full batches of the run's own first epoch."""
     size = setup.config.batch_size
-    order = order_of_epoch(setup.config.seed, setup.pipeline.train_samples, 1)[: BATCHES * size]
-    return [batch for batch in setup.pipeline.training(order, size) if len(batch[0]) == size]
+    steps = min(BATCHES, setup.config.steps_per_epoch)
+    return [batch for batch in setup.batches(1, 0, steps) if batch.samples == size]
+
+
+def have_one_form(batches: Sequence[Batch]) -> bool:
+    """Return whether all batches consist of stackable tensors of the same shapes."""
+    shapes = {tuple(t.shape for t in tensors_in(batch.content)) for batch in batches}
+    return len(shapes) == 1 and is_stackable(batches[0].content, batches[0].samples)
 
 
 def _threads() -> list[int]:

@@ -18,10 +18,11 @@ from mpstui.domain.machine import Machine
 from mpstui.domain.plan import PLAIN, AutotuneResult, Plan, PlanKey
 from mpstui.domain.same_settings import describe_settings
 from mpstui.engine.setup import Setup
+from mpstui.runs.own_code import workload_source
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.saved_plans import load_plan, save_plan
 
-from .apply import apply_plan
+from .apply import apply_plan, plain_reason
 from .search import SHORTEST_RUN, Autotuner, AutotuneRefused
 
 
@@ -55,6 +56,8 @@ class PlanSelector:
     def _select(
         self, setup: Setup, go_on: Callable[[], bool]
     ) -> Generator[AnyEvent, None, PlanChosen]:
+        if reason := plain_reason(setup):
+            return self._plan_event(PLAIN, f"plain loop: {reason}")
         again = setup.config.autotune == "again"
         if self._previous is not None and not again:
             return self._plan_event(self._previous, "same plan as the original run")
@@ -128,10 +131,12 @@ def plain_only(config: RunConfig) -> bool:
 
 
 def _workload_key(config: RunConfig, setup: Setup) -> str:
-    source = RunDir(setup.run_dir).workload
-    if class_path(config.workload) is None or not source.is_file():
+    class_ref = class_path(config.workload)
+    if class_ref is None or not RunDir(setup.run_dir).workload.is_file():
         return config.workload
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    source = workload_source(class_ref, setup.run_dir)
+    texts = (source.text, *(module.text for module in source.surroundings.modules))
+    digest = hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
     settings = describe_settings(config.settings)
     return f"{config.workload}, {digest}{settings and f', {settings}'}"
 

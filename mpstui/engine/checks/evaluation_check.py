@@ -11,15 +11,19 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
+import torch
+
 from mpstui.domain.events import EvaluationChecked
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import StepStart, cast, copy_fault, default_dtype, load_start, perturb
+from mpstui.engine.sides import StepStart, copy_fault, default_dtype, load_start, perturb
+from mpstui.engine.workloads.scores import count
 from mpstui.modes.agreement import CONSTANT, tolerance_of_loss
 from mpstui.modes.base import StepMode
 from mpstui.modes.lockstep import relative_gap
 from mpstui.modes.recorded_random import RecordedRandom
 from mpstui.modes.shared_random import SharedRandom
-from mpstui.modes.step import Batch
+from mpstui.trees import cast, move
 
 from .trio import CHECKED_STATES, HIDDEN, NotChecked, Trio, without_double
 
@@ -32,6 +36,8 @@ class _Evaluation(NamedTuple):
 
     loss: float
     correct: int | None
+    answers: int
+    """Answers among which the correct ones are."""
 
 
 def compare_tests(setup: Setup, trio: Trio, batch: Batch, step: int) -> EvaluationChecked:
@@ -64,7 +70,8 @@ def _compare(
 ) -> EvaluationChecked:
     rng = RecordedRandom(setup.config.seed)
     device = _test(trio.device, start, batch, step, rng, copy_fault(setup))
-    cpu = _test(trio.cpu, start, cast(batch, trio.dtype), step, rng, nullcontext())
+    cpu_batch = batch._replace(content=cast(batch.content, trio.dtype))
+    cpu = _test(trio.cpu, start, cpu_batch, step, rng, nullcontext(), trio.dtype)
     if rng.unshared:
         raise NotChecked(f"{', '.join(sorted(rng.unshared))} generates its own random numbers")
     note, loss_tolerance, cpu_changes = trio.note, CONSTANT.loss, 0
@@ -72,8 +79,11 @@ def _compare(
         dtype = trio.rounding_dtype
         try:
             with default_dtype(dtype):
-                cast_batch, replayed = cast(batch, dtype), trio.replay(rng)
-                third = _test(trio.rounding, start, cast_batch, step, replayed, nullcontext())
+                cast_batch = batch._replace(content=cast(batch.content, dtype))
+                replayed = trio.replay(rng)
+                third = _test(
+                    trio.rounding, start, cast_batch, step, replayed, nullcontext(), dtype
+                )
             loss_tolerance = tolerance_of_loss(relative_gap(third.loss, cpu.loss), trio.half)
             cpu_changes = abs((third.correct or 0) - (cpu.correct or 0))
         except Exception as error:  # a custom model may create float32 tensors in its forward pass
@@ -82,7 +92,7 @@ def _compare(
             note = without_double(error)
     if not loss_tolerance < 1:
         raise NotChecked(HIDDEN)
-    samples = len(batch[0])
+    samples = device.answers
     share = HALF_ANSWERS if trio.half else ANSWERS
     allowed = max(1, math.ceil(share * samples), 4 * cpu_changes)
     changes = abs((device.correct or 0) - (cpu.correct or 0))
@@ -112,17 +122,20 @@ def _test(
     step: int,
     rng: SharedRandom,
     fault: AbstractContextManager[Any],
+    dtype: torch.dtype | None = None,
 ) -> _Evaluation:
-    load_start(setup, start)
+    load_start(setup, start, dtype)
     setup.model.eval()
-    images, labels = (part.to(setup.backend.device, copy=True) for part in batch)
+    placed = batch._replace(content=move(batch.content, setup.backend.device, copy=True))
     mode = StepMode(rng)
     mode.restart(step)
     with fault, mode:
-        score = setup.score(images, labels)
+        ratios = setup.score(placed)
     setup.backend.synchronize()
-    correct = None if score.correct is None else int(score.correct)
-    return _Evaluation(float(score.loss_sum) / len(images), correct)
+    loss_sum, samples = ratios["loss"]
+    answers = count(ratios["accuracy"]) if "accuracy" in ratios else None
+    loss = float(loss_sum) / float(samples)
+    return _Evaluation(loss, *(answers or (None, batch.samples)))
 
 
 def _finite(value: float) -> float | None:

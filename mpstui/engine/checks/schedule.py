@@ -14,8 +14,9 @@ import torch
 from msgspec.structs import replace
 
 from mpstui.domain.events import EvaluationChecked, StepChecked
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup
-from mpstui.modes.step import Batch
+from mpstui.trees import map_tensors, move
 
 from .evaluation_check import compare_tests
 from .step_check import compare_steps
@@ -36,26 +37,22 @@ class CheckSchedule:
         self._clock = clock
         self._given_up = ""
 
-    def step(
-        self, setup: Setup, images: torch.Tensor, labels: torch.Tensor, step: int, at: float
-    ) -> StepChecked:
+    def step(self, setup: Setup, batch: Batch, step: int, at: float) -> StepChecked:
         """Compare a step from the run's state, which is not changed.
 
         Args:
             setup: The run.
-            images: Of one batch, on its device.
-            labels: Likewise.
+            batch: One step's, on its device.
             step: The run's completed steps.
             at: Wall-clock Unix time in seconds.
         """
         blank = StepChecked(at=at, step=max(step, 1))
-        return self._run(setup, (images, labels), blank, compare_steps)
+        return self._run(setup, batch, blank, _compare_steps)
 
     def test(
         self,
         setup: Setup,
-        images: torch.Tensor,
-        labels: torch.Tensor,
+        batch: Batch,
         step: int,
         epoch: int,
         at: float,
@@ -64,14 +61,13 @@ class CheckSchedule:
 
         Args:
             setup: The run.
-            images: Of one batch of the test set, on its device.
-            labels: Likewise.
+            batch: One of the test set, on its device.
             step: The run's completed steps.
             epoch: Counted from 1.
             at: Wall-clock Unix time in seconds.
         """
         blank = EvaluationChecked(at=at, epoch=epoch, step=step)
-        return self._run(setup, (images, labels), blank, compare_tests)
+        return self._run(setup, batch, blank, compare_tests)
 
     def _run(
         self,
@@ -88,7 +84,8 @@ class CheckSchedule:
             if self._given_up:
                 raise NotChecked(self._given_up)
             with isolated(setup):
-                cpu_batch = tuple(part.detach().cpu() for part in batch)
+                content = move(map_tensors(torch.detach, batch.content), torch.device("cpu"))
+                cpu_batch = batch._replace(content=content)
                 result = replace(compare(setup, build(setup), cpu_batch, blank.step), **position)
         except NotChecked as refusal:
             if isinstance(refusal, CheckTooSlow):
@@ -97,3 +94,7 @@ class CheckSchedule:
         except Exception as error:  # noqa: BLE001 - an error in the check is not evidence
             result = replace(blank, reason=format_error(error))
         return replace(result, seconds=round(self._clock() - began, 4))
+
+
+def _compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChecked:
+    return compare_steps(setup, trio, batch.content, step)

@@ -24,7 +24,7 @@ from mpstui.modes.agreement import (
     widest,
 )
 from mpstui.modes.recorded_random import RecordedRandom
-from mpstui.modes.step import Batch
+from mpstui.trees import Tree
 
 from .trio import (
     CHECKED_STATES,
@@ -45,7 +45,7 @@ class _Comparison(NamedTuple):
     note: str
 
 
-def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChecked:
+def compare_steps(setup: Setup, trio: Trio, batch: Tree, step: int) -> StepChecked:
     """Take a step on each of the three, from the run's state, and nearby ones if they differ.
 
     Args:
@@ -76,15 +76,17 @@ def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChec
     return _as_event(comparisons[0], allowed)
 
 
-def _compare(setup: Setup, trio: Trio, start: StepStart, batch: Batch, step: int) -> _Comparison:
+def _compare(setup: Setup, trio: Trio, start: StepStart, batch: Tree, step: int) -> _Comparison:
     rng = RecordedRandom(setup.config.seed)
-    for rebuilt in (trio.device, trio.cpu):
-        load_start(rebuilt, start)
+    load_start(trio.device, start)
+    load_start(trio.cpu, start, trio.dtype)
     device = side_of(trio.device)
+    if not device.shares_updates:
+        raise NotChecked("the optimizer evaluates the loss several times a step")
     cpu = in_dtype(side_of(trio.cpu), trio.dtype)
     device_outcome = step_outcome(device, batch, step, rng, copy_fault(setup))
     began = time.perf_counter()
-    cpu_outcome = step_outcome(cpu, batch, step, rng, nullcontext(), device_outcome.gradients)
+    cpu_outcome = step_outcome(cpu, batch, step, rng, nullcontext(), device_outcome.updates)
     seconds = time.perf_counter() - began
     if rng.unshared:
         raise NotChecked(f"{', '.join(sorted(rng.unshared))} generates its own random numbers")
@@ -94,10 +96,10 @@ def _compare(setup: Setup, trio: Trio, start: StepStart, batch: Batch, step: int
     tolerance, note = CONSTANT, trio.note
     if trio.rounding is not None:
         try:
-            load_start(trio.rounding, start)
+            load_start(trio.rounding, start, trio.rounding_dtype)
             rounding = in_dtype(side_of(trio.rounding), trio.rounding_dtype)
             third = step_outcome(
-                rounding, batch, step, trio.replay(rng), nullcontext(), device_outcome.gradients
+                rounding, batch, step, trio.replay(rng), nullcontext(), device_outcome.updates
             )
             rounding_gaps = gaps_of(third, cpu_outcome, start.tensors, trio.half)
             tolerance = tolerance_of(rounding_gaps, trio.half)

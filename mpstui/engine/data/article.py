@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from typing_extensions import override
 
 from mpstui.backends import Backend
+from mpstui.trees import Tree, move
 
 from .digits import Digits
 from .feed import Batch, Feed, Ready, on_host
-from .source import SAMPLE_INPUTS, Pipeline
+from .source import SAMPLE_INPUTS, IndexedPipeline
 
 
-class ArticlePipeline(Pipeline):
+class ArticlePipeline(IndexedPipeline):
     """The article's DataLoader."""
 
     note = "reference pipeline: DataLoader, PIL, ToTensor, Normalize"
@@ -40,18 +41,18 @@ class ArticlePipeline(Pipeline):
         return Feed(self._load(self._test, {"batch_size": batch_size}), self._send)
 
     @override
-    def sample_inputs(self) -> torch.Tensor:
-        count = min(SAMPLE_INPUTS, len(self._test))
-        return torch.stack([self._test[index][0] for index in range(count)]).to(self._device)
+    def sample_inputs(self) -> Tree:
+        samples = [self._test[index] for index in range(min(SAMPLE_INPUTS, len(self._test)))]
+        return move(default_collate(samples), self._device)
 
     def _load(self, dataset: PilDigits, options: dict[str, Any]) -> Iterator[Batch]:
         # A generator of its own: the loader's seed draw must not move the model's random numbers.
         loader = DataLoader(dataset, generator=torch.Generator(), **options, **self._options)
-        yield from loader
+        for images, labels in loader:
+            yield Batch((images, labels), len(labels))
 
     def _send(self, batch: Batch) -> Ready:
-        images, labels = batch
-        return on_host((images.to(self._device), labels.to(self._device)))
+        return on_host(batch._replace(content=move(batch.content, self._device)))
 
 
 class PilDigits(Dataset[tuple[torch.Tensor, int]]):

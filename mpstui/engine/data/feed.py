@@ -9,16 +9,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from typing_extensions import override
 
 from mpstui.backends import Backend
+from mpstui.trees import Tree, move, tensors_in
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Inputs and targets, with samples along the first dimension; MNIST's are images (b, 1, 28, 28)
-float32 and labels (b,) int64."""
+
+class Batch(NamedTuple):
+    """What a step trains on."""
+
+    content: Tree
+    """Tensors, in any containers; MNIST's are images (b, 1, 28, 28) float32 and labels (b,) int64.
+    """
+    samples: int
+
 
 AHEAD = 2
 """Batches that are on the device, or being copied, before the step that needs them."""
@@ -114,11 +121,11 @@ class QueuedCopies(Sender):
 
     @override
     def __call__(self, batch: Batch) -> Ready:
-        inputs, targets = (part.to(self._device, non_blocking=True) for part in batch)
+        sent = batch._replace(content=move(batch.content, self._device, non_blocking=True))
         event = torch.mps.Event()
         event.record()
         self._pending_copies.keep(batch, event)
-        return lambda: (inputs, targets)
+        return lambda: sent
 
 
 class StreamCopies(Sender):
@@ -135,19 +142,19 @@ class StreamCopies(Sender):
     @override
     def __call__(self, batch: Batch) -> Ready:
         with self._module.stream(self._stream):
-            sent = tuple(part.to(self._device, non_blocking=True) for part in batch)
+            sent = batch._replace(content=move(batch.content, self._device, non_blocking=True))
             event = self._module.Event()
             event.record(self._stream)
         self._pending_copies.keep(batch, event)
 
         def ready() -> Batch:
-            inputs, targets = sent
             current = self._module.current_stream(self._device)
             current.wait_event(event)
             # Otherwise the allocator, which only knows the copy's stream, would reuse the memory.
-            inputs.record_stream(current)
-            targets.record_stream(current)
-            return inputs, targets
+            for tensor in tensors_in(sent.content):
+                if tensor.device.type == self._device.type:
+                    tensor.record_stream(current)
+            return sent
 
         return ready
 

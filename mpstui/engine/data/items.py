@@ -1,19 +1,21 @@
-"""A custom workload's data sets: checked, picklable, and with the same items on every device."""
+"""A custom workload's data sets: picklable, and with the same items on every device."""
 
 from __future__ import annotations
 
+import copy
+import importlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate
 from typing_extensions import override
 
 from mpstui.domain.errors import DataError
-from mpstui.domain.workloads import EPOCH_SAMPLES
-from mpstui.runs.class_source import ClassSource
+from mpstui.runs.class_source import ClassSource, origin
+from mpstui.runs.user_code import USER_ERRORS, describe_error
+from mpstui.trees import Tree, map_tensors
 
 from .feed import Batch
 from .seeding import seeded
@@ -21,7 +23,10 @@ from .seeding import seeded
 TRAINING, TEST = 0, 1
 DATASET_PARTS = ("training", "test")
 
-ALLOWED = "(input tensor, target), the target a number or a tensor"
+ALLOWED = (
+    "items of tensors, arrays and numbers, in tuples, lists or dicts, all of the same shapes; for "
+    "others, a method collate(self, items)"
+)
 
 
 class BatchRequest(NamedTuple):
@@ -43,7 +48,12 @@ class Items(Dataset[Any]):
     """
 
     def __init__(
-        self, source: ClassSource | None, where: str, training: Dataset[Any], test: Dataset[Any]
+        self,
+        source: ClassSource | None,
+        where: str,
+        training: Dataset[Any],
+        test: Dataset[Any],
+        collate: Callable[[list[Any]], Tree] | None = None,
     ) -> None:
         """Combine both sets.
 
@@ -52,15 +62,17 @@ class Items(Dataset[Any]):
             where: File, class and method, for messages.
             training: A map-style data set.
             test: Another one.
+            collate: Makes a batch of items; None for torch's default.
         """
         self.source = source
         self.where = where
         self.parts: tuple[Any, Any] = (training, test)
+        self.collate = collate
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
         # The source is unpickled first: it loads the module that the sets' classes need.
-        return _rebuild, (_Module(self.source), self.where, *self.parts)
+        return _rebuild, (_Module(self.source), self.where, *self.parts, self.collate)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -72,24 +84,21 @@ class Items(Dataset[Any]):
     def description(self) -> str:
         """For the screen and the log."""
         training, test = self.sizes
-        visits = EPOCH_SAMPLES / training
-        frequency = f"each visited {visits:.3g} times an epoch"
-        if visits < 1:
-            frequency = f"{EPOCH_SAMPLES:,} of them an epoch"
-        return f"custom data, {training:,} training items, {frequency}, {test:,} test items"
+        return f"custom data, {training:,} training and {test:,} test items"
 
     def check(self) -> None:
         """Load a batch of each set.
 
         Raises:
-            DataError: When an item can't be loaded, is not a pair of input tensor and target, or
-                two can't be combined to a batch.
+            DataError: When an item can't be loaded, or two can't be combined to a batch.
         """
         for part, size in enumerate(self.sizes):
             self.batch(BatchRequest(part, (tuple(range(min(2, size))),)))
 
     def batch(self, request: BatchRequest) -> Batch:
-        """Load inputs and targets, on the CPU; float64 becomes float32, the models' dtype.
+        """Load a batch, on the CPU.
+
+        Without an own ``collate``, float64 becomes float32, the models' dtype.
 
         Raises:
             DataError: As ``check``.
@@ -98,23 +107,17 @@ class Items(Dataset[Any]):
         for group in request.groups:
             with seeded(zlib.crc32(repr((request.part, group)).encode())):
                 items += self._fetch(request.part, group)
-        for index, item in zip((i for group in request.groups for i in group), items, strict=True):
-            if not _is_pair(item):
-                raise DataError(
-                    f"{self._name(request.part, index)} is {_kind(item)}; allowed: {ALLOWED}"
-                )
         try:
-            inputs, targets = default_collate(items)
-        except (RuntimeError, TypeError, ValueError, KeyError) as error:
-            shapes = {tuple(np.shape(item[0])) for item in items}
-            problem = f"items of the {DATASET_PARTS[request.part]} set can't be combined to a batch"
-            reason = f"inputs of shapes {', '.join(map(str, sorted(shapes)))}"
-            if len(shapes) == 1:
-                reason = str(error).partition("\n")[0]
-            raise DataError(
-                f"{self.where}: {problem}: {reason}; allowed: {ALLOWED}, all of the same shape"
-            ) from error
-        return _single(inputs), _single(targets)
+            if self.collate is not None:
+                content = self.collate(items)
+            else:
+                content = map_tensors(_single, default_collate(items))
+        except USER_ERRORS as error:
+            part = DATASET_PARTS[request.part]
+            problem = f"items of the {part} set can't be combined to a batch"
+            reason = describe_error(error)
+            raise DataError(f"{self.where}: {problem}: {reason}; allowed: {ALLOWED}") from error
+        return Batch(content, len(items))
 
     def __getitems__(self, request: BatchRequest) -> Batch | DataError:
         """Load a batch for a DataLoader; return an error, since raising it loses the message."""
@@ -130,11 +133,10 @@ class Items(Dataset[Any]):
             if get_items is not None:
                 return list(get_items(list(indices)))
             return [dataset[index] for index in indices]
-        except Exception as error:
-            line = str(error).partition("\n")[0]
+        except USER_ERRORS as error:
             item = f"{indices[0]} and on" if len(indices) > 1 else f"{indices[0]}"
             raise DataError(
-                f"{self._name(part, item)}: {type(error).__name__}: {line}; "
+                f"{self._name(part, item)}: {describe_error(error)}; "
                 "allowed: items that can be loaded without an error"
             ) from error
 
@@ -158,21 +160,40 @@ def _load_module(source: ClassSource | None) -> _Module:
     return _Module(source)
 
 
-def _rebuild(module: _Module, where: str, training: Any, test: Any) -> Items:
-    return Items(module.source, where, training, test)
+def _rebuild(module: _Module, where: str, training: Any, test: Any, collate: Any) -> Items:
+    return Items(module.source, where, training, test, collate)
 
 
-def _is_pair(item: Any) -> bool:
-    if not isinstance(item, (tuple, list)) or len(item) != 2:
-        return False
-    values = (torch.Tensor, np.ndarray)
-    return isinstance(item[0], values) and isinstance(item[1], (*values, np.generic, int, float))
+class OwnCollate:
+    """The method ``collate`` of a custom workload, as it was when its data were loaded.
+
+    Sent to a DataLoader's process, it takes the workload's attributes with it, and not the model
+    that the workload may hold later.
+    """
+
+    def __init__(self, workload: Any) -> None:
+        """Keep a shallow copy of the workload."""
+        self._workload = copy.copy(workload)
+        self._source = origin(type(workload))
+
+    def __call__(self, items: list[Any]) -> Tree:
+        """Make a batch of items."""
+        return self._workload.collate(items)
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind = type(self._workload)
+        identity = (kind.__module__, kind.__qualname__)
+        return _rebuild_collate, (_Module(self._source), identity, vars(self._workload))
 
 
-def _kind(item: Any) -> str:
-    if isinstance(item, (tuple, list)):
-        return f"({', '.join(type(value).__name__ for value in item)})"
-    return f"of type {type(item).__name__}"
+def _rebuild_collate(
+    module: _Module, identity: tuple[str, str], attributes: dict[str, Any]
+) -> OwnCollate:
+    kind = getattr(importlib.import_module(identity[0]), identity[1])
+    workload = object.__new__(kind)
+    vars(workload).update(attributes)
+    return OwnCollate(workload)
 
 
 def _single(values: torch.Tensor) -> torch.Tensor:

@@ -20,10 +20,11 @@ from typing_extensions import override
 
 from mpstui.backends import Backend
 from mpstui.domain.errors import DataError
+from mpstui.trees import Tree, move
 
 from .feed import Batch, Feed, sender
 from .items import TEST, TRAINING, BatchRequest, Items
-from .source import SAMPLE_INPUTS, Pipeline
+from .source import SAMPLE_INPUTS, IndexedPipeline
 
 
 class LoaderSize(NamedTuple):
@@ -37,7 +38,7 @@ class LoaderSize(NamedTuple):
     """Why this size, as text."""
 
 
-class Loader(Pipeline):
+class Loader(IndexedPipeline):
     """The pipeline of custom data sets. With processes, only one iteration can be active."""
 
     def __init__(
@@ -86,9 +87,9 @@ class Loader(Pipeline):
         )
 
     @override
-    def sample_inputs(self) -> torch.Tensor:
+    def sample_inputs(self) -> Tree:
         request = BatchRequest(TEST, (tuple(range(min(SAMPLE_INPUTS, self.test_samples))),))
-        return self.items.batch(request)[0].to(self._device)
+        return move(self.items.batch(request).content, self._device)
 
     def _feed(self, batches: Iterable[BatchRequest]) -> Feed:
         return Feed(self._load(batches), self._send, self._send.ahead)

@@ -4,7 +4,7 @@
 ``reference`` is the article's script, unchanged: a DataLoader that converts each image to a PIL
 image, then ToTensor, then Normalize, one by one on the host, and a copy of each batch to the
 device. The gain of the one over the other is measured, not claimed. ``streamed`` is for digits that
-don't fit on the device, and custom data sets use a DataLoader.
+don't fit on the device; custom data sets use a DataLoader, or the user's own.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from typing_extensions import override
 
 from mpstui.backends import Backend
 from mpstui.domain.errors import FieldError
+from mpstui.trees import Tree
 
 from .article import ArticlePipeline
 from .digits import Digits, as_float
 from .feed import Batch, Feed, on_host
 from .items import Items
 from .loader import Loader
-from .source import SAMPLE_INPUTS, Pipeline
+from .own_loaders import OwnLoaderPipeline, OwnLoaders
+from .source import SAMPLE_INPUTS, IndexedPipeline, Pipeline
 from .streamed import StreamedPipeline
 
 
-class ResidentPipeline(Pipeline):
+class ResidentPipeline(IndexedPipeline):
     """All data on the device from the start."""
 
     note = ""
@@ -49,15 +51,17 @@ class ResidentPipeline(Pipeline):
     def test(self, batch_size: int) -> Feed:
         images = torch.split(self._test_images, batch_size)
         labels = torch.split(self._test_labels, batch_size)
-        return Feed(zip(images, labels, strict=True), on_host)
+        batches = (Batch(content, len(content[1])) for content in zip(images, labels, strict=True))
+        return Feed(batches, on_host)
 
     @override
-    def sample_inputs(self) -> torch.Tensor:
-        return self._test_images[:SAMPLE_INPUTS]
+    def sample_inputs(self) -> Tree:
+        return self._test_images[:SAMPLE_INPUTS], self._test_labels[:SAMPLE_INPUTS]
 
     def _pick(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
         for index in torch.split(order.to(self._images.device), batch_size):
-            yield self._images.index_select(0, index), self._labels.index_select(0, index)
+            images = self._images.index_select(0, index)
+            yield Batch((images, self._labels.index_select(0, index)), len(index))
 
 
 Tensors = type[ResidentPipeline] | type[StreamedPipeline] | type[ArticlePipeline]
@@ -71,7 +75,7 @@ PIPELINE_CLASSES: dict[str, Tensors] = {
 
 def open_pipeline(
     name: str,
-    data: Digits | Items,
+    data: Digits | Items | OwnLoaders,
     backend: Backend,
     normalise: tuple[float, float] | None,
     batch_size: int,
@@ -83,7 +87,7 @@ def open_pipeline(
 
     Args:
         name: One of ``PIPELINE_CLASSES``.
-        data: Digits, or a custom workload's data sets.
+        data: Digits, or a custom workload's data sets or loaders.
         backend: Where the batches go.
         normalise: Mean and standard deviation for digits; None leaves them in 0 to 1.
         batch_size: Samples a training step.
@@ -91,10 +95,12 @@ def open_pipeline(
     Raises:
         FieldError: When ``reference`` is selected for custom data sets: it only supports digits.
     """
-    if isinstance(data, Items):
+    if isinstance(data, (Items, OwnLoaders)):
         if name == "reference":
             problem = "reference only supports MNIST's digits; this workload has its own data"
             raise FieldError("pipeline", problem, "resident, streamed")
+        if isinstance(data, OwnLoaders):
+            return OwnLoaderPipeline(data, backend)
         return Loader(data, backend, batch_size)
     room = backend.room() if name == "resident" else data.resident_bytes
     if data.resident_bytes <= room:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from mpstui import trees
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup
 
@@ -16,32 +17,38 @@ class Steps(Protocol):
     batches: int
     """How many concatenated batches each call of ``take`` gets."""
 
-    def take(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def take(self, batch: Batch) -> torch.Tensor:
         """Train on ``batches`` batches, or on fewer at an epoch's end.
 
         Args:
-            images: The samples of one or more batches, along the first dimension.
-            labels: Their labels.
+            batch: One or more batches, concatenated along the first dimension.
 
         Returns:
             Each step's objective, shape (steps,), on the device; later steps don't change it.
         """
 
 
-def train_step(setup: Setup, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Take one step of the examples' loop.
+def train_step(setup: Setup, batch: Batch) -> torch.Tensor:
+    """Take one step of the examples' loop, or the workload's whole step.
 
     Returns:
         The objective, 0-d, on the device.
     """
     with setup.fault:
-        setup.optimizer.zero_grad()
-        objective = setup.objective(images, labels)
-        setup.backward(objective)
-        setup.step()
+        if setup.whole_step is not None:
+            objective = setup.take_whole_step(batch.content)
+        else:
+            setup.optimizer.zero_grad()
+            objective = setup.objective(batch)
+            setup.backward(objective)
+            setup.step()
+        setup.schedulers.after_step()
     return objective
 
 
-def split(images: torch.Tensor, labels: torch.Tensor, size: int) -> list[Batch]:
+def split(batch: Batch, size: int) -> list[Batch]:
     """Split concatenated batches."""
-    return list(zip(torch.split(images, size), torch.split(labels, size), strict=True))
+    if batch.samples <= size:
+        return [batch]
+    parts = trees.split(batch.content, size)
+    return [Batch(part, min(size, batch.samples - at * size)) for at, part in enumerate(parts)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from typing_extensions import override
 
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup
 
 from .base import Steps, train_step
@@ -19,8 +20,8 @@ class EagerSteps(Steps):
         self._setup = setup
 
     @override
-    def take(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return train_step(self._setup, images, labels).detach().view(1)
+    def take(self, batch: Batch) -> torch.Tensor:
+        return train_step(self._setup, batch).detach().view(1)
 
 
 class ArticleSteps(EagerSteps):
@@ -32,8 +33,8 @@ class ArticleSteps(EagerSteps):
         self._count = 0
 
     @override
-    def take(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        objective = super().take(images, labels)
+    def take(self, batch: Batch) -> torch.Tensor:
+        objective = super().take(batch)
         if self._count % self._every == 0:
             objective.item()
         self._count += 1

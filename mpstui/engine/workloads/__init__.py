@@ -8,7 +8,7 @@ from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
 
 from .contract import Score, Workload
-from .custom import check_kind, load_items, load_workload
+from .custom import check_kind, load_workload
 from .mnist import Mnist
 from .vae import Vae
 
@@ -30,4 +30,4 @@ def find_workload(config: RunConfig, run_dir: Path) -> Workload:
     return BUILT_IN[config.workload] if path is None else load_workload(path, run_dir, config)
 
 
-__all__ = ["BUILT_IN", "Score", "Workload", "check_kind", "find_workload", "load_items"]
+__all__ = ["BUILT_IN", "Score", "Workload", "check_kind", "find_workload"]

@@ -1,117 +1,111 @@
-"""The contract of a custom workload, checked with one test batch before any training.
+"""Tries a custom workload before any training: one step and one evaluated batch, on a copy.
 
-Without it, an error in ``score`` or ``pictures`` would appear only after a whole epoch.
+Without it, an error in ``score`` or ``pictures`` would appear only after a whole epoch. The run's
+own objects are not touched, whatever the user's code keeps in them: the copy is built anew and
+discarded.
 """
 
 from __future__ import annotations
 
-import copy
-import traceback
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import TypeVar
 
+import psutil
 import torch
+from torch.utils._pytree import tree_leaves
 
 from mpstui.domain.class_path import class_path
 from mpstui.domain.errors import FieldError
+from mpstui.engine.data.feed import Batch
+from mpstui.engine.evaluate import draw_pictures
 from mpstui.engine.setup import Setup
-from mpstui.runs.class_source import origin
+from mpstui.engine.sides import preserve_rng, rebuild
 
-from .contract import Score
+from .custom import call_hook, hook_name
+from .scores import check_counts, describe
+
+T = TypeVar("T")
 
 MOST_SAMPLES = 64
 """Samples of the test batch; fewer if the run's test batches are smaller."""
 
-OBJECTIVE = "a 0-d tensor, such as a mean loss"
-SCORE = "Score(loss_sum, correct): a 0-d tensor, and a 0-d count or None"
+COPIES = 6
+"""Least free memory, in sizes of the model: the copy's weights, gradients and optimizer state."""
+
 PICTURES = "pairs of a kind and a tensor (rows, columns, height, width)"
 
 
 def check_contract(setup: Setup) -> None:
-    """Call ``objective``, ``score`` and ``pictures`` of a custom workload once.
+    """Take a step, and evaluate a batch, with a copy of a custom workload's run.
 
-    Weights, buffers and torch's random numbers are the same afterwards. Built-in workloads are not
-    checked.
+    Built-in workloads are not checked, nor is a model for whose copy there is no memory.
 
     Raises:
-        FieldError: When a hook raises an error or returns something else than its contract says;
-            the message has the class, the hook and the user's line.
+        FieldError: When a method raises an error or returns something else than the contract says;
+            the message has the class, the method and the user's line.
+        DataError: When a batch can't be loaded.
     """
-    if class_path(setup.config.workload) is None:
+    if class_path(setup.config.workload) is None or not _has_room(setup):
         return
-    rng_state, state = setup.backend.rng_state(), copy.deepcopy(setup.model.state_dict())
-    setup.model.eval()
-    try:
-        batch = next(iter(setup.pipeline.test(min(setup.config.test_batch_size, MOST_SAMPLES))))
-        with torch.no_grad():
-            objective = _call(setup, "objective", lambda: setup.objective(*batch))
-        if not _is_scalar(objective):
-            raise _refusal(setup, f"objective returns {_describe(objective)}", OBJECTIVE)
-        score = _call(setup, "score", lambda: setup.score(*batch))
-        if not _is_score(score):
-            raise _refusal(setup, f"score returns {_describe(score)}", SCORE)
-        _call(setup, "pictures", lambda: _check_pictures(setup))
-    finally:
-        setup.model.load_state_dict(state)
-        setup.model.train()
-        setup.backend.set_rng_state(rng_state)
+    with preserve_rng(setup.backend):
+        training_batch = next(setup.batches(1, 0, 1))
+        size = min(setup.config.test_batch_size, MOST_SAMPLES)
+        test_batch = next(setup.pipeline.test(size))
+        copy = rebuild(setup, setup.backend, setup.config.precision)
+        copy = replace(copy, pipeline=setup.pipeline)
+        copy.model.train()
+        _check_step(copy, training_batch)
+        copy.model.eval()
+        ratios = _call(copy, "score", lambda: copy.score(test_batch))
+        check_counts(ratios, hook_name(copy.workload, "score"))
+        _call(copy, "pictures", lambda: _check_pictures(copy))
 
 
-def _call(setup: Setup, hook: str, function: Callable[[], Any]) -> Any:
-    try:
-        return function()
-    except FieldError:
-        raise
-    except Exception as error:
-        message = str(error).partition("\n")[0]
-        problem = f"{hook}: {type(error).__name__}: {message}{_user_line(setup, error)}"
-        allowed = "a method that takes a test batch without an error"
-        raise _refusal(setup, problem, allowed) from error
+def _check_step(setup: Setup, batch: Batch) -> None:
+    workload = setup.workload
+    if workload.hook("step") is not None:
+        _call(setup, "step", lambda: setup.take_whole_step(batch.content))
+    elif setup.whole_step is not None:
+        _call(setup, "objective", lambda: setup.take_whole_step(batch.content))
+    else:
+        objective = _call(setup, "objective", lambda: setup.objective(batch))
+        if not objective.requires_grad:
+            problem = f"{hook_name(workload, 'objective')} returns a tensor without a gradient"
+            raise FieldError("workload", problem, "a value computed from the model's parameters")
+        _call(setup, "objective", lambda: setup.backward(objective))
+        _call(setup, "optimizer", setup.optimizer.step)
+        scalers = (torch.amp.GradScaler,)
+        if any(isinstance(leaf, scalers) for leaf in tree_leaves(vars(workload))):
+            problem = f"{type(workload).__name__} has a GradScaler, which only its own step can use"
+            raise FieldError("workload", problem, "a method step; or precision fp16 without one")
+    _call(setup, "schedulers", setup.schedulers.after_step)
 
 
 def _check_pictures(setup: Setup) -> None:
-    with torch.no_grad():
-        for pair in setup.workload.pictures(setup.model, setup.pipeline.sample_inputs()):
-            is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
-            if not is_pair or not isinstance(pair[0], str):
-                raise _refusal(setup, f"pictures yields {_describe(pair)}", PICTURES)
-            if not isinstance(pair[1], torch.Tensor) or pair[1].dim() != 4:
-                raise _refusal(setup, f"pictures yields {pair[0]}, {_describe(pair[1])}", PICTURES)
+    where = hook_name(setup.workload, "pictures")
+    for pair in draw_pictures(setup):
+        is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+        if not is_pair or not isinstance(pair[0], str):
+            raise FieldError("workload", f"{where} yields {describe(pair)}", PICTURES)
+        if not isinstance(pair[1], torch.Tensor) or pair[1].dim() != 4:
+            problem = f"{where} yields {pair[0]}, {describe(pair[1])}"
+            raise FieldError("workload", problem, PICTURES)
 
 
-def _is_score(score: object) -> bool:
-    if not isinstance(score, Score) or not _is_scalar(score.loss_sum):
-        return False
-    return score.correct is None or _is_scalar(score.correct)
+def _call(setup: Setup, hook: str, call: Callable[[], T]) -> T:
+    """Call a method of the workload; an error names the objective if there is no such method."""
+    exists = hook in ("step", "objective") or setup.workload.hook(hook) is not None
+    if exists or hook != "score":
+        return call_hook(setup.workload, hook if exists else "objective", call)
+    try:
+        return call_hook(setup.workload, "objective", call)
+    except FieldError as error:
+        problem = f"{error.problem} (in evaluation mode, since there is no method score)"
+        raise FieldError(error.field, problem, "a method score, or such an objective") from error
 
 
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.dim() == 0
-
-
-def _refusal(setup: Setup, problem: str, allowed: str) -> FieldError:
-    path = class_path(setup.config.workload)
-    assert path is not None
-    return FieldError("workload", f"{path.file}:{path.name}.{problem}", allowed)
-
-
-def _user_line(setup: Setup, error: BaseException) -> str:
-    """Return a traceback's innermost line in the user's file: `` (my_model.py:98, in score)``."""
-    source = origin(type(setup.workload))
-    if source is None:
-        return ""
-    files = {str(source.path), str(source.file)}
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename in files:
-            return f" ({Path(source.file).name}:{frame.lineno}, in {frame.name})"
-    return ""
-
-
-def _describe(value: object) -> str:
-    """Describe a value's type, and a tensor's shape, for a message."""
-    if isinstance(value, torch.Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, (tuple, list)):
-        return f"{type(value).__name__} of ({', '.join(_describe(item) for item in value)})"
-    return type(value).__name__
+def _has_room(setup: Setup) -> bool:
+    weights = sum(weight.numel() * weight.element_size() for weight in setup.model.parameters())
+    free = min(psutil.virtual_memory().available, setup.backend.room())
+    return free > COPIES * weights

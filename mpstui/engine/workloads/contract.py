@@ -1,9 +1,16 @@
-"""The interface of a workload, with defaults that suit most of them."""
+"""The interface of a workload, with defaults that suit most of them.
+
+A workload needs ``model``, and ``objective`` or ``step``. All other methods are optional; those
+that have no default here are looked up by name (:meth:`Workload.hook`).
+"""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +18,11 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 
 from mpstui.domain.config import RunConfig
+from mpstui.trees import Tree, count_samples
+
+Ratio = tuple[Any, Any]
+"""A numerator and a denominator, 0-d tensors or numbers: correct answers of all, or a sum of values
+and their count."""
 
 
 class Score(NamedTuple):
@@ -23,11 +35,23 @@ class Score(NamedTuple):
 
 
 class Workload(ABC):
-    """A model, its objective and its evaluation.
+    """A model, its training and its evaluation.
 
-    A custom workload needs ``model`` and ``objective``. With a method ``datasets() -> (training,
-    test)`` it also provides its data: two map-style ``torch.utils.data.Dataset``, whose items are
-    an input tensor and a target. Without it, it trains on MNIST's digits.
+    Optional methods without a default:
+
+    - ``datasets() -> (training, test)``: two data sets; a batch is made with ``collate`` or torch's
+      default. Without data of its own, a workload trains on MNIST's digits.
+    - ``loaders() -> (training, test)``: two ``DataLoader`` or iterables of batches instead.
+    - ``collate(items) -> batch``.
+    - ``optimizers(model)``: one or several optimizers, instead of ``optimizer``.
+    - ``schedulers(*optimizers) -> {"step": [...], "epoch": [...]}``.
+    - ``step(model, batch, optimizers)``: a whole training step with a tuple of optimizers, instead
+      of ``objective``. It returns the loss, or the loss and ``{"name": value}``.
+    - ``state_dict()`` and ``load_state_dict(state)``: what a resumed run needs besides the model
+      and the optimizers.
+
+    Wherever a batch is passed, a method that takes one argument for it gets it whole; one that
+    takes several gets its parts: ``objective(model, images, labels)``.
     """
 
     normalise: tuple[float, float] | None = None
@@ -39,54 +63,125 @@ class Workload(ABC):
     """Steps between two readings of the loss in the example's script; None for one at each line of
     its log. The reference pipeline reads as often."""
 
+    steps_per_epoch: int | None = None
+    """Steps of an epoch of own data; None for those of the training set."""
+    test_steps: int | None = None
+    """Batches of a test with own loaders; None for all."""
+
     @abstractmethod
     def model(self) -> nn.Module:
         """Return a new model on the CPU, its weights from torch's default generator."""
 
-    @abstractmethod
-    def objective(
-        self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the value to minimise, a 0-d tensor.
+    def objective(self, model: nn.Module, *batch: Any) -> torch.Tensor:
+        """Return the value to minimise, a tensor with one element.
 
         Args:
             model: The model, or a faster one on the same parameters: call it, don't use its
                 attributes.
-            images: The inputs of a batch; MNIST's are (b, 1, 28, 28).
-            labels: Its targets; MNIST's are (b,), int64.
+            *batch: The batch, or its parts; MNIST's are images (b, 1, 28, 28) and labels (b,),
+                int64.
         """
+        raise NotImplementedError
 
     def optimizer(self, model: nn.Module, config: RunConfig) -> Optimizer:
         """Return the optimizer; by default Adam at the config's learning rate."""
         return Adam(model.parameters(), lr=config.lr)
 
-    def score(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Score:
+    def score(self, model: nn.Module, *batch: Any) -> Score | Mapping[str, Any]:
         """Evaluate a batch; called without gradients.
+
+        Returns:
+            A dict with the mean ``loss``; other entries are means over the batch, or pairs of a
+            count and the number that it is of: ``{"loss": l, "accuracy": (correct, answers)}``.
 
         By default the loss is the objective. Correct answers are counted if the model returns a
         number for each class, shape (b, classes), and the labels are integers, shape (b,).
         """
-        answers: list[Any] = []
-        # A hook, because calling the model again would cost another forward pass.
-        with model.register_forward_hook(lambda module, inputs, output: answers.append(output)):
-            objective = self.objective(model, images, labels)
-        loss_sum = objective if self.per_sample else objective * len(images)
-        return Score(loss_sum, _correct(answers[-1], labels) if answers else None)
+        content = batch[0] if len(batch) == 1 else batch
+        objective = partial(with_batch, self.objective)
+        return default_score(objective, model, content, count_samples(content), self.per_sample)
 
-    def pictures(
-        self, model: nn.Module, images: torch.Tensor
-    ) -> Iterable[tuple[str, torch.Tensor]]:
+    def pictures(self, model: nn.Module, *batch: Any) -> Iterable[tuple[str, torch.Tensor]]:
         """Return kinds and grey pictures, shape (rows, columns, height, width), values in 0 to 1.
 
-        Called after each evaluation; by default none.
+        Called after each evaluation with the first inputs of the test set; by default none.
         """
         return ()
 
+    def hook(self, name: str) -> Callable[..., Any] | None:
+        """Return an optional method; None if the workload does not have it."""
+        method = getattr(self, name, None)
+        is_default = getattr(type(self), name, None) is getattr(Workload, name, None)
+        return None if method is None or is_default else method
 
-def _correct(output: Any, labels: torch.Tensor) -> torch.Tensor | None:
+
+def takes_parts(method: Callable[..., Any]) -> bool:
+    """Return whether a method takes a batch's parts as separate arguments after the model."""
+    return _takes_parts(getattr(method, "__func__", method), hasattr(method, "__func__"))
+
+
+@lru_cache(maxsize=256)
+def _takes_parts(function: Callable[..., Any], is_bound: bool) -> bool:
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return True
+    positional = [
+        parameter
+        for parameter in parameters[1 + is_bound :]
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.default is parameter.empty
+    ]
+    return len(positional) > 1
+
+
+def with_batch(method: Callable[..., Any], model: nn.Module, content: Tree) -> Any:
+    """Call a method with the model and a batch, whole or in parts as its signature wants.
+
+    Only a tuple or list has parts: a dict's would be its keys, a tensor's its samples.
+    """
+    if takes_parts(method) and isinstance(content, (tuple, list)):
+        return method(model, *content)
+    return method(model, content)
+
+
+def default_score(
+    objective: Callable[[nn.Module, Tree], torch.Tensor],
+    model: nn.Module,
+    content: Tree,
+    samples: int,
+    per_sample: bool,
+) -> dict[str, Ratio]:
+    """Evaluate a batch by the objective, and count the answers of a classifier.
+
+    Args:
+        objective: Called with the model and the batch.
+        model: The model.
+        content: The batch.
+        samples: The number of its samples.
+        per_sample: Whether the objective is a sum.
+    """
+    answers: list[Any] = []
+    # A hook, because calling the model again would cost another forward pass.
+    is_script = isinstance(model, torch.jit.ScriptModule)  # takes no hooks
+    with (
+        nullcontext()
+        if is_script
+        else model.register_forward_hook(lambda module, inputs, output: answers.append(output))
+    ):
+        value = objective(model, content)
+    ratios: dict[str, Ratio] = {"loss": (value if per_sample else value * samples, samples)}
+    labels = content[1] if isinstance(content, (tuple, list)) and len(content) == 2 else None
+    correct = _correct(answers[-1], labels) if answers else None
+    if correct is not None:
+        ratios["accuracy"] = (correct, samples)
+    return ratios
+
+
+def _correct(output: Any, labels: Any) -> torch.Tensor | None:
     if not isinstance(output, torch.Tensor) or output.dim() != 2 or output.shape[1] < 2:
         return None
-    integers = not (labels.is_floating_point() or labels.is_complex() or labels.dtype is torch.bool)
-    if not integers or labels.shape != output.shape[:1]:
+    if not isinstance(labels, torch.Tensor) or labels.shape != output.shape[:1]:
+        return None
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype is torch.bool:
         return None
     return (output.argmax(dim=1) == labels).sum()

@@ -6,21 +6,20 @@ from :class:`Workload`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
-from torch.utils.data import IterableDataset
-
 from mpstui.domain.class_path import ClassPath
 from mpstui.domain.config import RunConfig
-from mpstui.domain.errors import DataError, FieldError
-from mpstui.engine.data.items import Items
-from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin, read_source
+from mpstui.domain.errors import FieldError, MpstuiError
+from mpstui.runs.class_source import WORKLOAD, class_error, load_class, origin
+from mpstui.runs.own_code import enter_folder, workload_source
 from mpstui.runs.own_settings import class_arguments, settings_in
-from mpstui.runs.rundir import RunDir
+from mpstui.runs.user_code import USER_ERRORS, bare_arguments, describe_error
 
 from .contract import Workload
+from .hooks import check_hooks
 
 T = TypeVar("T")
 
@@ -30,27 +29,33 @@ def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload
 
     Args:
         path: The file and the class.
-        run_dir: The run's folder; its copy of the file is used if there is one.
+        run_dir: The run's folder; its copies of the file and of what that imports are used if
+            there are any. This process moves to the folder where the run was created.
         config: Has the settings that the class is created with.
 
     Raises:
         FieldError: When the file is missing or raises an error, the class is missing, can't be
-            created with these settings, or lacks a method, or a setting is not allowed.
+            created with these settings, lacks a method, or has a method that looks like a hook but
+            is none, or a setting is not allowed.
     """
-    source = read_source(WORKLOAD, path, RunDir(run_dir).workload)
+    run_dir = run_dir.absolute()
+    enter_folder(run_dir)
+    source = workload_source(path, run_dir)
     arguments = class_arguments(settings_in(source.text, path), config)
     base = load_class(WORKLOAD, source, path.name)
     where = f"{source.file}:{path.name}"
+    check_hooks(base)
     try:
         kind = workload_class(base)
         # Checked here: Python's own message depends on its version.
         if missing := sorted(getattr(kind, "__abstractmethods__", ())):
             problem = f"{where} lacks {' and '.join(missing)}"
             raise FieldError("workload", problem, "a class with the methods model and objective")
-        workload: Workload = kind(**arguments)
+        with bare_arguments(source.file):
+            workload: Workload = kind(**arguments)
     except FieldError:
         raise
-    except Exception as error:
+    except USER_ERRORS as error:
         raise class_error(WORKLOAD, source.file, f":{path.name}", error) from error
     return workload
 
@@ -78,32 +83,6 @@ def _new_workload(base: type) -> Any:
     return object.__new__(workload_class(base))
 
 
-def load_items(workload: Workload) -> Items | None:
-    """Return a workload's own data; None if it has none.
-
-    Raises:
-        DataError: When its ``datasets`` raises an error, or does not return two map-style data sets
-            whose items can be trained on.
-    """
-    if not hasattr(workload, "datasets"):
-        return None
-    source = origin(type(workload))
-    where = _hook_name(workload, "datasets")
-    try:
-        both = workload.datasets()
-    except Exception as error:
-        line = str(error).partition("\n")[0]
-        allowed = "two data sets that can be created without an error"
-        raise DataError(f"{where}: {type(error).__name__}: {line}; allowed: {allowed}") from error
-    if not isinstance(both, Sequence) or len(both) != 2:
-        raise DataError(f"{where} returns {_kind(both)}; allowed: (training set, test set)")
-    for dataset, part in zip(both, ("training", "test"), strict=True):
-        _check(dataset, f"{where}: the {part} set")
-    items = Items(source, where, *both)
-    items.check()
-    return items
-
-
 def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:
     """Return what a hook returned, if it is of the right type.
 
@@ -113,22 +92,34 @@ def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:
     if isinstance(value, kind):
         return value
     allowed = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
-    raise FieldError("workload", f"{_hook_name(workload, hook)} returns {_kind(value)}", allowed)
+    raise FieldError("workload", f"{hook_name(workload, hook)} returns {_kind(value)}", allowed)
 
 
-def _hook_name(workload: Workload, hook: str) -> str:
-    """Return a hook's name for messages, with the user's file if it is from one."""
+def call_hook(workload: Workload, hook: str, call: Callable[[], T]) -> T:
+    """Call a workload's method.
+
+    Raises:
+        FieldError: When it raises an error; the message has the class, the method and the user's
+            line.
+    """
+    try:
+        return call()
+    except MpstuiError:
+        raise
+    except USER_ERRORS as error:
+        problem = f"{hook_name(workload, hook)}: {describe_error(error)}"
+        raise FieldError("workload", problem, f"a method {hook} that raises no error") from error
+
+
+def hook_name(workload: Workload, hook: str) -> str:
+    """Return a hook's name for messages, with the user's file and the method's line if known."""
     source, name = origin(type(workload)), type(workload).__name__
-    return f"{source.file}:{name}.{hook}" if source else f"{name}.{hook}"
-
-
-def _check(dataset: Any, subject: str) -> None:
-    iterable = isinstance(dataset, IterableDataset)
-    if iterable or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-        problem = "is an IterableDataset" if iterable else f"is {_kind(dataset)}"
-        raise DataError(f"{subject} {problem}; allowed: a Dataset with __getitem__ and __len__")
-    if not len(dataset):
-        raise DataError(f"{subject} is empty; allowed: one item or more")
+    if source is None:
+        return f"{name}.{hook}"
+    code = getattr(getattr(type(workload), hook, None), "__code__", None)
+    is_own = workload.hook(hook) is not None
+    line = f":{code.co_firstlineno}" if code is not None and is_own else ""
+    return f"{source.file}{line}, {name}.{hook}"
 
 
 def _kind(value: Any) -> str:

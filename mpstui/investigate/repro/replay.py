@@ -102,13 +102,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def import_own_file(run_dir: Path) -> None:
     """Import a run's copy of the user's file, which may register the op to test."""
-    from mpstui.runs.class_source import ClassSource
-    from mpstui.runs.rundir import RunDir
+    from mpstui.runs.own_code import enter_folder, source_of_run
 
-    copy = RunDir(run_dir).workload
-    if copy.is_file():
-        with contextlib.suppress(Exception):  # the trial then reports the missing op
-            ClassSource(copy.read_bytes(), copy, copy).module()
+    run_dir = run_dir.absolute()
+    with contextlib.suppress(Exception, SystemExit):  # the trial then reports the missing op
+        enter_folder(run_dir)
+        source = source_of_run(run_dir)
+        if source is not None:
+            source.module()
 
 
 def _reference_seconds(request: ReplayRequest) -> float:

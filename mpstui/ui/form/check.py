@@ -20,6 +20,7 @@ from mpstui.runs.class_check import check_class
 from mpstui.runs.class_source import FAULT, WORKLOAD
 from mpstui.runs.dataset import check_data
 from mpstui.runs.own_settings import own_settings
+from mpstui.runs.workload_path import absolute_workload
 
 from .device_ticks import is_probing
 
@@ -171,6 +172,8 @@ def value_of(field: Field, entry: Any) -> Any:
     """
     if field.name == "workload" and not str(entry).strip():
         raise FieldError("workload", "a file and a class are needed", FORM)
+    if field.name == "workload" and isinstance(entry, str):
+        entry = absolute_workload(entry.strip())
     return field.parse(entry) if isinstance(entry, str) else field.check(entry)
 
 

@@ -20,6 +20,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.workloads import WORKLOADS
+from mpstui.runs.workload_path import absolute_workload
 from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets import coverage_text as coverage_text
 from mpstui.ui.widgets.footer import KeyFooter
@@ -101,7 +102,9 @@ class CoverageScreen(ModalScreen[None]):
         workload = self.query_one("#covered", Input).value.strip()
         version = self.query_one("#version", Input).value.strip()
         try:
-            values = self._config.class_values if workload == self._config.workload else {}
+            workload = absolute_workload(workload)
+            is_same = workload == absolute_workload(self._config.workload)
+            values = self._config.class_values if is_same else {}
             covering = cast("StateApp", self.app).start_coverage(workload, version, values)
         except MpstuiError as error:
             self._fail(str(error))

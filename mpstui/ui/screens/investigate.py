@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from mpstui.domain.investigation import Investigation, Stage
 from mpstui.domain.units import duration
+from mpstui.runs.paths import short_path
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.charts.curves import Curves, figure
 from mpstui.ui.keymap import bindings
@@ -168,7 +169,7 @@ class InvestigateScreen(MainScreen):
                 ("settings", f"batch {config.batch_size:,}, lr {config.lr:g}, seed {config.seed}"),
                 ("arithmetic", f"{config.precision}, {config.pipeline} pipeline"),
             ]
-        rows.append(("files", str(self.inquiry.folder.path)))
+        rows.append(("files", short_path(self.inquiry.folder.path)))
         leaving = "esc goes back; the investigation continues, and i shows it again."
         return pairs(rows, width) + Content.styled(f"\n\n{leaving}", "$foreground-muted")
 

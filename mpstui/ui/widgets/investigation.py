@@ -15,6 +15,7 @@ from mpstui.domain.devices import device_label
 from mpstui.domain.investigation import Investigation, Lockstep, OpAtFault, Verdict, shorten
 from mpstui.domain.units import DASH, number
 from mpstui.investigate.request import InvestigationFolder
+from mpstui.runs.paths import short_path
 
 from .finding_details import as_link
 
@@ -143,7 +144,9 @@ def _files(finding: Investigation, folder: InvestigationFolder, width: int) -> C
         rows.append(("report.md", "y copies it"))
     if not rows:
         return Content()
-    return Content.assemble(("Files\n", "bold"), f"  {folder.path}\n") + pairs(rows, width)
+    return Content.assemble(("Files\n", "bold"), f"  {short_path(folder.path)}\n") + pairs(
+        rows, width
+    )
 
 
 def _about(finding: Investigation) -> list[Pair]:

@@ -34,10 +34,12 @@ from mpstui.engine.autotune.candidate import (
 from mpstui.engine.autotune.search import Autotuner, AutotuneRefused
 from mpstui.engine.autotune.select import PlanSelector
 from mpstui.engine.data.digits import Digits, load_digits
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup, set_up
 from mpstui.runs.rundir import Dataset
+from tests.builders.batches import training_feed
 from tests.builders.machines import LINUX, M4
 
 Ready = Callable[..., Setup]
@@ -72,8 +74,8 @@ def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ready:
     return make
 
 
-def batches(setup: Setup) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return list(setup.pipeline.training(torch.arange(64), 16))
+def batches(setup: Setup) -> list[Batch]:
+    return list(training_feed(setup, torch.arange(64), 16))
 
 
 def losses(events: list[AnyEvent]) -> list[float]:
@@ -139,7 +141,10 @@ def test_what_changes_results_is_seen(ready: Ready, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(type(setup.workload), "objective", slightly)
     assert max_relative_difference(two_steps(setup, PLAIN, some), before) > TOLERANCES["float32"]
-    nothing = two_steps(setup, PLAIN, [(images * torch.nan, labels) for images, labels in some])
+    spoilt = [
+        Batch((batch.content[0] * torch.nan, batch.content[1]), batch.samples) for batch in some
+    ]
+    nothing = two_steps(setup, PLAIN, spoilt)
     assert not max_relative_difference(nothing, before) <= TOLERANCES["float32"]
 
 

@@ -29,10 +29,10 @@ class Road:
     def make(self, count: int) -> Iterator[Batch]:
         for number in range(count):
             self.made.append(number)
-            yield torch.tensor(number), torch.tensor(0)
+            yield Batch((torch.tensor(number), torch.tensor(0)), 1)
 
     def send(self, batch: Batch) -> Ready:
-        self.sent.append(int(batch[0]))
+        self.sent.append(int(batch.content[0]))
         return lambda: batch
 
 
@@ -49,7 +49,7 @@ def test_batches_keep_their_order_whoever_beats(count: int, ahead: int, beats: l
             assert batch is not None
         else:
             batch = next(feed)
-        taken.append(int(batch[0]))
+        taken.append(int(batch.content[0]))
     assert taken == list(range(count))
     assert next(feed, None) is None
     assert feed.take() is None
@@ -59,7 +59,7 @@ def test_batches_keep_their_order_whoever_beats(count: int, ahead: int, beats: l
 def test_as_many_are_sent_ahead_as_were_asked_for() -> None:
     road = Road()
     feed = Feed(road.make(10), road.send, AHEAD)
-    assert int(next(feed)[0]) == 0
+    assert int(next(feed).content[0]) == 0
     assert road.sent == [0, 1, 2]
     for number in (1, 2, 3):  # by hand, each step makes one, sends one and takes one
         assert feed.make()
@@ -69,8 +69,8 @@ def test_as_many_are_sent_ahead_as_were_asked_for() -> None:
         assert road.sent[-1] == number + AHEAD
         batch = feed.take()
         assert batch is not None
-        assert int(batch[0]) == number
-    assert int(next(feed)[0]) == 4
+        assert int(batch.content[0]) == number
+    assert int(next(feed).content[0]) == 4
 
 
 def test_what_is_made_on_the_device_is_not_made_ahead() -> None:
@@ -102,13 +102,13 @@ def test_memory_that_a_copy_reads_is_kept_until_it_has(monkeypatch: pytest.Monke
     send = QueuedCopies(Small(0))
     kept = []
     for _ in range(3):
-        batch = torch.zeros(2, 2), torch.zeros(2)
-        kept.append(weakref.ref(batch[0]))
-        ready = send((batch[0], batch[1]))
+        batch = Batch((torch.zeros(2, 2), torch.zeros(2)), 2)
+        kept.append(weakref.ref(batch.content[0]))
+        ready = send(batch)
         del batch, ready
     assert all(tensor() is not None for tensor in kept)
     Event.made[0].over = Event.made[1].over = True
-    send((torch.zeros(1), torch.zeros(1)))
+    send(Batch((torch.zeros(1), torch.zeros(1)), 1))
     assert [tensor() is not None for tensor in kept] == [False, False, True]
 
 
@@ -161,8 +161,9 @@ def test_streamed_is_resident_to_the_bit(normalise: tuple[float, float] | None) 
     ours, theirs = ([*each.training(order, 4), *each.test(3)] for each in (one, other))
     assert len(ours) == len(theirs) == 7
     for batch, same in zip(ours, theirs, strict=True):
-        for part, its in zip(batch, same, strict=True):
+        assert batch.samples == same.samples
+        for part, its in zip(batch.content, same.content, strict=True):
             assert part.dtype == its.dtype
             assert torch.equal(part, its)
-    assert torch.equal(one.sample_inputs(), other.sample_inputs())
+    assert all(map(torch.equal, one.sample_inputs(), other.sample_inputs()))
     assert (other.train_samples, other.test_samples) == (20, 5)

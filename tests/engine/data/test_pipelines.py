@@ -106,27 +106,32 @@ def test_both_pipelines_give_the_same_batches(name: str) -> None:
     order = epoch_order(generator(5), 150)[:100]  # the last batch is smaller
     ours = list(resident.training(order, 32))
     theirs = list(reference.training(order, 32))
-    assert [len(labels) for _, labels in ours] == [32, 32, 32, 4]
+    assert [batch.samples for batch in ours] == [32, 32, 32, 4]
     ours += list(resident.test(8))
     theirs += list(reference.test(8))
     assert len(ours) == len(theirs) == 7
-    for (images, labels), (same_images, same_labels) in zip(ours, theirs, strict=True):
+    for batch, same in zip(ours, theirs, strict=True):
+        images, labels = batch.content
+        same_images, same_labels = same.content
+        assert batch.samples == same.samples == len(labels)
         assert images.dtype == same_images.dtype == torch.float32
         assert images.shape[1:] == (1, 28, 28)
         assert torch.equal(images, same_images)
         assert labels.dtype == same_labels.dtype == torch.int64
         assert torch.equal(labels, same_labels)
-    assert torch.equal(resident.sample_inputs(), reference.sample_inputs())
+    samples, same_samples = resident.sample_inputs(), reference.sample_inputs()
+    assert all(map(torch.equal, samples, same_samples))
     assert resident.train_samples == reference.train_samples == 150
 
 
 def test_training_follows_the_order_and_the_test_set_its_own() -> None:
     pipeline = ResidentPipeline(few(), CPU, None)
     order = torch.tensor([7, 7, 0, 3])
-    images, labels = next(iter(pipeline.training(order, 4)))
+    images, labels = next(pipeline.training(order, 4)).content
     assert torch.equal(labels, few().train_labels[order])
     assert torch.equal(images, as_float(few().train_images[order], None))
-    assert torch.equal(torch.cat([labels for _, labels in pipeline.test(7)]), few().test_labels)
+    test_labels = torch.cat([batch.content[1] for batch in pipeline.test(7)])
+    assert torch.equal(test_labels, few().test_labels)
 
 
 @pytest.mark.parametrize("name", list(PIPELINE_CLASSES))
@@ -140,7 +145,8 @@ def test_feeding_draws_nothing_from_the_default_generator(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PIPELINE_CLASSES))
 def test_a_tiny_test_set_is_shown_whole(name: str) -> None:
-    assert len(PIPELINE_CLASSES[name](few(10, 3), CPU, None).sample_inputs()) == 3
+    images, labels = PIPELINE_CLASSES[name](few(10, 3), CPU, None).sample_inputs()
+    assert (len(images), labels.tolist()) == (3, few(10, 3).test_labels.tolist())
 
 
 def first_losses(kind: type[ResidentPipeline] | type[ArticlePipeline], name: str) -> list[float]:
@@ -153,9 +159,9 @@ def first_losses(kind: type[ResidentPipeline] | type[ArticlePipeline], name: str
     optimizer = workload.optimizer(model, default_config(name))
     losses = []
     order = epoch_order(generator(1), pipeline.train_samples)
-    for images, labels in islice(pipeline.training(order, 16), 10):
+    for batch in islice(pipeline.training(order, 16), 10):
         optimizer.zero_grad()
-        objective = workload.objective(model, images, labels)
+        objective = workload.objective(model, *batch.content)
         torch.autograd.backward(objective)
         optimizer.step()
         losses.append(objective.item())

@@ -25,6 +25,7 @@ from mpstui.engine.progress import Progress
 from mpstui.engine.setup import Setup, set_up
 from mpstui.engine.snapshots import load_snapshot, pack
 from mpstui.runs.rundir import Dataset
+from tests.builders.batches import training_feed
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -50,7 +51,7 @@ def losses(events: list[AnyEvent]) -> list[float]:
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_graph_trains_as_its_ops_do_one_by_one(tmp_path: Path, workload: str, plan: Plan) -> None:
     setup = ready(tmp_path, workload=workload)
-    some = list(setup.pipeline.training(torch.arange(512), 64))
+    some = list(training_feed(setup, torch.arange(512), 64))
     assert max_relative_difference_in_graph(setup, plan, some) < 1e-3
     assert (
         max_relative_difference(two_steps(setup, plan, some), two_steps(setup, PLAIN, some)) < 1e-3
@@ -60,7 +61,7 @@ def test_a_graph_trains_as_its_ops_do_one_by_one(tmp_path: Path, workload: str, 
 def test_draws_differ_from_step_to_step(tmp_path: Path) -> None:
     """Dropout of a replay is not that of the one before: the same batch costs another loss."""
     setup = ready(tmp_path, workload="mnist", lr=1e-9)
-    one = [next(iter(setup.pipeline.training(torch.arange(64), 64)))]
+    one = [next(iter(training_feed(setup, torch.arange(64), 64)))]
     trial = Candidate(setup, Plan(graph_steps=1), one)
     told = [float(trial.take()) for _ in range(12)]
     assert len({round(loss, 6) for loss in told}) > 8
@@ -71,7 +72,6 @@ def test_a_whole_run_follows_schedule_and_short_batches(
 ) -> None:
     """Epochs of 10½ batches under 4 steps a graph: the learning rate falls, no step is lost."""
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 672)
-    monkeypatch.setattr("mpstui.engine.data.order.EPOCH_SAMPLES", 672)
     loop = Loop(apply_plan(PLANS[1], ready(tmp_path, epochs=4, gamma=0.5)), Gate())
     events = list(loop.events())
     told = losses(events)
@@ -96,8 +96,8 @@ def test_a_graphs_snapshot_goes_on_as_a_plain_run_on_the_cpu(tmp_path: Path, pla
     load_snapshot(path).restore(plain)
     for one, other in zip(plain.model.parameters(), setup.model.parameters(), strict=True):
         torch.testing.assert_close(one, other.cpu(), rtol=0, atol=0)
-    ((images, labels),) = plain.pipeline.training(torch.arange(64), 64)
-    objective = plain.objective(images, labels)
+    (batch,) = training_feed(plain, torch.arange(64), 64)
+    objective = plain.objective(batch)
     plain.backward(objective)
     plain.step()
     assert torch.isfinite(objective)

@@ -15,10 +15,12 @@ from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
 from mpstui.engine.autotune.select import _workload_key
+from mpstui.engine.data.items import Items
 from mpstui.engine.data.loader import Loader, LoaderSize
 from mpstui.engine.setup import set_up
 from mpstui.engine.sides import rebuild
-from mpstui.engine.workloads import find_workload, load_items
+from mpstui.engine.workloads import find_workload
+from mpstui.engine.workloads.own_data import load_own_data
 from mpstui.investigate.twin import build
 from mpstui.runs.own_settings import class_arguments, own_settings
 from mpstui.runs.rundir import Dataset
@@ -138,8 +140,9 @@ def test_every_rebuilt_copy_has_the_same_settings(file: Path) -> None:
 
 
 def test_the_processes_of_a_loader_have_the_settings_too(file: Path) -> None:
-    items = load_items(created(file, "Data", settings={"width": 3}))
-    assert items is not None
+    workload = created(file, "Data", settings={"width": 3})
+    items = load_own_data(workload, config_of(file, "Data", settings={"width": 3}))
+    assert isinstance(items, Items)
     loader = Loader(items, CPU, 4, LoaderSize(2, 2))
     batches = list(loader.training(torch.arange(8), 4))
     assert "2 processes" in loader.note

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ from mpstui.engine.data.seeding import seeded
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup, set_up
-from mpstui.engine.workloads import Workload, find_workload, load_items
+from mpstui.engine.workloads import Workload, find_workload
+from mpstui.engine.workloads.own_data import load_own_data
 from mpstui.processes.command import child_environment
 from mpstui.runs.rundir import Dataset as Decided
 
 CPU = Backend(parse_device("cpu"))
+CONFIG = make_config({"workload": "mine.py:Plain"})
 STRIPES = Path(__file__).parents[2] / "custom_workloads" / "stripes.py"
 
 PLAIN = """
@@ -111,12 +114,16 @@ def test_what_is_left_out_has_defaults() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.25
     inputs, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
     score = workload.score(model, inputs, labels)
-    assert score.loss_sum.item() == pytest.approx(
+    assert isinstance(score, Mapping)
+    loss_sum, samples = score["loss"]
+    assert samples == 6
+    assert loss_sum.item() == pytest.approx(
         nn.functional.cross_entropy(model(inputs), labels, reduction="sum").item()
     )
-    assert score.correct is not None
-    assert score.correct.item() == (model(inputs).argmax(1) == labels).sum().item()
-    assert workload.score(model, inputs, torch.randn(6, 3)).correct is None
+    correct, answers = score["accuracy"]
+    assert (correct.item(), answers) == ((model(inputs).argmax(1) == labels).sum().item(), 6)
+    floats = workload.score(model, inputs, torch.randn(6, 3))
+    assert isinstance(floats, Mapping) and list(floats) == ["loss"]
     assert not model._forward_hooks
     assert list(workload.pictures(model, inputs)) == []
 
@@ -168,25 +175,26 @@ class Of:
 
 one = torch.zeros(3), 1
 class Broken(Of):
-    def __getitem__(self, index): raise OSError("no such picture")
+    def __getitem__(self, index):
+        if index == len(self) - 1: raise OSError("no such picture")
+        return self.items[index]
 """
 
 
 @pytest.mark.parametrize(
     ("returned", "problem"),
     [
-        ("Of(one)", ".datasets returns Of; allowed: (training set, test set)"),
-        ("[Of(one)] * 3", "returns list of 3"),
+        ("Of(one)", ".datasets returns Of; allowed: two datasets, for training and for the test"),
+        ("[Of(one)] * 3", "returns list of (Of, Of, Of)"),
         ("1 / 0", ".datasets: ZeroDivisionError: division by zero"),
         ("(Of(one), 3)", "the test set is int; allowed: a Dataset with __getitem__ and __len__"),
-        ("(Ends(), Of(one))", "the training set is an IterableDataset"),
+        ("(Ends(), Of(one))", "the training data are a stream without a length"),
         ("(Of(one), Of())", "the test set is empty"),
-        ("(Of(one), Of(3))", "item 0 of the test set is of type int; allowed: (input tensor,"),
-        ("(Of(one, one + one), Of(one))", "item 1 of the training set is (Tensor, int, Tensor,"),
-        ("(Of(('a', 1)), Of(one))", "item 0 of the training set is (str, int)"),
+        ("(Of(one), Of(object()))", "items of the test set can't be combined to a batch"),
+        ("(Of(one, one + one), Of(one))", "items of the training set can't be combined to a batch"),
         (
             "(Of(one, (torch.zeros(4), 1)), Of(one))",
-            "items of the training set can't be combined to a batch: inputs of shapes (3,), (4,)",
+            "items of the training set can't be combined to a batch: RuntimeError: stack expects ",
         ),
         ("(Broken(one), Of(one))", "item 0 of the training set: OSError: no such picture"),
     ],
@@ -196,8 +204,9 @@ def test_what_is_wrong_with_its_data_is_named(tmp_path: Path, returned: str, pro
     path.write_text(f"{SETS}{PLAIN}    def datasets(self): return {returned}")
     workload = find_workload(make_config({"workload": f"{path}:Plain"}), tmp_path)
     with pytest.raises(DataError) as caught:
-        load_items(workload)
-    assert str(caught.value).startswith(f"{path}:Plain.datasets")
+        load_own_data(workload, CONFIG)
+    line = path.read_text().count("\n") + 1
+    assert str(caught.value).startswith(f"{path}:{line}, Plain.datasets")
     assert problem in str(caught.value)
     assert "allowed: " in str(caught.value)
 
@@ -219,26 +228,27 @@ def test_items_come_in_the_order_asked_for_as_float32() -> None:
     pipeline = Loader(ITEMS, CPU, 8)
     order = torch.randperm(40)[:20]
     batches = list(pipeline.training(order, 8))
-    assert [len(inputs) for inputs, _ in batches] == [8, 8, 4]
-    assert torch.cat([inputs[:, 0] for inputs, _ in batches]).tolist() == order.tolist()
-    assert {part.dtype for batch in batches for part in batch} == {torch.float32}
-    inputs, targets = (torch.cat(parts) for parts in zip(*pipeline.test(7), strict=True))
+    assert [batch.samples for batch in batches] == [8, 8, 4]
+    assert torch.cat([batch.content[0][:, 0] for batch in batches]).tolist() == order.tolist()
+    assert {part.dtype for batch in batches for part in batch.content} == {torch.float32}
+    tests = [batch.content for batch in pipeline.test(7)]
+    inputs, targets = (torch.cat(parts) for parts in zip(*tests, strict=True))
     assert torch.equal(inputs, ITEMS.parts[1].tensors[0])
     assert targets.tolist() == list(range(30))
-    assert torch.equal(pipeline.sample_inputs(), inputs[:8])
+    assert torch.equal(pipeline.sample_inputs()[0], inputs[:8])
 
 
 def test_what_is_drawn_follows_from_the_batch_and_is_new_at_each_visit() -> None:
     pipeline, order = Loader(ITEMS, CPU, 8), torch.arange(24)
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[index]
-    first = torch.cat([inputs for inputs, _ in pipeline.training(order, 8)])
+    first = torch.cat([batch.content[0] for batch in pipeline.training(order, 8)])
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (np.random.get_state()[1] == states[1]).all()  # type: ignore[index]
     assert random.getstate() == states[2]
     # Three batches at once, and what is left after one: as when steps share a graph, or resumed.
-    assert torch.equal(next(pipeline.training(order, 24))[0], first)
-    assert torch.equal(next(pipeline.training(order[8:], 8))[0], first[8:16])
-    again = next(pipeline.training(order.flip(0), 24))[0].flip(0)
+    assert torch.equal(next(pipeline.training(order, 24)).content[0], first)
+    assert torch.equal(next(pipeline.training(order[8:], 8)).content[0], first[8:16])
+    again = next(pipeline.training(order.flip(0), 24)).content[0].flip(0)
     assert torch.equal(again[:, 0], first[:, 0])
     assert not (again[:, 1:] == first[:, 1:]).any()
 
@@ -260,25 +270,26 @@ def test_processes_load_the_same_from_an_own_file(tmp_path: Path) -> None:
     path.write_text(
         f"{SETS}{PLAIN}"
         "    def datasets(self):\n"
-        "        return Noise(20), Of(one, one, 3)\n"
+        "        return Noise(20), Broken(one, one, 3)\n"
         "class Noise(Of):\n"
         "    def __init__(self, count): self.items = range(count)\n"
         "    def __getitem__(self, index): return torch.randn(3) + index, index\n"
     )
-    items = load_items(find_workload(make_config({"workload": f"{path}:Plain"}), tmp_path))
-    assert items is not None
+    config = make_config({"workload": f"{path}:Plain"})
+    items = load_own_data(find_workload(config, tmp_path), CONFIG)
+    assert isinstance(items, Items)
     path.unlink()
     (tmp_path / "workload.py").write_text("1 / 0")  # of no avail: the module is there
     order = torch.randperm(20)
     alone = list(Loader(items, CPU, 4).training(order, 4))
     loader = Loader(items, CPU, 4, LoaderSize(2, 2))
-    with pytest.raises(DataError, match="item 2 of the test set is of type int"):
+    with pytest.raises(DataError, match="item 2 of the test set: OSError: no such picture"):
         list(loader.test(3))
     assert "2 processes" in loader.note
     for _ in range(2):
         for batch, same in zip(loader.training(order, 4), alone, strict=True):
-            assert torch.equal(batch[0], same[0])
-            assert torch.equal(batch[1], same[1])
+            assert batch.samples == same.samples
+            assert all(map(torch.equal, batch.content, same.content))
     stale = loader.training(order, 4)
     next(stale)
     next(loader.training(order, 4))
@@ -324,5 +335,6 @@ def test_own_data_have_no_reference_pipeline(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_asked_for_by_part_and_groups() -> None:
-    inputs, targets = ITEMS.batch(BatchRequest(TRAINING, ((1, 2), (3,))))
-    assert (inputs.shape, targets.shape) == ((3, 3), (3,))
+    batch = ITEMS.batch(BatchRequest(TRAINING, ((1, 2), (3,))))
+    inputs, targets = batch.content
+    assert (batch.samples, inputs.shape, targets.shape) == (3, (3, 3), (3,))

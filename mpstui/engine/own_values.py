@@ -1,0 +1,83 @@
+"""Values of the user's attributes in a form that ``torch.load(weights_only=True)`` reads.
+
+Tensors are copied to the CPU; whether they were on an accelerator is kept with them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+PLAIN = (bool, int, float, str, bytes, type(None))
+"""Types of single values that such a file can hold."""
+
+CONTAINERS = (dict, OrderedDict, list, tuple)
+_TENSOR, _ARRAY = "mpstui.tensor", "mpstui.array"
+
+
+def is_storable(value: object) -> bool:
+    """Return whether a value consists of plain values, tensors and arrays in plain containers."""
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return not isinstance(value, np.ndarray) or value.dtype.kind in "biuf"
+    if type(value) in CONTAINERS:
+        is_dict = isinstance(value, dict)
+        parts = [*value.keys(), *value.values()] if is_dict else list(value)  # type: ignore[attr-defined, call-overload]
+        return all(map(is_storable, parts))
+    return type(value) in PLAIN
+
+
+def encode(value: Any) -> Any:
+    """Copy a storable value."""
+    if isinstance(value, torch.Tensor):
+        # Cloned, because a CPU tensor would change with training.
+        return {_TENSOR: value.detach().cpu().clone(), "is_on_host": value.device.type == "cpu"}
+    if isinstance(value, np.ndarray):
+        return {_ARRAY: torch.from_numpy(value.copy())}
+    return _rebuild(value, encode) if type(value) in CONTAINERS else copy.deepcopy(value)
+
+
+def decode(value: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+    """Return a copy of an encoded value.
+
+    Args:
+        value: From :func:`encode`.
+        device: For tensors that were not on the host.
+        dtype: Of floating-point tensors; None for their own.
+    """
+    if isinstance(value, dict) and _TENSOR in value:
+        tensor = value[_TENSOR].to("cpu" if value["is_on_host"] else device, copy=True)
+        return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+    if isinstance(value, dict) and _ARRAY in value:
+        return value[_ARRAY].numpy().copy()
+    if type(value) in CONTAINERS:
+        return _rebuild(value, lambda part: decode(part, device, dtype))
+    return value
+
+
+def are_equal(first: Any, second: Any) -> bool:
+    """Return whether two storable values are the same."""
+    if isinstance(first, torch.Tensor) or isinstance(second, torch.Tensor):
+        both = isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)
+        return both and first.dtype == second.dtype and torch.equal(first.cpu(), second.cpu())
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return np.array_equal(first, second)
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(
+            are_equal(value, second[key]) for key, value in first.items()
+        )
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(are_equal, first, second))
+    return bool(first == second or first != first)  # NaN equals itself here
+
+
+def _rebuild(container: Any, convert: Callable[[Any], Any]) -> Any:
+    if isinstance(container, dict):
+        return type(container)((key, convert(value)) for key, value in container.items())
+    return type(container)(convert(part) for part in container)
