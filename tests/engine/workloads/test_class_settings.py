@@ -146,7 +146,8 @@ def test_the_processes_of_a_loader_have_the_settings_too(file: Path) -> None:
     loader = Loader(items, CPU, 4, LoaderSize(2, 2))
     batches = list(loader.training(torch.arange(8), 4))
     assert "2 processes" in loader.note
-    assert [tuple(inputs.shape) for inputs, _ in batches] == [(4, 3), (4, 3)]
+    shapes = [tuple(batch[0].shape) for batch, _ in batches]
+    assert shapes == [(4, 3), (4, 3)]
 
 
 def test_a_plan_is_kept_for_its_settings(file: Path) -> None:
