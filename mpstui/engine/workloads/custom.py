@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from mpstui.domain.class_path import ClassPath
 from mpstui.domain.config import RunConfig
@@ -48,9 +48,7 @@ def load_workload(path: ClassPath, run_dir: Path, config: RunConfig) -> Workload
     where = f"{source.file}:{path.name}"
     check_hooks(base)
     try:
-        kind = base
-        if not issubclass(base, Workload):
-            kind = type(base.__name__, (base, Workload), {"__module__": base.__module__})
+        kind = workload_class(base)
         # Checked here: Python's own message depends on its version.
         if missing := _missing_methods(kind):
             problem = f"{where} lacks {' and '.join(missing)}"
@@ -70,6 +68,29 @@ def _missing_methods(kind: type[Workload]) -> list[str]:
     if is_default and getattr(kind, "step", None) is None:
         missing.append("objective")
     return missing
+
+
+def workload_class(base: type) -> type:
+    """Return a class of the user's with the hooks that it lacks.
+
+    Its instances are pickled by the user's class, since a data set in a DataLoader's process may
+    hold one.
+    """
+    if issubclass(base, Workload):
+        return base
+    members: dict[str, Any] = {"__module__": base.__module__}
+    if base.__reduce_ex__ is object.__reduce_ex__ and base.__reduce__ is object.__reduce__:
+        members["__reduce_ex__"] = _reduce
+    return type(base.__name__, (base, Workload), members)
+
+
+def _reduce(workload: Workload, protocol: SupportsIndex) -> tuple[Any, ...]:
+    state: Any = object.__reduce_ex__(workload, 2)[2]  # those of slots are in it too
+    return _new_workload, (type(workload).__mro__[1],), state
+
+
+def _new_workload(base: type) -> Any:
+    return object.__new__(workload_class(base))
 
 
 def check_kind(workload: Workload, hook: str, value: Any, kind: type[T]) -> T:

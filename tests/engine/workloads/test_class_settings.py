@@ -57,18 +57,18 @@ class Mine:
 @dataclass
 class Data(Mine):
     def datasets(self):
-        return Numbers(self.width), Numbers(self.width)
+        return Numbers(self), Numbers(self)
 
 
 class Numbers:
-    def __init__(self, size):
-        self.size = size
+    def __init__(self, mine):
+        self.mine = mine
 
     def __len__(self):
         return 20
 
     def __getitem__(self, index):
-        return torch.full((self.size,), float(index)), index
+        return torch.full((self.mine.width,), float(index)), index
 
 
 class Required(Mine):
@@ -146,7 +146,8 @@ def test_the_processes_of_a_loader_have_the_settings_too(file: Path) -> None:
     loader = Loader(items, CPU, 4, LoaderSize(2, 2))
     batches = list(loader.training(torch.arange(8), 4))
     assert "2 processes" in loader.note
-    assert [tuple(inputs.shape) for inputs, _ in batches] == [(4, 3), (4, 3)]
+    shapes = [tuple(batch[0].shape) for batch, _ in batches]
+    assert shapes == [(4, 3), (4, 3)]
 
 
 def test_a_plan_is_kept_for_its_settings(file: Path) -> None:
