@@ -35,6 +35,7 @@ VALUES = {
     "lr": "0.5",
     "gamma": "0.9",
     "seed": "3",
+    "test_every": "2",
     "log_interval": "5",
     "pipeline": "reference",
     "precision": "bf16",
