@@ -149,8 +149,6 @@ BUILT: dict[type[AnyEvent], st.SearchStrategy[AnyEvent]] = {
     MatmulMeasured: st.builds(MatmulMeasured, at=FINITE, flops_per_second=FINITE, dtype=TEXT),
     StepProfiled: st.builds(
         StepProfiled,
-        MatmulMeasured,
-        WorkCounted,
         at=FINITE,
         step=COUNT,
         steps=COUNT,
