@@ -34,6 +34,7 @@ VALUES = {
     "steps": "7",
     "lr": "0.5",
     "gamma": "0.9",
+    "test_every": "3",
     "seed": "3",
     "log_interval": "5",
     "pipeline": "reference",
