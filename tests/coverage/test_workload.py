@@ -117,7 +117,9 @@ def test_a_double_model_is_refused_by_the_names_of_its_parameters(
 
 def test_a_model_that_cannot_be_made_names_the_users_line(own: Path) -> None:
     line = 1 + OWN.splitlines().index("        return nn.Linear(3)")
-    with pytest.raises(MpstuiError, match=rf"TypeError: .* \(words\.py:{line}, in model\)"):
+    with pytest.raises(
+        MpstuiError, match=rf"NoModel\.model: TypeError: .* \(words\.py:{line}, in model\)"
+    ):
         _cover(json.dumps({"workload": f"{own}:NoModel"}), "2.14.1", lambda answer: None)
 
 

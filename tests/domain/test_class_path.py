@@ -48,7 +48,7 @@ def test_any_text_names_a_class_or_none(text: str) -> None:
 )
 def test_what_names_no_class_is_refused(text: str) -> None:
     assert class_path(text) is None
-    choices = rf"mnist, vae, {FORM}, or package.module:Class"
+    choices = rf"mnist, vae, gpt-char, .*, {FORM} or package.module:Class"
     with pytest.raises(FieldError, match=rf"workload: .*allowed: {choices}"):
         make_config({"workload": text})
 

@@ -18,6 +18,7 @@ from mpstui.domain.events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    MatmulMeasured,
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
@@ -37,6 +38,7 @@ from mpstui.domain.events import (
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
+    WorkCounted,
     decode,
     encode,
 )
@@ -141,6 +143,10 @@ BUILT: dict[type[AnyEvent], st.SearchStrategy[AnyEvent]] = {
     DivergenceDetected: st.builds(
         DivergenceDetected, at=FINITE, step=COUNT, value=TEXT, last_finite=st.none() | FINITE
     ),
+    WorkCounted: st.builds(
+        WorkCounted, at=FINITE, samples=COUNT, flops=st.none() | COUNT, reason=TEXT
+    ),
+    MatmulMeasured: st.builds(MatmulMeasured, at=FINITE, flops_per_second=FINITE, dtype=TEXT),
     StepProfiled: st.builds(
         StepProfiled,
         at=FINITE,

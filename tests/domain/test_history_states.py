@@ -14,6 +14,7 @@ from mpstui.domain.events import (
     EvaluationChecked,
     EvaluationCompleted,
     EvaluationTimed,
+    MatmulMeasured,
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
@@ -33,6 +34,7 @@ from mpstui.domain.events import (
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
+    WorkCounted,
 )
 from mpstui.domain.history import MAX_WINDOWS, RunHistory, RunState
 from mpstui.domain.plan import Plan
@@ -117,6 +119,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
         (PreparationAdvanced(at=2.0, stage="checking a step"), RunState.STARTING),
         (StepChecked(at=2.0, step=1, loss_gap=0.0), RunState.WARMING_UP),
         (steps(1, [2.0], timed=False), RunState.WARMING_UP),
+        (WorkCounted(at=2.4, samples=64, flops=9), RunState.WARMING_UP),
         (RunPaused(at=2.5, step=1), RunState.PAUSED),
         (RunResumed(at=2.6, step=1), RunState.WARMING_UP),
         (WarmupFinished(at=3.0, steps=1, seconds=1.0), RunState.TRAINING),
@@ -128,6 +131,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
             ),
             RunState.TRAINING,
         ),
+        (MatmulMeasured(at=3.1, flops_per_second=1e9, dtype="float32"), RunState.TRAINING),
         (EvaluationTimed(at=3.1, epoch=1, step=3, seconds=2.0), RunState.TRAINING),
         (
             ParametersHashed(at=3.1, step=3, digest="a", synchronised=True),

@@ -123,9 +123,9 @@ class Ticking:
 def test_a_run_tells_its_facts_in_order(make: Make) -> None:
     events = list(make(steps=25).events())
     order = names(events)
-    assert order[:3] == ["RunStarted", "StepsCompleted", "WarmupFinished"]
+    assert order[:4] == ["RunStarted", "StepsCompleted", "WorkCounted", "WarmupFinished"]
     assert order[-4:] == ["EpochCompleted", "EvaluationCompleted", "SampleSaved", "RunFinished"]
-    assert set(order[3:-4]) == {"StepsCompleted"}
+    assert set(order[4:-4]) == {"StepsCompleted"}
     assert events[-1] == RunFinished(at=5.0, step=25)
     assert {event.at for event in events} == {5.0}
 

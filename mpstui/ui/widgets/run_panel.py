@@ -25,6 +25,9 @@ from .time_bar import TimeBar
 
 _Rows = tuple[tuple[tuple[str, str], tuple[str, str]], ...]
 
+SCORE_NAME = 9
+"""Columns of a score's name."""
+
 TALL = 28
 """Least rows of a panel that shows pictures below the charts."""
 
@@ -295,12 +298,15 @@ def _numbers(history: RunHistory) -> Content:
     if not started.total_steps:
         return _rows(_script_rows(history))
     newest = history.evaluation
-    accuracy = DASH if history.accuracy is None else f"{history.accuracy:.2%}"
+    score = ("accuracy", DASH if history.accuracy is None else f"{history.accuracy:.2%}")
+    if newest is not None and newest.correct is None and newest.metrics:
+        name, value = next(iter(newest.metrics.items()))
+        score = (name if len(name) <= SCORE_NAME else f"{name[: SCORE_NAME - 1]}…", number(value))
     epochs = -(-started.total_steps // started.steps_per_epoch)
     rows = (
         (("epoch", f"{history.epoch}/{epochs}"), ("step", f"{history.step}/{started.total_steps}")),
         (("loss", number(history.loss)), ("samples/s", rate(history.rate_now()))),
-        (("test", number(newest.loss if newest else None)), ("accuracy", accuracy)),
+        (("test", number(newest.loss if newest else None)), score),
     )
     return _rows(rows)
 
@@ -318,7 +324,7 @@ def _script_rows(history: RunHistory) -> _Rows:
 
 def _rows(rows: _Rows) -> Content:
     return Content("\n").join(
-        _pair(first, 6, 8) + "  " + _pair(second, 9, 9) for first, second in rows
+        _pair(first, 6, 8) + "  " + _pair(second, SCORE_NAME, 9) for first, second in rows
     )
 
 

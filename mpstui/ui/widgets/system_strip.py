@@ -9,7 +9,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from mpstui.domain.events import GpuReading, SystemSampled
-from mpstui.domain.units import DASH, memory, number
+from mpstui.domain.history import RunHistory
+from mpstui.domain.units import DASH, flops, memory, number
 from mpstui.runs.view import RunView
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -116,8 +117,19 @@ def _workers(views: Sequence[RunView]) -> list[LinePart]:
             # The CPU's allocator keeps no count; its tensors are in the worker's memory.
             _part(2, "  device ", f"{memory(history.device_bytes):>6}"),
             _part(3, "  energy ", f"{number(joules, 2):>5} J/1,000 samples"),
+            _part(4, "  products ", _products(history)),
         ]
     return parts
+
+
+def _products(history: RunHistory) -> str:
+    """Return the rate of a run's products, and their share of a matrix product's rate."""
+    per_second = history.flops_per_second
+    if per_second is None:
+        return DASH
+    if history.matmul is None:
+        return flops(per_second)
+    return f"{flops(per_second)}, {per_second / history.matmul.flops_per_second:.0%} of a matmul's"
 
 
 def _power(views: Sequence[RunView], width: int) -> Content:
