@@ -19,7 +19,7 @@ from mpstui.runs.script_command import ScriptCommand
 from .request import InvestigationRequest
 
 OMITTED = {
-    *("workload", "device", "data_dir", "comparison", "rank", "ranks"),
+    *("workload", "device", "data_dir", "comparison", "rank", "ranks", "epoch_steps"),
     *("settings", "steps", "mode", "on_alarm", "save_model", "dry_run", "step_check"),
 }
 """Fields that the command handles separately, or does not have."""

@@ -162,7 +162,9 @@ def step_outcome(
         with fault, mode:
             loss, shared = side.take_whole_step(placed, lambda _: None, updates)
         side.backend.synchronize()
-        return StepOutcome(float(loss), shared.gradients, tuple(shared.updates), _state_after(side))
+        # A step that only accumulates gradients has no update; they are its result.
+        gradients = shared.gradients or gradients_of(side)
+        return StepOutcome(float(loss), gradients, tuple(shared.updates), _state_after(side))
     with fault, mode:
         objective = side.forward(placed)
         torch.autograd.backward(objective)

@@ -105,10 +105,10 @@ def _whole_step_in_lockstep(
         cpu_loss, cpu_updates = cpu.take_whole_step(
             cpu.place(batch), lambda _: None, updates.updates if device.shares_updates else None
         )
-    expected = _dense(cpu_updates.gradients)
-    gradient = _WorstGap(
-        *worst_gap(_dense(updates.gradients), expected, floor=gradient_floor(expected))
-    )
+    # A step that only accumulates gradients has no update; they are its result.
+    expected = _dense(cpu_updates.gradients or gradients_of(cpu))
+    actual = _dense(updates.gradients or gradients_of(device))
+    gradient = _WorstGap(*worst_gap(actual, expected, floor=gradient_floor(expected)))
     moved = _WorstGap(
         *worst_gap(
             change(before, device.state_tensors()),

@@ -41,13 +41,17 @@ class DoubleRandom(SharedRandom):
     Ops that explicitly request float32, as ``tensor.float()`` does, get float64 too.
     """
 
-    def __init__(self, recorded: list[list[torch.Tensor]]) -> None:
+    def __init__(self, recorded: list[list[torch.Tensor]], seed: int = 0) -> None:
         """Replay the record of a :class:`RecordedRandom`.
+
+        Args:
+            recorded: Its record.
+            seed: Its seed, for NumPy's and Python's generators.
 
         Raises:
             LookupError: From ``share``, if there are more random ops than recorded.
         """
-        super().__init__()
+        super().__init__(seed)
         self._recorded = recorded
         self._next = 0
 

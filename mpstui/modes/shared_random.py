@@ -32,7 +32,7 @@ class SharedRandom:
     seeds_host = True
 
     def __init__(self, seed: int = 0) -> None:
-        self._seed = seed
+        self.seed = seed
         self._step = 0
         self._count = 0
         self.unshared: set[str] = set()
@@ -42,7 +42,7 @@ class SharedRandom:
         """Start a pass over a step."""
         self._step, self._count = step, 0
         if self.seeds_host:
-            seed = hash((self._seed, step)) & (2**32 - 1)
+            seed = hash((self.seed, step)) & (2**32 - 1)
             random.seed(seed)
             np.random.seed(seed)
 
@@ -63,7 +63,7 @@ class SharedRandom:
         self._count += 1
         generator = torch.default_generator
         state = generator.get_state()
-        generator.manual_seed(hash((self._seed, self._step, self._count)) & (2**63 - 1))
+        generator.manual_seed(hash((self.seed, self._step, self._count)) & (2**63 - 1))
         try:
             shared = _on_cpu(op, info, args, kwargs)
         except REFUSALS:

@@ -88,7 +88,7 @@ class Clean(NamedTuple):
             return twin
         kind = OPTIMIZERS[self.optimizer]
         sides = [
-            _with(side, optimizer=Adam(side.model.parameters(), lr=1e-3, **kind))  # type: ignore[arg-type]
+            _with(side, optimizers=(Adam(side.model.parameters(), lr=1e-3, **kind),))  # type: ignore[arg-type]
             for side in (twin.device, twin.cpu)
         ]
         return twin._replace(device=sides[0], cpu=sides[1])

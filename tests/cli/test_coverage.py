@@ -95,7 +95,7 @@ def test_data_that_cannot_be_read_is_no_answer_about_mps(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--for", "mps"], "workload: none is named; allowed: --workload mnist, vae, or"),
+        (["--for", "mps"], "workload: none is named; allowed: --workload mnist, vae, "),
         (["--for", "mps", "--workload", "mnst"], "workload: 'mnst' is not a choice"),
         (["--for", "mps", "--workload", "mnist", "--ops"], "for: judges a workload"),
         (["--for", "mps", "--workload", "mnist", "--only", "ops"], "for: judges a workload"),

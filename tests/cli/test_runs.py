@@ -182,7 +182,7 @@ def test_an_own_workloads_runs_go_by_its_file_without_the_folders(
         assert [line.split()[0] for line in lines[1:]] == [own.id]
         assert "  nets.py:Small  " in lines[1]
     assert main(["runs", "--workload", "cifar"]) == 2
-    assert "workload: 'cifar' is not a choice; allowed: mnist, vae, or" in capsys.readouterr().err
+    assert "workload: 'cifar' is not a choice; allowed: mnist, vae, " in capsys.readouterr().err
 
 
 def test_an_unknown_state_is_named(capsys: pytest.CaptureFixture[str], home: Path) -> None:

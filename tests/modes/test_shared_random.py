@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from mpstui.modes.base import StepMode
+from mpstui.modes.recorded_random import DoubleRandom, RecordedRandom
 from mpstui.modes.shared_random import SharedRandom
 from mpstui.ops.randomness.checks import RandomChecks, RandomProblem
 from mpstui.ops.schema import op_info
@@ -230,3 +233,16 @@ def test_good_draws_pass_where_an_argument_is_the_default(
 def test_a_wrong_mean_is_found_where_the_probability_is_the_default() -> None:
     """nn.Dropout(0.5) calls aten.bernoulli_(x)."""
     assert _problem(ATEN.bernoulli_.float, (B,), (R < 0.8).float()) is not None
+
+
+def test_a_restart_seeds_numpy_and_python_too() -> None:
+    def drawn(draws: SharedRandom, step: int) -> tuple[float, float]:
+        draws.restart(step)
+        return float(np.random.beta(0.4, 0.4)), random.random()
+
+    recorded = RecordedRandom(7)
+    first = drawn(recorded, 2)
+    assert drawn(SharedRandom(7), 2) == first
+    assert drawn(DoubleRandom([], 7), 2) == first  # the float64 pass gets them as well
+    assert drawn(SharedRandom(7), 3) != first
+    assert drawn(SharedRandom(8), 2) != first

@@ -58,7 +58,7 @@ class Trio(NamedTuple):
 
     def replay(self, rng: RecordedRandom) -> SharedRandom:
         """Return the random numbers of the CPU's newest pass, for the third run."""
-        return rng if self.half else DoubleRandom(rng.recorded)
+        return rng if self.half else DoubleRandom(rng.recorded, rng.seed)
 
     @property
     def rounding_dtype(self) -> torch.dtype | None:

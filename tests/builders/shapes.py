@@ -1,0 +1,34 @@
+"""Runs of the workloads in tests/custom_workloads/shapes.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpstui.domain.config import make_config
+from mpstui.domain.events import AnyEvent, StepsCompleted
+from mpstui.engine.setup import Setup, set_up
+from mpstui.runs.rundir import Dataset
+
+SHAPES = Path(__file__).parents[1] / "custom_workloads" / "shapes.py"
+NAMES = (
+    *("Gan", "Accumulate", "Ema", "Cosine", "Hooked", "Hidden", "Mixup", "Closure"),
+    *("Padded", "Loaders", "Streaming"),
+)
+
+
+def ready(name: str, folder: Path, **values: Any) -> Setup:
+    """Set up a run of a shape, or of any workload whose name has a colon."""
+    workload = name if ":" in name else f"{SHAPES}:{name}"
+    values = {"batch_size": 16, "test_batch_size": 100, "steps": 12, "epochs": 12, **values}
+    config = make_config({"workload": workload, **values})
+    return set_up(config, Dataset(source="embedded"), folder)
+
+
+def step_losses(events: Iterable[AnyEvent]) -> list[float]:
+    """Return the losses of all steps, in order."""
+    content = b"".join(event.losses for event in events if isinstance(event, StepsCompleted))
+    return np.frombuffer(content, "<f4").tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,136 @@
+"""The user's own loaders and streams: the same batches for each device and after a resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from mpstui.backends import Backend
+from mpstui.domain.config import make_config
+from mpstui.domain.devices import parse_device
+from mpstui.domain.errors import DataError
+from mpstui.engine.data.own_loaders import UNKNOWN_TEST_STEPS, OwnLoaderPipeline, OwnLoaders
+from mpstui.engine.data.source import EpochPart
+from mpstui.engine.workloads import Workload
+from mpstui.engine.workloads.own_data import epoch_steps, load_own_data
+
+CPU = Backend(parse_device("cpu"))
+
+
+class Stream(IterableDataset[Any]):
+    """Endless random numbers."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        while True:
+            yield torch.rand(2)
+
+
+def shuffled(samples: int = 20) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(torch.arange(samples)), batch_size=6, shuffle=True)
+
+
+def loaded(training: Any, test: Any, hook: str = "loaders", **values: Any) -> Any:
+    class Own(Workload):
+        def model(self) -> torch.nn.Module:
+            raise NotImplementedError
+
+    setattr(Own, hook, lambda self: (training, test))
+    for name in ("steps_per_epoch", "test_steps"):
+        setattr(Own, name, values.pop(name, None))
+    config = make_config({"workload": "a.py:Own", "batch_size": 6, "test_batch_size": 4, **values})
+    return load_own_data(Own.__new__(Own), config)
+
+
+def batches(data: OwnLoaders, epoch: int, done: int, steps: int) -> list[Any]:
+    part = EpochPart(seed=1, epoch=epoch, done=done, steps=steps, batch_size=6, samples=0)
+    feed = OwnLoaderPipeline(data, CPU).epoch(part)
+    return [(batch.samples, batch.content) for batch in feed]
+
+
+def numbers(data: OwnLoaders, epoch: int, done: int = 0, steps: int = 4) -> list[list[int]]:
+    return [content[0].tolist() for _, content in batches(data, epoch, done, steps)]
+
+
+def test_a_loaders_order_follows_from_seed_and_epoch_and_a_resume_goes_on_with_it() -> None:
+    state = torch.get_rng_state()
+    data = loaded(shuffled(), shuffled(8))
+    first, second = numbers(data, 1), numbers(data, 2)
+    assert sorted(chain(*first)) == list(range(20))
+    assert [len(batch) for batch in first] == [6, 6, 6, 2]
+    assert first != second
+    torch.rand(3)  # training's random numbers change no order
+    assert numbers(data, 2) == second
+    assert numbers(loaded(shuffled(), shuffled(8)), 1) == first
+    assert numbers(data, 1, done=2, steps=2) == first[2:]
+    torch.set_rng_state(state)
+    numbers(data, 1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_epoch_longer_than_the_loader_begins_it_again() -> None:
+    data = loaded(shuffled(), shuffled(8), steps_per_epoch=9)
+    assert data.epoch_steps == 9
+    passes = numbers(data, 1, steps=9)
+    assert sorted(chain(*passes[:4])) == sorted(chain(*passes[4:8])) == list(range(20))
+    assert passes[:4] != passes[4:8]
+    assert numbers(data, 1, done=5, steps=4) == passes[5:]
+
+
+def test_a_test_reads_all_of_the_loader_or_the_steps_that_the_class_sets() -> None:
+    for test_steps, sizes in ((None, [6, 2]), (1, [6])):
+        data = loaded(shuffled(), shuffled(8), test_steps=test_steps)
+        pipeline = OwnLoaderPipeline(data, CPU)
+        assert [batch.samples for batch in pipeline.test(99)] == sizes
+        assert (pipeline.train_samples, pipeline.test_samples) == (20, 8)
+        first, again = (next(pipeline.test(99)).content[0] for _ in range(2))
+        assert torch.equal(first, again)
+    assert data.description == (
+        "custom loaders, 4 batches an epoch, 20 training samples, 8 test samples"
+    )
+
+
+def test_a_stream_gets_its_batches_from_the_settings() -> None:
+    data = loaded(Stream(), Stream(), "datasets", steps_per_epoch=3)
+    assert isinstance(data, OwnLoaders)
+    assert (data.epoch_steps, data.test_steps, data.sizes) == (3, UNKNOWN_TEST_STEPS, (0, 0))
+    assert "a test reads 10 batches; set test_steps in the class for more" in data.note
+    whole = batches(data, 1, 0, 3)
+    assert [samples for samples, _ in whole] == [6, 6, 6]
+    rest = batches(data, 1, 1, 2)
+    assert all(torch.equal(one[1], two[1]) for one, two in zip(rest, whole[1:], strict=True))
+    test = list(OwnLoaderPipeline(data, CPU).test(1))
+    assert [batch.samples for batch in test] == [4] * UNKNOWN_TEST_STEPS
+    assert loaded(Stream(), Stream(), "datasets", steps=7).epoch_steps == 7
+
+
+def test_an_epoch_of_data_sets_is_the_training_set_unless_the_class_sets_it() -> None:
+    items = TensorDataset(torch.zeros(20, 2))
+    config = make_config({"workload": "a.py:Own", "batch_size": 6})
+
+    class Own(Workload):
+        def model(self) -> torch.nn.Module:
+            raise NotImplementedError
+
+    data = loaded(items, items, "datasets")
+    assert epoch_steps(config, Own(), data) == 4
+    Own.steps_per_epoch = 2
+    assert epoch_steps(config, Own(), data) == 2
+
+
+def test_an_error_in_a_loader_names_the_batch() -> None:
+    class Breaking:
+        def __len__(self) -> int:
+            return 3
+
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            yield torch.zeros(2)
+            raise OSError("no such picture")
+
+    data = loaded(Breaking(), [torch.zeros(2)])
+    with pytest.raises(DataError, match=r"Own\.loaders: batch 1: OSError: no such picture; allo"):
+        batches(data, 1, 0, 3)
