@@ -185,7 +185,8 @@ class Loop:
                 yield from self._snapshot()
                 yield from self._profile(batches)
                 yield from self._measure_matmul()
-        yield from self._flush()
+        yield from self._profiler.watch(self._flush())  # epochs may be shorter than a window
+        yield from self._measure_matmul()
 
     def _take(self, batch: Batch) -> torch.Tensor:
         """Train on a batch; count the operations of the run's first one."""

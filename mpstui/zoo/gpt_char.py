@@ -17,7 +17,7 @@ class Gpt(nn.Module):
     def __init__(self, width, layers, context):
         super().__init__()
         self.token, self.place = nn.Embedding(128, width), nn.Embedding(context, width)
-        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.1, "gelu", batch_first=True)
+        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, "gelu", batch_first=True)
         self.blocks = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width))
 
     def forward(self, ids):
