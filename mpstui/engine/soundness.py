@@ -20,10 +20,17 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float | None:
 
     Between two steps these are the gradients of the last one.
     """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients = [_values(p.grad) for p in parameters if p.grad is not None]
     if not gradients:
         return None
     return rounded(float(torch.nn.utils.get_total_norm(gradients)))
+
+
+def _values(gradient: torch.Tensor) -> torch.Tensor:
+    """Return a gradient's values; a sparse one's, since norms of sparse tensors may be missing."""
+    if gradient.layout is torch.sparse_coo:
+        return gradient.coalesce().values()
+    return gradient if gradient.layout is torch.strided else gradient.to_dense()
 
 
 def has_gradients(model: nn.Module) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 
 from mpstui.domain.config import make_config
 from mpstui.domain.events import AnyEvent, StepsCompleted
+from mpstui.engine.gate import Gate
+from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup, set_up
 from mpstui.runs.rundir import Dataset
 
@@ -32,3 +34,18 @@ def step_losses(events: Iterable[AnyEvent]) -> list[float]:
     """Return the losses of all steps, in order."""
     content = b"".join(event.losses for event in events if isinstance(event, StepsCompleted))
     return np.frombuffer(content, "<f4").tolist()  # type: ignore[no-any-return]
+
+
+class StopAt(Gate):
+    """Stops a run once its loop has taken some steps."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.at = step
+        self.loop: Loop | None = None
+
+    @property
+    def shut(self) -> bool:
+        if self.loop is not None and self.loop.step >= self.at and not self.stop_reason:
+            self.stop("test")
+        return super().shut

@@ -25,6 +25,15 @@ Ratio = tuple[Any, Any]
 and their count."""
 
 
+EXCLUSIVE = {
+    "optimizer": "optimizers",
+    "optimizers": "optimizer",
+    "datasets": "loaders",
+    "loaders": "datasets",
+}
+"""Methods of which a class has one; that of a subclass replaces the other one of its base."""
+
+
 class Score(NamedTuple):
     """A test batch's evaluation, on the device."""
 
@@ -110,9 +119,21 @@ class Workload(ABC):
 
     def hook(self, name: str) -> Callable[..., Any] | None:
         """Return an optional method; None if the workload does not have it."""
-        method = getattr(self, name, None)
+        method: Callable[..., Any] | None = getattr(self, name, None)
         is_default = getattr(type(self), name, None) is getattr(Workload, name, None)
-        return None if method is None or is_default else method
+        if method is None or is_default or self._is_replaced(name):
+            return None
+        return method
+
+    def _is_replaced(self, name: str) -> bool:
+        """Return whether a subclass has the other of two methods that exclude each other."""
+        other = EXCLUSIVE.get(name, "")
+        for owner in type(self).__mro__:
+            if owner is Workload or name in vars(owner):
+                return False
+            if other in vars(owner):
+                return True
+        return False
 
 
 def takes_parts(method: Callable[..., Any]) -> bool:

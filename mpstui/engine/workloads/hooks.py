@@ -14,7 +14,7 @@ from typing import Any
 from mpstui.domain.errors import FieldError
 from mpstui.runs.class_source import ClassSource, origin
 
-from .contract import Workload
+from .contract import EXCLUSIVE, Workload
 
 HOOKS = {
     "model": "model()",
@@ -68,9 +68,6 @@ OTHERS = {
 }
 """Names of other frameworks, with the hook that does the same."""
 
-PAIRS = (("optimizer", "optimizers"), ("datasets", "loaders"))
-"""Hooks that exclude each other."""
-
 SIMILAR = 0.9
 """The least similarity of a misspelt hook: ``optimzer`` has 0.94, but ``mode`` only 0.89."""
 
@@ -84,9 +81,9 @@ def check_hooks(cls: type) -> None:
     """
     owners = [base for base in cls.__mro__ if origin(base) is not None]
     members = {name: base for base in reversed(owners) for name in vars(base)}
-    for pair in PAIRS:
-        if all(name in members for name in pair):
-            first, second = pair
+    for first, second in EXCLUSIVE.items():
+        # A subclass may replace one by the other.
+        if second in members and members.get(first) is members[second]:
             problem = f"{_place(cls, members[second], second)} is one of two: it also has {first}"
             raise FieldError("workload", problem, f"{first} or {second}")
     suspects = {

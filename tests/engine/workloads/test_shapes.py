@@ -14,24 +14,9 @@ from mpstui.engine.snapshot_budget import Snapshots
 from mpstui.engine.snapshots import load_snapshot
 from mpstui.engine.workloads.check import check_contract
 from mpstui.runs.rundir import RunDir
-from tests.builders.shapes import NAMES, ready, step_losses
+from tests.builders.shapes import NAMES, StopAt, ready, step_losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class StopAt(Gate):
-    """Stops a run once its loop has taken some steps."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self.at = step
-        self.loop: Loop | None = None
-
-    @property
-    def shut(self) -> bool:
-        if self.loop is not None and self.loop.step >= self.at and not self.stop_reason:
-            self.stop("test")
-        return super().shut
 
 
 @pytest.mark.parametrize("name", NAMES)
