@@ -90,9 +90,7 @@ def article_rows() -> list[ComparisonRow]:
 
 def notes(runs: Sequence[RunSummary]) -> list[str]:
     """Return the notes to the table, without duplicates."""
-    is_recorded = all(info_of(run.workload).is_recorded for run in runs)
-    unit = "an epoch of its DataLoader" if is_recorded else "60,000 samples"
-    lines = [f"epoch: seconds for {unit}, median ± spread, over the epochs of the run"]
+    lines = [f"epoch: seconds for {_epoch_unit(runs)}, median ± spread, over the epochs of the run"]
     if reason := explanation([(run, run.profile) for run in runs]):
         lines.append(reason)
     lines += _settings_notes(runs)
@@ -115,7 +113,7 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
         lines += [f"{run.label}: {note}" for note in run.notes]
         if run.joules_per_epoch is not None:
             lines.append(
-                f"{run.label}: {run.joules_per_epoch:,.0f} J an epoch, "
+                f"{run.label}: {run.joules_per_epoch:,.0f} J for 60,000 samples, "
                 f"{run.joules_per_epoch * 1000 / EPOCH_SAMPLES:.2f} J per 1,000 samples"
             )
         rates = (run.flops_per_second, run.matmul_flops_per_second)
@@ -133,6 +131,14 @@ def _settings_notes(runs: Sequence[RunSummary]) -> list[str]:
     if len(texts) < 2:
         return []
     return [f"settings differ: {' / '.join(texts)}; only runs with the same ones are compared"]
+
+
+def _epoch_unit(runs: Sequence[RunSummary]) -> str:
+    """Return what an epoch is in a table: the article's, the user's data, or a DataLoader's."""
+    if all(info_of(run.workload).is_recorded for run in runs):
+        return "an epoch of its DataLoader"
+    lengths = {run.epoch_samples for run in runs if not info_of(run.workload).is_recorded}
+    return f"{lengths.pop():,} samples" if len(lengths) == 1 else "an epoch of the run's data"
 
 
 def describe_accuracy_gap(run: RunSummary, first: RunSummary) -> str:

@@ -8,6 +8,7 @@ from .growth import USUAL_CAUSE
 from .history import RunHistory
 from .machine import Machine
 from .summary import RunSummary
+from .workloads import EPOCH_SAMPLES
 
 
 def summarise(
@@ -37,6 +38,7 @@ def summarise(
         ended_at=history.last_at if history.state.over else None,
         steps=history.step,
         epoch_seconds=history.epoch_seconds(),
+        epoch_samples=_epoch_samples(config, history),
         samples_per_second=history.rate(),
         flops_per_second=history.flops_per_second,
         matmul_flops_per_second=history.matmul.flops_per_second if history.matmul else None,
@@ -69,3 +71,9 @@ def _notes(history: RunHistory) -> tuple[str, ...]:
     if history.memory_growth is not None:
         notes += (f"{history.memory_growth.text}; {USUAL_CAUSE}",)
     return notes
+
+
+def _epoch_samples(config: RunConfig, history: RunHistory) -> int:
+    if config.info.is_recorded:
+        return 0
+    return EPOCH_SAMPLES if history.started is None else history.started.epoch_samples

@@ -13,6 +13,7 @@ from .devices import device_label
 from .events import EvaluationChecked, RanksDiffered, StartHashed, StepChecked, StepProfiled
 from .same_settings import have_same_settings, references
 from .units import flops
+from .workloads import EPOCH_SAMPLES
 
 
 class MedianSpread(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +87,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None
     steps: int
     epoch_seconds: MedianSpread | None
-    """Seconds per 60,000 training samples, without evaluation and warm-up."""
+    """Seconds per epoch of ``epoch_samples``, without evaluation and warm-up."""
     samples_per_second: MedianSpread | None
     """Over the timed windows of the log."""
     train_loss: float | None
@@ -116,6 +117,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Floating-point operations of products, per second of timed training."""
     matmul_flops_per_second: float | None = None
     """The rate of a large matrix product on the device, in the run's precision."""
+    epoch_samples: int = EPOCH_SAMPLES
+    """Samples of an epoch; 0 for a recorded script, whose epochs may differ."""
     rank_alarm: RanksDiffered | None = None
     """The first difference between the parameters of ranks that train together."""
     settings: dict[str, Setting] = {}

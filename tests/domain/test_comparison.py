@@ -178,3 +178,10 @@ def test_runs_of_the_same_settings_are_compared_with_the_first_of_them() -> None
     ]
     assert "cpu lr=0.1" in comparison_table(runs, "csv")
     assert "cpu lr=0.1" in runs_table(runs)
+
+
+def test_the_epoch_of_a_table_is_named_by_its_samples() -> None:
+    mine = bare_summary(epoch_samples=300)
+    assert notes([mine])[0].startswith("epoch: seconds for 300 samples,")
+    assert notes([mine, bare_summary()])[0].startswith("epoch: seconds for an epoch of the run's")
+    assert notes([bare_summary()])[0].startswith("epoch: seconds for 60,000 samples,")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, device_label
 from mpstui.domain.same_settings import describe_settings
@@ -25,12 +27,14 @@ class PastRun(NamedTuple):
     machine: str
     """The machine's name: runs may have been copied from another machine."""
     epoch_seconds: float
-    """Training time alone, for 60,000 samples."""
+    """Training time alone, for an epoch."""
     at: float
     """Unix time of its end, in seconds."""
     besides: float | None = None
     """Seconds besides training, for start-up and evaluation; None if other runs trained in
     between, or the run did not finish."""
+    epoch_samples: int = EPOCH_SAMPLES
+    """Samples of an epoch; for the user's own data their training set."""
 
 
 class Pace(NamedTuple):
@@ -98,19 +102,20 @@ class Estimate(NamedTuple):
 def past_run(config: RunConfig, summary: RunSummary) -> PastRun | None:
     """Return a run for estimates; None if it has no timings, or shared the machine with others."""
     at = summary.ended_at or summary.started_at
-    if summary.mode == "together" or at is None:
+    if summary.mode == "together" or at is None or not summary.epoch_samples:
         return None
     if summary.epoch_seconds is not None:
         seconds = summary.epoch_seconds.median
     elif summary.samples_per_second is not None and summary.samples_per_second.median > 0:
-        seconds = EPOCH_SAMPLES / summary.samples_per_second.median
+        seconds = summary.epoch_samples / summary.samples_per_second.median
     else:
         return None
     besides = None
     if summary.mode == "alone" and summary.state == "finished" and summary.started_at is not None:
-        trained = seconds * summary.steps * summary.batch_size / EPOCH_SAMPLES
+        trained = seconds * summary.steps * summary.batch_size / summary.epoch_samples
         besides = max(at - summary.started_at - trained, 0.0)
-    return PastRun(summary.run_id, config, summary.machine, seconds, at, besides)
+    samples = summary.epoch_samples
+    return PastRun(summary.run_id, config, summary.machine, seconds, at, besides, samples)
 
 
 def estimate(
@@ -130,10 +135,18 @@ def estimate(
         run = next(
             (run for run in past if run.machine == machine and is_similar(run, planned)), None
         )
-        samples = planned.total_steps * planned.batch_size
-        seconds = None if run is None else run.epoch_seconds * samples / EPOCH_SAMPLES
+        seconds = None if run is None else _seconds(planned, run)
         paces.append(Pace(spec, seconds, run))
     return Estimate(tuple(paces), together=len(specs) > 1 and config.mode == "together")
+
+
+def _seconds(planned: RunConfig, run: PastRun) -> float:
+    """Return the training time of a plan at a run's pace, with epochs as long as the run's."""
+    if run.epoch_samples != EPOCH_SAMPLES:
+        epoch_steps = -(-run.epoch_samples // planned.batch_size)
+        planned = replace(planned, epoch_steps=epoch_steps)
+    samples = min(planned.total_steps * planned.batch_size, planned.epochs * run.epoch_samples)
+    return run.epoch_seconds * samples / run.epoch_samples
 
 
 def is_similar(run: PastRun, planned: RunConfig) -> bool:

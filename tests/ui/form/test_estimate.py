@@ -60,6 +60,12 @@ def test_steps_count_by_their_samples() -> None:
     assert one.line == "about 20 s on cpu"
 
 
+def test_an_epoch_of_own_data_is_as_long_as_in_the_earlier_run() -> None:
+    run = past(seconds=10.0)._replace(epoch_samples=1000)
+    assert of(planned(epochs=3), "cpu", run).seconds == pytest.approx(30)
+    assert of(planned(epochs=3, steps=5), "cpu", run).seconds == pytest.approx(10 * 5 * 64 / 1000)
+
+
 def test_without_a_run_like_it_nothing_is_invented() -> None:
     none = of(planned(), "cpu")
     assert (none.seconds, none.basis) == (None, ())

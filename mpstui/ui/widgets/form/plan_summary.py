@@ -9,9 +9,11 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.units import DASH
+from mpstui.runs.dataset import brings_data
 from mpstui.ui.form.estimate import READING, Estimate
 
 MODE_TEXTS = {
@@ -53,11 +55,9 @@ def _plan(config: RunConfig, specs: Sequence[DeviceSpec], estimate: Estimate | N
         lines += [f"\n  {basis}" for basis in estimate.basis]
         lines.append("\nStart-up and the evaluation after each epoch are extra.")
     several = len(specs) > 1
-    steps = f"{config.total_steps:,} steps" if config.total_steps > 1 else "1 step"
     lines += [
         (f"\n\n{config.info.title}\n", "bold"),
-        f"{steps} of {config.batch_size:,} samples{' on each device' if several else ''}; ",
-        f"{config.steps_per_epoch:,} make an epoch of 60,000",
+        _steps(config, " on each device" if several else ""),
         f"\nloss: {config.info.loss_unit}",
     ]
     if several:
@@ -68,3 +68,20 @@ def _plan(config: RunConfig, specs: Sequence[DeviceSpec], estimate: Estimate | N
     if any(spec.type == "mps" for spec in specs):
         lines.append(("\n\n^o checks whether MPS has a kernel for every op.", "$foreground 75%"))
     return Content.assemble(*lines)
+
+
+def _steps(config: RunConfig, where: str) -> str:
+    """Describe the length of a run; that of the user's own data shows when they are loaded."""
+    class_ref = class_path(config.workload)
+    if class_ref is not None and brings_data(config.workload, class_ref.file):
+        epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs:,} epochs"
+        limit = "" if config.steps is None else f", {config.steps:,} steps at most"
+        return (
+            f"{epochs} of batches of {config.batch_size:,} samples{where}{limit}; "
+            "an epoch is the workload's own training set"
+        )
+    steps = f"{config.total_steps:,} steps" if config.total_steps > 1 else "1 step"
+    return (
+        f"{steps} of {config.batch_size:,} samples{where}; "
+        f"{config.steps_per_epoch:,} make an epoch of 60,000"
+    )
