@@ -11,6 +11,7 @@ from mpstui.domain.comparison import HEADINGS, describe_accuracy_gap, notes, row
 from mpstui.domain.summary import RunSummary, measure
 from mpstui.domain.tables import comparison_table, runs_table
 from mpstui.domain.units import duration, memory, number
+from tests.builders.summaries import bare_summary
 
 
 def summary(device: str, seconds: list[float], accuracy: float | None = 0.97) -> RunSummary:
