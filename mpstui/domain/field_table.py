@@ -20,9 +20,9 @@ FIELDS: tuple[Field, ...] = (
         "the model that is trained",
         NAMED_WORKLOADS,
         about="The model, its loss and its optimizer. mnist is a small CNN that recognises digits, "
-        "vae is the autoencoder that went wrong on MPS in the article. To train your own "
-        "model, choose custom class and enter a Python file and a class in it that has the methods "
-        "model and objective.",
+        "vae is the autoencoder that went wrong on MPS in the article. The others are a language "
+        "model, a recurrent one, segmentation, a GAN and a ResNet. To train your own model, choose "
+        "custom class and enter a Python file and a class in it; mpstui new writes one.",
     ),
     Choice(
         "dataset",
@@ -65,12 +65,12 @@ FIELDS: tuple[Field, ...] = (
     Integer(
         "epochs",
         "Epochs",
-        "passes of 60,000 samples",
+        "of 60,000 samples, or of own data",
         1,
         100_000,
-        about="How long to train. An epoch is 60,000 samples, whatever the data, so that times "
-        "compare with the article's. One epoch is enough to see which device is faster; take more "
-        "for a good model, or to see whether the losses stay together.",
+        about="How long to train. An epoch of digits is 60,000 samples, so that times compare with "
+        "the article's; of your own data it is the training set. One epoch is enough to see which "
+        "device is faster; take more for a good model, or to see whether the losses stay together.",
     ),
     Integer(
         "steps",

@@ -19,7 +19,6 @@ from mpstui.backends import RngState
 from mpstui.domain.events import (
     AnyEvent,
     EpochCompleted,
-    MatmulMeasured,
     PreparationAdvanced,
     RunFinished,
     RunPaused,
@@ -28,7 +27,6 @@ from mpstui.domain.events import (
     SnapshotSaved,
     StepsCompleted,
     WarmupFinished,
-    WorkCounted,
 )
 from mpstui.runs.user_code import USER_ERRORS
 from mpstui.telemetry.system import resident_bytes
@@ -36,7 +34,6 @@ from mpstui.telemetry.system import resident_bytes
 from .checks.schedule import CheckSchedule
 from .data.feed import Batch, Feed, on_host
 from .evaluate import evaluate, save_pictures
-from .flops import FlopCounter, matmul_rate
 from .gate import Gate
 from .meter import SETTLE_STEPS, WARMUP_STEPS, Meter
 from .profile import Profiler, profile_steps
@@ -46,6 +43,7 @@ from .snapshot_budget import Snapshots
 from .soundness import DivergenceWatch, gradient_norm, has_gradients
 from .steps import steps_of
 from .steps.base import split
+from .work import WorkMeter
 
 SelectPlan = Callable[[Setup, Callable[[], bool]], Generator[AnyEvent, None, Setup]]
 """Yields what it tries and returns the run under the plan it selects; its second argument returns
@@ -103,10 +101,7 @@ class Loop:
         self._sound = True  # losses and gradients of the newest flush were finite
         self._step_seconds: float | None = None  # in the newest timed flush
         self._rng_state: RngState | None = None  # from before the current evaluation
-        self._flop_counter: FlopCounter | None = None
-        self._work: WorkCounted | None = None
-        self._work_logged = False
-        self._matmul_measured = False
+        self._work = WorkMeter(setup.config, setup.backend, now)
 
     @property
     def step(self) -> int:
@@ -179,7 +174,7 @@ class Loop:
                     self._batch = split(batch, size)[0]
                 if is_first:
                     yield from self._check_first_step()
-            self._count_steps(self._take(batch), batch.samples)
+            self._count_steps(self._work.take(self._steps, batch), batch.samples)
             if self._meter.due:
                 yield from self._profiler.watch(self._flush())
                 yield from self._snapshot()
@@ -188,34 +183,14 @@ class Loop:
         yield from self._profiler.watch(self._flush())  # epochs may be shorter than a window
         yield from self._measure_matmul()
 
-    def _take(self, batch: Batch) -> torch.Tensor:
-        """Train on a batch; count the operations of the run's first one."""
-        if self._flop_counter is not None or not self._counts_flops:
-            return self._steps.take(batch)
-        self._flop_counter = FlopCounter()
-        with self._flop_counter:
-            objectives = self._steps.take(batch)
-        flops = None if self._flop_counter.uncounted else self._flop_counter.flops
-        reason = self._flop_counter.reason
-        self._work = WorkCounted(at=self._now(), samples=batch.samples, flops=flops, reason=reason)
-        return objectives
-
-    @property
-    def _counts_flops(self) -> bool:
-        """Whether ops can be seen: a compiled model has its own, a fault others than the model."""
-        return not self._config.compile and self._config.spec.option("fault") is None
-
     def _measure_matmul(self) -> Iterator[AnyEvent]:
-        """Once a run, measure the device's rate of a matrix product, outside the clock."""
-        if self._work is None or self._matmul_measured or not self._profiler.is_steady:
+        """Once a run, measure a matrix product on the device, outside the clock."""
+        if not self._profiler.is_steady or not self._is_free():
             return
-        if self._work.flops is None or not self._is_free():
-            return
-        self._matmul_measured = True
-        precision = self._config.precision
-        rate = matmul_rate(self._setup.backend, precision)
-        yield MatmulMeasured(at=self._now(), flops_per_second=rate, dtype=precision)
-        self._meter.start(SETTLE_STEPS)
+        measured = self._work.measure_matmul()
+        if measured is not None:
+            yield measured
+            self._meter.start(SETTLE_STEPS)
 
     def _evaluate(self) -> Iterator[AnyEvent]:
         self._rng_state = self._setup.backend.rng_state()
@@ -357,9 +332,7 @@ class Loop:
             worker_bytes=resident_bytes(),
         )
         yield from self._setup.series.flush(first, self._now())
-        if self._work is not None and not self._work_logged:
-            self._work_logged = True
-            yield self._work
+        yield from self._work.counted()
         self._meter.exclude_elapsed()
         yield from self._warm_up(steps.seconds)
         divergence = self._divergence.check(self._progress, first, steps.losses, self._now())

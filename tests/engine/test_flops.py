@@ -20,6 +20,7 @@ from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import PROFILE_AFTER
 from mpstui.engine.setup import set_up
+from mpstui.engine.work import WorkMeter
 from mpstui.runs.rundir import Dataset
 from tests.builders.shapes import step_losses
 
@@ -84,7 +85,7 @@ def test_counting_changes_no_loss_and_is_logged_once(
     assert work.flops == 8 * 4_580_179_968 // 64  # as torch's own counter counts a batch of 64
     (matmul,) = [event for event in events if isinstance(event, MatmulMeasured)]
     assert matmul.dtype == "float32" and matmul.flops_per_second > 0
-    monkeypatch.setattr(Loop, "_counts_flops", False)
+    monkeypatch.setattr(WorkMeter, "take", lambda self, steps, batch: steps.take(batch))
     setup = set_up(config, Dataset(source="embedded"), tmp_path)
     assert step_losses(Loop(setup, Gate()).events()) == step_losses(events)
 
