@@ -116,9 +116,12 @@ def notes(runs: Sequence[RunSummary]) -> list[str]:
                 f"{run.label}: {run.joules_per_epoch:,.0f} J for 60,000 samples, "
                 f"{run.joules_per_epoch * 1000 / EPOCH_SAMPLES:.2f} J per 1,000 samples"
             )
+        if run.scores:
+            scores = ", ".join(f"{name} {number(value)}" for name, value in run.scores.items())
+            lines.append(f"{run.label}: test {scores}")
         rates = (run.flops_per_second, run.matmul_flops_per_second)
         if line := describe_flops(*rates, run.precision):
-            lines.append(f"{run.device}: {line}")
+            lines.append(f"{run.label}: {line}")
         if run.message:
             lines.append(f"{run.label}: {run.state}: {run.message}")
     lines += [f"data: {data}" for data in dict.fromkeys(run.dataset for run in runs if run.dataset)]

@@ -39,6 +39,7 @@ def summarise(
         steps=history.step,
         epoch_seconds=history.epoch_seconds(),
         epoch_samples=_epoch_samples(config, history),
+        scores=newest.metrics if newest else {},
         samples_per_second=history.rate(),
         flops_per_second=history.flops_per_second,
         matmul_flops_per_second=history.matmul.flops_per_second if history.matmul else None,

@@ -186,3 +186,10 @@ def test_the_epoch_of_a_table_is_named_by_its_samples() -> None:
     assert notes([mine])[0].startswith("epoch: seconds for 300 samples,")
     assert notes([mine, bare_summary()])[0].startswith("epoch: seconds for an epoch of the run's")
     assert notes([bare_summary()])[0].startswith("epoch: seconds for 60,000 samples,")
+
+
+def test_scores_and_operations_are_lines_below_the_table() -> None:
+    run = bare_summary(scores={"overlap": 0.25, "iou": None}, flops_per_second=2e9)
+    lines = notes([run])
+    assert f"{run.label}: test overlap 0.2500, iou —" in lines
+    assert f"{run.label}: 2 GFLOP/s in products" in lines
