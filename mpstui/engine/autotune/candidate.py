@@ -15,6 +15,7 @@ from torch import nn
 
 from mpstui.domain.plan import Plan
 from mpstui.engine.data.feed import Batch
+from mpstui.engine.data.seeding import seed_training
 from mpstui.engine.setup import Setup, build_training
 from mpstui.engine.step_series import StepSeries
 from mpstui.engine.steps import steps_of
@@ -110,7 +111,7 @@ def two_steps(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> TwoSteps:
     candidate = Candidate(
         setup, msgspec.structs.replace(plan, graph_steps=0), batches
     ).without_dropout()
-    torch.manual_seed(setup.config.seed)  # for random numbers other than dropout's
+    seed_training(setup.config.seed)  # for random numbers other than dropout's
     losses: list[torch.Tensor] = []
     for batch in batches[:2]:
         losses.append(train_step(candidate.setup, batch).detach().float().view(1))
@@ -150,9 +151,9 @@ def max_relative_difference_in_graph(setup: Setup, plan: Plan, batches: Sequence
     plain = msgspec.structs.replace(plan, graph_steps=0)
     graphed = Candidate(setup, plan, batches).without_dropout()
     eager = Candidate(setup, plain, batches).without_dropout()
-    torch.manual_seed(setup.config.seed)
+    seed_training(setup.config.seed)
     graph_losses = torch.cat([graphed.take() for _ in range(calls)])
-    torch.manual_seed(setup.config.seed)
+    seed_training(setup.config.seed)
     eager_losses = torch.cat([eager.take() for _ in range(len(graph_losses))])
     return float(_relative(graph_losses, eager_losses).max())
 
