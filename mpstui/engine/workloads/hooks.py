@@ -85,7 +85,7 @@ def check_hooks(cls: type) -> None:
     owners = [base for base in cls.__mro__ if origin(base) is not None]
     members = {name: base for base in reversed(owners) for name in vars(base)}
     for pair in PAIRS:
-        if all(name in members for name in pair):
+        if all(name in members and getattr(cls, name) is not None for name in pair):
             first, second = pair
             problem = f"{_place(cls, members[second], second)} is one of two: it also has {first}"
             raise FieldError("workload", problem, f"{first} or {second}")
