@@ -34,6 +34,7 @@ from .own_values import (
     read_generator,
     set_generator,
 )
+from .shared_state import shared_state
 from .workloads import Workload
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
@@ -100,6 +101,8 @@ class OwnStateKeeper:
             saved_elsewhere: Objects whose state is saved by other means, such as schedulers.
         """
         self._workload, self._model, self._optimizers = workload, model, tuple(optimizers)
+        self.shared = shared_state(workload)
+        """What all workloads of this class share."""
         self._device = device
         parts = (workload, *model.modules(), *optimizers, *saved_elsewhere)
         self._elsewhere = {id(part) for part in parts}
@@ -125,6 +128,8 @@ class OwnStateKeeper:
             for name, parameter in self._model.named_parameters():
                 if parameter.grad is not None:
                     values[f"gradient.{name}"] = {"value": encode(parameter.grad)}
+        for path, entry in self.shared.read().items():
+            values[f"shared.{path}"] = entry
         own_state = self._workload.hook("state_dict")
         if own_state is not None:
             state = own_state()
@@ -145,8 +150,15 @@ class OwnStateKeeper:
         """
         attributes, buffers = dict(self._attributes()), dict(self._unsaved_buffers())
         parameters = dict(self._model.named_parameters())
-        lost: list[str] = []
+        shared = {
+            path.removeprefix("shared."): dict(entry)
+            for path, entry in values.items()
+            if path.startswith("shared.")
+        }
+        lost = [f"shared.{path}" for path in self.shared.load(shared)]
         for path, entry in values.items():
+            if path.startswith("shared."):
+                continue
             if path == "workload":
                 load = self._workload.hook("load_state_dict")
                 loaded = load is not None

@@ -16,12 +16,13 @@ from typing_extensions import override
 
 from mpstui.backends import Backend
 from mpstui.domain.errors import DataError
+from mpstui.engine.part_state import State
 from mpstui.runs.class_source import ClassSource
 from mpstui.runs.user_code import USER_ERRORS, describe_error
 from mpstui.trees import Tree, count_samples, move
 
 from .feed import Batch, Feed, sender
-from .loader_state import LoaderState, State
+from .loader_state import loader_state
 from .seeding import DataRandom
 from .source import EpochPart, Pipeline
 
@@ -70,7 +71,7 @@ class OwnLoaderPipeline(Pipeline):
         self._device = backend.device
         self._send = sender(backend)
         both = {"training": loaders.training, "test": loaders.test}
-        self._state = LoaderState(both, loaders.workload)
+        self._state = loader_state(both, loaders.workload)
         self._epoch_start: State = {}
 
     @override

@@ -48,7 +48,11 @@ def check_contract(setup: Setup) -> None:
     """
     if class_path(setup.config.workload) is None or not _has_room(setup):
         return
-    with preserve_rng(setup.backend), setup.pipeline.preserved():
+    with (
+        preserve_rng(setup.backend),
+        setup.pipeline.preserved(),
+        setup.own_state.shared.preserved(),
+    ):
         training_batch = next(setup.batches(1, 0, 1))
         size = min(setup.config.test_batch_size, MOST_SAMPLES)
         test_batch = next(setup.pipeline.test(size))

@@ -15,7 +15,7 @@ from mpstui.backends import Backend
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import DataError
-from mpstui.engine.data import loader_state
+from mpstui.engine.data import loader_state as loader_state_module
 from mpstui.engine.data.own_loaders import UNKNOWN_TEST_STEPS, OwnLoaderPipeline, OwnLoaders
 from mpstui.engine.data.source import EpochPart
 from mpstui.engine.workloads import Workload
@@ -141,7 +141,7 @@ def test_an_error_in_a_loader_names_the_batch() -> None:
 @pytest.fixture(autouse=True)
 def own_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     own = (Walking, Positioned)
-    monkeypatch.setattr(loader_state, "origin", lambda cls: cls if cls in own else None)
+    monkeypatch.setattr(loader_state_module, "origin", lambda cls: cls if cls in own else None)
 
 
 class Walking:
