@@ -269,6 +269,8 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     pipeline = open_pipeline(config.pipeline, data, backend, workload.normalise, config.batch_size)
     seed_training(config.seed)
     model = check_kind(workload, "model", call_hook(workload, "model", workload.model), nn.Module)
+    if isinstance(data, Items):
+        data.keeps_double = any(weight.dtype is torch.float64 for weight in model.parameters())
     initialise_lazy(workload, model, pipeline)
     model = model.to(backend.device)
     training = build_training(workload, model, config)

@@ -155,6 +155,20 @@ def test_a_hook_that_returns_another_kind_is_named(
         build(tmp_path, f"\n    def {hook}:\n        return {value}\n")
 
 
+def test_an_optimizer_that_wants_a_closure_needs_a_step(tmp_path: Path) -> None:
+    hooks = """
+    def optimizers(self, model):
+        return Sharp(model.parameters(), lr=0.1)
+class Sharp(torch.optim.SGD):
+    def step(self, closure=None):
+        assert closure is not None, "a closure is required"
+"""
+    assert refusal(tmp_path, hooks) == (
+        "optimizers: Sharp.step(): AssertionError: a closure is required (mine.py:16, in step); "
+        "allowed: an optimizer whose step needs no closure; or a method step, which calls it"
+    )
+
+
 LAZY = BASE.replace("nn.Linear(784, 10)", "nn.LazyLinear(10)").replace(
     "nn.BatchNorm1d(10)", "nn.LazyBatchNorm1d()"
 )
