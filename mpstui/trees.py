@@ -1,16 +1,20 @@
 """Batches as trees: tensors in tuples, lists, dicts and other containers, nested to any depth.
 
-Source: ``torch.utils._pytree``, which knows Python's containers and named tuples. Any other object
-is a leaf. A leaf with a method ``to``, such as a packed sequence, is moved with it.
+Source: ``torch.utils._pytree``, which knows Python's containers and named tuples; a dataclass is a
+container too. Any other object is a leaf. A leaf with a method ``to``, such as a packed sequence,
+is moved with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy as shallow_copy
+from copy import deepcopy
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 Tree = Any
 """A nested container of tensors and other values."""
@@ -18,12 +22,18 @@ Tree = Any
 
 def tensors_in(tree: Tree) -> list[torch.Tensor]:
     """Return a tree's tensors, in the order of its containers."""
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+    return [leaf for leaf in _leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], tree: Tree) -> Tree:
     """Return a copy of a tree in which a function's results replace the tensors."""
-    return tree_map(lambda leaf: function(leaf) if isinstance(leaf, torch.Tensor) else leaf, tree)
+    return _map(lambda leaf: function(leaf) if isinstance(leaf, torch.Tensor) else leaf, tree)
+
+
+def copy_containers(tree: Tree) -> Tree:
+    """Return a tree of the same leaves in containers of its own."""
+    is_fixed = type(tree) is tuple and all(isinstance(part, torch.Tensor) for part in tree)
+    return tree if is_fixed else _map(lambda leaf: leaf, tree)
 
 
 def move(
@@ -35,15 +45,39 @@ def move(
         tree: Its containers and tensors are not changed.
         device: The target.
         non_blocking: Do not wait for copies from pinned memory.
-        copy: Copy tensors that are on the device already.
+        copy: Copy what is on the device already, and objects that ``to`` would change in place.
     """
 
     def moved(leaf: Any) -> Any:
         if isinstance(leaf, torch.Tensor):
             return leaf.to(device, non_blocking=non_blocking, copy=copy)
-        return leaf.to(device) if callable(getattr(leaf, "to", None)) else leaf
+        if not callable(getattr(leaf, "to", None)):
+            return leaf
+        return (deepcopy(leaf) if copy else leaf).to(device)
 
-    return tree_map(moved, tree)
+    return _map(moved, tree)
+
+
+def _leaves(tree: Tree) -> list[Any]:
+    leaves: list[Any] = []
+    _map(leaves.append, tree)
+    return leaves
+
+
+def _map(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    """Return a copy of a tree in which a function's results replace the leaves."""
+
+    def converted(leaf: Any) -> Any:
+        if not is_dataclass(leaf) or isinstance(leaf, type) or hasattr(leaf, "to"):
+            return function(leaf)
+        result = shallow_copy(leaf)
+        for field in fields(leaf):
+            if hasattr(leaf, field.name):
+                value = _map(function, getattr(leaf, field.name))
+                object.__setattr__(result, field.name, value)  # even if it is frozen
+        return result
+
+    return tree_map(converted, tree)
 
 
 def cast(tree: Tree, dtype: torch.dtype | None) -> Tree:
@@ -79,7 +113,7 @@ def is_stackable(tree: Tree, samples: int) -> bool:
         tree: A batch.
         samples: The number of its samples.
     """
-    leaves = tree_leaves(tree)
+    leaves = _leaves(tree)
     return bool(leaves) and all(
         isinstance(leaf, torch.Tensor) and leaf.dim() and len(leaf) == samples for leaf in leaves
     )
@@ -87,7 +121,10 @@ def is_stackable(tree: Tree, samples: int) -> bool:
 
 def concatenate(trees: Sequence[Tree]) -> Tree:
     """Concatenate stackable batches along the first dimension."""
-    return trees[0] if len(trees) == 1 else tree_map(lambda *parts: torch.cat(parts), *trees)
+    if len(trees) == 1:
+        return trees[0]
+    parts = zip(*map(tensors_in, trees), strict=True)
+    return map_tensors(lambda _: torch.cat(next(parts)), trees[0])
 
 
 def split(tree: Tree, size: int) -> list[Tree]:

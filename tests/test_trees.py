@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from torch.nn.utils.rnn import pack_sequence
 from mpstui.trees import (
     cast,
     concatenate,
+    copy_containers,
     count_samples,
     is_stackable,
+    map_tensors,
     move,
     split,
     tensors_in,
@@ -88,3 +91,48 @@ def test_only_tensors_of_one_first_size_can_be_joined() -> None:
     assert not is_stackable({"a": FOUR, "scale": torch.tensor(1.0)}, 4)
     assert not is_stackable((FOUR, "name"), 4)
     assert not is_stackable((), 0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    image: torch.Tensor
+    boxes: list[torch.Tensor]
+    name: str = ""
+
+
+def test_a_dataclass_is_a_container() -> None:
+    pair = Pair(FOUR, [FOUR], "cat")
+    assert len(tensors_in({"pair": pair})) == 2 and count_samples(pair) == 4
+    doubled = map_tensors(lambda tensor: tensor * 2, (pair,))[0]
+    assert isinstance(doubled, Pair) and doubled.name == "cat" and pair.image is FOUR
+    assert torch.equal(doubled.boxes[0], FOUR * 2)
+    assert move(pair, torch.device("meta")).image.is_meta
+    assert torch.equal(concatenate([Pair(FOUR, [FOUR]), Pair(FOUR, [FOUR])]).image[4:], FOUR)
+
+
+class Graph:
+    """Moves in place, as those of torch_geometric."""
+
+    def __init__(self) -> None:
+        self.parts = {"x": FOUR}
+
+    def to(self, device: torch.device) -> Graph:
+        self.parts["x"] = self.parts["x"].to(device)
+        return self
+
+
+def test_a_copy_on_another_device_leaves_an_object_that_moves_in_place() -> None:
+    graph = Graph()
+    assert move([graph], torch.device("meta"), copy=True)[0].parts["x"].is_meta
+    assert graph.parts["x"] is FOUR
+    assert move([graph], CPU)[0] is graph
+
+
+def test_containers_are_copied_without_their_tensors() -> None:
+    tree: dict[str, Any] = {"image": FOUR, "targets": [{"box": FOUR}]}
+    copied = copy_containers(tree)
+    copied["targets"].pop()
+    assert copied.pop("image") is FOUR
+    assert tree.keys() == {"image", "targets"} and len(tree["targets"]) == 1
+    fixed = (FOUR, FIVE)
+    assert copy_containers(fixed) is fixed

@@ -2,26 +2,39 @@
 
 A workload may keep a hidden state, an average of the weights, a scheduler or a counter; a module a
 counter or an unsaved buffer; an optimizer of the user's own class a count of calls. All of it is
-saved with a run's snapshots and copied into the rebuilt runs of the checks. A workload with
+saved with a run's snapshots and copied into the rebuilt runs of the checks; so are the attributes
+of objects of the user's own classes that they hold, such as a replay buffer. A workload with
 ``state_dict`` decides for itself what is kept of its attributes.
 """
 
 from __future__ import annotations
 
-import random
+import functools
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import SGD, Optimizer
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .own_values import PLAIN, are_equal, decode, encode, is_storable
+from mpstui.runs.class_source import origin
+
+from .own_values import (
+    GENERATORS,
+    PLAIN,
+    are_equal,
+    decode,
+    encode,
+    is_storable,
+    read_generator,
+    set_generator,
+)
+from .shared_state import shared_state
 from .workloads import Workload
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
@@ -38,6 +51,7 @@ _CONSTANT = (
     types.MethodType,
     types.BuiltinFunctionType,
     types.ModuleType,
+    functools.partial,
     type,
     torch.device,
     torch.dtype,
@@ -87,8 +101,11 @@ class OwnStateKeeper:
             saved_elsewhere: Objects whose state is saved by other means, such as schedulers.
         """
         self._workload, self._model, self._optimizers = workload, model, tuple(optimizers)
+        self.shared = shared_state(workload)
+        """What all workloads of this class share."""
         self._device = device
-        self._elsewhere = {id(part) for part in (model, *optimizers, *saved_elsewhere)}
+        parts = (workload, *model.modules(), *optimizers, *saved_elsewhere)
+        self._elsewhere = {id(part) for part in parts}
         self._start = {
             path: encode(attribute.value)
             for path, attribute in self._attributes()
@@ -111,6 +128,8 @@ class OwnStateKeeper:
             for name, parameter in self._model.named_parameters():
                 if parameter.grad is not None:
                     values[f"gradient.{name}"] = {"value": encode(parameter.grad)}
+        for path, entry in self.shared.read().items():
+            values[f"shared.{path}"] = entry
         own_state = self._workload.hook("state_dict")
         if own_state is not None:
             state = own_state()
@@ -131,8 +150,15 @@ class OwnStateKeeper:
         """
         attributes, buffers = dict(self._attributes()), dict(self._unsaved_buffers())
         parameters = dict(self._model.named_parameters())
-        lost: list[str] = []
+        shared = {
+            path.removeprefix("shared."): dict(entry)
+            for path, entry in values.items()
+            if path.startswith("shared.")
+        }
+        lost = [f"shared.{path}" for path in self.shared.load(shared)]
         for path, entry in values.items():
+            if path.startswith("shared."):
+                continue
             if path == "workload":
                 load = self._workload.hook("load_state_dict")
                 loaded = load is not None
@@ -171,12 +197,10 @@ class OwnStateKeeper:
             if not all(map(is_storable, states)):
                 return None
             return {"state_dicts": [encode(state) for state in states]} if states else {}
-        if isinstance(value, torch.Generator):
-            return {"generator": value.get_state()}
-        if isinstance(value, random.Random):
-            return {"random": encode(value.getstate())}
-        if isinstance(value, np.random.Generator):
-            return {"numpy": encode(value.bit_generator.state)}
+        if isinstance(value, GENERATORS):
+            return read_generator(value)
+        if (by_name := self._by_name(value)) is not None:
+            return {"by_parameter": encode(by_name)} if is_storable(by_name) else None
         if is_storable(value):
             encoded = encode(value)
             is_start = path in self._start and are_equal(self._start[path], encoded)
@@ -194,13 +218,12 @@ class OwnStateKeeper:
                 if len(owners) != len(states):
                     return False
                 for owner, state in zip(owners, states, strict=True):
-                    owner.load_state_dict(decode(state, self._device))
-            case {"generator": state} if isinstance(current, torch.Generator):
-                current.set_state(state)
-            case {"random": state} if isinstance(current, random.Random):
-                current.setstate(decode(state, self._device))
-            case {"numpy": state} if isinstance(current, np.random.Generator):
-                current.bit_generator.state = decode(state, self._device)
+                    _load_state_dict(owner, decode(state, self._device))
+            case {"by_parameter": by_name} if isinstance(current, dict):
+                parameters = dict(self._model.named_parameters())
+                current.clear()
+                for name, value in decode(by_name, self._device, dtype).items():
+                    current[parameters[name]] = value
             case {"value": encoded}:
                 value = decode(encoded, self._device, dtype)
                 if _is_same_form(current, value):  # an optimizer or a closure may hold it
@@ -208,49 +231,117 @@ class OwnStateKeeper:
                 else:
                     setattr(attribute.owner, attribute.name, value)
             case _:
-                return False
+                return set_generator(current, entry)
         return True
+
+    def _by_name(self, value: object) -> dict[str, Any] | None:
+        """Return a dict whose keys are parameters, with their names instead; None for others."""
+        if not isinstance(value, dict) or not value:
+            return None
+        names = {id(parameter): name for name, parameter in self._model.named_parameters()}
+        if not all(id(key) in names for key in value):
+            return None
+        return {names[id(key)]: entry for key, entry in value.items()}
 
     def _attributes(self) -> Iterator[tuple[str, _Attribute]]:
         """Yield everything that may be such state, by owner and name.
 
-        A list of the model's own parameters, as an LSTM and LBFGS have, is no state.
+        A list of the model's own parameters, as an LSTM and LBFGS have, is no state; neither is a
+        tensor that shares their memory, as torch.nn.utils.spectral_norm's weight does at first.
         """
-        registered = {id(tensor) for tensor in (*self._model.parameters(), *self._model.buffers())}
+        registered = {_memory(tensor) for tensor in self._model.parameters()}
+        registered |= {_memory(tensor) for tensor in self._model.buffers()}
         for path, attribute in self._candidates():
-            leaves = tree_leaves(attribute.value)
-            if not any(id(leaf) in registered for leaf in leaves):
+            tensors = [leaf for leaf in tree_leaves(attribute.value) if _is_tensor(leaf)]
+            if not any(_memory(tensor) in registered for tensor in tensors):
                 yield path, attribute
 
     def _candidates(self) -> Iterator[tuple[str, _Attribute]]:
+        visited = set(self._elsewhere)
         if self._workload.hook("state_dict") is None:
-            for name, value in list(vars(self._workload).items()):
-                yield f"workload.{name}", _Attribute(self._workload, name, value)
+            yield from _attributes_of("workload", self._workload, visited)
         for path, module in self._model.named_modules():
-            for name, value in list(vars(module).items()):
-                if name not in _MODULE_ATTRIBUTES and is_storable(value):
-                    yield f"module.{path}.{name}", _Attribute(module, name, value)
+            for name, attribute in _attributes_of(f"module.{path}", module, visited):
+                if attribute.name not in _MODULE_ATTRIBUTES and _may_be_state(attribute.value):
+                    yield name, attribute
         for number, optimizer in enumerate(self._optimizers):
-            for name, value in list(vars(optimizer).items()):
-                if name not in _OPTIMIZER_ATTRIBUTES and is_storable(value):
-                    yield f"optimizer.{number}.{name}", _Attribute(optimizer, name, value)
+            for name, attribute in _attributes_of(f"optimizer.{number}", optimizer, visited):
+                if attribute.name not in _OPTIMIZER_ATTRIBUTES and _may_be_state(attribute.value):
+                    yield name, attribute
 
     def _new_attribute(self, path: str) -> _Attribute | None:
         """Return an attribute that this run's object does not have yet; None without the object."""
-        kind, _, rest = path.partition(".")
-        if kind == "workload":
-            return _Attribute(self._workload, rest, _NO_VALUE)
-        place, _, name = rest.rpartition(".")
-        owner: Any = None
-        if kind == "module":
-            owner = dict(self._model.named_modules()).get(place)
-        elif kind == "optimizer" and int(place) < len(self._optimizers):
-            owner = self._optimizers[int(place)]
+        kind, *owners, name = path.split(".")
+        owner: Any = self._workload if kind == "workload" else self._model
+        if kind == "optimizer":
+            number = int(owners.pop(0))
+            owner = self._optimizers[number] if number < len(self._optimizers) else None
+        for owner_name in filter(None, owners):  # the model itself has an empty name
+            owner = getattr(owner, owner_name, None)
         return None if owner is None else _Attribute(owner, name, _NO_VALUE)
 
     def _unsaved_buffers(self) -> Iterator[tuple[str, torch.Tensor]]:
         saved = self._model.state_dict().keys()
         return ((name, b) for name, b in self._model.named_buffers() if name not in saved)
+
+
+def _attributes_of(path: str, owner: object, visited: set[int]) -> Iterator[tuple[str, _Attribute]]:
+    """Yield an object's attributes, and those of the user's objects in them, each once."""
+    for name, value in list(vars(owner).items()):
+        if not _is_own_object(value):
+            yield f"{path}.{name}", _Attribute(owner, name, value)
+        elif id(value) not in visited:
+            visited.add(id(value))
+            yield from _attributes_of(f"{path}.{name}", value, visited)
+
+
+def _is_own_object(value: object) -> bool:
+    is_constant = isinstance(value, (*_CONSTANT, nn.Module, Optimizer))
+    is_own = not is_constant and origin(type(value)) is not None
+    return is_own and not _has_state_dict(value) and hasattr(value, "__dict__")
+
+
+def _may_be_state(value: object) -> bool:
+    """Return whether an attribute of a module or an optimizer may be state.
+
+    Others, such as a configuration or an activation function, are too many to report as unsaved.
+    """
+    return (
+        is_storable(value)
+        or isinstance(value, GENERATORS)
+        or _has_state_dict(value)
+        or (isinstance(value, (dict, list)) and (not value or _holds_tensors(value)))
+    )
+
+
+def _load_state_dict(owner: Any, state: Mapping[str, Any]) -> None:
+    """Load a state dict; an optimizer's groups and state stay the same objects.
+
+    An optimizer that wraps this one may hold them.
+    """
+    own_way = getattr(type(owner), "load_state_dict", None)
+    if own_way is not Optimizer.load_state_dict:
+        owner.load_state_dict(state)
+        return
+    groups, states = owner.param_groups, owner.state
+    owner.load_state_dict(state)
+    for group, loaded in zip(groups, owner.param_groups, strict=True):
+        group.update(loaded)
+    loaded_states = dict(owner.state)
+    states.clear()
+    states.update(loaded_states)
+    owner.param_groups, owner.state = groups, states
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """Return what identifies a tensor's memory: a sparse one has none."""
+    if tensor.layout is not torch.strided or is_lazy(tensor) or not tensor.numel():
+        return id(tensor)
+    return tensor.untyped_storage().data_ptr() or id(tensor)
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 def _has_state_dict(value: object) -> bool:

@@ -6,8 +6,9 @@ Tensors are copied to the CPU; whether they were on an accelerator is kept with 
 from __future__ import annotations
 
 import copy
+import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,55 @@ CONTAINERS = (dict, OrderedDict, list, tuple)
 _TENSOR, _ARRAY = "mpstui.tensor", "mpstui.array"
 
 
+Generator = torch.Generator | random.Random | np.random.Generator | np.random.RandomState
+GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+"""Types of objects that make random numbers."""
+
+
+def read_generator(generator: Generator) -> dict[str, Any]:
+    """Copy a generator's state, under a name for its type."""
+    match generator:
+        case torch.Generator():
+            return {"generator": generator.get_state()}
+        case random.Random():
+            return {"random": encode(generator.getstate())}
+        case np.random.Generator():
+            return {"numpy": encode(generator.bit_generator.state)}
+        case np.random.RandomState():
+            return {"numpy_legacy": encode(generator.get_state())}
+
+
+def set_generator(generator: object, entry: Mapping[str, Any]) -> bool:
+    """Set a generator's state; return whether the entry has one of its type."""
+    cpu = torch.device("cpu")
+    match generator, entry:
+        case torch.Generator(), {"generator": state}:
+            generator.set_state(state)
+        case random.Random(), {"random": state}:
+            generator.setstate(decode(state, cpu))
+        case np.random.Generator(), {"numpy": state}:
+            generator.bit_generator.state = decode(state, cpu)
+        case np.random.RandomState(), {"numpy_legacy": state}:
+            generator.set_state(decode(state, cpu))
+        case _:
+            return False
+    return True
+
+
 def is_storable(value: object) -> bool:
     """Return whether a value consists of plain values, tensors and arrays in plain containers."""
     if isinstance(value, (torch.Tensor, np.ndarray)):
         return not isinstance(value, np.ndarray) or value.dtype.kind in "biuf"
+    if isinstance(value, dict) and not all(map(_is_plain_key, value)):
+        return False  # such as a parameter, which another run does not have
     if type(value) in CONTAINERS:
-        is_dict = isinstance(value, dict)
-        parts = [*value.keys(), *value.values()] if is_dict else list(value)  # type: ignore[attr-defined, call-overload]
-        return all(map(is_storable, parts))
+        parts = value.values() if isinstance(value, dict) else value
+        return all(map(is_storable, parts))  # type: ignore[call-overload]
     return type(value) in PLAIN
+
+
+def _is_plain_key(key: object) -> bool:
+    return all(type(part) in PLAIN for part in (key if isinstance(key, tuple) else (key,)))
 
 
 def encode(value: Any) -> Any:

@@ -23,7 +23,7 @@ from mpstui.domain.plan import PLAIN, Plan
 from mpstui.faults.load import load_fault
 from mpstui.runs.dataset import brings_data
 from mpstui.runs.rundir import Dataset, RunDir
-from mpstui.trees import Tree, map_tensors
+from mpstui.trees import Tree, copy_containers, map_tensors
 
 from .data.digits import Digits, load_digits
 from .data.feed import Batch, Feed
@@ -139,9 +139,12 @@ class Setup:
         return self.backend.autocast(self.config.precision)
 
     def to_layout(self, content: Tree) -> Tree:
-        """Convert a batch's images to the memory format of the weights."""
+        """Convert a batch's images to the memory format of the weights.
+
+        The containers are new, since the user's code may take an entry out of a dict.
+        """
         if self.plan.layout != "channels_last":
-            return content
+            return copy_containers(content)
 
         def converted(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.dim() != 4:
@@ -266,6 +269,8 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
     pipeline = open_pipeline(config.pipeline, data, backend, workload.normalise, config.batch_size)
     seed_training(config.seed)
     model = check_kind(workload, "model", call_hook(workload, "model", workload.model), nn.Module)
+    if isinstance(data, Items):
+        data.keeps_double = any(weight.dtype is torch.float64 for weight in model.parameters())
     initialise_lazy(workload, model, pipeline)
     model = model.to(backend.device)
     training = build_training(workload, model, config)

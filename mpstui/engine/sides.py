@@ -228,6 +228,9 @@ def _build_model(setup: Setup) -> tuple[Workload, nn.Module]:
     if class_path(setup.config.workload) is not None:
         vars(workload).update(setup.loaded_attributes)
     model = workload.model()
+    parameters = {id(parameter) for parameter in setup.model.parameters()}
+    if any(id(parameter) in parameters for parameter in model.parameters()):
+        model = copy.deepcopy(model)  # made once, when the user's file was loaded
     initialise_lazy(workload, model, setup.pipeline)
     return workload, model
 

@@ -1,7 +1,8 @@
 """Snapshots: a run's training state between two steps, as a file of tensors and plain values.
 
 ``torch.load(weights_only=True)`` reads it, on any machine. It doesn't hold the order of the data,
-which follows from seed and step (:func:`mpstui.engine.data.order.order_of_epoch`).
+which follows from seed and step (:func:`mpstui.engine.data.order.order_of_epoch`), unless the
+user's loaders keep random numbers or a position.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from .setup import Setup
 FORMAT = 1
 """Version of the file's format. Keys are only ever added.
 
-``optimizers``, ``schedulers``, ``own``, ``unsaved`` and ``host`` came with custom workloads that
-have several optimizers and state of their own; ``optimizer`` and ``scheduler`` are those of files
-before that.
+``optimizers``, ``schedulers``, ``own``, ``unsaved``, ``host`` and ``data`` came with custom
+workloads that have several optimizers and state of their own; ``optimizer`` and ``scheduler`` are
+those of files before that.
 """
 
 
@@ -56,6 +57,8 @@ class Snapshot:
     """What it keeps and can't be saved."""
     host: dict[str, Any] = field(default_factory=dict)
     """The states of NumPy's and Python's generators, encoded."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """What the user's loaders keep."""
 
     @property
     def step(self) -> int:
@@ -94,6 +97,8 @@ class Snapshot:
         # The scheduler keeps a reference to the dict.
         setup.schedulers.load(copy.deepcopy(self.schedulers))
         lost = setup.own_state.load(self.own)
+        if self.data:
+            setup.pipeline.load_state(self.data)
         if rng:
             setup.backend.set_rng_state(self.rng_state)
             if self.host:
@@ -117,6 +122,7 @@ def pack(setup: Setup, progress: Progress, rng_state: RngState) -> bytes:
         "own": own.values,
         "unsaved": list(own.unsaved),
         "host": {"numpy": encode(np.random.get_state()), "python": encode(random.getstate())},
+        "data": setup.pipeline.read_state(),
         "draws": rng_state,
         "scaler": setup.scaler.state_dict() if setup.scaler is not None else {},
     }
@@ -157,6 +163,7 @@ def load_snapshot(path: Path) -> Snapshot:
             own=state.get("own", {}),
             unsaved=tuple(state.get("unsaved", ())),
             host=state.get("host", {}),
+            data=state.get("data", {}),
         )
     except (OSError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as e:
         reason = f"without {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]

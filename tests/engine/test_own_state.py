@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from mpstui.engine import own_state
 from mpstui.engine.own_state import OwnState, OwnStateKeeper
 from mpstui.engine.own_values import are_equal, decode, encode, is_storable
 from mpstui.engine.workloads import Workload
@@ -39,6 +40,7 @@ class Keeping(Workload):
     def __init__(self) -> None:
         self.setting, self.hidden = 3, None
         self.random, self.numpy = random.Random(1), np.random.default_rng(1)
+        self.legacy = np.random.RandomState(1)
         self.torch = torch.Generator().manual_seed(1)
         self.average: nn.Module = nn.Linear(2, 2)
         self.window: list[float] = []
@@ -70,7 +72,7 @@ def test_a_run_that_has_changed_nothing_keeps_no_plain_value() -> None:
     state = keeper.read()
     assert state.unsaved == ()
     assert set(state.values) == {
-        *(f"workload.{name}" for name in ("random", "numpy", "torch", "average")),
+        *(f"workload.{name}" for name in ("random", "numpy", "legacy", "torch", "average")),
         "buffer.mean",
     }
 
@@ -84,7 +86,7 @@ def test_what_changed_is_restored_in_another_run() -> None:
     with torch.no_grad():
         workload.average.weight.fill_(2.0)
     values = through_a_file(keeper.read())
-    numbers = workload.random.random(), workload.numpy.random()
+    numbers = workload.random.random(), workload.numpy.random(), workload.legacy.rand()
     of_torch = torch.rand(2, generator=workload.torch)
 
     other, other_model, other_optimizer, other_keeper = run()
@@ -95,7 +97,7 @@ def test_what_changed_is_restored_in_another_run() -> None:
     assert (other.setting, other_model.calls, other_optimizer.count) == (3, 7, 5)
     assert other_model.mean is mean and mean.tolist() == [3.0, 3.0]
     assert other.average.weight.unique().item() == 2.0
-    assert (other.random.random(), other.numpy.random()) == numbers
+    assert (other.random.random(), other.numpy.random(), other.legacy.rand()) == numbers
     assert torch.equal(torch.rand(2, generator=other.torch), of_torch)
     # The first run's values are not shared.
     other.hidden[0].fill_(9.0)
@@ -120,6 +122,74 @@ def test_what_can_not_be_saved_or_has_no_place_is_named() -> None:
     *_, other_keeper = run()
     lost = {"module.gone.calls": {"value": 1}, "buffer.gone": {"value": 1}}
     assert other_keeper.load(lost) == ("module.gone.calls", "buffer.gone")
+
+
+class Normed(Keeping):
+    def model(self) -> nn.Module:
+        return nn.Sequential(nn.utils.spectral_norm(nn.Linear(2, 2)))
+
+
+def test_a_tensor_in_a_parameters_memory_is_not_filled() -> None:
+    _, model, _, keeper = run(Normed)
+    model(torch.ones(1, 2))  # now the normed weight has its own memory
+    _, other_model, _, other_keeper = run(Normed)
+    assert other_model[0].weight.data_ptr() == other_model[0].weight_orig.data_ptr()
+    other_model.load_state_dict(model.state_dict())
+    assert other_keeper.load(through_a_file(keeper.read())) == ()
+    assert torch.equal(other_model[0].weight_orig, model[0].weight_orig)
+    assert torch.equal(other_model[0].weight, model[0].weight)
+
+
+class Buffer:
+    def __init__(self) -> None:
+        self.size, self.data = 2, []  # type: ignore[var-annotated]
+
+
+def test_objects_of_the_users_own_classes_are_saved_part_by_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(own_state, "origin", lambda cls: cls is Buffer or None)
+    workload, *_, keeper = run()
+    workload.buffer = Buffer()
+    workload.again = workload.buffer
+    workload.buffer.data.append(torch.ones(2))
+    other, *_ = run()
+    other.buffer = buffer = Buffer()
+    other_keeper = OwnStateKeeper(other, other.model(), [], CPU)
+    state = keeper.read()
+    assert state.unsaved == ()
+    assert other_keeper.load(through_a_file(state)) == ()
+    assert other.buffer is buffer and torch.equal(buffer.data[0], torch.ones(2))
+
+
+class Wrapper(torch.optim.Optimizer):
+    """Keeps slow weights by parameter, and another optimizer on its own groups."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.1})
+        self.inner = torch.optim.SGD(self.param_groups, lr=0.1, momentum=0.9)
+        self.param_groups = self.inner.param_groups
+        self.slow: dict[nn.Parameter, torch.Tensor] = {}
+
+
+def run_wrapped() -> tuple[Any, Wrapper, OwnStateKeeper]:
+    model = nn.Linear(2, 2)
+    optimizer = Wrapper(model.parameters())
+    return model, optimizer, OwnStateKeeper(Keeping(), model, [optimizer], CPU)
+
+
+def test_an_optimizer_in_an_optimizer_is_restored_and_stays_linked() -> None:
+    model, optimizer, keeper = run_wrapped()
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.inner.step()
+    optimizer.slow[model.weight] = torch.full((2, 2), 5.0)
+    other_model, other, other_keeper = run_wrapped()
+    assert other_keeper.load(through_a_file(keeper.read())) == ()
+    momentum = other.inner.state[other_model.weight]["momentum_buffer"]
+    assert torch.equal(momentum, optimizer.inner.state[model.weight]["momentum_buffer"])
+    assert torch.equal(other.slow[other_model.weight], torch.full((2, 2), 5.0))
+    other.param_groups[0]["lr"] = 0.25
+    assert other.inner.param_groups[0]["lr"] == 0.25
 
 
 class Deciding(Keeping):

@@ -15,12 +15,13 @@ from torch import nn
 
 from mpstui.domain.plan import Plan
 from mpstui.engine.data.feed import Batch
+from mpstui.engine.data.seeding import seed_training
 from mpstui.engine.setup import Setup, build_training
 from mpstui.engine.step_series import StepSeries
 from mpstui.engine.steps import steps_of
 from mpstui.engine.steps.base import train_step
 from mpstui.engine.steps.cuda_graph import CAPTURE_WARMUP_STEPS
-from mpstui.trees import concatenate
+from mpstui.trees import concatenate, map_tensors
 
 from .apply import apply_plan
 from .optimizers import load_state
@@ -48,6 +49,7 @@ class Candidate:
         self._threads = plan.threads or threads or torch.get_num_threads()
         self.setup = apply_plan(plan, _copy(setup))
         self._steps = steps_of(self.setup)
+        batches = [_clone(batch) for batch in batches]
         self._batches = [_join(batches, at, self._steps.batches) for at in range(len(batches))]
         self._next = 0
         self.setup.model.train()
@@ -110,10 +112,10 @@ def two_steps(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> TwoSteps:
     candidate = Candidate(
         setup, msgspec.structs.replace(plan, graph_steps=0), batches
     ).without_dropout()
-    torch.manual_seed(setup.config.seed)  # for random numbers other than dropout's
+    seed_training(setup.config.seed)  # for random numbers other than dropout's
     losses: list[torch.Tensor] = []
     for batch in batches[:2]:
-        losses.append(train_step(candidate.setup, batch).detach().float().view(1))
+        losses.append(train_step(candidate.setup, _clone(batch)).detach().float().view(1))
         if len(losses) == 1:
             grads = [p.grad for p in candidate.setup.model.parameters() if p.grad is not None]
             gradients = torch.cat([_dense(grad).float().reshape(-1) for grad in grads])
@@ -150,9 +152,9 @@ def max_relative_difference_in_graph(setup: Setup, plan: Plan, batches: Sequence
     plain = msgspec.structs.replace(plan, graph_steps=0)
     graphed = Candidate(setup, plan, batches).without_dropout()
     eager = Candidate(setup, plain, batches).without_dropout()
-    torch.manual_seed(setup.config.seed)
+    seed_training(setup.config.seed)
     graph_losses = torch.cat([graphed.take() for _ in range(calls)])
-    torch.manual_seed(setup.config.seed)
+    seed_training(setup.config.seed)
     eager_losses = torch.cat([eager.take() for _ in range(len(graph_losses))])
     return float(_relative(graph_losses, eager_losses).max())
 
@@ -192,6 +194,11 @@ def _copy(setup: Setup) -> Setup:
         series=StepSeries(),
         scaler=setup.backend.scaler(setup.config.precision),
     )
+
+
+def _clone(batch: Batch) -> Batch:
+    """Copy a batch, which the user's code may change in place."""
+    return batch._replace(content=map_tensors(torch.clone, batch.content))
 
 
 def _join(batches: Sequence[Batch], at: int, count: int) -> Batch:

@@ -21,6 +21,7 @@ from mpstui.engine.data.feed import Batch
 from mpstui.engine.data.items import Items
 from mpstui.engine.data.size import size_loader
 from mpstui.engine.setup import Setup
+from mpstui.engine.sides import preserve_rng
 from mpstui.engine.steps.cuda_graph import CAPTURE_WARMUP_STEPS
 from mpstui.trees import is_stackable, tensors_in
 
@@ -128,12 +129,9 @@ class Autotuner:
         if min_seconds and steps < FEWEST_STEPS:
             raise AutotuneRefused(f"not autotuned: {steps} steps are too few")
         began = self._clock()
-        rng_state = self._setup.backend.rng_state()
-        try:
+        shared = self._setup.own_state.shared
+        with preserve_rng(self._setup.backend), shared.preserved():
             yield from self._run(min_seconds, began + BUDGET_SECONDS)
-        finally:
-            self._setup.backend.set_rng_state(rng_state)
-            torch.set_num_threads(self._threads)
         best = self._best.plan
         return AutotuneResult(
             plan=best,

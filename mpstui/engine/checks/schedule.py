@@ -84,7 +84,8 @@ class CheckSchedule:
             if self._given_up:
                 raise NotChecked(self._given_up)
             with isolated(setup):
-                content = move(map_tensors(torch.detach, batch.content), torch.device("cpu"))
+                content = map_tensors(torch.detach, batch.content)
+                content = move(content, torch.device("cpu"), copy=True)
                 cpu_batch = batch._replace(content=content)
                 result = replace(compare(setup, build(setup), cpu_batch, blank.step), **position)
         except NotChecked as refusal:

@@ -79,12 +79,13 @@ def compare_steps(setup: Setup, trio: Trio, batch: Tree, step: int) -> StepCheck
 def _compare(setup: Setup, trio: Trio, start: StepStart, batch: Tree, step: int) -> _Comparison:
     rng = RecordedRandom(setup.config.seed)
     load_start(trio.device, start)
-    load_start(trio.cpu, start, trio.dtype)
     device = side_of(trio.device)
     if not device.shares_updates:
         raise NotChecked("the optimizer evaluates the loss several times a step")
-    cpu = in_dtype(side_of(trio.cpu), trio.dtype)
     device_outcome = step_outcome(device, batch, step, rng, copy_fault(setup))
+    # Not before: both share the state of the user's classes.
+    load_start(trio.cpu, start, trio.dtype)
+    cpu = in_dtype(side_of(trio.cpu), trio.dtype)
     began = time.perf_counter()
     cpu_outcome = step_outcome(cpu, batch, step, rng, nullcontext(), device_outcome.updates)
     seconds = time.perf_counter() - began

@@ -109,7 +109,8 @@ def format_error(error: Exception) -> str:
 @contextmanager
 def isolated(setup: Setup) -> Iterator[None]:
     """Run a check, and restore the run's generators and thread count at the end."""
-    with preserve_rng(setup.backend), torch.enable_grad():
+    shared = setup.own_state.shared
+    with preserve_rng(setup.backend), shared.preserved(), torch.enable_grad():
         if setup.config.spec.option("threads") is not None:
             # The reference is the plain CPU, which uses all threads.
             torch.set_num_threads(psutil.cpu_count() or 1)

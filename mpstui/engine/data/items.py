@@ -68,11 +68,14 @@ class Items(Dataset[Any]):
         self.where = where
         self.parts: tuple[Any, Any] = (training, test)
         self.collate = collate
+        self.keeps_double = False
+        """Whether float64 stays, for a model of that dtype."""
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
         # The source is unpickled first: it loads the module that the sets' classes need.
-        return _rebuild, (_Module(self.source), self.where, *self.parts, self.collate)
+        arguments = (_Module(self.source), self.where, *self.parts, self.collate)
+        return _rebuild, (*arguments, self.keeps_double)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -98,7 +101,7 @@ class Items(Dataset[Any]):
     def batch(self, request: BatchRequest) -> Batch:
         """Load a batch, on the CPU.
 
-        Without an own ``collate``, float64 becomes float32, the models' dtype.
+        Without an own ``collate``, float64 becomes float32, most models' dtype.
 
         Raises:
             DataError: As ``check``.
@@ -111,7 +114,9 @@ class Items(Dataset[Any]):
             if self.collate is not None:
                 content = self.collate(items)
             else:
-                content = map_tensors(_single, default_collate(items))
+                content = default_collate(items)
+                if not self.keeps_double:
+                    content = map_tensors(_single, content)
         except USER_ERRORS as error:
             part = DATASET_PARTS[request.part]
             problem = f"items of the {part} set can't be combined to a batch"
@@ -160,8 +165,12 @@ def _load_module(source: ClassSource | None) -> _Module:
     return _Module(source)
 
 
-def _rebuild(module: _Module, where: str, training: Any, test: Any, collate: Any) -> Items:
-    return Items(module.source, where, training, test, collate)
+def _rebuild(
+    module: _Module, where: str, training: Any, test: Any, collate: Any, keeps_double: bool
+) -> Items:
+    items = Items(module.source, where, training, test, collate)
+    items.keeps_double = keeps_double
+    return items
 
 
 class OwnCollate:

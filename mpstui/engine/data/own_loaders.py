@@ -16,11 +16,13 @@ from typing_extensions import override
 
 from mpstui.backends import Backend
 from mpstui.domain.errors import DataError
+from mpstui.engine.part_state import State
 from mpstui.runs.class_source import ClassSource
 from mpstui.runs.user_code import USER_ERRORS, describe_error
 from mpstui.trees import Tree, count_samples, move
 
 from .feed import Batch, Feed, sender
+from .loader_state import loader_state
 from .seeding import DataRandom
 from .source import EpochPart, Pipeline
 
@@ -40,6 +42,8 @@ class OwnLoaders(NamedTuple):
     test_steps: int | None
     """Batches of a test; None for all."""
     note: str = ""
+    workload: object = None
+    """The workload; its own attributes are no state of its loaders."""
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -66,9 +70,25 @@ class OwnLoaderPipeline(Pipeline):
         self._loaders = loaders
         self._device = backend.device
         self._send = sender(backend)
+        both = {"training": loaders.training, "test": loaders.test}
+        self._state = loader_state(both, loaders.workload)
+        self._epoch_start: State = {}
+
+    @override
+    def read_state(self) -> dict[str, State]:
+        return {"epoch": self._epoch_start, "latest": self._state.read()}
+
+    @override
+    def load_state(self, state: dict[str, State]) -> None:
+        self._epoch_start = state["epoch"]
+        self._state.load(state["latest"])
 
     @override
     def epoch(self, part: EpochPart) -> Feed:
+        if part.done == 0:
+            self._epoch_start = self._state.read()
+        else:  # the batches before are passed over again
+            self._state.load(self._epoch_start)
         seed = zlib.crc32(repr((part.seed, part.epoch)).encode())
         batches = self._batches(self._loaders.training, seed, part.done, part.done + part.steps)
         return Feed(batches, self._send, self._send.ahead)

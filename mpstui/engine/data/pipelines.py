@@ -51,12 +51,17 @@ class ResidentPipeline(IndexedPipeline):
     def test(self, batch_size: int) -> Feed:
         images = torch.split(self._test_images, batch_size)
         labels = torch.split(self._test_labels, batch_size)
-        batches = (Batch(content, len(content[1])) for content in zip(images, labels, strict=True))
+        # Cloned: the user's code may normalise a batch in place.
+        batches = (
+            Batch((image.clone(), label.clone()), len(label))
+            for image, label in zip(images, labels, strict=True)
+        )
         return Feed(batches, on_host)
 
     @override
     def sample_inputs(self) -> Tree:
-        return self._test_images[:SAMPLE_INPUTS], self._test_labels[:SAMPLE_INPUTS]
+        images, labels = self._test_images[:SAMPLE_INPUTS], self._test_labels[:SAMPLE_INPUTS]
+        return images.clone(), labels.clone()
 
     def _pick(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
         for index in torch.split(order.to(self._images.device), batch_size):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from typing_extensions import override
@@ -51,6 +53,23 @@ class Pipeline(Protocol):
 
     def sample_inputs(self) -> Tree:
         """Return a batch of the first test samples, for pictures."""
+
+    def read_state(self) -> dict[str, Any]:
+        """Copy what the data keep between two batches, for a resumed run; often nothing."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Load what :meth:`read_state` returned."""
+        return None
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Restore that state at the context's end, after a look at a batch."""
+        state = self.read_state()
+        try:
+            yield
+        finally:
+            self.load_state(state)
 
 
 class IndexedPipeline(Pipeline):

@@ -21,6 +21,7 @@ from mpstui.engine.data.feed import Batch
 from mpstui.engine.evaluate import draw_pictures
 from mpstui.engine.setup import Setup
 from mpstui.engine.sides import preserve_rng, rebuild
+from mpstui.runs.user_code import USER_ERRORS, describe_error
 
 from .custom import call_hook, hook_name
 from .scores import check_counts, describe
@@ -48,7 +49,11 @@ def check_contract(setup: Setup) -> None:
     """
     if class_path(setup.config.workload) is None or not _has_room(setup):
         return
-    with preserve_rng(setup.backend):
+    with (
+        preserve_rng(setup.backend),
+        setup.pipeline.preserved(),
+        setup.own_state.shared.preserved(),
+    ):
         training_batch = next(setup.batches(1, 0, 1))
         size = min(setup.config.test_batch_size, MOST_SAMPLES)
         test_batch = next(setup.pipeline.test(size))
@@ -74,12 +79,24 @@ def _check_step(setup: Setup, batch: Batch) -> None:
             problem = f"{hook_name(workload, 'objective')} returns a tensor without a gradient"
             raise FieldError("workload", problem, "a value computed from the model's parameters")
         _call(setup, "objective", lambda: setup.backward(objective))
-        _call(setup, "optimizer", setup.optimizer.step)
+        _check_update(setup)
         scalers = (torch.amp.GradScaler,)
         if any(isinstance(leaf, scalers) for leaf in tree_leaves(vars(workload))):
             problem = f"{type(workload).__name__} has a GradScaler, which only its own step can use"
             raise FieldError("workload", problem, "a method step; or precision fp16 without one")
     _call(setup, "schedulers", setup.schedulers.after_step)
+
+
+def _check_update(setup: Setup) -> None:
+    """Step the optimizer; one that only checks in its code that it gets a closure needs a step."""
+    workload = setup.workload
+    try:
+        setup.optimizer.step()
+    except USER_ERRORS as error:
+        hook = "optimizers" if workload.hook("optimizers") is not None else "optimizer"
+        name = f"{hook_name(workload, hook)}: {type(setup.optimizer).__name__}.step()"
+        allowed = "an optimizer whose step needs no closure; or a method step, which calls it"
+        raise FieldError("workload", f"{name}: {describe_error(error)}", allowed) from error
 
 
 def _check_pictures(setup: Setup) -> None:

@@ -103,8 +103,9 @@ class Workload(ABC):
             A dict with the mean ``loss``; other entries are means over the batch, or pairs of a
             count and the number that it is of: ``{"loss": l, "accuracy": (correct, answers)}``.
 
-        By default the loss is the objective. Correct answers are counted if the model returns a
-        number for each class, shape (b, classes), and the labels are integers, shape (b,).
+        By default the loss is the objective. Correct answers are counted if the model is called
+        once and returns a number for each class, shape (b, classes), and the labels are integers,
+        shape (b,). A model that is called for each of several views returns no classes.
         """
         content = batch[0] if len(batch) == 1 else batch
         objective = partial(with_batch, self.objective)
@@ -192,7 +193,7 @@ def default_score(
         value = objective(model, content)
     ratios: dict[str, Ratio] = {"loss": (value if per_sample else value * samples, samples)}
     labels = content[1] if isinstance(content, (tuple, list)) and len(content) == 2 else None
-    correct = _correct(answers[-1], labels) if answers else None
+    correct = _correct(answers[0], labels) if len(answers) == 1 else None
     if correct is not None:
         ratios["accuracy"] = (correct, samples)
     return ratios

@@ -23,6 +23,9 @@ from .hooks import check_hooks
 
 T = TypeVar("T")
 
+DEFAULTS = ("objective", "optimizer", "score", "pictures")
+"""Methods that every workload has."""
+
 METHODS = "a class with the methods model and objective, or model and step"
 
 
@@ -79,6 +82,9 @@ def workload_class(base: type) -> type:
     if issubclass(base, Workload):
         return base
     members: dict[str, Any] = {"__module__": base.__module__}
+    for name in DEFAULTS:
+        if getattr(base, name, base) is None:  # a subclass has removed its parent's method
+            members[name] = getattr(Workload, name)
     if base.__reduce_ex__ is object.__reduce_ex__ and base.__reduce__ is object.__reduce__:
         members["__reduce_ex__"] = _reduce
     return type(base.__name__, (base, Workload), members)

@@ -82,8 +82,9 @@ def check_hooks(cls: type) -> None:
     owners = [base for base in cls.__mro__ if origin(base) is not None]
     members = {name: base for base in reversed(owners) for name in vars(base)}
     for first, second in EXCLUSIVE.items():
+        are_set = all(getattr(cls, name, None) is not None for name in (first, second))
         # A subclass may replace one by the other.
-        if second in members and members.get(first) is members[second]:
+        if are_set and members.get(first) is members.get(second) is not None:
             problem = f"{_place(cls, members[second], second)} is one of two: it also has {first}"
             raise FieldError("workload", problem, f"{first} or {second}")
     suspects = {

@@ -117,7 +117,7 @@ def _loaders(
             f"the test data are a stream without a length: a test reads {test_steps} batches; "
             "set test_steps in the class for more"
         )
-    return OwnLoaders(source, where, both[0], both[1], steps, test_steps, note)
+    return OwnLoaders(source, where, both[0], both[1], steps, test_steps, note, workload)
 
 
 def _length(loader: Any) -> int | None:

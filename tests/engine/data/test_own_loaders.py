@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from mpstui.backends import Backend
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import DataError
+from mpstui.engine.data import loader_state as loader_state_module
 from mpstui.engine.data.own_loaders import UNKNOWN_TEST_STEPS, OwnLoaderPipeline, OwnLoaders
 from mpstui.engine.data.source import EpochPart
 from mpstui.engine.workloads import Workload
@@ -134,3 +136,89 @@ def test_an_error_in_a_loader_names_the_batch() -> None:
     data = loaded(Breaking(), [torch.zeros(2)])
     with pytest.raises(DataError, match=r"Own\.loaders: batch 1: OSError: no such picture; allo"):
         batches(data, 1, 0, 3)
+
+
+@pytest.fixture(autouse=True)
+def own_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = (Walking, Positioned)
+    monkeypatch.setattr(loader_state_module, "origin", lambda cls: cls if cls in own else None)
+
+
+class Walking:
+    """Batches that go on where the pass before has ended, in an order of its own generator."""
+
+    def __init__(self) -> None:
+        self.position, self.numpy = 0, np.random.default_rng(1)
+        self.sampler = RandomSampler(range(20), generator=torch.Generator().manual_seed(2))
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in list(self.sampler)[:4]:
+            self.position += 1
+            yield torch.tensor([self.position, index, int(self.numpy.integers(1000))])
+
+
+def taken(pipeline: OwnLoaderPipeline, epoch: int, done: int, steps: int) -> list[list[int]]:
+    part = EpochPart(seed=1, epoch=epoch, done=done, steps=steps, batch_size=6, samples=0)
+    return [batch.content.tolist() for batch in pipeline.epoch(part)]
+
+
+@pytest.mark.parametrize("stop", [(1, 3), (2, 0), (2, 1), (2, 4)])
+def test_loaders_with_own_random_numbers_and_positions_go_on_after_a_resume(
+    stop: tuple[int, int],
+) -> None:
+    def opened() -> OwnLoaderPipeline:
+        return OwnLoaderPipeline(loaded(Walking(), [torch.ones(1)], steps_per_epoch=4), CPU)
+
+    whole = opened()
+    batches_of = {epoch: taken(whole, epoch, 0, 4) for epoch in (1, 2, 3)}
+    assert batches_of[1] != batches_of[2] != batches_of[3]
+    epoch, done = stop
+    stopped = opened()
+    for full in range(1, epoch):
+        taken(stopped, full, 0, 4)
+    if done:
+        taken(stopped, epoch, 0, done)
+    resumed = opened()
+    resumed.load_state(stopped.read_state())
+    if done < 4:
+        assert taken(resumed, epoch, done, 4 - done) == batches_of[epoch][done:]
+    assert taken(resumed, epoch + 1, 0, 4) == batches_of[epoch + 1]
+
+
+def test_a_look_at_a_batch_changes_no_later_one() -> None:
+    looked, other = (
+        OwnLoaderPipeline(loaded(Walking(), Walking(), steps_per_epoch=4), CPU) for _ in range(2)
+    )
+    with looked.preserved():
+        taken(looked, 1, 0, 1)
+        looked.sample_inputs()
+    assert taken(looked, 1, 0, 4) == taken(other, 1, 0, 4)
+    assert torch.equal(looked.sample_inputs(), other.sample_inputs())
+
+
+class Positioned:
+    """Has state_dict, as a StatefulDataLoader."""
+
+    def __init__(self) -> None:
+        self.position = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            self.position += 1
+            yield torch.tensor([self.position])
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.position = state["position"]
+
+
+def test_a_loader_with_state_dict_goes_on_by_it() -> None:
+    def opened() -> OwnLoaderPipeline:
+        return OwnLoaderPipeline(loaded(Positioned(), [torch.ones(1)], steps_per_epoch=4), CPU)
+
+    stopped, resumed = opened(), opened()
+    taken(stopped, 1, 0, 2)
+    resumed.load_state(stopped.read_state())
+    assert taken(resumed, 1, 2, 2) == [[3], [4]]

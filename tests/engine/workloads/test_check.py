@@ -153,3 +153,72 @@ def test_a_hook_that_returns_another_kind_is_named(
 ) -> None:
     with pytest.raises(FieldError, match=f"mine.py:12, Mine.{allowed}"):
         build(tmp_path, f"\n    def {hook}:\n        return {value}\n")
+
+
+def test_an_optimizer_that_wants_a_closure_needs_a_step(tmp_path: Path) -> None:
+    hooks = """
+    def optimizers(self, model):
+        return Sharp(model.parameters(), lr=0.1)
+class Sharp(torch.optim.SGD):
+    def step(self, closure=None):
+        assert closure is not None, "a closure is required"
+"""
+    assert refusal(tmp_path, hooks) == (
+        "optimizers: Sharp.step(): AssertionError: a closure is required (mine.py:16, in step); "
+        "allowed: an optimizer whose step needs no closure; or a method step, which calls it"
+    )
+
+
+LAZY = BASE.replace("nn.Linear(784, 10)", "nn.LazyLinear(10)").replace(
+    "nn.BatchNorm1d(10)", "nn.LazyBatchNorm1d()"
+)
+
+
+def lazy(folder: Path, hooks: str) -> Setup:
+    (folder / "mine.py").write_text(LAZY + hooks)
+    config = make_config({"workload": f"{folder}/mine.py:Mine", "test_batch_size": 20})
+    return set_up(config, Dataset(source="embedded"), folder)
+
+
+STEP = """
+    def step(self, model, batch, optimizers):
+        raise NotImplementedError
+    objective = None
+"""
+SCORE = """
+    def score(self, model, images, labels):
+        return {"loss": nn.functional.cross_entropy(model(images), labels)}
+"""
+
+
+@pytest.mark.parametrize("hooks", ["", STEP + SCORE])
+def test_lazy_layers_see_a_first_input_and_no_average_of_it(tmp_path: Path, hooks: str) -> None:
+    setup = lazy(tmp_path, hooks)
+    mean = setup.model.get_buffer("2.running_mean")
+    assert torch.equal(mean, torch.zeros(10)) and setup.model.training
+
+
+def test_lazy_layers_without_a_method_to_call_them_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FieldError, match=r"mine.py:7, Mine.model returns lazy layers.*score"):
+        lazy(tmp_path, STEP)
+
+
+def test_a_batch_normalised_in_place_leaves_the_data_as_they_are(tmp_path: Path) -> None:
+    setup = build(tmp_path, SCORE.replace("(images)", "(images.sub_(0.1))"))
+    first, second = (next(setup.pipeline.test(20)) for _ in range(2))
+    setup.score(first)
+    assert not torch.equal(first.content[0], second.content[0])
+    assert torch.equal(next(setup.pipeline.test(20)).content[0], second.content[0])
+    inputs = setup.pipeline.sample_inputs()[0]
+    inputs.zero_()
+    assert not torch.equal(setup.pipeline.sample_inputs()[0], inputs)
+
+
+def test_answers_are_not_counted_for_a_model_that_is_called_for_each_view(tmp_path: Path) -> None:
+    twice = """
+    def objective(self, model, images, labels):
+        return (model(images) - model(images.flip(3))).pow(2).mean()
+"""
+    assert "accuracy" in build(tmp_path, "").score(next(build(tmp_path, "").pipeline.test(20)))
+    setup = build(tmp_path, twice)
+    assert list(setup.score(next(setup.pipeline.test(20)))) == ["loss"]

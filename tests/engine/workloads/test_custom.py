@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import subprocess
 import sys
@@ -237,6 +238,29 @@ def test_items_come_in_the_order_asked_for_as_float32() -> None:
     assert torch.equal(inputs, ITEMS.parts[1].tensors[0])
     assert targets.tolist() == list(range(30))
     assert torch.equal(pipeline.sample_inputs()[0], inputs[:8])
+
+
+def test_float64_stays_for_a_model_of_that_dtype(tmp_path: Path) -> None:
+    (tmp_path / "double.py").write_text(
+        """
+import torch
+from torch.utils.data import TensorDataset
+class Double:
+    def datasets(self):
+        data = TensorDataset(torch.ones(8, 2).double(), torch.zeros(8, 1).double())
+        return data, data
+    def model(self):
+        return torch.nn.Linear(2, 1).double()
+    def objective(self, model, x, y):
+        return (model(x) - y).square().mean()
+"""
+    )
+    setup = ready(f"{tmp_path}/double.py:Double", tmp_path)
+    (batch,) = setup.batches(1, 0, 1)
+    assert batch.content[0].dtype is torch.float64
+    assert isinstance(setup.data, Items)
+    assert pickle.loads(pickle.dumps(setup.data)).keeps_double
+    assert setup.objective(batch).requires_grad
 
 
 def test_what_is_drawn_follows_from_the_batch_and_is_new_at_each_visit() -> None:

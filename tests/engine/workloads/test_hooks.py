@@ -132,3 +132,16 @@ def test_every_name_leads_to_a_hook_and_usual_names_to_none() -> None:
     assert not set(OTHERS) & set(HOOKS)
     names = ("width", "encode", "decode", "sample", "mode", "nodes", "start", "setup", "augment")
     assert [name for name in names if meant_hook(name)] == []
+
+
+def test_a_method_that_a_subclass_removes_does_not_exclude_another(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        """
+class WithSets(Base):
+    def datasets(self): ...
+class Mine(WithSets):
+    def loaders(self): ...
+    datasets = None
+""",
+    )
