@@ -57,6 +57,12 @@ def memory(value: int | None) -> str:
     return f"{mebibytes:.0f} MB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GB"
 
 
+def share_of(part: float, whole: float) -> str:
+    """Format a share in percent: ``50 %``, ``under 1 %``."""
+    share = part / whole
+    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+
+
 def flops(per_second: float) -> str:
     """Format a rate of floating-point operations: ``105 GFLOP/s``."""
     for unit in ("", "k", "M", "G", "T"):

@@ -99,7 +99,7 @@ def test_a_matrix_products_rate_is_that_of_the_fastest_block() -> None:
 def test_the_share_of_a_matrix_product_is_described() -> None:
     text = describe_flops(54e9, 108e9, "float32")
     assert text == (
-        "54 GFLOP/s in products, 50% of the 108 GFLOP/s of a large float32 matrix product there"
+        "54 GFLOP/s in products, 50 % of the 108 GFLOP/s of a large float32 matrix product there"
     )
     assert describe_flops(1.5e13, None, "tf32") == "15 TFLOP/s in products"
     assert describe_flops(None, 1.0, "tf32") == ""
