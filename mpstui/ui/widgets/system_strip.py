@@ -123,14 +123,16 @@ def _workers(views: Sequence[RunView]) -> list[LinePart]:
 
 
 def _products(history: RunHistory) -> str:
-    """Return the rate of a run's products, and their share of a matrix product's rate."""
-    per_second = history.flops_per_second
-    if per_second is None:
-        return DASH
-    if history.matmul is None:
-        return flops(per_second)
-    share = share_of(per_second, history.matmul.flops_per_second)
-    return f"{flops(per_second)}, {share} of a matmul's"
+    """Return the rate of a run's products, and their share of a matrix product's rate.
+
+    Always of the same width, so that other parts of the line stay.
+    """
+    per_second, matmul = history.flops_per_second, history.matmul
+    rate = DASH if per_second is None else flops(per_second)
+    share = ""
+    if per_second is not None and matmul is not None:
+        share = f", {share_of(per_second, matmul.flops_per_second)} of a matmul's"
+    return f"{rate:>12}{share:<24}"
 
 
 def _power(views: Sequence[RunView], width: int) -> Content:

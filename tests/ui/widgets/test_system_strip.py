@@ -13,7 +13,7 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 
 from mpstui.domain.config import make_config
-from mpstui.domain.events import GpuReading, SystemSampled
+from mpstui.domain.events import GpuReading, MatmulMeasured, SystemSampled
 from mpstui.domain.history import RunState
 from mpstui.runs.view import RunView
 from mpstui.ui.widgets.system_strip import LinePart, SystemStrip, fit
@@ -50,9 +50,16 @@ def view(
     state: RunState = RunState.TRAINING,
     joules: float = 0.0,
     samples: int = 0,
+    flops: float | None = None,
 ) -> RunView:
     history = SimpleNamespace(
-        system=system, state=state, joules=joules, joule_samples=samples, device_bytes=None
+        system=system,
+        state=state,
+        joules=joules,
+        joule_samples=samples,
+        device_bytes=None,
+        flops_per_second=flops,
+        matmul=MatmulMeasured(at=1.0, flops_per_second=1e11, dtype="float32") if flops else None,
     )
     config = make_config({"workload": "mnist", "device": device})
     return cast("RunView", SimpleNamespace(config=config, history=history))
@@ -78,12 +85,15 @@ async def lines(views: Sequence[RunView], width: int = 80) -> list[str]:
 
 async def test_a_wide_terminal_shows_everything() -> None:
     machine, worker, power = await lines(
-        [view("cuda", sampled(GPU), joules=9.0, samples=4000)], 120
+        [view("cuda", sampled(GPU), joules=9.0, samples=4000, flops=5e10)], 140
     )
     assert machine == (
         "cpu  75 %  ▅ 50 █100   memory 4.0 GB of 24.0 GB   swap 0 MB of 2.0 GB   watching 0.3%"
     )
-    assert worker == "worker cuda  99 %  700 MB  device      —  energy  2.25 J/1,000 samples"
+    assert worker == (
+        "worker cuda  99 %  700 MB  device      —  energy  2.25 J/1,000 samples"
+        "  products   50 GFLOP/s, 50 % of a matmul's    "
+    )
     assert power == "gpu  98 %   1.5 GB of 80.0 GB  312.4 W   54 °C  NVIDIA H200   cpu  65.0 W"
 
 
