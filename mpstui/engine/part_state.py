@@ -89,6 +89,14 @@ class PartState:
                     _replace(part, value)
         return tuple(path for path in state if path not in parts)
 
+    def unsaved(self) -> tuple[str, ...]:
+        """Return the paths of what is state and can't be saved: iterators, with their types."""
+        return tuple(
+            f"{path} ({type(part.value).__name__})"
+            for path, part in self._parts()
+            if hasattr(part.value, "__next__") and not has_state_dict(part.value)
+        )
+
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Restore the state at the context's end."""

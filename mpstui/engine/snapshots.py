@@ -120,7 +120,7 @@ def pack(setup: Setup, progress: Progress, rng_state: RngState) -> bytes:
         "optimizers": [optimizer.state_dict() for optimizer in setup.optimizers],
         "schedulers": setup.schedulers.state(),
         "own": own.values,
-        "unsaved": list(own.unsaved),
+        "unsaved": [*own.unsaved, *setup.pipeline.unsaved_state()],
         "host": {"numpy": encode(np.random.get_state()), "python": encode(random.getstate())},
         "data": setup.pipeline.read_state(),
         "draws": rng_state,

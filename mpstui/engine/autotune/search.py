@@ -129,8 +129,8 @@ class Autotuner:
         if min_seconds and steps < FEWEST_STEPS:
             raise AutotuneRefused(f"not autotuned: {steps} steps are too few")
         began = self._clock()
-        shared = self._setup.own_state.shared
-        with preserve_rng(self._setup.backend), shared.preserved():
+        shared, pipeline = self._setup.own_state.shared, self._setup.pipeline
+        with preserve_rng(self._setup.backend), shared.preserved(), pipeline.preserved():
             yield from self._run(min_seconds, began + BUDGET_SECONDS)
         best = self._best.plan
         return AutotuneResult(

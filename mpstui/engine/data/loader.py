@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ from mpstui.domain.errors import DataError
 from mpstui.trees import Tree, move
 
 from .feed import Batch, Feed, sender
-from .items import TEST, TRAINING, BatchRequest, Items
+from .items import DATASET_PARTS, TEST, TRAINING, BatchRequest, Items
+from .loader_state import loader_state
 from .source import SAMPLE_INPUTS, IndexedPipeline
 
 
@@ -70,6 +72,18 @@ class Loader(IndexedPipeline):
         self._queue = Queue()
         self._loader = open_loader(items, backend, self._queue, size)
         self._turn = 0
+        self._state = loader_state(dict(zip(DATASET_PARTS, items.parts, strict=True)))
+
+    @override
+    def unsaved_state(self) -> tuple[str, ...]:
+        # They are ahead of the steps: a batch is loaded before its step, or in another process.
+        return tuple(f"{path} (of a data set)" for path in self._state.read())
+
+    @override
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        with self._state.preserved():
+            yield
 
     @override
     def training(self, order: torch.Tensor, batch_size: int) -> Feed:

@@ -7,13 +7,17 @@ Then its next pass depends on the passes before, and a resumed run has to begin 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from mpstui.engine.own_values import GENERATORS
 from mpstui.engine.part_state import Part, PartState, has_state_dict
 from mpstui.runs.class_source import origin
+
+MOST_MEMBERS = 100
+"""Of a list whose members may have state; longer ones are data."""
 
 
 def loader_state(loaders: Mapping[str, object], workload: object = None) -> PartState:
@@ -55,8 +59,17 @@ def parts_of(path: str, part: Part, visited: set[int]) -> Iterator[tuple[str, Pa
             visited.add(id(value))
             for name, attribute in list(vars(value).items()):
                 yield from parts_of(f"{path}.{name}", Part(value, name, attribute), visited)
-    elif type(part.owner).__module__.partition(".")[0] != "torch":
-        yield path, part
+    elif _is_short_list(value) and _is_object(value[0]):
+        for number, member in enumerate(value):  # such as a ConcatDataset's
+            yield from parts_of(f"{path}.{number}", Part(value, str(number), member), visited)
+    elif isinstance(part.owner, Dataset) and not isinstance(part.owner, IterableDataset):
+        return  # a data set's own values are a cache rather than a position
+    elif type(part.owner).__module__.partition(".")[0] != "torch" or hasattr(value, "__next__"):
+        yield path, part  # torch's own attributes don't change, but an iterator goes on
+
+
+def _is_short_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and 0 < len(value) <= MOST_MEMBERS
 
 
 def _is_object(value: object) -> bool:

@@ -72,23 +72,29 @@ class OwnLoaderPipeline(Pipeline):
         self._send = sender(backend)
         both = {"training": loaders.training, "test": loaders.test}
         self._state = loader_state(both, loaders.workload)
+        self._epoch = 0
         self._epoch_start: State = {}
 
     @override
-    def read_state(self) -> dict[str, State]:
-        return {"epoch": self._epoch_start, "latest": self._state.read()}
+    def read_state(self) -> dict[str, Any]:
+        latest = self._state.read()
+        return {"epoch": self._epoch, "epoch_start": self._epoch_start, "latest": latest}
 
     @override
-    def load_state(self, state: dict[str, State]) -> None:
-        self._epoch_start = state["epoch"]
+    def unsaved_state(self) -> tuple[str, ...]:
+        return self._state.unsaved()
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._epoch, self._epoch_start = state["epoch"], state["epoch_start"]
         self._state.load(state["latest"])
 
     @override
     def epoch(self, part: EpochPart) -> Feed:
-        if part.done == 0:
-            self._epoch_start = self._state.read()
-        else:  # the batches before are passed over again
+        if part.epoch == self._epoch:  # resumed: the batches before are passed over again
             self._state.load(self._epoch_start)
+        else:
+            self._epoch, self._epoch_start = part.epoch, self._state.read()
         seed = zlib.crc32(repr((part.seed, part.epoch)).encode())
         batches = self._batches(self._loaders.training, seed, part.done, part.done + part.steps)
         return Feed(batches, self._send, self._send.ahead)

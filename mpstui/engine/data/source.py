@@ -62,6 +62,10 @@ class Pipeline(Protocol):
         """Load what :meth:`read_state` returned."""
         return None
 
+    def unsaved_state(self) -> tuple[str, ...]:
+        """Return what such state can't be saved; often nothing."""
+        return ()
+
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Restore that state at the context's end, after a look at a batch."""

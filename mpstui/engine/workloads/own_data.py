@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from mpstui.domain.config import RunConfig
 from mpstui.domain.errors import DataError
 from mpstui.engine.data.items import Items, OwnCollate
+from mpstui.engine.data.loader_state import loader_state
 from mpstui.engine.data.own_loaders import UNKNOWN_TEST_STEPS, OwnLoaders
 from mpstui.runs.class_source import ClassSource, origin
 from mpstui.runs.user_code import USER_ERRORS, describe_error
@@ -81,7 +82,8 @@ def _datasets(
         ]
         return _loaders(workload, config, source, where, loaders)
     items = Items(source, where, both[0], both[1], collate)
-    items.check()
+    with loader_state(dict(zip(PARTS, both, strict=True))).preserved():
+        items.check()
     return items
 
 

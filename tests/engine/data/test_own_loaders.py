@@ -9,13 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+)
 
 from mpstui.backends import Backend
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import DataError
 from mpstui.engine.data import loader_state as loader_state_module
+from mpstui.engine.data.loader import Loader
 from mpstui.engine.data.own_loaders import UNKNOWN_TEST_STEPS, OwnLoaderPipeline, OwnLoaders
 from mpstui.engine.data.source import EpochPart
 from mpstui.engine.workloads import Workload
@@ -162,7 +170,7 @@ def taken(pipeline: OwnLoaderPipeline, epoch: int, done: int, steps: int) -> lis
     return [batch.content.tolist() for batch in pipeline.epoch(part)]
 
 
-@pytest.mark.parametrize("stop", [(1, 3), (2, 0), (2, 1), (2, 4)])
+@pytest.mark.parametrize("stop", [(1, 3), (2, 0), (2, 1), (2, 4), (3, 0)])
 def test_loaders_with_own_random_numbers_and_positions_go_on_after_a_resume(
     stop: tuple[int, int],
 ) -> None:
@@ -180,9 +188,46 @@ def test_loaders_with_own_random_numbers_and_positions_go_on_after_a_resume(
         taken(stopped, epoch, 0, done)
     resumed = opened()
     resumed.load_state(stopped.read_state())
+    if epoch == 3:  # stopped when the epoch's first batch was loaded, before its step
+        taken(stopped, 3, 0, 1)
+        resumed.load_state(stopped.read_state())
+        assert taken(resumed, 3, 0, 4) == batches_of[3]
+        return
     if done < 4:
         assert taken(resumed, epoch, done, 4 - done) == batches_of[epoch][done:]
     assert taken(resumed, epoch + 1, 0, 4) == batches_of[epoch + 1]
+
+
+def test_an_iterator_that_a_loader_keeps_is_named() -> None:
+    walking: Any = Walking()
+    walking.rest = iter([torch.ones(1)])
+    pipeline = OwnLoaderPipeline(loaded(walking, [torch.ones(1)], steps_per_epoch=4), CPU)
+    assert pipeline.unsaved_state() == ("training.rest (list_iterator)",)
+
+
+class Noisy(Dataset[Any]):
+    def __init__(self) -> None:
+        self.rng, self.cached = np.random.default_rng(1), 0
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> float:
+        self.cached += 1
+        return float(self.rng.random())
+
+
+def test_the_generator_of_a_data_set_is_not_used_up_by_a_look_and_named() -> None:
+    sets: tuple[Any, ...] = (Noisy(), ConcatDataset([Noisy()]))
+    pipeline = Loader(loaded(*sets, hook="datasets"), CPU, 6)
+    with pipeline.preserved():
+        next(pipeline.test(4))
+    values = next(pipeline.test(4)).content.tolist()
+    assert values == pytest.approx(np.random.default_rng(1).random(4).tolist())
+    assert pipeline.unsaved_state() == (
+        "training.rng (of a data set)",
+        "test.datasets.0.rng (of a data set)",
+    )
 
 
 def test_a_look_at_a_batch_changes_no_later_one() -> None:
