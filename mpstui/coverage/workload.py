@@ -12,7 +12,8 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.coverage import Coverage
 from mpstui.domain.workloads import short_name
 from mpstui.engine.data.feed import Batch
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.kernel_tables.tables import KernelTable, parse_version
 from mpstui.modes.attribution import line_of_error
 from mpstui.runs.rundir import Dataset

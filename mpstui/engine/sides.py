@@ -29,7 +29,8 @@ from mpstui.trees import Tree, cast
 from .autotune.apply import apply_plan
 from .autotune.optimizers import load_state
 from .data.seeding import seeded
-from .setup import Setup, build_training
+from .set_up import build_training
+from .setup import Setup
 from .step_series import StepSeries
 from .workloads import Workload, find_workload
 from .workloads.lazy import initialise_lazy

@@ -26,7 +26,8 @@ from mpstui.runs.user_code import describe_error
 
 from .data.feed import Batch
 from .meter import WARMUP_STEPS
-from .setup import Setup, set_up
+from .set_up import set_up
+from .setup import Setup
 from .steps.base import train_step
 
 SWEEP_WINDOWS = 5

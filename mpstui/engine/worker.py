@@ -75,7 +75,7 @@ def train_run(
         record(PreparationAdvanced(at=time.time(), stage="importing torch"))
         from .checks.schedule import CheckSchedule
         from .loop import Loop
-        from .setup import set_up
+        from .set_up import set_up
         from .snapshot_budget import Snapshots
         from .workloads.check import check_contract
 

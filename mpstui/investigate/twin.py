@@ -17,7 +17,8 @@ from mpstui.domain.events import PlanChosen
 from mpstui.domain.plan import PLAIN, SAME, Plan
 from mpstui.engine.autotune.apply import apply_plan
 from mpstui.engine.data.feed import Batch, Feed
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.sides import side_of
 from mpstui.engine.snapshots import load_snapshot
 from mpstui.modes.step import Side, load, save

@@ -31,7 +31,7 @@ from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS
 from mpstui.engine.sampling import poll_until
-from mpstui.engine.setup import set_up
+from mpstui.engine.set_up import set_up
 from mpstui.engine.snapshot_budget import Snapshots
 from mpstui.engine.worker import _end_of
 from mpstui.processes.command import child_environment

@@ -27,7 +27,7 @@ from mpstui.domain.events import EvaluationChecked, StepChecked
 from mpstui.engine.checks.schedule import CheckSchedule
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.setup import set_up
+from mpstui.engine.set_up import set_up
 from mpstui.engine.sides import in_dtype
 from mpstui.modes.agreement import gaps_of, step_outcome, tolerance_of
 from mpstui.modes.recorded_random import DoubleRandom, RecordedRandom

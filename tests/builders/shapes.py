@@ -12,7 +12,8 @@ from mpstui.domain.config import make_config
 from mpstui.domain.events import AnyEvent, StepsCompleted
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import Dataset
 
 SHAPES = Path(__file__).parents[1] / "custom_workloads" / "shapes.py"

@@ -27,7 +27,8 @@ from mpstui.engine.checks.trio import Trio, build
 from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.modes.agreement import CONSTANT
 from mpstui.runs.rundir import Dataset
 
@@ -154,7 +155,7 @@ Train = Callable[..., tuple[list[AnyEvent], Setup]]
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Trains on 500 digits, tested on 50; ``checks`` may be None; other keywords are fields'."""
-    monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "faults.py").write_text(FAULTS)
 

@@ -21,7 +21,7 @@ from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS, Meter, StepBatch
-from mpstui.engine.setup import set_up
+from mpstui.engine.set_up import set_up
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.telemetry.energy import EnergyMeter, Wattmeter

@@ -19,7 +19,7 @@ from mpstui.engine.flops import FlopCounter, matmul_rate
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import PROFILE_AFTER
-from mpstui.engine.setup import set_up
+from mpstui.engine.set_up import set_up
 from mpstui.engine.work import WorkMeter
 from mpstui.runs.rundir import Dataset
 from tests.builders.shapes import step_losses

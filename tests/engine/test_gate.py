@@ -27,7 +27,8 @@ from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import SETTLE_STEPS
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import Dataset
 
 PATIENCE = 600.0
@@ -52,7 +53,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
 
     def loop(gate: Gate, **values: Any) -> Loop:
         config = make_config({"workload": "vae", "batch_size": 8, **values})

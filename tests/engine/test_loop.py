@@ -31,7 +31,8 @@ from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import WARMUP_STEPS, Meter
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.workloads import BUILT_IN
 from mpstui.runs.rundir import Dataset
 
@@ -57,7 +58,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes a loop on 500 digits, tested on 50; keywords go to the config."""
-    monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
 
     def loop(gate: Gate | None = None, **values: Any) -> Loop:
         asked = {"workload": "vae", "batch_size": 16, "test_batch_size": 20, **values}
@@ -145,7 +146,7 @@ def test_the_start_says_what_runs_and_where(make: Make) -> None:
 def test_notes_name_the_pipeline_and_why_there_is_no_full_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
     config = make_config({"pipeline": "reference", "precision": "bf16"})
     setup = set_up(config, Dataset(source="embedded", reason="no network"), tmp_path)
     assert len(setup.notes) == 3

@@ -27,7 +27,8 @@ from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import PROFILE_STEPS, SETTLE_STEPS, WARMUP_STEPS
 from mpstui.engine.profile import Profiler, profile_steps
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import Dataset
 from tests.builders.batches import training_feed
 
@@ -48,7 +49,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread; a window at each step; a profile early on."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
     monkeypatch.setattr("mpstui.engine.meter.FLUSH_STEPS", 1)
     monkeypatch.setattr(module, "PROFILE_AFTER", AFTER)
     yield

@@ -12,7 +12,8 @@ import torch
 from mpstui.domain.config import make_config
 from mpstui.domain.events import StepChecked
 from mpstui.engine.checks.schedule import CheckSchedule
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.steps.base import train_step
 from mpstui.engine.workloads.check import check_contract
 from mpstui.runs.rundir import Dataset

@@ -30,7 +30,8 @@ from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import Meter
 from mpstui.engine.progress import Progress
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.snapshot_budget import MIN_TRAINING_SECONDS, MOST_FILES, SHARE, Snapshots
 from mpstui.engine.snapshots import load_snapshot, pack, snapshots_of
 from mpstui.engine.workloads import BUILT_IN
@@ -55,7 +56,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
         whole.test_labels[:50],
         "few digits",
     )
-    monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few)
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few)
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 60)
 
     def built(folder: str = "run", **values: Any) -> Setup:

@@ -15,7 +15,8 @@ from mpstui.engine.data.feed import Batch
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.progress import Progress
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.snapshots import load_snapshot, pack
 from mpstui.engine.steps import steps_of
 from mpstui.engine.steps.base import split

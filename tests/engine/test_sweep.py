@@ -15,7 +15,8 @@ from mpstui.domain.errors import DeviceUnavailable
 from mpstui.engine import sweep as module
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.meter import WARMUP_STEPS
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.steps.base import train_step
 from mpstui.engine.sweep import LEAST_WARMUP, LEAST_WINDOWS, OUT_OF_MEMORY, rates, sweep_point
 from mpstui.runs.rundir import Dataset

@@ -15,7 +15,7 @@ from mpstui.domain.events import RunFailed, RunStarted, StepsCompleted
 from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.setup import set_up
+from mpstui.engine.set_up import set_up
 from mpstui.engine.worker import train_run
 from mpstui.faults.library import FAULTS, NegStride0
 from mpstui.faults.load import load_fault

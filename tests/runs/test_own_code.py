@@ -335,7 +335,7 @@ def test_a_workload_is_stored_with_its_absolute_path(
 
 def test_a_plan_depends_on_the_modules_too(folder: Path) -> None:
     from mpstui.engine.autotune.select import _workload_key
-    from mpstui.engine.setup import set_up
+    from mpstui.engine.set_up import set_up
     from mpstui.runs.rundir import Dataset
 
     write(folder, {"mine.py": f"from plan_net import make{WORKLOAD}", "plan_net.py": NET})

@@ -61,7 +61,7 @@ def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
         images, labels = digits.test_images[:200], digits.test_labels[:200]
         return replace(digits, test_images=images, test_labels=labels)
 
-    monkeypatch.setattr("mpstui.engine.setup.load_digits", few)
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", few)
 
 
 @pytest.fixture

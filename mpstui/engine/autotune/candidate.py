@@ -16,7 +16,8 @@ from torch import nn
 from mpstui.domain.plan import Plan
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.data.seeding import seed_training
-from mpstui.engine.setup import Setup, build_training
+from mpstui.engine.set_up import build_training
+from mpstui.engine.setup import Setup
 from mpstui.engine.step_series import StepSeries
 from mpstui.engine.steps import steps_of
 from mpstui.engine.steps.base import train_step

@@ -37,7 +37,8 @@ from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import Dataset
 from tests.builders.batches import training_feed
 from tests.builders.machines import LINUX, M4
@@ -64,7 +65,7 @@ def given_back() -> Iterator[None]:
 
 @pytest.fixture
 def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ready:
-    monkeypatch.setattr("mpstui.engine.setup.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
     monkeypatch.setenv("MPSTUI_HOME", str(tmp_path / "home"))
 
     def make(**values: Any) -> Setup:

@@ -22,7 +22,8 @@ from mpstui.engine.autotune.candidate import (
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.progress import Progress
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.snapshots import load_snapshot, pack
 from mpstui.runs.rundir import Dataset
 from tests.builders.batches import training_feed

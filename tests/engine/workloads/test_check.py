@@ -11,7 +11,8 @@ import torch
 
 from mpstui.domain.config import make_config
 from mpstui.domain.errors import FieldError
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.workloads.check import check_contract
 from mpstui.runs.rundir import Dataset
 

@@ -17,7 +17,7 @@ from mpstui.domain.errors import FieldError
 from mpstui.engine.autotune.select import _workload_key
 from mpstui.engine.data.items import Items
 from mpstui.engine.data.loader import Loader, LoaderSize
-from mpstui.engine.setup import set_up
+from mpstui.engine.set_up import set_up
 from mpstui.engine.sides import rebuild
 from mpstui.engine.workloads import find_workload
 from mpstui.engine.workloads.own_data import load_own_data

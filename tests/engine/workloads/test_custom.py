@@ -29,7 +29,8 @@ from mpstui.engine.data.loader import Loader, LoaderSize
 from mpstui.engine.data.seeding import seeded
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.workloads import Workload, find_workload
 from mpstui.engine.workloads.own_data import load_own_data
 from mpstui.processes.command import child_environment

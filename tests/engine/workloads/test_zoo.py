@@ -14,7 +14,8 @@ from mpstui.domain.zoo import EXAMPLE, FAMILIES, ZOO, split_settings, zoo_ref
 from mpstui.engine.checks.schedule import CheckSchedule
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.setup import Setup, set_up
+from mpstui.engine.set_up import set_up
+from mpstui.engine.setup import Setup
 from mpstui.engine.snapshot_budget import Snapshots
 from mpstui.engine.snapshots import load_snapshot
 from mpstui.engine.workloads.check import check_contract
