@@ -219,7 +219,7 @@ class Noisy(Dataset[Any]):
 
 def test_the_generator_of_a_data_set_is_not_used_up_by_a_look_and_named() -> None:
     sets: tuple[Any, ...] = (Noisy(), ConcatDataset([Noisy()]))
-    pipeline = Loader(loaded(*sets, hook="datasets"), CPU, 6)
+    pipeline = Loader(loaded(sets[0], sets[1], hook="datasets"), CPU, 6)
     with pipeline.preserved():
         next(pipeline.test(4))
     values = next(pipeline.test(4)).content.tolist()
