@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
+from mpstui.domain.errors import FieldError
 from mpstui.domain.zoo import zoo_ref
 
 from .contract import Score, Workload
@@ -30,8 +32,11 @@ def find_workload(config: RunConfig, run_dir: Path) -> Workload:
     path = class_path(config.workload)
     if path is None:
         return BUILT_IN[config.workload]
-    workload = load_workload(path, run_dir, config)
     reference = zoo_ref(config.workload)
+    family = config.workload.partition(":")[0]
+    if reference is not None and reference.model and find_spec(family) is None:
+        raise FieldError("workload", f"{family} is not installed", f"pip install {family}")
+    workload = load_workload(path, run_dir, config)
     if reference is not None and reference.model:
         vars(workload)["model_name"] = reference.model
     return workload

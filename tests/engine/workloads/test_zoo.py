@@ -125,3 +125,11 @@ def test_a_name_may_have_settings() -> None:
     for text in ("torchvision:", "other:resnet18", "torchvision", "a.py:B", "vae", 3):
         assert zoo_ref(text) is None
     assert {entry.path.is_file() for entry in FAMILIES.values()} == {True}
+
+
+def test_a_library_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpstui.engine.workloads.find_spec", lambda name: None)
+    with pytest.raises(FieldError, match="timm is not installed; allowed: pip install timm"):
+        ready("timm:resnet18", tmp_path)
