@@ -12,7 +12,7 @@ from .class_settings import Setting
 from .devices import device_label
 from .events import EvaluationChecked, RanksDiffered, StartHashed, StepChecked, StepProfiled
 from .same_settings import have_same_settings, references
-from .units import flops
+from .units import flops, share
 from .workloads import EPOCH_SAMPLES
 
 
@@ -41,9 +41,9 @@ def describe_flops(
     text = f"{flops(flops_per_second)} in products"
     if not matmul_flops_per_second:
         return text
-    share = flops_per_second / matmul_flops_per_second
+    part = share(flops_per_second / matmul_flops_per_second)
     peak = f"{flops(matmul_flops_per_second)} of a large {precision} matrix product there"
-    return f"{text}, {share:.0%} of the {peak}"
+    return f"{text}, {part} of the {peak}"
 
 
 def measure(values: Sequence[float]) -> MedianSpread | None:

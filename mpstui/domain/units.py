@@ -57,6 +57,16 @@ def memory(value: int | None) -> str:
     return f"{mebibytes:.0f} MB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GB"
 
 
+def share(value: float) -> str:
+    """Format a share in whole percent; one below half a percent is not shown as none."""
+    return "<1%" if 0 < value < 0.005 else f"{value:.0%}"
+
+
+def times(value: float) -> str:
+    """Format a ratio with two significant figures: ``1.9×``, ``130×``."""
+    return f"{float(f'{value:.2g}'):,.6g}×"
+
+
 def flops(per_second: float) -> str:
     """Format a rate of floating-point operations: ``105 GFLOP/s``."""
     for unit in ("", "k", "M", "G", "T"):

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from mpstui.domain.events import GpuReading, SystemSampled
 from mpstui.domain.history import RunHistory
-from mpstui.domain.units import DASH, flops, memory, number
+from mpstui.domain.units import DASH, flops, memory, number, share
 from mpstui.runs.view import RunView
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -129,7 +129,8 @@ def _products(history: RunHistory) -> str:
         return DASH
     if history.matmul is None:
         return flops(per_second)
-    return f"{flops(per_second)}, {per_second / history.matmul.flops_per_second:.0%} of a matmul's"
+    part = share(per_second / history.matmul.flops_per_second)
+    return f"{flops(per_second)}, {part} of a matmul's"
 
 
 def _power(views: Sequence[RunView], width: int) -> Content:
