@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mpstui.domain.article import ArticleLog
+from mpstui.domain.class_path import file_class
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
 from mpstui.domain.growth import USUAL_CAUSE
@@ -66,8 +68,18 @@ def _train(view: RunView, json: bool) -> int:
     else:
         _print(lines, f"run {view.run.id} in {view.run.path}")
     if view.history.state is not RunState.FINISHED and view.run.snapshots():
-        _print(sys.stderr, f"to resume it: mpstui train --resume {view.run.id}")
+        _print(sys.stderr, _resume_hint(view))
     return exit_code([view])
+
+
+def _resume_hint(view: RunView) -> str:
+    """Return the command that resumes a run; after an error in the user's file, with the file."""
+    command = f"mpstui train --resume {view.run.id}"
+    is_own = file_class(view.config.workload) is not None
+    if not is_own or view.history.state is not RunState.FAILED:
+        return f"to resume it: {command}"
+    workload = shlex.quote(view.config.workload)
+    return f"to resume it once the file is mended: {command} --workload {workload}"
 
 
 def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | None) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .units import times
+
 SAME = "as built"
 """An optimizer with its class's default implementation."""
 
@@ -105,7 +107,7 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
         loading = f"; data: {self.loading}" if self.loading else ""
         if not self.text:
             return f"plain loop: nothing was faster ({source}){loading}"
-        return f"{self.text}: {self.gain:.2g}× the plain loop ({source}){loading}"
+        return f"{self.text}: {times(self.gain)} the plain loop ({source}){loading}"
 
 
 class PlanKey(msgspec.Struct, frozen=True, kw_only=True):

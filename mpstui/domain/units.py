@@ -63,6 +63,11 @@ def share_of(part: float, whole: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
 
 
+def times(value: float) -> str:
+    """Format a ratio with two significant figures: ``1.9×``, ``130×``."""
+    return f"{float(f'{value:.2g}'):,.6g}×"
+
+
 def flops(per_second: float) -> str:
     """Format a rate of floating-point operations: ``105 GFLOP/s``."""
     for unit in ("", "k", "M", "G", "T"):

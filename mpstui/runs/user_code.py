@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,17 +15,32 @@ from .module_copies import SOURCE
 USER_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 """What the user's code may raise. A Ctrl-C arrives in the main thread, which runs none of it."""
 
+_FROM_WORKER = re.compile(r"Caught \w+ in [^\n]*\.\nOriginal (Traceback .*)", re.DOTALL)
+"""The text of an error that torch carries from a DataLoader's process (torch._utils)."""
+
+_FRAME = re.compile(r'^  File "(?P<file>[^"\n]+)", line (?P<line>\d+), in (?P<function>.+)$', re.M)
+
 
 def describe_error(error: BaseException) -> str:
     """Return an error's type, the first line of its text, and the user's line, if it is from one.
 
     ``ValueError: no such class (my_model.py:98, in forward)``
+
+    An error in a DataLoader's process is described as it was there.
     """
     line = str(error).strip().partition("\n")[0]
     if isinstance(error, SyntaxError):
         line = error.msg  # the rest is the place
     text = f"{type(error).__name__}: {line}" if line else type(error).__name__
+    if from_worker := _FROM_WORKER.match(str(error)):
+        text = _last_error(from_worker[1])
     return f"{text}{place_of(error)}"
+
+
+def _last_error(text: str) -> str:
+    """Return the type and text of a traceback's error: the first line after its last frame."""
+    *_, end = _FRAME.split(text)
+    return next((line for line in end.splitlines() if line[:1].strip()), "an error without a text")
 
 
 def place_of(error: BaseException) -> str:
@@ -38,10 +54,21 @@ def place_of(error: BaseException) -> str:
         seen.add(id(current))
         if isinstance(current, SyntaxError) and _is_own(current.filename):
             return f" ({Path(str(current.filename)).name}:{current.lineno})"
+        if from_worker := _FROM_WORKER.match(str(current)):
+            return _place_in(from_worker[1])
         if place := _innermost(current.__traceback__):
             return f" ({place})"
         current = current.__cause__ or current.__context__
     return ""
+
+
+def _place_in(text: str) -> str:
+    """Return the innermost line of the user's files in a traceback's text, as ``place_of``."""
+    frames = [frame for frame in _FRAME.finditer(text) if _is_own(frame["file"])]
+    if not frames:
+        return ""
+    file, line, function = frames[-1].groups()
+    return f" ({Path(file).name}:{line}, in {function})"
 
 
 def _innermost(trace: TracebackType | None) -> str:

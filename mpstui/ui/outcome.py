@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpstui.domain.summary import RunSummary, references_of, speed_up
-from mpstui.domain.units import number
+from mpstui.domain.units import number, times
 
 REACHED = ("finished", "stopped")
 """States of runs that ended as intended."""
@@ -46,7 +46,7 @@ def _compare(run: RunSummary, first: RunSummary) -> str:
     if run.mode == "together":
         text = f"{run.label} and {first.label} ran together, which times neither"
     elif faster is not None:
-        text = f"{run.label} {faster:.2g}× {first.label}"
+        text = f"{run.label} {times(faster)} {first.label}"
     else:
         devices_text = " and ".join(untimed) + (" have" if len(untimed) > 1 else " has")
         text = f"{run.label} against {first.label}: — ({devices_text} no whole epoch)"

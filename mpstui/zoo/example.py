@@ -2,7 +2,7 @@
 
     mpstui train --workload FILE
     mpstui compare --workload FILE
-    mpstui investigate --workload FILE
+    mpstui investigate --workload FILE --device mps
 
 Only ``model`` and ``objective`` (or ``step``) are needed. Delete what you don't use.
 """

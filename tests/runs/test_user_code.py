@@ -153,7 +153,15 @@ def test_an_error_in_training_has_the_users_line(
             f"{HEAD}class Items:\n    def __len__(self): return 5\n"
             "    def __getitem__(self, index):\n        sys.exit(3)\n"
             "class Mine(Mine):\n    def datasets(self): return Items(), Items()\n",
-            f"item 0 and on of the training set: SystemExit: 3 {{}}:{LINE + 2}, in __getitem__)",
+            f"item 0 of the training set: SystemExit: 3 {{}}:{LINE + 2}, in __getitem__)",
+        ),
+        (
+            f"{HEAD}class Items:\n    def __len__(self): return 5\n"
+            "    def __getitem__(self, index):\n        raise OSError(f'no picture {index}')\n"
+            "del Mine.datasets\nclass Mine(Mine):\n    def loaders(self):\n"
+            "        load = torch.utils.data.DataLoader\n"
+            "        return load(Items(), num_workers=1), load(Items())\n",
+            f"batch 0: OSError: no picture 0 {{}}:{LINE + 2}, in __getitem__)",
         ),
         (
             HEAD.replace("return nn", "raise KeyboardInterrupt  # "),

@@ -134,19 +134,20 @@ class Items(Dataset[Any]):
     def _fetch(self, part: int, indices: Sequence[int]) -> list[Any]:
         dataset = self.parts[part]
         get_items = getattr(dataset, "__getitems__", None)
+        items: list[Any] = []
         try:
             if get_items is not None:
                 return list(get_items(list(indices)))
-            return [dataset[index] for index in indices]
+            for index in indices:
+                items.append(dataset[index])  # noqa: PERF401 - their number says which one fails
+            return items
         except USER_ERRORS as error:
-            item = f"{indices[0]} and on" if len(indices) > 1 else f"{indices[0]}"
+            is_one = get_items is None or len(indices) == 1
+            item = f"item {indices[len(items)]}" if is_one else f"items {indices[0]}, …"
             raise DataError(
-                f"{self._name(part, item)}: {describe_error(error)}; "
+                f"{self.where}: {item} of the {DATASET_PARTS[part]} set: {describe_error(error)}; "
                 "allowed: items that can be loaded without an error"
             ) from error
-
-    def _name(self, part: int, item: object) -> str:
-        return f"{self.where}: item {item} of the {DATASET_PARTS[part]} set"
 
 
 class _Module(NamedTuple):

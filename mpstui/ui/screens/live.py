@@ -94,6 +94,8 @@ class LiveScreen(LiveCharts):
         self._unfinished = Static(id="unfinished", markup=False)
         self._offered = (False, False)
         """Whether the last drawing offered alarms, and a comparison's results."""
+        self._is_replacing = False
+        """Whether the panels of another session are being replaced, which takes several rounds."""
 
     def body(self) -> ComposeResult:
         """Yield panels, strip and log, and a hint on how to start."""
@@ -128,8 +130,14 @@ class LiveScreen(LiveCharts):
         self.set_class(session is None, "-empty")
         if session is None or not self.is_active:
             return
+        if self._is_replacing:
+            return  # another call awaits the new panels, and draws them
         if session is not self._session:
-            await self._take(session)
+            self._is_replacing = True
+            try:
+                await self._take(session)
+            finally:
+                self._is_replacing = False
         unix_seconds = self.state.wall_clock()
         for panel in self._panels:
             panel.sync(unix_seconds, session.start_gap(panel.view))

@@ -13,7 +13,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.growth import USUAL_CAUSE
 from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.plan import PLAIN
-from mpstui.domain.units import DASH, duration, number, rate
+from mpstui.domain.units import DASH, duration, number, rate, times
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
 from mpstui.ui.charts.column import ChartColumn
@@ -121,7 +121,7 @@ class RunPanel(Vertical):
             name += " · simulated fault"
         plan = history.plan
         if plan is not None:
-            gained = f"{plan.gain:.2g}× plain loop" if plan.gain else "fast path"
+            gained = f"{times(plan.gain)} plain loop" if plan.gain else "fast path"
             name += f" · {gained}" if plan.plan != PLAIN else " · plain loop"
             self.tooltip = plan.line
         if name != self.border_title:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.model.inquiry import choose
+from mpstui.ui.screens.live import LiveScreen
 from mpstui.ui.widgets.run_panel import RunPanel
 
 from tests.ui.conftest import NOW, PARTED  # isort: skip
@@ -366,3 +368,23 @@ async def test_a_comparison_without_step_checks_has_no_line_for_them(
     async with app.run_test(size=(120, 40)) as pilot:
         await show(app, pilot)
         assert not any(line.display for line in app.screen.query("#checked"))
+
+
+async def test_other_runs_can_be_drawn_while_their_panels_are_made(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    (first, second) = make_runs()
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+        for run in (first, second, first):
+            app.state.put_on_screen([run])
+            screen = app.screen
+            assert isinstance(screen, LiveScreen)
+            await asyncio.gather(screen.sync(), screen.sync(), screen.sync())
+            for _ in range(200):  # until the panels of the last session are there
+                await pilot.pause()
+                shown = [panel.view.run.id for panel in screen.query(RunPanel)]
+                if shown == [run.id]:
+                    break
+            assert shown == [run.id]
