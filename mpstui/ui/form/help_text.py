@@ -44,7 +44,7 @@ ABOUT_DEVICES = (
 NO_DEFAULT = "none: it must be set"
 
 ABOUT_OWN = (
-    "A Python file of yours and a class in it that has the methods model and objective. The file "
+    "A Python file of yours and a class in it that has model, and objective or step. The file "
     "is copied into the run. It is checked while you type, and first run when training starts."
 )
 

@@ -28,6 +28,9 @@ _Rows = tuple[tuple[tuple[str, str], tuple[str, str]], ...]
 SCORE_NAME = 9
 """Columns of a score's name."""
 
+ROW = 6 + 8 + 2 + SCORE_NAME + 9
+"""Columns of two labels with their numbers."""
+
 TALL = 28
 """Least rows of a panel that shows pictures below the charts."""
 
@@ -131,6 +134,8 @@ class RunPanel(Vertical):
         """Show the picture only if the charts have enough space, and fit the texts."""
         self._revision = -1
         self.set_class(self.size.height >= TALL, "-tall")
+        if self._numbers.is_mounted:  # a run that is over is not drawn again
+            self._numbers.update(_numbers(self._view.history, self.size.width), layout=False)
 
     def sync(self, unix_seconds: float, start_gap: str = "") -> None:
         """Show the texts.
@@ -159,7 +164,7 @@ class RunPanel(Vertical):
         # A text of the same size needs no new layout, which costs more than all charts.
         wider = len(progress) != len(str(self._progress.content))
         self._progress.update(progress, layout=wider)
-        self._numbers.update(_numbers(history), layout=False)
+        self._numbers.update(_numbers(history, self.size.width), layout=False)
         parts = anatomy(history)
         self._time.display = parts is not None  # there is no anatomy before enough steps
         self._time.show(parts)
@@ -289,7 +294,8 @@ def _script_progress(history: RunHistory) -> str:
     return f"{share:4.0%} of epoch {history.epoch}  {elapsed}"
 
 
-def _numbers(history: RunHistory) -> Content:
+def _numbers(history: RunHistory, width: int) -> Content:
+    """Return the rows of numbers, with as many of the newest test's scores as fit in the last."""
     if history.state in (RunState.FAILED, RunState.CRASHED, RunState.KILLED):
         return Content.styled(history.message, "$text-error")
     started = history.started
@@ -298,17 +304,33 @@ def _numbers(history: RunHistory) -> Content:
     if not started.total_steps:
         return _rows(_script_rows(history))
     newest = history.evaluation
-    score = ("accuracy", DASH if history.accuracy is None else f"{history.accuracy:.2%}")
-    if newest is not None and newest.correct is None and newest.metrics:
-        name, value = next(iter(newest.metrics.items()))
-        score = (name if len(name) <= SCORE_NAME else f"{name[: SCORE_NAME - 1]}…", number(value))
+    (name, value), *scores = _scores(history)
+    room = max(SCORE_NAME, width - ROW + SCORE_NAME)
+    name = name if len(name) <= room else f"{name[: room - 1]}…"
     epochs = -(-started.total_steps // started.steps_per_epoch)
     rows = (
         (("epoch", f"{history.epoch}/{epochs}"), ("step", f"{history.step}/{started.total_steps}")),
         (("loss", number(history.loss)), ("samples/s", rate(history.rate_now()))),
-        (("test", number(newest.loss if newest else None)), score),
+        (("test", number(newest.loss if newest else None)), (name, value)),
     )
-    return _rows(rows)
+    content = _rows(rows)
+    room = width - ROW - max(0, len(name) - SCORE_NAME)
+    for name, value in scores:
+        room -= 2 + len(name) + 9
+        if room < 0:
+            break
+        content += Content("  ") + _pair((name, value), len(name), 9)
+    return content
+
+
+def _scores(history: RunHistory) -> list[tuple[str, str]]:
+    """Return the newest test's scores by name: accuracy, unless it has only others."""
+    newest = history.evaluation
+    scores = [] if newest is None else [(name, number(x)) for name, x in newest.metrics.items()]
+    if newest is not None and newest.correct is None and scores:
+        return scores
+    accuracy = DASH if history.accuracy is None else f"{history.accuracy:.2%}"
+    return [("accuracy", accuracy), *scores]
 
 
 def _script_rows(history: RunHistory) -> _Rows:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from textual.widgets import DataTable, Log, Static
 
 from mpstui.domain.comparison import HEADINGS
-from mpstui.domain.events import DivergenceDetected, RunFinished
+from mpstui.domain.events import DivergenceDetected, EvaluationCompleted, RunFinished
 from mpstui.domain.growth import MemoryGrowth, MemoryReading
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
@@ -388,3 +388,28 @@ async def test_other_runs_can_be_drawn_while_their_panels_are_made(
                 if shown == [run.id]:
                     break
             assert shown == [run.id]
+
+
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        (120, "taken for real   0.9000  overlap   0.2500  recall   0.5000"),
+        (80, "taken for …   0.9000"),
+    ],
+)
+async def test_a_panel_lists_as_many_of_the_users_scores_as_fit(
+    make_app: MakeApp, make_runs: MakeRuns, width: int, row: str
+) -> None:
+    (run, _) = make_runs()
+    scores: dict[str, float | None] = {"taken for real": 0.9, "overlap": 0.25, "recall": 0.5}
+    test = EvaluationCompleted(
+        at=NOW, epoch=1, step=700, loss=0.1, samples=9, correct=None, seconds=1.0, metrics=scores
+    )
+    with LogWriter(run.events) as log:
+        log.append(test)
+    app = make_app()
+    async with app.run_test(size=(width, 40)) as pilot:
+        await show(app, pilot)
+        if width == 120:
+            app.state.put_on_screen([run])
+        await until(pilot, lambda: numbers(app, 0).splitlines()[-1].endswith(row))
