@@ -143,19 +143,28 @@ class ArticleLog:
         batches = (event.first_step - 1 + np.arange(len(losses))) % config.steps_per_epoch
         for offset in np.flatnonzero(batches % config.log_interval == 0):
             batch = int(batches[offset])
-            done = batch * config.batch_size
             percent = 100.0 * batch / config.steps_per_epoch
             yield (
-                f"Train Epoch: {event.epoch} [{done}/{self._epoch_samples} ({percent:.0f}%)]"
+                f"Train Epoch: {event.epoch} [{self._position(batch)} ({percent:.0f}%)]"
                 f"\tLoss: {losses[offset]:.6f}"
             )
+
+    def _position(self, batch: int) -> str:
+        """Return the samples before a batch of an epoch; the batches if samples are unknown."""
+        steps, samples = self._config.steps_per_epoch, self._epoch_samples
+        if not samples:
+            return f"{batch}/{steps} batches"
+        size = self._config.batch_size
+        has_usual_size = -(-samples // size) == steps  # the user's loaders may have another
+        return f"{batch * size if has_usual_size else round(batch * samples / steps)}/{samples}"
 
     def _epoch(self, event: EpochCompleted) -> Iterator[str]:
         if not self._config.info.has_accuracy:
             yield f"====> Epoch: {event.epoch} Average loss: {_number(event.mean_loss)}"
         if event.timed_samples:
-            seconds = event.timed_seconds * self._epoch_samples / event.timed_samples
-            yield f"time_cost: {seconds:.3f} s an epoch of {self._epoch_samples} samples"
+            samples = self._epoch_samples or event.samples
+            seconds = event.timed_seconds * samples / event.timed_samples
+            yield f"time_cost: {seconds:.3f} s an epoch of {samples} samples"
         else:
             yield "time_cost: — (every step was warm-up)"
 

@@ -141,7 +141,8 @@ def _epoch_unit(runs: Sequence[RunSummary]) -> str:
     if all(info_of(run.workload).is_recorded for run in runs):
         return "an epoch of its DataLoader"
     lengths = {run.epoch_samples for run in runs if not info_of(run.workload).is_recorded}
-    return f"{lengths.pop():,} samples" if len(lengths) == 1 else "an epoch of the run's data"
+    is_known = len(lengths) == 1 and 0 not in lengths
+    return f"{lengths.pop():,} samples" if is_known else "an epoch of the run's data"
 
 
 def describe_accuracy_gap(run: RunSummary, first: RunSummary) -> str:

@@ -19,6 +19,10 @@ from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
 SETTINGS = "settings"
 """The field with the settings of a custom workload's class."""
 
+ARTICLE_EPOCHS = -1
+"""A run's ``epoch_steps`` if its epochs are 60,000 samples although it has data of its own, as in
+runs of earlier versions and those that resume them."""
+
 UNCHECKED = ("device", "comparison", "rank", "ranks", "epoch_steps")
 """Fields that only mpstui itself sets."""
 
@@ -66,7 +70,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ranks: int = 1
     """Processes that train together; 1 for an ordinary run."""
     epoch_steps: int = 0
-    """Steps of an epoch of the user's own data, once they are loaded; 0 for 60,000 samples."""
+    """Steps of an epoch of the user's own data, once they are loaded; 0 for 60,000 samples, or
+    :data:`ARTICLE_EPOCHS`."""
 
     @property
     def spec(self) -> DeviceSpec:
@@ -98,7 +103,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         An epoch is 60,000 samples, or the training set of a workload with its own data.
         """
-        return self.epoch_steps or -(-EPOCH_SAMPLES // self.batch_size)
+        return self.epoch_steps if self.epoch_steps > 0 else -(-EPOCH_SAMPLES // self.batch_size)
 
     def epoch_samples(self, train_samples: int) -> int:
         """Return the samples of an epoch.
@@ -106,7 +111,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Args:
             train_samples: The size of the training set.
         """
-        if not self.epoch_steps:
+        if self.epoch_steps <= 0:
             return EPOCH_SAMPLES
         is_whole_set = self.epoch_steps == -(-train_samples // self.batch_size)
         return train_samples if is_whole_set else self.epoch_steps * self.batch_size

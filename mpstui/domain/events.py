@@ -62,7 +62,8 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     batch_size: int | None = None
     """Samples in a recorded script's first step; None if unknown, and for other runs."""
     epoch_samples: int = EPOCH_SAMPLES
-    """Samples of an epoch; for the user's own data the size of the training set."""
+    """Samples of an epoch; for the user's own data the size of the training set. 0 if unknown, as
+    for loaders that do not tell it: then each epoch has its own."""
 
 
 class PlanChosen(Event, frozen=True, kw_only=True, tag=True):

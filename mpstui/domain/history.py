@@ -414,7 +414,7 @@ class RunHistory:
         if self.started is None:
             return EPOCH_SAMPLES
         is_recorded = info_of(self.started.workload).is_recorded
-        return epoch.samples if is_recorded else self.started.epoch_samples
+        return epoch.samples if is_recorded else self.started.epoch_samples or epoch.samples
 
     @property
     def joules_per_epoch(self) -> float | None:

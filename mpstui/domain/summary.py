@@ -118,7 +118,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     matmul_flops_per_second: float | None = None
     """The rate of a large matrix product on the device, in the run's precision."""
     epoch_samples: int = EPOCH_SAMPLES
-    """Samples of an epoch; 0 for a recorded script, whose epochs may differ."""
+    """Samples of an epoch; 0 for a recorded script or own loaders, whose epochs may differ."""
     scores: dict[str, float | None] = {}
     """The user's own scores in the newest test, by name; None if not finite."""
     rank_alarm: RanksDiffered | None = None

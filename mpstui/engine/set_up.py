@@ -126,8 +126,7 @@ def check_step_settings(workload: Workload, config: RunConfig) -> None:
     """Refuse settings that a workload's own step would not follow.
 
     Raises:
-        FieldError: For fp16, whose gradients the step would have to scale, and for a compiled
-            model or the reference pipeline's readings.
+        FieldError: For fp16, whose gradients the step would have to scale.
     """
     if workload.hook("step") is None:
         return

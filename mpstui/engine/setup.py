@@ -23,7 +23,7 @@ from mpstui.trees import Tree, copy_containers, map_tensors
 from .data.digits import Digits
 from .data.feed import Batch, Feed
 from .data.items import Items
-from .data.own_loaders import OwnLoaders
+from .data.own_loaders import OwnLoaderPipeline, OwnLoaders
 from .data.source import EpochPart, Pipeline
 from .own_state import OwnStateKeeper
 from .step_series import StepSeries
@@ -99,8 +99,16 @@ class Setup:
             total_steps=config.total_steps,
             threads=torch.get_num_threads(),
             notes=self.notes,
-            epoch_samples=config.epoch_samples(self.pipeline.train_samples),
+            epoch_samples=self._epoch_samples,
         )
+
+    @property
+    def _epoch_samples(self) -> int:
+        """Samples of an epoch; 0 if only the user's loaders know it."""
+        config = self.config
+        if isinstance(self.pipeline, OwnLoaderPipeline) and config.epoch_steps > 0:
+            return self.pipeline.samples_of(config.epoch_steps)
+        return config.epoch_samples(self.pipeline.train_samples)
 
     def batches(self, epoch: int, done: int, steps: int, joined: int = 1) -> Feed:
         """Return training batches on the device.
@@ -183,10 +191,6 @@ class Setup:
             values = self.whole_step(self.net, self.to_layout(content))
         self.series.add(values.values)
         return values.loss.to(self.backend.device)
-
-    def zero_grad(self) -> None:
-        """Clear the gradients, before a step."""
-        self.optimizer.zero_grad()
 
     def backward(self, objective: torch.Tensor) -> None:
         """Compute the gradients; in half precision they stay scaled until the step."""

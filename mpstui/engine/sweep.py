@@ -78,27 +78,30 @@ def rates(
     batches = _endless(setup)
     setup.model.train()
 
-    def timed(steps: int) -> float:
+    def timed(steps: int) -> tuple[float, int]:
+        samples = 0  # own data may have fewer than a batch, and own loaders batches of their own
         setup.backend.synchronize()
         began = clock()
         for _ in range(steps):
-            train_step(setup, next(batches))
+            batch = next(batches)
+            train_step(setup, batch)
+            samples += batch.samples
         setup.backend.synchronize()
-        return clock() - began
+        return clock() - began, samples
 
     window, warming = seconds / SWEEP_WINDOWS, 0.0
     for step in range(WARMUP_STEPS):
         if step >= LEAST_WARMUP and warming >= window:
             break
-        warming += timed(1)
+        warming += timed(1)[0]
     # Enough steps to fill a window: synchronising after each step would cost too much.
     steps = 1
-    while (took := timed(steps)) < window:
+    while (first := timed(steps))[0] < window:
         steps *= 2
-    spent = [took]
-    while len(spent) < LEAST_WINDOWS or sum(spent) < seconds:
-        spent.append(timed(steps))
-    return [steps * setup.config.batch_size / window_seconds for window_seconds in spent]
+    windows = [first]
+    while len(windows) < LEAST_WINDOWS or sum(duration for duration, _ in windows) < seconds:
+        windows.append(timed(steps))
+    return [samples / window_seconds for window_seconds, samples in windows]
 
 
 def _endless(setup: Setup) -> Iterator[Batch]:

@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 
 from mpstui.domain.class_path import class_path
-from mpstui.domain.config import RunConfig, make_config
+from mpstui.domain.config import ARTICLE_EPOCHS, RunConfig, make_config
 from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.events import (
     AnyEvent,
     EpochCompleted,
     EvaluationCompleted,
     PreparationAdvanced,
+    RunStarted,
     SnapshotSaved,
     StepsCompleted,
 )
@@ -55,9 +56,9 @@ def resume_run(
         FieldError: If another setting changes, or the run would end before the snapshot.
         LogError: If the earlier run's files cannot be read.
     """
-    config = _apply_changes(earlier.config(), changes)
     view = RunView(earlier)
     events = view.catch_up()
+    config = _with_epochs_of(view.history.started, _apply_changes(earlier.config(), changes))
     _check(view, config)
     point = _newest_snapshot(earlier, events)
     if config.total_steps < point.step:
@@ -105,6 +106,20 @@ def _apply_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     device = str(config.spec.with_settings(kept))
     values = {**msgspec.structs.asdict(config), **changes, "device": device, "comparison": ""}
     return make_config(values)
+
+
+def _with_epochs_of(started: RunStarted | None, config: RunConfig) -> RunConfig:
+    """Return a config of own data whose epochs are as long as those of the run that it resumes.
+
+    Its order of samples goes on only so. In earlier versions they were 60,000 samples.
+    """
+    if started is None or class_path(config.workload) is None:
+        return config
+    article = msgspec.structs.replace(config, epoch_steps=ARTICLE_EPOCHS)
+    lengths = (started.steps_per_epoch, started.epoch_samples)
+    if lengths == (article.steps_per_epoch, article.epoch_samples(0)):
+        return article
+    return msgspec.structs.replace(config, epoch_steps=started.steps_per_epoch)
 
 
 def _check(view: RunView, config: RunConfig) -> None:
@@ -155,8 +170,13 @@ def _cut(event: StepsCompleted, last: int, batch_size: int) -> Iterator[StepsCom
     if len(losses) == len(event.losses):
         yield event
     elif losses:
-        # Only an epoch's last batch may be smaller, and that one is among the removed steps.
-        removed_samples = event.samples - len(losses) // 4 * batch_size
+        steps, kept_steps = len(event.losses) // 4, len(losses) // 4
+        # Only an epoch's last batch may be smaller, and that one is among the removed steps; the
+        # batches of the user's loaders have other sizes.
+        is_usual = 0 <= steps * batch_size - event.samples < batch_size
+        mean = event.samples / steps
+        samples = kept_steps * batch_size if is_usual else round(kept_steps * mean)
+        removed_samples = event.samples - samples
         yield msgspec.structs.replace(
             event,
             losses=losses,

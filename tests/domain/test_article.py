@@ -18,6 +18,7 @@ from mpstui.domain.events import (
     EvaluationCompleted,
     PreparationAdvanced,
     RunFailed,
+    RunStarted,
     RunStopped,
     StepsCompleted,
 )
@@ -64,6 +65,28 @@ def test_every_tenth_batch_has_a_line_over_epoch_borders() -> None:
         "Train Epoch: 2 [0/60000 (0%)]",
         "Train Epoch: 2 [640/60000 (1%)]",
     ]
+
+
+def test_positions_in_an_epoch_of_own_loaders_are_in_their_samples_or_batches() -> None:
+    for samples, position in ((400, "40/400"), (0, "10/100 batches"), (6400, "640/6400")):
+        log = ArticleLog(make_config({"batch_size": 64}))
+        started = RunStarted(
+            at=0.0,
+            workload="a.py:Own",
+            device="cpu",
+            device_name="CPU",
+            torch="2",
+            dataset="",
+            train_samples=0,
+            test_samples=0,
+            parameters=1,
+            steps_per_epoch=100,
+            total_steps=100,
+            threads=1,
+            epoch_samples=samples,
+        )
+        list(log.lines(started))
+        assert next(log.lines(steps(11, 1))).startswith(f"Train Epoch: 1 [{position} (10%)]")
 
 
 def test_a_loss_that_is_not_finite_is_printed_as_it_is() -> None:

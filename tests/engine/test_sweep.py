@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,15 @@ def test_the_rate_is_samples_over_seconds(
     found = rates(setup, 1.0, clock)
     assert found == pytest.approx([8 / 0.01] * len(found))
     assert len(found) >= 4  # a fifth of a second or a little more each
+
+
+def test_the_rate_counts_the_samples_of_batches_that_are_not_whole(
+    setup: Setup, clocked: Callable[[float], tuple[list[int], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = next(module._endless(setup))
+    monkeypatch.setattr(module, "_endless", lambda _: itertools.repeat(batch._replace(samples=5)))
+    _, clock = clocked(5.0)
+    assert rates(setup, 1.0, clock) == pytest.approx([5 / 5.0] * LEAST_WINDOWS)
 
 
 def test_slow_steps_warm_up_less_and_still_give_three_windows(

@@ -7,11 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
 
-from mpstui.domain.config import make_config
+from mpstui.domain.config import ARTICLE_EPOCHS, make_config
 from mpstui.domain.devices import parse_device, parse_devices
 from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.events import (
@@ -282,6 +283,52 @@ def test_a_batch_of_steps_is_cut_at_the_snapshot(store: RunStore) -> None:
     assert np.frombuffer(part.losses, "<f4").tolist() == [4.0, 5.0]
     assert (part.first_step, part.samples, part.epoch_samples) == (4, 40_000, 40_000)
     assert (part.seconds, part.timed, part.joules) == (2.0, False, None)
+
+
+def test_a_cut_batch_of_steps_of_own_loaders_has_its_share_of_their_samples(
+    store: RunStore,
+) -> None:
+    old = new(store)
+    small = msgspec.structs.replace(steps(1, 4, 1), samples=16, epoch_samples=16)
+    tell(old, small)
+    snapshot_at(old, 3)
+    tell(old, STOPPED)
+    (part,) = of(resume(store, old), StepsCompleted)
+    assert (part.samples, part.epoch_samples) == (12, 12)
+
+
+@pytest.mark.parametrize(
+    ("epoch_steps", "epoch_samples", "kept"),
+    [(3, 60_000, ARTICLE_EPOCHS), (5, 60_000, 5), (400, 8_000_000, 400)],
+)
+def test_epochs_of_own_data_stay_as_long_as_they_were(
+    store: RunStore, tmp_path: Path, epoch_steps: int, epoch_samples: int, kept: int
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("class Own:\n    def model(self): ...\n    def objective(self, m, b): ...\n")
+    old = new(store, workload=f"{file}:Own", epochs=3)
+    started = RunStarted(
+        at=1.0,
+        workload="own.py:Own",
+        device="cpu",
+        device_name="CPU",
+        torch="2",
+        dataset="",
+        train_samples=8_000_000,
+        test_samples=1,
+        parameters=1,
+        steps_per_epoch=epoch_steps,
+        total_steps=3 * epoch_steps,
+        threads=1,
+        epoch_samples=epoch_samples,
+    )
+    tell(old, started, steps(1, 8, 1))
+    snapshot_at(old, 8)
+    tell(old, STOPPED)
+    config = resume(store, old).config()
+    assert config.epoch_steps == kept
+    assert (config.steps_per_epoch, config.total_steps) == (epoch_steps, 3 * epoch_steps)
+    assert config.epoch_samples(8_000_000) == (20_000 * 5 if kept == 5 else epoch_samples)
 
 
 def test_a_snapshot_that_no_log_tells_of_is_passed_over(store: RunStore) -> None:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mpstui.backends import Backend
@@ -74,6 +75,23 @@ class OwnLoaderPipeline(Pipeline):
         self._state = loader_state(both, loaders.workload)
         self._epoch = 0
         self._epoch_start: State = {}
+        self._batch_samples: int | None = None  # of the newest first batch
+
+    def samples_of(self, steps: int) -> int:
+        """Return the samples of an epoch of so many training batches; 0 if unknown.
+
+        A ``DataLoader`` with a batch size tells them, unless its collate makes others of them.
+        """
+        loader = self._loaders.training
+        if not isinstance(loader, DataLoader) or loader.batch_size is None:
+            return 0
+        samples, size = self.train_samples, loader.batch_size
+        if self._batch_samples not in (None, size, samples):
+            return 0
+        if not samples:
+            return steps * size
+        rounds, rest = divmod(steps, len(loader))
+        return rounds * (len(loader) * size if loader.drop_last else samples) + rest * size
 
     @override
     def read_state(self) -> dict[str, Any]:
@@ -137,7 +155,10 @@ class OwnLoaderPipeline(Pipeline):
                 iterator, passed = None, 0
                 continue
             if number >= first:
-                yield Batch(content, count_samples(content))
+                samples = count_samples(content)
+                if number == 0 and loader is self._loaders.training:
+                    self._batch_samples = samples
+                yield Batch(content, samples)
             number, passed = number + 1, passed + 1
 
 

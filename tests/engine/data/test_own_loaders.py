@@ -66,6 +66,35 @@ def numbers(data: OwnLoaders, epoch: int, done: int = 0, steps: int = 4) -> list
     return [content[0].tolist() for _, content in batches(data, epoch, done, steps)]
 
 
+@pytest.mark.parametrize(
+    ("training", "steps", "samples"),
+    [
+        (shuffled(20), 4, 20),
+        (shuffled(20), 6, 32),  # a round and two batches
+        (shuffled(20), 2, 12),
+        (DataLoader(TensorDataset(torch.arange(20)), batch_size=6, drop_last=True), 3, 18),
+        (DataLoader(Stream(), batch_size=5), 3, 15),
+        ([torch.zeros(3)], 1, 0),
+        (DataLoader(TensorDataset(torch.arange(20)), batch_sampler=[[1], [2, 3]]), 2, 0),
+    ],
+)
+def test_an_epochs_samples_are_those_of_the_loaders_batches(
+    training: Any, steps: int, samples: int
+) -> None:
+    data = loaded(training, shuffled(8), steps_per_epoch=steps)
+    assert OwnLoaderPipeline(data, CPU).samples_of(steps) == samples
+
+
+def test_an_epochs_samples_are_unknown_if_a_batch_has_other_rows_than_items() -> None:
+    flat = DataLoader(
+        TensorDataset(torch.arange(20)), batch_size=5, collate_fn=lambda items: torch.zeros(9, 2)
+    )
+    pipeline = OwnLoaderPipeline(loaded(flat, flat), CPU)
+    part = EpochPart(seed=1, epoch=1, done=0, steps=1, batch_size=6, samples=0)
+    assert [batch.samples for batch in pipeline.epoch(part)] == [9]
+    assert pipeline.samples_of(4) == 0
+
+
 def test_a_loaders_order_follows_from_seed_and_epoch_and_a_resume_goes_on_with_it() -> None:
     state = torch.get_rng_state()
     data = loaded(shuffled(), shuffled(8))
