@@ -18,6 +18,7 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 
 from mpstui.domain.config import RunConfig
+from mpstui.domain.errors import FieldError
 from mpstui.trees import Tree, count_samples
 
 Ratio = tuple[Any, Any]
@@ -160,10 +161,26 @@ def with_batch(method: Callable[..., Any], model: nn.Module, content: Tree) -> A
     """Call a method with the model and a batch, whole or in parts as its signature wants.
 
     Only a tuple or list has parts: a dict's would be its keys, a tensor's its samples.
+
+    Raises:
+        FieldError: If the method needs parts, and the batch has none.
     """
-    if takes_parts(method) and isinstance(content, (tuple, list)):
+    if not takes_parts(method):
+        return method(model, content)
+    if isinstance(content, (tuple, list)):
         return method(model, *content)
+    _refuse_whole(method, model, content)
     return method(model, content)
+
+
+def _refuse_whole(method: Callable[..., Any], model: nn.Module, content: Tree) -> None:
+    try:
+        inspect.signature(method).bind(model, content)
+    except TypeError as error:
+        keys = f" with {', '.join(map(repr, content))}" if isinstance(content, Mapping) else ""
+        name = getattr(method, "__name__", "the method")
+        problem = f"{name} takes a batch in parts, and this one is a {type(content).__name__}{keys}"
+        raise FieldError("workload", problem, f"{name}(self, model, batch)") from error
 
 
 def default_score(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from mpstui.domain.errors import FieldError
 from mpstui.engine.workloads import Workload
 from mpstui.engine.workloads.contract import takes_parts, with_batch
 
@@ -72,7 +73,7 @@ def test_one_argument_gets_the_batch(name: str) -> None:
 def test_a_dict_or_a_tensor_has_no_parts() -> None:
     for batch in ({"ids": 1, "labels": 2}, PAIR[0]):
         assert with_batch(METHODS.star, nn.Identity(), batch) == (batch,)
-        with pytest.raises(TypeError, match="labels"):
+        with pytest.raises(FieldError, match=r"takes a batch in parts, and this one is a"):
             with_batch(METHODS.parts, nn.Identity(), batch)
 
 
@@ -101,3 +102,12 @@ def test_the_default_score_can_be_extended(gets_parts: bool) -> None:
     correct, answers = score["accuracy"]
     assert (samples, answers, score["one"]) == (5, 5, 1.0)
     assert int(correct) == int((model(batch[0]).argmax(1) == batch[1]).sum())
+
+
+def test_a_batch_without_parts_is_refused_for_a_method_that_needs_them() -> None:
+    def objective(model: nn.Module, images: Any, labels: Any) -> Any:
+        raise AssertionError
+
+    problem = "objective takes a batch in parts, and this one is a dict with 'point', 'label'"
+    with pytest.raises(FieldError, match=problem):
+        with_batch(objective, nn.Identity(), {"point": 1, "label": 2})
