@@ -268,3 +268,14 @@ async def test_settings_are_started_and_restored(
 def test_devices_of_a_form_may_have_settings_of_their_own(file: Path) -> None:
     result = outcome(f"{file}:Mine", "cpu@set.width=8,cpu@set.width=16")
     assert result.specs == parse_devices("cpu@set.width=8,cpu@set.width=16")
+
+
+async def test_the_users_choice_of_a_custom_class_leads_to_its_path(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        app.screen.query_one("#workload", Select).focus()
+        await pilot.press("space", "end", "enter")
+        await pilot.pause()
+        await pilot.press(*"a.py")
+        assert app.screen.query_one("#own", Input).value == "a.py"

@@ -160,6 +160,9 @@ class ConfigForm(Vertical):
         if event.control.id == DEVICES_FIELD and self.query_one(DevicePicker).has_focus_within:
             self._devices_set = True
         self.recheck()
+        is_chosen = event.control.id == "workload" and event.value == OWN
+        if is_chosen and event.control.has_focus:  # by the user, who types the file next
+            self.query_one(f"#{OWN}", Input).focus()
 
     @on(Input.Submitted)
     def _next(self, event: Input.Submitted) -> None:
