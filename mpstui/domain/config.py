@@ -219,15 +219,23 @@ def as_started(config: RunConfig, started: RunStarted) -> RunConfig:
         config: The configuration as in the run's folder.
         started: The run's start.
     """
+    if class_path(config.workload) is not None:
+        return msgspec.structs.replace(config, epoch_steps=_epoch_steps(config, started))
     if not config.info.is_recorded:
-        is_own_length = started.epoch_samples != EPOCH_SAMPLES
-        epoch_steps = started.steps_per_epoch if is_own_length else 0
-        return msgspec.structs.replace(config, epoch_steps=epoch_steps)
+        return config
     batch_size = started.batch_size or 0  # unknown: no setting has this value
     spec, used = config.spec, parse_device(started.device)
     is_same = spec.type == used.type and spec.index in (None, used.index)
     device = config.device if config.comparison and is_same else started.device
     return msgspec.structs.replace(config, device=device, batch_size=batch_size)
+
+
+def _epoch_steps(config: RunConfig, started: RunStarted) -> int:
+    """Return the length of a started run's epochs as a config has it."""
+    article = msgspec.structs.replace(config, epoch_steps=ARTICLE_EPOCHS)
+    lengths = (started.steps_per_epoch, started.epoch_samples)
+    is_article = lengths == (article.steps_per_epoch, EPOCH_SAMPLES)
+    return ARTICLE_EPOCHS if is_article else started.steps_per_epoch
 
 
 def default_config(workload: str = "mnist", own: ClassSettings = NO_SETTINGS) -> RunConfig:

@@ -154,9 +154,10 @@ class Loop:
         )
         yield from self._hold()
         yield from self._check_step()
-        if self._config.tests_after(progress.epoch):
+        has_test = self._config.tests_after(progress.epoch)
+        if has_test:
             yield from self._evaluate()
-        self._setup.schedulers.after_epoch(progress.test_loss)
+        self._setup.schedulers.after_epoch(progress.test_loss, has_test)
         self._meter.start(0 if self._warm else WARMUP_STEPS)
 
     def _train_batches(self) -> Iterator[AnyEvent]:

@@ -24,6 +24,7 @@ from mpstui.runs.paths import home
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.script_command import ScriptCommand
 from mpstui.runs.store import read_own_files
+from mpstui.runs.view import RunView
 
 from .bad_step import first_bad_step
 from .request import InvestigationFolder, InvestigationRequest
@@ -104,7 +105,9 @@ def request_for_run(run: RunDir) -> InvestigationRequest:
             script=command,
             from_step=max((first_bad_step(run) or 0) - SCRIPT_STEPS + 1, 0),
         )
-    return InvestigationRequest(config=run.config(), run=str(run.path))
+    view = RunView(run)
+    view.catch_up()
+    return InvestigationRequest(config=view.config, run=str(run.path))  # with its epochs' length
 
 
 def request_for_script(

@@ -14,14 +14,13 @@ from typing import Any
 import msgspec
 
 from mpstui.domain.class_path import class_path
-from mpstui.domain.config import ARTICLE_EPOCHS, RunConfig, make_config
+from mpstui.domain.config import RunConfig, as_started, make_config
 from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.events import (
     AnyEvent,
     EpochCompleted,
     EvaluationCompleted,
     PreparationAdvanced,
-    RunStarted,
     SnapshotSaved,
     StepsCompleted,
 )
@@ -58,7 +57,9 @@ def resume_run(
     """
     view = RunView(earlier)
     events = view.catch_up()
-    config = _with_epochs_of(view.history.started, _apply_changes(earlier.config(), changes))
+    config, started = _apply_changes(earlier.config(), changes), view.history.started
+    if started is not None:
+        config = as_started(config, started)  # the order of its samples depends on an epoch's
     _check(view, config)
     point = _newest_snapshot(earlier, events)
     if config.total_steps < point.step:
@@ -106,20 +107,6 @@ def _apply_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     device = str(config.spec.with_settings(kept))
     values = {**msgspec.structs.asdict(config), **changes, "device": device, "comparison": ""}
     return make_config(values)
-
-
-def _with_epochs_of(started: RunStarted | None, config: RunConfig) -> RunConfig:
-    """Return a config of own data whose epochs are as long as those of the run that it resumes.
-
-    Its order of samples goes on only so. In earlier versions they were 60,000 samples.
-    """
-    if started is None or class_path(config.workload) is None:
-        return config
-    article = msgspec.structs.replace(config, epoch_steps=ARTICLE_EPOCHS)
-    lengths = (started.steps_per_epoch, started.epoch_samples)
-    if lengths == (article.steps_per_epoch, article.epoch_samples(0)):
-        return article
-    return msgspec.structs.replace(config, epoch_steps=started.steps_per_epoch)
 
 
 def _check(view: RunView, config: RunConfig) -> None:

@@ -69,7 +69,7 @@ def test_every_tenth_batch_has_a_line_over_epoch_borders() -> None:
 
 def test_positions_in_an_epoch_of_own_loaders_are_in_their_samples_or_batches() -> None:
     for samples, position in ((400, "40/400"), (0, "10/100 batches"), (6400, "640/6400")):
-        log = ArticleLog(make_config({"batch_size": 64}))
+        log = ArticleLog(make_config({"workload": "a.py:Own", "batch_size": 64}))
         started = RunStarted(
             at=0.0,
             workload="a.py:Own",

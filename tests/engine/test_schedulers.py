@@ -66,16 +66,17 @@ def test_a_step_of_ones_own_trains_as_it_is(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("test_every", "tests"), [(1, 2), (2, 1)])
 def test_a_plateau_gets_the_loss_of_each_test(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test_every: int, tests: int
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(ReduceLROnPlateau, "step", lambda self, loss: seen.append(loss))
-    setup = ready("Ema", tmp_path, batch_size=20_000, steps=6)
+    setup = ready("Ema", tmp_path, batch_size=20_000, steps=6, test_every=test_every)
     events = list(Loop(setup, Gate()).events())
     assert len(step_losses(events)) == 6
     assert seen == [event.loss for event in events if isinstance(event, EvaluationCompleted)]
-    assert len(seen) == 2
+    assert len(seen) == tests
 
 
 def test_schedulers_load_as_many_states_as_they_have() -> None:

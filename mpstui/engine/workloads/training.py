@@ -51,15 +51,18 @@ class Schedulers:
         for scheduler in self.per_step:
             scheduler.step()
 
-    def after_epoch(self, test_loss: float | None) -> None:
+    def after_epoch(self, test_loss: float | None, has_test: bool = True) -> None:
         """Advance those of each epoch.
 
         Args:
             test_loss: The newest test's, for ``ReduceLROnPlateau``; None if it is not finite.
+            has_test: Whether the epoch ended with a test. Without one, ``ReduceLROnPlateau`` stays:
+                it would count an epoch without a better loss.
         """
         for scheduler in self.per_epoch:
             if isinstance(scheduler, ReduceLROnPlateau):
-                scheduler.step(float("nan") if test_loss is None else test_loss)
+                if has_test:
+                    scheduler.step(float("nan") if test_loss is None else test_loss)
             else:
                 scheduler.step()
 
