@@ -24,11 +24,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mpstui.runs.class_source import origin
 
+from .optimizer_state import load_in_place
 from .own_values import (
     GENERATORS,
     PLAIN,
     are_equal,
     decode,
+    digest,
     encode,
     is_storable,
     read_generator,
@@ -111,12 +113,30 @@ class OwnStateKeeper:
             for path, attribute in self._attributes()
             if is_storable(attribute.value) and not _holds_tensors(attribute.value)
         }
+        digests = {
+            path: digest(attribute.value)
+            for path, attribute in self._attributes()
+            if is_storable(attribute.value) and _holds_tensors(attribute.value)
+        }
+        self._start_digests = {path: crc for path, crc in digests.items() if crc is not None}
 
-    def read(self) -> OwnState:
-        """Copy the state to the CPU."""
+    def read(self, changed_only: bool = False) -> OwnState:
+        """Copy the state to the CPU.
+
+        Args:
+            changed_only: Leave out tensors that are those of the start, such as a data set, which
+                would make every snapshot large. A copy in another dtype needs them.
+        """
         values: dict[str, dict[str, Any]] = {}
         unsaved: list[str] = []
         for path, attribute in self._attributes():
+            start = self._start_digests.get(path) if changed_only else None
+            if (
+                start is not None
+                and is_storable(attribute.value)
+                and digest(attribute.value) == start
+            ):
+                continue
             entry = self._entry(path, attribute.value)
             if entry is None:
                 unsaved.append(f"{path} ({type(attribute.value).__name__})")
@@ -218,7 +238,7 @@ class OwnStateKeeper:
                 if len(owners) != len(states):
                     return False
                 for owner, state in zip(owners, states, strict=True):
-                    _load_state_dict(owner, decode(state, self._device))
+                    load_in_place(owner, decode(state, self._device))
             case {"by_parameter": by_name} if isinstance(current, dict):
                 parameters = dict(self._model.named_parameters())
                 current.clear()
@@ -312,25 +332,6 @@ def _may_be_state(value: object) -> bool:
         or _has_state_dict(value)
         or (isinstance(value, (dict, list)) and (not value or _holds_tensors(value)))
     )
-
-
-def _load_state_dict(owner: Any, state: Mapping[str, Any]) -> None:
-    """Load a state dict; an optimizer's groups and state stay the same objects.
-
-    An optimizer that wraps this one may hold them.
-    """
-    own_way = getattr(type(owner), "load_state_dict", None)
-    if own_way is not Optimizer.load_state_dict:
-        owner.load_state_dict(state)
-        return
-    groups, states = owner.param_groups, owner.state
-    owner.load_state_dict(state)
-    for group, loaded in zip(groups, owner.param_groups, strict=True):
-        group.update(loaded)
-    loaded_states = dict(owner.state)
-    states.clear()
-    states.update(loaded_states)
-    owner.param_groups, owner.state = groups, states
 
 
 def _memory(tensor: torch.Tensor) -> int:

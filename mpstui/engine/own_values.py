@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -98,6 +99,25 @@ def decode(value: Any, device: torch.device, dtype: torch.dtype | None = None) -
     if type(value) in CONTAINERS:
         return _rebuild(value, lambda part: decode(part, device, dtype))
     return value
+
+
+def digest(value: Any) -> int | None:
+    """Return a checksum of a storable value; None if it holds a tensor that is not dense."""
+    if isinstance(value, torch.Tensor):
+        if value.layout is not torch.strided:
+            return None
+        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        form = repr((value.dtype, tuple(value.shape), value.device.type)).encode()
+        return zlib.crc32(content.data, zlib.crc32(form))
+    if isinstance(value, np.ndarray):
+        form = repr((value.dtype, value.shape)).encode()
+        return zlib.crc32(np.ascontiguousarray(value).tobytes(), zlib.crc32(form))
+    if type(value) in CONTAINERS:
+        keys = list(value) if isinstance(value, dict) else []
+        parts = [digest(part) for part in (value.values() if isinstance(value, dict) else value)]
+        is_known = None not in parts
+        return zlib.crc32(repr((type(value).__name__, keys, parts)).encode()) if is_known else None
+    return zlib.crc32(repr(value).encode())
 
 
 def are_equal(first: Any, second: Any) -> bool:

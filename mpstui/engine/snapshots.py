@@ -110,7 +110,7 @@ class Snapshot:
 def pack(setup: Setup, progress: Progress, rng_state: RngState) -> bytes:
     """Serialise a run's state as a file's content. The device must be idle."""
     file = io.BytesIO()
-    own = setup.own_state.read()
+    own = setup.own_state.read(changed_only=True)
     state = {
         "format": FORMAT,
         "workload": setup.config.workload,

@@ -101,6 +101,6 @@ def test_the_share_of_a_matrix_product_is_described() -> None:
     assert text == (
         "54 GFLOP/s in products, 50 % of the 108 GFLOP/s of a large float32 matrix product there"
     )
-    assert ", <1% of the 108 GFLOP/s" in describe_flops(25e6, 108e9, "float32")
+    assert ", under 1 % of the 108 GFLOP/s" in describe_flops(25e6, 108e9, "float32")
     assert describe_flops(1.5e13, None, "tf32") == "15 TFLOP/s in products"
     assert describe_flops(None, 1.0, "tf32") == ""

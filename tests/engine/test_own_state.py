@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mpstui.engine import own_state
+from mpstui.engine.autotune.optimizers import implement, load_state
 from mpstui.engine.own_state import OwnState, OwnStateKeeper
 from mpstui.engine.own_values import are_equal, decode, encode, is_storable
 from mpstui.engine.workloads import Workload
@@ -253,3 +254,29 @@ def test_plain_values_are_copied_and_equal(value: Any) -> None:
 @pytest.mark.parametrize("value", [object(), [lambda: 0], {"a": np.array(["x"])}, {1, 2}])
 def test_other_values_are_not_storable(value: Any) -> None:
     assert not is_storable(value)
+
+
+def test_a_snapshot_leaves_out_tensors_that_did_not_change() -> None:
+    class Plain(Workload):
+        def model(self) -> nn.Module:
+            return nn.Linear(2, 2)
+
+    workload: Any = Plain()
+    model = workload.model()
+    vars(workload).update(data=torch.arange(6.0), hidden=torch.zeros(3), pair=[torch.ones(2), 1])
+    keeper = OwnStateKeeper(workload, model, [], CPU)
+    workload.hidden.data.add_(1)
+    assert set(keeper.read(changed_only=True).values) == {"workload.hidden"}
+    assert set(keeper.read().values) == {"workload.data", "workload.hidden", "workload.pair"}
+
+
+def test_loading_a_state_leaves_an_optimizers_groups_the_same_objects() -> None:
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    (group,) = optimizer.param_groups
+    state = optimizer.state_dict()
+    state["param_groups"][0]["lr"] = 0.2
+    load_state(optimizer, state)
+    implement(optimizer, "foreach")
+    assert optimizer.param_groups[0] is group
+    assert (group["lr"], group["foreach"]) == (0.2, True)

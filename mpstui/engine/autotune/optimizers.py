@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from mpstui.domain.plan import SAME
+from mpstui.engine.optimizer_state import load_in_place
 
 EXECUTION_OPTIONS = ("foreach", "fused", "capturable")
 """Options for how an optimizer computes, not for what."""
@@ -208,7 +209,7 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     state = copy.deepcopy(state)
     for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=False):
         saved.update({name: group[name] for name in EXECUTION_OPTIONS if name in group})
-    optimizer.load_state_dict(state)
+    load_in_place(optimizer, state)
 
 
 def _join(parameters: list[nn.Parameter]) -> nn.Parameter:
