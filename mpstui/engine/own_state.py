@@ -36,6 +36,7 @@ from .own_values import (
     read_generator,
     set_generator,
 )
+from .part_state import has_state_dict
 from .shared_state import shared_state
 from .workloads import Workload
 
@@ -211,7 +212,7 @@ class OwnStateKeeper:
     def _entry(self, path: str, value: Any) -> dict[str, Any] | None:
         """Return an attribute's encoded state: empty if it has none, None if it can't be saved."""
         leaves = tree_leaves(value)
-        owners = [leaf for leaf in leaves if _has_state_dict(leaf)]
+        owners = [leaf for leaf in leaves if has_state_dict(leaf)]
         if owners:
             states = [o.state_dict() for o in owners if id(o) not in self._elsewhere]
             if not all(map(is_storable, states)):
@@ -233,7 +234,7 @@ class OwnStateKeeper:
         current = attribute.value
         match entry:
             case {"state_dicts": states}:
-                owners = [leaf for leaf in tree_leaves(current) if _has_state_dict(leaf)]
+                owners = [leaf for leaf in tree_leaves(current) if has_state_dict(leaf)]
                 owners = [owner for owner in owners if id(owner) not in self._elsewhere]
                 if len(owners) != len(states):
                     return False
@@ -318,7 +319,7 @@ def _attributes_of(path: str, owner: object, visited: set[int]) -> Iterator[tupl
 def _is_own_object(value: object) -> bool:
     is_constant = isinstance(value, (*_CONSTANT, nn.Module, Optimizer))
     is_own = not is_constant and origin(type(value)) is not None
-    return is_own and not _has_state_dict(value) and hasattr(value, "__dict__")
+    return is_own and not has_state_dict(value) and hasattr(value, "__dict__")
 
 
 def _may_be_state(value: object) -> bool:
@@ -329,7 +330,7 @@ def _may_be_state(value: object) -> bool:
     return (
         is_storable(value)
         or isinstance(value, GENERATORS)
-        or _has_state_dict(value)
+        or has_state_dict(value)
         or (isinstance(value, (dict, list)) and (not value or _holds_tensors(value)))
     )
 
@@ -343,10 +344,6 @@ def _memory(tensor: torch.Tensor) -> int:
 
 def _is_tensor(value: object) -> bool:
     return isinstance(value, torch.Tensor)
-
-
-def _has_state_dict(value: object) -> bool:
-    return hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
 
 
 def _holds_tensors(value: object) -> bool:

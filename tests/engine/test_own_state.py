@@ -280,3 +280,18 @@ def test_loading_a_state_leaves_an_optimizers_groups_the_same_objects() -> None:
     implement(optimizer, "foreach")
     assert optimizer.param_groups[0] is group
     assert (group["lr"], group["foreach"]) == (0.2, True)
+
+
+def test_a_class_in_an_attribute_is_no_state() -> None:
+    class Norms(Workload):
+        kinds: Any = None
+
+        def model(self) -> nn.Module:
+            layer = nn.Linear(2, 2)
+            vars(layer)["_norm_layer"] = nn.BatchNorm2d  # as torchvision's ResNet has
+            return layer
+
+    workload = Norms()
+    workload.kinds = [nn.ReLU, torch.optim.SGD]
+    keeper = OwnStateKeeper(workload, workload.model(), [], CPU)
+    assert keeper.read() == OwnState({})
