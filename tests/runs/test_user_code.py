@@ -221,7 +221,7 @@ def test_a_mended_file_resumes_a_run(folder: Path, stopped: RunDir) -> None:
     assert started.notes[-1] == note
     assert run.workload.read_text().endswith("def trouble(): ...")
     assert stopped.workload.read_text().endswith("def trouble(): 1 / 0")
-    again = resume(run, steps=25)  # goes on with the mended file, and needs no other note
+    again = resume(run, epochs=2)  # goes on with the mended file, and needs no other note
     assert again.config().workload == f"{folder / 'mended.py'}:Mine"
     assert isinstance(train(again)[-1], RunFinished)
 
