@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
 from mpstui.backends import Backend
 from mpstui.trees import Tree, move
 
-from .whole_step import SharedUpdates, reported_phases
+from .whole_step import SharedUpdates, calls_closure, reported_phases
 
 PHASES = ("forward", "backward", "optimizer")
 
@@ -52,7 +52,7 @@ class Side:
 
         An optimizer that evaluates the loss again computes its own in between.
         """
-        return not any(isinstance(optimizer, LBFGS) for optimizer in self.optimizers)
+        return not any(map(calls_closure, self.optimizers))
 
     def place(self, batch: Tree) -> Tree:
         """Copy a batch to this side's device; the step may change it."""

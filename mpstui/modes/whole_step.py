@@ -8,13 +8,14 @@ update starts from the same weights on both sides.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 Gradients = dict[str, "torch.Tensor | None"]
 """Gradients on the CPU, by the name of their parameter."""
@@ -80,9 +81,9 @@ class SharedUpdates:
             )
             if self._substitutes is None or number >= len(self._substitutes):
                 return
-            other = self._substitutes[number]
+            substitute = self._substitutes[number]
             for name, parameter in trained.items():
-                gradient = other.get(name)
+                gradient = substitute.get(name)
                 if gradient is not None:
                     parameter.grad = gradient.to(parameter, copy=True)
 
@@ -95,6 +96,14 @@ def parameter_names(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[i
         for index, parameter in enumerate(trained):
             names.setdefault(id(parameter), f"parameter {index} of optimizer {number + 1}")
     return names
+
+
+def calls_closure(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer's step needs a closure that evaluates the loss again."""
+    if isinstance(optimizer, LBFGS):
+        return True
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
 
 
 @contextmanager

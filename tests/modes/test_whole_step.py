@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -120,3 +121,19 @@ def test_the_hooks_and_wrappers_of_a_compared_step_are_removed() -> None:
     for optimizer in side.optimizers:
         assert not optimizer._optimizer_step_pre_hooks
         assert not optimizer._optimizer_step_post_hooks
+
+
+class TwoPasses(torch.optim.SGD):
+    """Sharpness-aware optimizers look like this: the loss is evaluated inside the step."""
+
+    def step(self, closure: Any) -> Any:  # type: ignore[override]
+        closure()
+        return super().step()
+
+
+def test_gradients_are_not_shared_with_an_optimizer_that_computes_its_own() -> None:
+    side = _side()
+    assert side.shares_updates
+    parameters = list(side.model.parameters())
+    for optimizer in (TwoPasses(parameters, lr=0.1), torch.optim.LBFGS(parameters)):
+        assert not replace(side, optimizers=(optimizer,)).shares_updates

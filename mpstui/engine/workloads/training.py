@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, StepLR
 
 from mpstui.domain.config import RunConfig
 from mpstui.domain.errors import FieldError
+from mpstui.modes.whole_step import calls_closure
 from mpstui.trees import Tree
 
 from .contract import Workload
@@ -185,14 +186,6 @@ def build_step(
         return StepValues(first[0], {})
 
     return step
-
-
-def calls_closure(optimizer: Optimizer) -> bool:
-    """Return whether an optimizer's step needs a closure that evaluates the loss again."""
-    if isinstance(optimizer, LBFGS):
-        return True
-    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    return closure is not None and closure.default is closure.empty
 
 
 def step_values(value: object, where: str) -> StepValues:
