@@ -90,7 +90,7 @@ def cast(tree: Tree, dtype: torch.dtype | None) -> Tree:
 
 
 def count_samples(tree: Tree) -> int:
-    """Return the number of samples in a batch whose maker does not tell it.
+    """Return the number of samples in a batch that comes without it.
 
     It is the first size of the batch's tensors if all have the same. A batch of lists, such as
     pictures of different sizes with their targets, has as many samples as its first list. Otherwise

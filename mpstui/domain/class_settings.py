@@ -81,7 +81,7 @@ class ClassSetting(Field):
 
     @property
     def default_words(self) -> str:
-        """The default for people; empty for a setting that must be set."""
+        """The default as messages show it; empty for a setting that must be set."""
         return text_of(self.default) if self.has_literal else self.default_text or ""
 
     @property

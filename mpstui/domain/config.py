@@ -80,7 +80,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def label(self) -> str:
-        """The device spec for people: ``cpu lr=0.001``."""
+        """The device spec as screens show it: ``cpu lr=0.001``."""
         return device_label(self.device)
 
     @property

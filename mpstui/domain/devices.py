@@ -153,7 +153,7 @@ def _setting(option: str, text: str) -> str:
 
 
 def device_label(device: str) -> str:
-    """Return a device spec for people: ``cpu@set.lr=0.001`` is ``cpu lr=0.001``."""
+    """Return a device spec as screens show it: ``cpu@set.lr=0.001`` is ``cpu lr=0.001``."""
     return device.replace(f"@{SET}", " ")
 
 

@@ -130,7 +130,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """The device spec for people, with the run's own settings."""
+        """The device spec as screens show it, with the run's own settings."""
         return device_label(self.device)
 
 

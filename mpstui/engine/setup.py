@@ -31,11 +31,7 @@ from .workloads import Workload
 from .workloads.contract import Ratio, default_score, with_batch
 from .workloads.custom import hook_name
 from .workloads.scores import describe, ratios_of
-from .workloads.training import (
-    Schedulers,
-    WholeStep,
-    build_step,
-)
+from .workloads.training import Schedulers, WholeStep, build_step
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Setup:
     data: Digits | Items | OwnLoaders
     pipeline: Pipeline
     model: nn.Module
-    """Customs the parameters, under the names that snapshots use."""
+    """Owns the parameters, under the names that snapshots use."""
     net: nn.Module
     """The module that is called: the model, or a faster one on the same parameters."""
     optimizers: tuple[Optimizer, ...]

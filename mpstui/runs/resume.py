@@ -103,8 +103,8 @@ def _apply_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
         raise FieldError(fixed_name, "a resumed run keeps its own", allowed)
     # The comparison does not continue: its other runs have ended.
     # A changed setting of the run's device spec would replace the change.
-    kept = {k: v for k, v in config.spec.settings.items() if k not in changes}
-    device = str(config.spec.with_settings(kept))
+    unchanged = {k: v for k, v in config.spec.settings.items() if k not in changes}
+    device = str(config.spec.with_settings(unchanged))
     values = {**msgspec.structs.asdict(config), **changes, "device": device, "comparison": ""}
     return make_config(values)
 

@@ -52,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> str:
+def class_path(tmp_path: Path) -> str:
     path = tmp_path / "mine.py"
     path.write_text(MINE)
     return f"{path}:Mine"
@@ -79,9 +79,9 @@ def mine(tmp_path: Path) -> str:
     ],
 )
 def test_a_wrong_setting_is_bad_usage_and_starts_nothing(
-    command: list[str], words: str, mine: str, home: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], words: str, class_path: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([command[0], "--workload", mine, *command[1:]]) == 2
+    assert main([command[0], "--workload", class_path, *command[1:]]) == 2
     out, error = capsys.readouterr()
     assert out == ""
     assert words in error
@@ -89,9 +89,9 @@ def test_a_wrong_setting_is_bad_usage_and_starts_nothing(
 
 
 def test_a_required_setting_is_a_sentence_before_anything_starts(
-    mine: str, home: Path, capsys: pytest.CaptureFixture[str]
+    class_path: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workload = mine.replace("Mine", "Required")
+    workload = class_path.replace("Mine", "Required")
     for command in (["train", "--device", "cpu"], ["sweep", "--devices", "cpu"], ["compare"]):
         assert main([*command, "--workload", workload]) == 2
         error = capsys.readouterr().err
@@ -100,8 +100,8 @@ def test_a_required_setting_is_a_sentence_before_anything_starts(
     assert not (home / "runs").exists()
 
 
-def test_a_name_goes_to_the_class_or_else_to_the_run(mine: str) -> None:
-    own = own_settings(mine)
+def test_a_name_goes_to_the_class_or_else_to_the_run(class_path: str) -> None:
+    own = own_settings(class_path)
     values = apply_sets(parse_sets(["width=3", "lr=0.5", "batch-size=32"]), {}, own)
     assert values == {"settings": {"width": 3}, "lr": 0.5, "batch_size": 32}
     assert workload_values("mnist", ["lr=0.01"]) == {"workload": "mnist", "lr": 0.01}
@@ -109,9 +109,9 @@ def test_a_name_goes_to_the_class_or_else_to_the_run(mine: str) -> None:
         workload_values("mnist", ["l=0.01"])
 
 
-def test_several_values_make_a_run_for_each_on_each_device(mine: str) -> None:
+def test_several_values_make_a_run_for_each_on_each_device(class_path: str) -> None:
     sets = {"lr": ["1e-3", "0.1"], "flip": ["true", "false"]}
-    specs = specs_with_sets(parse_devices("cpu,mps"), sets, own_settings(mine))
+    specs = specs_with_sets(parse_devices("cpu,mps"), sets, own_settings(class_path))
     assert [str(spec) for spec in specs[:3]] == [
         "cpu@set.flip=true@set.lr=0.001",
         "mps@set.flip=true@set.lr=0.001",
@@ -146,9 +146,9 @@ def test_comparing_settings_takes_the_one_best_device(
 
 
 def test_the_class_is_created_with_what_was_set(
-    mine: str, home: Path, capsys: pytest.CaptureFixture[str]
+    class_path: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--device", "cpu", "--workload", mine, "--set", "width=3", "--set", "flip=true"]
+    flags = ["--device", "cpu", "--workload", class_path, "--set", "width=3", "--set", "flip=true"]
     assert main(["train", *TINY, *flags, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"] == {"width": 3, "flip": True}
     (run,) = RunStore(home / "runs").all()
@@ -157,9 +157,9 @@ def test_the_class_is_created_with_what_was_set(
 
 
 def test_comparing_settings_raises_no_alarm_and_labels_the_runs(
-    mine: str, home: Path, capsys: pytest.CaptureFixture[str]
+    class_path: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--workload", mine, "--devices", "cpu", "--set", "lr=1e-6", "--set", "lr=1e2"]
+    flags = ["--workload", class_path, "--devices", "cpu", "--set", "lr=1e-6", "--set", "lr=1e2"]
     steps = ["--steps", "60", "--batch-size", "16"]
     assert main(["compare", *TINY[:2], *TINY[4:], *steps, *flags]) == 0
     out, lines = capsys.readouterr()

@@ -197,11 +197,11 @@ def test_a_second_training_while_the_first_optimizer_is_kept_has_a_row_for_each_
 def test_the_last_steps_of_other_optimizers_are_recorded_too() -> None:
     netD, netG = Critic(), Generator()
     with recording() as result:
-        one, two = adam(netD), adam(netG)
-        step(result, netD, one)  # read at once
+        critic_adam, generator_adam = adam(netD), adam(netG)
+        step(result, netD, critic_adam)  # read at once
         loss = netG(torch.randn(8, 2)).pow(2).mean()
         loss.backward()
-        two.step()
+        generator_adam.step()
     assert result.series["loss_Generator"] == [(1, loss.item())]
 
 

@@ -28,17 +28,17 @@ def loader_state(loaders: Mapping[str, object], workload: object = None) -> Part
         workload: The workload. Its training steps may change it and the objects of the user's
             classes that it holds, such as a replay buffer, so that they are none of a loader's.
     """
-    others = (workload, *getattr(workload, "__dict__", {}).values())
-    others = tuple(
-        other
-        for other in others
-        if not isinstance(other, (DataLoader, Sampler, Dataset))
-        and all(other is not loader for loader in loaders.values())
-        and _is_object(other)
+    owned = (workload, *getattr(workload, "__dict__", {}).values())
+    owned = tuple(
+        part
+        for part in owned
+        if not isinstance(part, (DataLoader, Sampler, Dataset))
+        and all(part is not loader for loader in loaders.values())
+        and _is_object(part)
     )
 
     def parts() -> Iterator[tuple[str, Part]]:
-        visited = set(map(id, others))
+        visited = set(map(id, owned))
         for name, loader in loaders.items():
             yield from parts_of(name, Part(None, name, loader), visited)
 

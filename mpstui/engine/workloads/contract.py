@@ -129,11 +129,11 @@ class Workload(ABC):
 
     def _is_replaced(self, name: str) -> bool:
         """Return whether a subclass has the other of two methods that exclude each other."""
-        other = EXCLUSIVE.get(name, "")
+        alternative = EXCLUSIVE.get(name, "")
         for owner in type(self).__mro__:
             if owner is Workload or name in vars(owner):
                 return False
-            if other in vars(owner):
+            if alternative in vars(owner):
                 return True
         return False
 

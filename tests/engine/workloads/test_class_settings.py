@@ -94,11 +94,11 @@ def created(file: Path, name: str = "Mine", **values: Any) -> Any:
 
 def test_values_have_the_type_of_their_hint(file: Path) -> None:
     settings = {"width": 3, "x": 2, "mode": "b", "root": "~/a", "other": "b"}
-    mine = created(file, settings=settings, lr=0.1, epochs=5)
-    assert (mine.width, mine.x, mine.mode, mine.bits) == (3, 2.0, "b", 8)
-    assert isinstance(mine.x, float)
-    assert (mine.root, mine.other) == (Path("~/a").expanduser(), Path("b"))
-    assert (mine.lr, mine.epochs) == (0.1, 5)  # the run's own
+    workload = created(file, settings=settings, lr=0.1, epochs=5)
+    assert (workload.width, workload.x, workload.mode, workload.bits) == (3, 2.0, "b", 8)
+    assert isinstance(workload.x, float)
+    assert (workload.root, workload.other) == (Path("~/a").expanduser(), Path("b"))
+    assert (workload.lr, workload.epochs) == (0.1, 5)  # the run's own
 
 
 def test_what_is_not_set_has_the_default_of_the_file_and_none_is_a_value(file: Path) -> None:
