@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mpstui.trees import Tree, map_tensors
+from mpstui.trees import Tree
 
 from .base import StepMode
 from .lockstep import (
@@ -157,7 +157,7 @@ def step_outcome(
     """
     mode = StepMode(shared_random)
     mode.restart(step)
-    placed = side.place(map_tensors(torch.clone, batch))
+    placed = side.place(batch)
     if side.whole_step is not None:
         with fault, mode:
             loss, shared = side.take_whole_step(placed, lambda _: None, updates)

@@ -22,7 +22,7 @@ from mpstui.engine.step_series import StepSeries
 from mpstui.engine.steps import steps_of
 from mpstui.engine.steps.base import train_step
 from mpstui.engine.steps.cuda_graph import CAPTURE_WARMUP_STEPS
-from mpstui.trees import concatenate, map_tensors
+from mpstui.trees import concatenate
 
 from .apply import apply_plan
 from .optimizers import load_state
@@ -50,7 +50,7 @@ class Candidate:
         self._threads = plan.threads or threads or torch.get_num_threads()
         self.setup = apply_plan(plan, _copy(setup))
         self._steps = steps_of(self.setup)
-        batches = [_clone(batch) for batch in batches]
+        batches = [batch.clone() for batch in batches]
         self._batches = [_join(batches, at, self._steps.batches) for at in range(len(batches))]
         self._next = 0
         self.setup.model.train()
@@ -116,7 +116,7 @@ def two_steps(setup: Setup, plan: Plan, batches: Sequence[Batch]) -> TwoSteps:
     seed_training(setup.config.seed)  # for random numbers other than dropout's
     losses: list[torch.Tensor] = []
     for batch in batches[:2]:
-        losses.append(train_step(candidate.setup, _clone(batch)).detach().float().view(1))
+        losses.append(train_step(candidate.setup, batch.clone()).detach().float().view(1))
         if len(losses) == 1:
             grads = [p.grad for p in candidate.setup.model.parameters() if p.grad is not None]
             gradients = torch.cat([_dense(grad).float().reshape(-1) for grad in grads])
@@ -195,11 +195,6 @@ def _copy(setup: Setup) -> Setup:
         series=StepSeries(),
         scaler=setup.backend.scaler(setup.config.precision),
     )
-
-
-def _clone(batch: Batch) -> Batch:
-    """Copy a batch, which the user's code may change in place."""
-    return batch._replace(content=map_tensors(torch.clone, batch.content))
 
 
 def _join(batches: Sequence[Batch], at: int, count: int) -> Batch:

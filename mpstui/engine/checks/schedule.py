@@ -47,7 +47,7 @@ class CheckSchedule:
             at: Wall-clock Unix time in seconds.
         """
         blank = StepChecked(at=at, step=max(step, 1))
-        return self._run(setup, batch, blank, _compare_steps)
+        return self._run(setup, batch, blank, compare_steps)
 
     def test(
         self,
@@ -95,7 +95,3 @@ class CheckSchedule:
         except Exception as error:  # noqa: BLE001 - an error in the check is not evidence
             result = replace(blank, reason=format_error(error))
         return replace(result, seconds=round(self._clock() - began, 4))
-
-
-def _compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChecked:
-    return compare_steps(setup, trio, batch.content, step)

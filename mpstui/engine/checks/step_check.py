@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 from mpstui.domain.events import StepChecked
+from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup
 from mpstui.engine.sides import StepStart, copy_fault, in_dtype, load_start, perturb, side_of
 from mpstui.modes.agreement import (
@@ -45,7 +46,7 @@ class _Comparison(NamedTuple):
     note: str
 
 
-def compare_steps(setup: Setup, trio: Trio, batch: Tree, step: int) -> StepChecked:
+def compare_steps(setup: Setup, trio: Trio, batch: Batch, step: int) -> StepChecked:
     """Take a step on each of the three, from the run's state, and nearby ones if they differ.
 
     Args:
@@ -62,7 +63,7 @@ def compare_steps(setup: Setup, trio: Trio, batch: Tree, step: int) -> StepCheck
     comparisons: list[_Comparison] = []
     for state_index in range(CHECKED_STATES):
         start = perturb(trio.start, names, state_index) if state_index else trio.start
-        newest = _compare(setup, trio, start, batch, step)
+        newest = _compare(setup, trio, start, batch.content, step)
         if newest.tolerance.hides:
             continue
         comparisons.append(newest)

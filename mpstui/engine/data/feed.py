@@ -15,7 +15,7 @@ import torch
 from typing_extensions import override
 
 from mpstui.backends import Backend
-from mpstui.trees import Tree, move, tensors_in
+from mpstui.trees import Tree, map_tensors, move, tensors_in
 
 
 class Batch(NamedTuple):
@@ -25,6 +25,10 @@ class Batch(NamedTuple):
     """Tensors, in any containers; MNIST's are images (b, 1, 28, 28) float32 and labels (b,) int64.
     """
     samples: int
+
+    def clone(self) -> Batch:
+        """Copy its tensors: the user's code may change them in place, a loader may hold them."""
+        return self._replace(content=map_tensors(torch.clone, self.content))
 
 
 AHEAD = 2

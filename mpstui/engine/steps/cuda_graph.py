@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup
-from mpstui.trees import map_tensors, tensors_in
+from mpstui.trees import tensors_in
 
 from .base import Steps, split, train_step
 
@@ -72,7 +72,7 @@ class CudaGraphSteps(Steps):
 
     def _capture(self, batch: Batch) -> None:
         if self._graph is None:
-            self._batch = batch._replace(content=map_tensors(torch.clone, batch.content))
+            self._batch = batch.clone()
         self._graph = None  # frees the previous graph's memory
         self._setup.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()

@@ -22,7 +22,6 @@ from mpstui.engine.evaluate import draw_pictures
 from mpstui.engine.setup import Setup
 from mpstui.engine.sides import preserve_rng, rebuild
 from mpstui.runs.user_code import USER_ERRORS, describe_error
-from mpstui.trees import map_tensors
 
 from .custom import call_hook, hook_name
 from .scores import check_counts, describe
@@ -55,9 +54,9 @@ def check_contract(setup: Setup) -> None:
         setup.pipeline.preserved(),
         setup.own_state.shared.preserved(),
     ):
-        training_batch = _clone(next(setup.batches(1, 0, 1)))
+        training_batch = next(setup.batches(1, 0, 1)).clone()
         size = min(setup.config.test_batch_size, MOST_SAMPLES)
-        test_batch = _clone(next(setup.pipeline.test(size)))
+        test_batch = next(setup.pipeline.test(size)).clone()
         copy = rebuild(setup, setup.backend, setup.config.precision)
         copy = replace(copy, pipeline=setup.pipeline)
         copy.model.train()
@@ -68,17 +67,11 @@ def check_contract(setup: Setup) -> None:
         _call(copy, "pictures", lambda: _check_pictures(copy))
 
 
-def _clone(batch: Batch) -> Batch:
-    """Copy a batch, which the user's code may change in place, and a loader may hold."""
-    return batch._replace(content=map_tensors(torch.clone, batch.content))
-
-
 def _check_step(setup: Setup, batch: Batch) -> None:
     workload = setup.workload
-    if workload.hook("step") is not None:
-        _call(setup, "step", lambda: setup.take_whole_step(batch.content))
-    elif setup.whole_step is not None:
-        _call(setup, "objective", lambda: setup.take_whole_step(batch.content))
+    if setup.whole_step is not None:
+        hook = "step" if workload.hook("step") is not None else "objective"
+        _call(setup, hook, lambda: setup.take_whole_step(batch.content))
     else:
         objective = _call(setup, "objective", lambda: setup.objective(batch))
         if not objective.requires_grad:

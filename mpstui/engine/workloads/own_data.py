@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mpstui.domain.config import RunConfig
 from mpstui.domain.errors import DataError
-from mpstui.engine.data.items import Items, OwnCollate
+from mpstui.engine.data.items import DATASET_PARTS, Items, OwnCollate
 from mpstui.engine.data.loader_state import loader_state
 from mpstui.engine.data.own_loaders import UNKNOWN_TEST_STEPS, OwnLoaders
 from mpstui.runs.class_source import ClassSource, origin
@@ -18,8 +18,6 @@ from mpstui.runs.user_code import USER_ERRORS, describe_error
 from .contract import Workload
 from .custom import hook_name
 from .scores import describe
-
-PARTS = ("training", "test")
 
 
 def load_own_data(workload: Workload, config: RunConfig) -> Items | OwnLoaders | None:
@@ -64,7 +62,7 @@ def _datasets(
     both: Sequence[Any],
 ) -> Items | OwnLoaders:
     collate = OwnCollate(workload) if workload.hook("collate") is not None else None
-    for dataset, part in zip(both, PARTS, strict=True):
+    for dataset, part in zip(both, DATASET_PARTS, strict=True):
         subject = f"{where}: the {part} set"
         if isinstance(dataset, DataLoader):
             raise DataError(f"{subject} is a DataLoader; allowed: a Dataset, or the method loaders")
@@ -82,7 +80,7 @@ def _datasets(
         ]
         return _loaders(workload, config, source, where, loaders)
     items = Items(source, where, both[0], both[1], collate)
-    with loader_state(dict(zip(PARTS, both, strict=True))).preserved():
+    with loader_state(dict(zip(DATASET_PARTS, both, strict=True))).preserved():
         items.check()
     return items
 
@@ -98,7 +96,7 @@ def _loaders(
     where: str,
     both: Sequence[Any],
 ) -> OwnLoaders:
-    for loader, part in zip(both, PARTS, strict=True):
+    for loader, part in zip(both, DATASET_PARTS, strict=True):
         if not isinstance(loader, Iterable) or isinstance(loader, Iterator):
             is_iterator = isinstance(loader, Iterator)
             kind = "an iterator, which ends once" if is_iterator else describe(loader)
