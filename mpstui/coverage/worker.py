@@ -20,6 +20,7 @@ from mpstui.domain.config import make_config
 from mpstui.domain.coverage import Coverage, CoverageProgress, CoverageRefused
 from mpstui.domain.errors import MpstuiError, UsageError
 from mpstui.kernel_tables.generate import table_of
+from mpstui.processes.parent import end_with_parent
 from mpstui.processes.stdio import json_writer, take_stdout
 from mpstui.runs.script_command import ScriptCommand
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--torch", default="")
     parser.add_argument("--script", help="a ScriptCommand as JSON, instead of the workload")
     options = parser.parse_args(arguments)
+    end_with_parent()
     with take_stdout() as out:
         send = json_writer(out)
         try:

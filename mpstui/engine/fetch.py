@@ -15,6 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from mpstui.domain.errors import DataError
+from mpstui.processes.parent import end_with_parent
 
 from .data.idx import read_idx
 
@@ -73,5 +74,6 @@ def _print(line: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     reason = fetch(Path(sys.argv[1]))
     _print(f"failed {reason}" if reason else "done")

@@ -21,6 +21,7 @@ from mpstui.domain.anatomy import SweepPoint
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.summary import measure
+from mpstui.processes.parent import end_with_parent
 from mpstui.runs.rundir import Dataset
 from mpstui.runs.user_code import describe_error
 
@@ -128,6 +129,7 @@ def main(arguments: list[str]) -> None:
     Args:
         arguments: Values for ``make_config`` as JSON, and the seconds.
     """
+    end_with_parent()
     values, seconds = arguments
     point = sweep_point(make_config(msgspec.json.decode(values)), float(seconds))
     sys.stdout.write(msgspec.json.encode(point).decode() + "\n")

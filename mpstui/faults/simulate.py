@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 from mpstui.domain.errors import MpstuiError
+from mpstui.processes.parent import end_with_parent
 
 from .load import load_fault
 
 
 def main(arguments: list[str]) -> int:
     """Run the script; returns its exit status."""
+    end_with_parent()
     name, script, *rest = arguments
     try:
         fault = load_fault(name, None)

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.investigation import Investigation, ProgressMessage, Stage, Verdict
 from mpstui.domain.workloads import short_name
+from mpstui.processes.parent import end_with_parent
 from mpstui.processes.stdio import json_writer, take_stdout
 from mpstui.runs.rundir import Dataset, RunDir
 from mpstui.runs.user_code import USER_ERRORS, describe_error
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--died")
     options = parser.parse_args(arguments)
+    end_with_parent()
     folder = InvestigationFolder(options.folder.absolute())  # it moves to the user's folder
     request = folder.request()
     if request is None:

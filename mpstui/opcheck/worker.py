@@ -18,11 +18,13 @@ from mpstui.domain.catalogue import BY_ID, SIMULATED
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
 from mpstui.domain.ops import OpsMessage
+from mpstui.processes.parent import end_with_parent
 from mpstui.processes.stdio import json_writer, take_stdout
 
 
 def main(arguments: Sequence[str]) -> int:
     """Check a device; returns the exit status."""
+    end_with_parent()
     with take_stdout() as out:
         _check(_parse_arguments(arguments), json_writer(out))
     return 0

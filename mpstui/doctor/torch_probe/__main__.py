@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from mpstui.processes.parent import end_with_parent
 from mpstui.processes.stdio import json_writer, take_stdout
 
 from . import types, usage
@@ -16,6 +17,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit status: 0, or 2 for unknown arguments.
     """
+    end_with_parent()
     with take_stdout() as out:
         send = json_writer(out)
         match arguments:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mpstui.ops.randomness.checks import RandomProblem
+from mpstui.processes.parent import end_with_parent
 from mpstui.processes.stdio import json_writer, take_stdout
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--fault", default="")
     parser.add_argument("--dir", type=Path)
     options = parser.parse_args(arguments)
+    end_with_parent()
     from mpstui.backends import open_backend
     from mpstui.domain.devices import parse_device
     from mpstui.faults.load import load_fault

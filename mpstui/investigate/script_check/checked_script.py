@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mpstui.investigate.request import InvestigationFolder, InvestigationRequest
+from mpstui.processes.parent import end_with_parent
 from mpstui.recording.as_main import (
     enter_command,
     error_text,
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     request = folder.request()
     if request is None or request.script is None:
         parser.error(f"{arguments.folder}: holds no request for a script")
-    _end_with_parent()
+    end_with_parent()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     stop_at = tuple(arguments.stop_at) if arguments.stop_at else None
     checked = CheckedScript(folder, request, stop_at)
@@ -116,17 +116,3 @@ class CheckedScript:
 
         outcome = ScriptOutcome(error=error or "the script imports no torch")
         outcome.write(self._folder.path)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone: the pipe on stdin is closed then."""
-    pipe = os.dup(0)
-    devnull = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(devnull, 0)
-    os.close(devnull)
-
-    def wait() -> None:
-        os.read(pipe, 1)
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

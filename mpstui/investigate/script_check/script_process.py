@@ -60,20 +60,17 @@ class ScriptProcess:
         environment = {**user_environment(), "TORCHDYNAMO_DISABLE": "1"}
         process = subprocess.Popen(
             command,
-            stdin=subprocess.PIPE,  # it ends when this process does
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
             env=environment,
         )
-        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout is not None
         forwarding = threading.Thread(target=self._forward, args=(process.stdout,), daemon=True)
         forwarding.start()
-        try:
-            code = self._wait(process)
-        finally:
-            process.stdin.close()
+        code = self._wait(process)
         forwarding.join(OUTPUT_SECONDS)
         self.was_killed = is_from_outside(code) and not self.is_stuck
         return "" if code == 0 else describe_exit(code)
