@@ -26,6 +26,7 @@ from .events import (
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
+    ProgressStalled,
     RanksDiffered,
     RunFailed,
     RunFinished,
@@ -44,6 +45,7 @@ from .events import (
     WarmupFinished,
     WorkCounted,
 )
+from .units import duration
 from .workloads import EPOCH_SAMPLES
 
 
@@ -114,6 +116,9 @@ class ArticleLog:
                     f"ALARM: {alarm.text}: loss {event.value:.6g} against "
                     f"{event.other:.6g}, gap {event.gap:.0%}"
                 )
+            case ProgressStalled(step=step, seconds=seconds, place=place):
+                where = f": {place}" if place else ""
+                yield f"no progress for {duration(seconds)} after step {step}{where}"
             case RunPaused(step=step):
                 yield f"paused after step {step}"
             case RunResumed(step=step):

@@ -277,6 +277,17 @@ class SystemSampled(Event, frozen=True, kw_only=True, tag=True, omit_defaults=Tr
     """Why there is no power reading."""
 
 
+class ProgressStalled(Event, frozen=True, kw_only=True, tag=True):
+    """The training thread has recorded nothing for long; its next event is the end of that."""
+
+    step: int
+    """The last recorded step."""
+    seconds: float
+    """Since its last event, at the time of this one."""
+    place: str
+    """What the thread runs: ``my_model.py:31, in objective``; empty if unknown."""
+
+
 class StepProfiled(Event, frozen=True, kw_only=True, tag=True):
     """The profile of a few steps that were synchronised after each phase and not timed."""
 
@@ -456,6 +467,7 @@ AnyEvent = (
     | EvaluationCompleted
     | SampleSaved
     | SystemSampled
+    | ProgressStalled
     | StepProfiled
     | WorkCounted
     | MatmulMeasured

@@ -22,6 +22,7 @@ from .events import (
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
+    ProgressStalled,
     RanksDiffered,
     RunFailed,
     RunFinished,
@@ -132,6 +133,8 @@ class RunHistory:
         self.evaluations: list[EvaluationCompleted] = []
         self.pictures: list[SampleSaved] = []
         self.system: SystemSampled | None = None
+        self.stall: ProgressStalled | None = None
+        """The stall that the training is in, as far as its worker has noticed."""
         self.diverged: DivergenceDetected | None = None
         self.alarm: AlarmRaised | None = None
         """The first alarm: where this run diverged from the reference run."""
@@ -174,6 +177,8 @@ class RunHistory:
         self.first_at = event.at if self.first_at is None else self.first_at
         if not self.state.over:  # an alarm may follow the end
             self.last_at = event.at
+        if not isinstance(event, (SystemSampled, AlarmRaised)):
+            self.stall = event if isinstance(event, ProgressStalled) else None
         self._apply_state(event)
         for metric in EVENT_METRICS:
             value = metric.recorded(event)
@@ -221,6 +226,8 @@ class RunHistory:
             case SystemSampled():
                 self.system = event
                 self._note_memory(event.process_rss)
+            case ProgressStalled():
+                pass
             case StepProfiled():
                 self.profile = event
             case WorkCounted():
@@ -366,7 +373,16 @@ class RunHistory:
         """Wall seconds from the start of training to the newest event."""
         if self.started is None or self.last_at is None:
             return None
-        return max(self.last_at - self._ready_at, 0.0)
+        return self.elapsed_at(self.last_at)
+
+    def elapsed_at(self, at: float) -> float:
+        """Return the wall seconds to a time: from the start of training or, before it, of the run.
+
+        Args:
+            at: Unix time in seconds.
+        """
+        start = self._ready_at if self.started is not None else self.first_at or at
+        return max(at - start, 0.0)
 
     def eta(self, now: float) -> float | None:
         """Estimate the seconds until the end at the pace so far, including other runs' turns.

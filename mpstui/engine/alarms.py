@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
+from mpstui.processes.patience import Patience, cpu_seconds
 from mpstui.runs.control import GapAlarm
 from mpstui.runs.rundir import RunDir
 
@@ -38,8 +40,29 @@ def act_on_alarm(run: RunDir, gate: Gate, policy: str, reason: str) -> None:
         gate.stop(f"alarm: {reason}")
 
 
-def follow_supervisor(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> None:
-    """Obey a supervisor's messages, alarms and turns, in a thread. Its end stops the run."""
+ORPHAN_SECONDS = 60.0
+"""For a safe stop after the supervisor's end, without CPU time; see ``Patience``."""
+
+
+def follow_supervisor(
+    messages: Iterator[bytes],
+    gate: Gate,
+    alarms: Alarms,
+    end: Callable[[int], object] = os._exit,
+    limit: float = ORPHAN_SECONDS,
+) -> None:
+    """Obey a supervisor's messages, alarms and turns, in a thread. Its end stops the run.
+
+    A run that hangs does not stop: its process ends after a while. On Linux it has ended already
+    (:func:`mpstui.processes.parent.end_with_parent`).
+
+    Args:
+        messages: The supervisor's, until it exits.
+        gate: Receives turns, and the stop.
+        alarms: Receives alarms.
+        end: Ends this process with an exit status.
+        limit: Seconds without CPU time after the supervisor's end.
+    """
 
     def follow() -> None:
         for message in messages:
@@ -48,5 +71,9 @@ def follow_supervisor(messages: Iterator[bytes], gate: Gate, alarms: Alarms) -> 
             else:
                 gate.turn(message.strip() == b"go")
         gate.stop("the supervisor exited")
+        patience = Patience(lambda: cpu_seconds(os.getpid()), limit)
+        while not patience.is_over():
+            time.sleep(patience.interval)
+        end(1)
 
     threading.Thread(target=follow, daemon=True).start()

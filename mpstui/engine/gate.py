@@ -44,6 +44,11 @@ class Gate:
         """Whether the loop must wait before its next step."""
         return (self.paused or not self._turn) and not self.stop_reason
 
+    @property
+    def is_supervised(self) -> bool:
+        """Whether a supervisor grants turns."""
+        return self._takes_turns
+
     def request(self, request: str) -> None:
         """Apply the request in control.json."""
         with self._changed:

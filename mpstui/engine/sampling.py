@@ -1,19 +1,24 @@
-"""What a worker does beside its training: it obeys control.json and samples machine and process."""
+"""What a worker does beside its training: it obeys control.json, and samples and watches itself."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 
+import psutil
+
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.events import SystemSampled
+from mpstui.runs.rundir import KILLED, Exit, RunDir
 from mpstui.telemetry.energy import EnergyMeter, find_sources, join_reasons, open_cpu_power
 from mpstui.telemetry.gpu import open_gpu
 from mpstui.telemetry.system import SystemSampler
 
 from .event_recorder import EventRecorder
 from .gate import Gate
+from .stall import StallWatch
 
 POLL_SECONDS = 0.1
 SAMPLE_SECONDS = 1.0
@@ -59,31 +64,65 @@ class Sampler:
 
 def poll_until(
     done: Callable[[float], bool],
-    request: Callable[[], str],
+    run: RunDir,
     gate: Gate,
     recorder: EventRecorder,
     energy: EnergyMeter,
     device: Callable[[], DeviceSpec | None],
+    thread: Callable[[], int | None],
+    request: Callable[[], str] | None = None,
 ) -> None:
-    """Pass the user's requests to the gate, and record a sample each second, until a run is over.
+    """Obey the user's requests, and record a sample each second, until a run is over.
+
+    A request to kill is obeyed here, so that it works without a supervisor. A full disk leaves out
+    samples, no requests: the training thread sees it too, and ends the run.
 
     Args:
         done: Waits for the given seconds; returns True once the run is over.
-        request: Returns the user's newest request.
+        run: The run; it stops when its log is deleted.
         gate: Receives the requests.
         recorder: Receives the samples.
         energy: Opened once the device is known.
         device: Returns the run's device; None while it is not known, which delays the samples.
+        thread: Returns the id of the thread that trains; None if unknown.
+        request: Returns the user's newest request; None for control.json's.
     """
+    request = request or run.request
     sampler = None
+    stall = StallWatch(recorder, thread)
     next_sample = time.monotonic() + SAMPLE_SECONDS
     while True:
         gate.request(request())
+        if run.request() == "kill":
+            kill_this_process(run)
         if sampler is None and (spec := device()) is not None:
             sampler = Sampler(spec, energy)
             next_sample = time.monotonic() + SAMPLE_SECONDS
-        if sampler is not None and time.monotonic() >= next_sample:
+        if time.monotonic() >= next_sample:
             next_sample = time.monotonic() + SAMPLE_SECONDS
-            recorder.record(sampler.sample())
+            _look(run, gate, recorder, sampler, stall)
         if done(POLL_SECONDS):
             return
+
+
+def _look(
+    run: RunDir, gate: Gate, recorder: EventRecorder, sampler: Sampler | None, stall: StallWatch
+) -> None:
+    """Once a second: record a sample and a stall; stop a run whose log is gone."""
+    if recorder.is_detached:
+        # Without a supervisor it trains in the user's own terminal or notebook, and goes on.
+        if gate.is_supervised:
+            gate.stop(f"its folder is gone: {run.path}")
+        return
+    with contextlib.suppress(OSError):
+        if sampler is not None:
+            recorder.record(sampler.sample())
+        if (event := stall.check(gate.shut)) is not None:
+            recorder.record(event)
+
+
+def kill_this_process(run: RunDir) -> None:
+    """End this process immediately, at the user's request."""
+    with contextlib.suppress(OSError):  # whoever reads the run sees that its worker is gone
+        run.write_exit(Exit(code=KILLED, killed=True))
+    psutil.Process().kill()

@@ -32,6 +32,7 @@ from mpstui.domain.events import (
     StepChecked,
 )
 from mpstui.domain.summarise import summarise
+from mpstui.processes.parent import end_with_parent
 from mpstui.runs.log import LogWriter
 from mpstui.runs.own_code import code_notes
 from mpstui.runs.rundir import Dataset, RunDir
@@ -39,7 +40,7 @@ from mpstui.runs.user_code import USER_ERRORS, describe_error, place_of
 from mpstui.telemetry.energy import EnergyMeter
 
 from .alarms import Alarms, act_on_alarm, follow_supervisor
-from .event_recorder import EventRecorder
+from .event_recorder import EventRecorder, describe_full_disk, print_error
 from .gate import Gate
 from .sampling import poll_until
 from .supervisor_pipes import message_sender, supervisor_messages, take_pipes, wait_for_run
@@ -102,16 +103,22 @@ def train_run(
             elif isinstance(event, (StepChecked, EvaluationChecked)) and fails(event):
                 act_on_alarm(run, gate, config.on_alarm, describe_check(event))
     except USER_ERRORS as error:  # the log must record any error
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # worker.log may be on a full disk
+            traceback.print_exc()
         step = recorder.history.step if loop is None else loop.step
         record(RunFailed(at=time.time(), step=step, error=_describe(error, run)))
     started = recorder.history.started
     sized = config if started is None else as_started(config, started)
-    run.write_summary(summarise(run.id, sized, run.machine(), recorder.history))
+    try:
+        run.write_summary(summarise(run.id, sized, run.machine(), recorder.history))
+    except OSError as problem:  # it can be computed from the log
+        print_error(f"summary.json could not be written: {problem}")
 
 
 def _describe(error: BaseException, run: RunDir) -> str:
     """Return an error's line for the log, and where its traceback is, unless it is mpstui's own."""
+    if full := describe_full_disk(error, run.path):
+        return full
     if not isinstance(error, MpstuiError):
         return f"{describe_error(error)}; full traceback: {run.worker_log}"
     line = str(error).partition("\n")[0]
@@ -157,6 +164,7 @@ def main(path: Path | None) -> None:
         path: The run's directory; None for a warm worker, which waits for the supervisor to send
             one.
     """
+    end_with_parent()
     output, input_fd = take_pipes()
     messages = supervisor_messages(input_fd)
     start_queue: queue.SimpleQueue[WorkerStart] = queue.SimpleQueue()
@@ -178,7 +186,11 @@ def main(path: Path | None) -> None:
             training.start()
         try:
             device = run.config().spec
-            poll_until(_end_of(training), run.request, gate, recorder, energy, lambda: device)
+            poll_until(
+                *(_end_of(training), run, gate, recorder, energy),
+                device=lambda: device,
+                thread=lambda: training.ident,
+            )
         finally:
             training.join()  # an error while sampling must not end the run
 

@@ -50,7 +50,6 @@ def record_rank(argv: Sequence[str]) -> None:
         raise SystemExit(2) from None
     run.record_supervisor(os.getpid())  # nothing else would know how it ends
     session = RecordingSession(run, Gate())
-    session.supervises_itself = True
     if run.config().ranks > 1:
         session.join_ranks(_ranks_on_host(run))
     record_script(session, command)

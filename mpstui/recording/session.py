@@ -7,16 +7,16 @@ from the environment at its import, and a script may set them first.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import math
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
-
-import psutil
 
 from mpstui.domain.config import as_started
 from mpstui.domain.devices import DeviceSpec, parse_device
@@ -27,7 +27,7 @@ from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.sampling import poll_until
 from mpstui.runs.log import LogWriter
-from mpstui.runs.rundir import Exit, RunDir
+from mpstui.runs.rundir import RunDir
 from mpstui.telemetry.energy import EnergyMeter
 
 from .as_main import error_text
@@ -38,10 +38,6 @@ from .rank_watch import RankWatch
 if TYPE_CHECKING:
     from .hooks import Hooks
     from .recorder import StepRecorder
-
-
-KILLED = -9
-"""Exit status of a process that SIGKILL ended; on Windows too, where it is only a mark."""
 
 
 class RecordingSession:
@@ -67,8 +63,6 @@ class RecordingSession:
         self.events = EventRecorder(run, self._log)
         self._energy = EnergyMeter()
         self._may_be_explicit = may_be_explicit
-        self.supervises_itself = False
-        """Whether this process also obeys the request to kill it, because nothing else would."""
         self._watch: RankWatch | None = None
         self._rank_requests: RankRequests | None = None
         self._request: Callable[[], str] = run.request
@@ -77,6 +71,7 @@ class RecordingSession:
         self._pid = os.getpid()
         self._error: BaseException | None = None
         self._exit_code = 0
+        self._thread: int | None = None  # runs the user's code
         self._polling = threading.Thread(target=self._poll, name="mpstui", daemon=True)
 
     def join_ranks(self, runs: Mapping[int, RunDir]) -> None:
@@ -108,6 +103,7 @@ class RecordingSession:
                 them as they are.
         """
         RecordingSession.current = self
+        self._thread = threading.get_ident()
         self.events.record(PreparationAdvanced(at=time.time(), stage="starting the script"))
         if seed is not None:
             random.seed(seed)
@@ -141,14 +137,21 @@ class RecordingSession:
         self._hooks.install()
 
     def _poll(self) -> None:
-        poll_until(self._wait, self._request, self.gate, self.events, self._energy, self._device)
+        poll_until(
+            self._wait,
+            self.run,
+            self.gate,
+            self.events,
+            self._energy,
+            self._device,
+            lambda: self._thread,
+            self._request,
+        )
 
     def _wait(self, seconds: float) -> bool:
-        """Kill this process on request, compare ranks, and wait; returns True after the end."""
-        if self.supervises_itself and self.run.request() == "kill":
-            self.run.write_exit(Exit(code=KILLED, killed=True))
-            psutil.Process().kill()
-        self._compare_ranks(time.monotonic())
+        """Compare ranks and wait; returns True after the end."""
+        with contextlib.suppress(OSError):  # the log cannot be written; its next event shows it
+            self._compare_ranks(time.monotonic())
         return self._over.wait(seconds)
 
     def _compare_ranks(self, now: float) -> None:
@@ -192,7 +195,10 @@ class RecordingSession:
         self.events.record(self._last_event(step))
         history = self.events.history
         config = as_started(self.config, history.started) if history.started else self.config
-        self.run.write_summary(summarise(self.run.id, config, self.run.machine(), history))
+        try:
+            self.run.write_summary(summarise(self.run.id, config, self.run.machine(), history))
+        except OSError as problem:  # it can be computed from the log
+            sys.stderr.write(f"mpstui: summary.json could not be written: {problem}\n")
         self._log.close()
 
     def _last_event(self, step: int) -> RunFinished | RunStopped | RunFailed:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mpstui.engine.alarms import Alarms, follow_supervisor
 from mpstui.engine.gate import Gate
 from mpstui.engine.supervisor_pipes import message_sender, supervisor_messages, take_pipes
+from mpstui.processes.parent import end_with_parent
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.script_command import ScriptCommand
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--foreground", action="store_true")
     arguments = parser.parse_args(argv)
+    end_with_parent()
     run = RunDir(arguments.run)
     command = run.script()
     if command is None:

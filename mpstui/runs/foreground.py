@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -34,18 +35,21 @@ def run_in_foreground(run: RunDir, to_stderr: bool = False) -> int:
             worker_command(run.path, "--foreground"), stdout=sys.stderr if to_stderr else None
         )
         receiver.start(worker.send_signal)
-        run.record_supervisor(os.getpid())
-        killed = False
+        with contextlib.suppress(OSError):  # a full disk must not end the user's script
+            run.record_supervisor(os.getpid())
+            run.record_worker(worker.pid)
         while True:
             try:
                 code = worker.wait(POLL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                if not killed and run.request() == "kill":
-                    killed = True
+                if run.request() == "kill":
                     worker.kill()
-    exit = Exit(code=code, killed=killed)
-    run.write_exit(exit)
+    exit = Exit(code=code, killed=code != 0 and run.request() == "kill")
+    try:
+        run.write_exit(exit)
+    except OSError as error:  # the script's exit status is more important
+        sys.stderr.write(f"mpstui: exit.json could not be written: {error}\n")
     return exit.status
 
 

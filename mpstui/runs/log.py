@@ -14,25 +14,52 @@ from mpstui.domain.events import AnyEvent, decode, encode
 
 
 class LogWriter:
-    """Appends events to a log, each line in a single write, so that lines never interleave.
+    """Appends events to a log, whole lines only.
 
     Both threads of a worker share one writer. A partial last line, left by a process that died, is
     terminated first, so that the next event starts on its own line.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("a+b", buffering=0)
+        self._lock = threading.Lock()
         if self._file.seek(0, os.SEEK_END):
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
-                self._file.write(b"\n")
-        self._lock = threading.Lock()
+                self._write(b"\n")
 
     def append(self, event: AnyEvent) -> None:
-        """Append one event."""
+        """Append one event.
+
+        Raises:
+            OSError: If it cannot be written, on a full disk for example; the log is as before.
+        """
         line = encode(event)
         with self._lock:
-            self._file.write(line)
+            self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        """Write a line whole: a nearly full disk takes a part of it without an error."""
+        end = self._file.seek(0, os.SEEK_END)
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(end)
+            raise
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the log's path no longer leads to this file: its folder was deleted or moved."""
+        try:
+            now = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # a share that does not answer may come back
+            return False
+        return not os.path.samestat(now, os.fstat(self._file.fileno()))
 
     def close(self) -> None:
         """Close the file."""

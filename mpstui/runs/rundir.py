@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from mpstui.domain.config import SETTINGS, RunConfig, make_config, upgrade_settings
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.investigation import Investigation
 from mpstui.domain.machine import Machine
 from mpstui.domain.summary import RunSummary, read_summary
+from mpstui.processes.identity import Presence, ProcessIdentity, identify
 
-from .control import Control, Request
+from .control import Control, Request, write_control
 from .files import read_json, replace, write_json
 from .script_command import ScriptCommand
 
@@ -25,12 +25,8 @@ else:
     import tomli as tomllib
 
 
-class SupervisorProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """supervisor.json: the process that supervises the run's worker."""
-
-    pid: int
-    created: float
-    """Its start as Unix time in seconds, to detect a reused pid."""
+KILLED = -9
+"""Exit status of a process that SIGKILL ended; on Windows too, where it is only a mark."""
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,8 +149,12 @@ class RunDir:
         return (control or Control()).request
 
     def write_request(self, request: Request) -> None:
-        """Write a request; the worker follows it within a tenth of a second or a step."""
-        write_json(self.path / "control.json", Control(request=request))
+        """Write a request; the worker follows it within a tenth of a second or a step.
+
+        Raises:
+            OSError: If the file cannot be written. A full disk is no such reason.
+        """
+        write_control(self.path / "control.json", Control(request=request))
 
     def summary(self) -> RunSummary | None:
         """Read the summary; None before the run has ended.
@@ -206,24 +206,49 @@ class RunDir:
         write_json(self.path / "exit.json", exit)
 
     def record_supervisor(self, pid: int) -> None:
-        """Record the process that supervises this run."""
-        supervisor = SupervisorProcess(pid=pid, created=psutil.Process(pid).create_time())
-        write_json(self.path / "supervisor.json", supervisor)
+        """Record the process that supervises this run, in supervisor.json."""
+        write_json(self.path / "supervisor.json", identify(pid))
+
+    def record_worker(self, pid: int) -> None:
+        """Record the process that trains, in worker.json."""
+        write_json(self.path / "worker.json", identify(pid))
+
+    def supervisor(self) -> ProcessIdentity | None:
+        """Read supervisor.json: the process that supervises the run's worker."""
+        return read_json(self.path / "supervisor.json", ProcessIdentity) or read_json(
+            self.path / "keeper.json", ProcessIdentity
+        )  # the file's name in earlier versions
+
+    def worker(self) -> ProcessIdentity | None:
+        """Read worker.json: the process that trains; None before it starts, and in older runs."""
+        return read_json(self.path / "worker.json", ProcessIdentity)
+
+    def presence(self) -> Presence:
+        """Return whether the run's processes exist: its supervisor's, else its worker's.
+
+        A run that was never started has none.
+
+        Raises:
+            LogError: If supervisor.json or worker.json is damaged; the message names it.
+        """
+        processes = (self.supervisor(), self.worker())
+        presences = {process.presence for process in processes if process is not None}
+        for presence in (Presence.ALIVE, Presence.ELSEWHERE):
+            if presence in presences:
+                return presence
+        return Presence.ENDED
 
     def supervisor_alive(self) -> bool:
-        """Return whether the run's supervisor process is alive."""
-        supervisor = read_json(self.path / "supervisor.json", SupervisorProcess) or read_json(
-            self.path / "keeper.json", SupervisorProcess
-        )  # the file's name in earlier versions
-        if supervisor is None:
-            return False
-        try:
-            process = psutil.Process(supervisor.pid)
-            # A dead supervisor stays a zombie until its parent process reaps it.
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            return alive and abs(process.create_time() - supervisor.created) < 1.0
-        except psutil.NoSuchProcess:
-            return False
+        """Return whether the run's supervisor exists on this machine."""
+        supervisor = self.supervisor()
+        return supervisor is not None and supervisor.presence is Presence.ALIVE
+
+    def is_under_way(self) -> bool:
+        """Return whether the run may still train: it has no recorded exit, and a process.
+
+        A process on another machine counts, since nothing here shows its end.
+        """
+        return self.exit() is None and self.presence() is not Presence.ENDED
 
     def investigation(self, folder: Path) -> Investigation | None:
         """Read an investigation's result from its folder; None before it has ended.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from mpstui.domain.errors import LogError
 from mpstui.domain.events import AlarmRaised, AnyEvent, StartHashed, StepsCompleted
 from mpstui.domain.loss_gap import LossGapMonitor
 from mpstui.domain.same_settings import references
@@ -27,44 +28,11 @@ from .control import GapAlarm
 from .dataset import settle_dataset
 from .log import LogReader, LogWriter
 from .rundir import RunDir
-from .workers import RunWorker, SpareWorker
-
-TURN_SECONDS = 2.0
-"""Long enough that few steps are excluded at a turn's start, short enough to look responsive."""
+from .turns import Turns
+from .workers import RunWorker, SpareWorker, report
 
 POLL_SECONDS = 0.1
 WATCH_SECONDS = 0.5
-
-
-class Turns:
-    """Decides which workers may train.
-
-    No worker starts before all are ready, so that no run is timed while another one imports torch.
-    """
-
-    def __init__(self, workers: Sequence[RunWorker], exclusive: bool) -> None:
-        self._ring = list(workers)
-        self._exclusive = exclusive
-        self._deadline = 0.0
-
-    def grant(self, now: float) -> None:
-        """Grant and end turns depending on the states. ``now`` is monotonic, in seconds."""
-        if any(worker.state == "starting" for worker in self._ring):
-            return
-        ready = [worker for worker in self._ring if worker.state == "ready"]
-        if not self._exclusive:
-            for worker in ready:
-                worker.send("go")
-            return
-        active = [worker for worker in self._ring if worker.state in ("running", "yielding")]
-        if not active and ready:
-            worker = ready[0]
-            self._ring.remove(worker)
-            self._ring.append(worker)  # last in the queue for the next turn
-            worker.send("go")
-            self._deadline = now + TURN_SECONDS
-        elif ready and active[0].state == "running" and now >= self._deadline:
-            active[0].send("wait")
 
 
 class GapWatch:
@@ -174,10 +142,17 @@ def keep(runs: Sequence[RunDir], spares: Sequence[SpareWorker] = ()) -> None:
         for worker in workers:
             worker.kill_if_requested()
         turns.grant(time.monotonic())
-        for watch in watches:
-            watch.check(time.monotonic())
+        _check(watches, time.monotonic())
+    _check(watches, math.inf)
+
+
+def _check(watches: Sequence[GapWatch], now: float) -> None:
+    """Check for alarms; a log that cannot be read or written ends no run."""
     for watch in watches:
-        watch.check(math.inf)
+        try:
+            watch.check(now)
+        except (OSError, LogError) as error:
+            report(f"no check for an alarm: {error}")
 
 
 def wait_for_runs(count: int) -> None:

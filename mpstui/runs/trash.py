@@ -93,7 +93,7 @@ def empty(store: RunStore) -> int:
 def is_running(run: RunDir) -> bool:
     """Return whether a run is still running. Runs with damaged files count as ended."""
     try:
-        return run.supervisor_alive() and run.exit() is None
+        return run.is_under_way()
     except LogError:
         return False
 

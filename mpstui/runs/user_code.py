@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from .module_copies import SOURCE
 
@@ -74,13 +74,27 @@ def _place_in(text: str) -> str:
 def _innermost(trace: TracebackType | None) -> str:
     place = ""
     while trace is not None:
-        code = trace.tb_frame.f_code
-        # A frame of a generated function (dataclasses, torch.compile) has the user's globals only.
-        if SOURCE in trace.tb_frame.f_globals and not code.co_filename.startswith("<"):
-            function = "" if code.co_name == "<module>" else f", in {code.co_name}"
-            place = f"{Path(code.co_filename).name}:{trace.tb_lineno}{function}"
+        place = _own_line(trace.tb_frame, trace.tb_lineno) or place
         trace = trace.tb_next
     return place
+
+
+def place_of_frame(frame: FrameType | None) -> str:
+    """Return the innermost line of the user's files that leads to a frame; empty if none does."""
+    while frame is not None:
+        if place := _own_line(frame, frame.f_lineno):
+            return place
+        frame = frame.f_back
+    return ""
+
+
+def _own_line(frame: FrameType, line: int) -> str:
+    code = frame.f_code
+    # A frame of a generated function (dataclasses, torch.compile) has the user's globals only.
+    if SOURCE not in frame.f_globals or code.co_filename.startswith("<"):
+        return ""
+    function = "" if code.co_name == "<module>" else f", in {code.co_name}"
+    return f"{Path(code.co_filename).name}:{line}{function}"
 
 
 def _is_own(file: str | None) -> bool:

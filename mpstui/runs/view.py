@@ -5,9 +5,11 @@ from __future__ import annotations
 from mpstui.domain.config import as_started
 from mpstui.domain.events import AnyEvent, RunStarted
 from mpstui.domain.history import RunHistory, RunState
+from mpstui.domain.silence import describe_silence
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import RunSummary
 from mpstui.processes.command import describe_exit
+from mpstui.processes.identity import Presence
 
 from .log import LogReader
 from .rundir import Exit, RunDir
@@ -26,6 +28,8 @@ class RunView:
         self.config = run.config()
         self.machine = run.machine()
         self.history = RunHistory()
+        self.host = ""
+        """Where its processes are, if this machine cannot see them; else empty."""
         self._reader = LogReader(run.events)
 
     @property
@@ -36,21 +40,38 @@ class RunView:
     def refresh(self) -> list[AnyEvent]:
         """Read and return new events.
 
-        A worker that exited without an end event is recognized by exit.json, or by a supervisor
-        that is gone.
+        A worker that exited without an end event is recognized by exit.json, or by its process
+        and its supervisor's, which are gone.
         """
         if self.history.state.over:
             return self._read()  # an alarm may follow the end
         # Checked before reading, so that everything logged before the exit is read below.
-        exit, supervisor_gone = self.run.exit(), not self.run.supervisor_alive()
+        exit, presence = self.run.exit(), self.run.presence()
+        self.host = self._host_of(presence)
         events = self._read()
-        if exit is None and not supervisor_gone:
+        if exit is None and presence is not Presence.ENDED:
             return events
         while not self.history.state.over and (new_events := self._read()):
             events += new_events
         if not self.history.state.over:
             self._end(exit)
         return events
+
+    def silence(self, now: float) -> str:
+        """Return since when nothing has come from a run that should train; else an empty text.
+
+        Args:
+            now: Wall-clock Unix time in seconds.
+        """
+        text = describe_silence(self.history, now)
+        return f"{text}; it runs on {self.host}" if text and self.host else text
+
+    def _host_of(self, presence: Presence) -> str:
+        if presence is not Presence.ELSEWHERE:
+            return ""
+        process = self.run.worker() or self.run.supervisor()
+        name = process.host if process is not None else ""
+        return f"another machine or container, {name}" if name else "another machine or container"
 
     def _read(self) -> list[AnyEvent]:
         events = self._reader.read()

@@ -6,17 +6,30 @@ the worker; ``ready``, ``yielded``, ``paused`` and ``resumed`` to the supervisor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from mpstui.processes.command import child_environment, module_command, user_environment
+import psutil
 
+from mpstui.processes.command import child_environment, module_command, user_environment
+from mpstui.processes.patience import cpu_seconds
+
+from .disk_space import Reserve
 from .rundir import Exit, RunDir
 from .script_command import worker_command
+
+
+def report(line: str) -> None:
+    """Print a line to supervisor.log, if that is possible: a full disk ends no supervisor."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def _start(
@@ -95,15 +108,29 @@ class RunWorker:
                 self._process = _start(command, environment, stderr=log)
         else:
             self._process = warm
-        threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):  # a full disk, or a quick end
+            run.record_worker(self._process.pid)
+        self._reserve = Reserve(run.path)
+        for target in (self._listen, self._wait):
+            threading.Thread(target=target, args=(messages,), daemon=True).start()
 
     def _listen(self, messages: queue.Queue[tuple[RunWorker, str]]) -> None:
+        """Pass on messages. The pipe may stay open after the worker's end: its children have it."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             messages.put((self, line.strip()))
-        code = self._process.wait()
-        self.run.write_exit(Exit(code=code, killed=self._killed))
-        messages.put((self, "gone"))
+
+    def _wait(self, messages: queue.Queue[tuple[RunWorker, str]]) -> None:
+        """Wait for the worker's end and record it; the run is over, whatever can be written."""
+        try:
+            code = self._process.wait()
+            self._reserve.release()  # a killed worker has not
+            is_killed = self._killed or (code != 0 and self.run.request() == "kill")
+            self.run.write_exit(Exit(code=code, killed=is_killed))
+        except OSError as error:  # readers see by the processes that the run is over
+            report(f"{self.run.id}: exit.json could not be written: {error}")
+        finally:
+            messages.put((self, "gone"))
 
     def send(self, message: str) -> None:
         """Send a message to the worker; ignored if the worker has exited."""
@@ -117,7 +144,9 @@ class RunWorker:
             self.state = {"go": "running", "wait": "yielding"}.get(message, self.state)
 
     def receive(self, message: str) -> None:
-        """Update the state by a message from the worker."""
+        """Update the state by a message from the worker; the last one is its end."""
+        if self.state == "gone":
+            return
         states = {
             "ready": "ready",
             "yielded": "ready",
@@ -126,6 +155,10 @@ class RunWorker:
             "gone": "gone",
         }
         self.state = states.get(message, self.state)
+
+    def cpu_seconds(self) -> float:
+        """Return the worker's CPU time so far, in seconds."""
+        return cpu_seconds(self._process.pid)
 
     def kill_if_requested(self) -> None:
         """Kill the process if the user requested it."""

@@ -97,7 +97,9 @@ def recorded(config: RunConfig, folder: Path, told: dict[str, Any]) -> None:
         training = threading.Thread(target=train)
         training.start()
         device = run.config().spec
-        poll_until(_end_of(training), run.request, gate, diary, energy, lambda: device)
+        poll_until(
+            _end_of(training), run, gate, diary, energy, lambda: device, lambda: training.ident
+        )
         training.join()
         told["bytes_a_step"] = run.events.stat().st_size / config.total_steps
 

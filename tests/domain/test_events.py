@@ -22,6 +22,7 @@ from mpstui.domain.events import (
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
+    ProgressStalled,
     RanksDiffered,
     RunFailed,
     RunFinished,
@@ -78,6 +79,7 @@ BUILT: dict[type[AnyEvent], st.SearchStrategy[AnyEvent]] = {
         gain=st.none() | FINITE,
         untried=st.lists(TEXT).map(tuple),
     ),
+    ProgressStalled: st.builds(ProgressStalled, at=FINITE, step=COUNT, seconds=FINITE, place=TEXT),
     WarmupFinished: st.builds(WarmupFinished, at=FINITE, steps=COUNT, seconds=FINITE),
     StepsCompleted: st.builds(
         StepsCompleted,

@@ -18,6 +18,7 @@ from mpstui.domain.events import (
     ParametersHashed,
     PlanChosen,
     PreparationAdvanced,
+    ProgressStalled,
     RanksDiffered,
     RunFailed,
     RunFinished,
@@ -131,6 +132,7 @@ def test_a_whole_log_goes_through_its_states() -> None:
             ),
             RunState.TRAINING,
         ),
+        (ProgressStalled(at=3.1, step=3, seconds=40.0, place=""), RunState.TRAINING),
         (MatmulMeasured(at=3.1, flops_per_second=1e9, dtype="float32"), RunState.TRAINING),
         (EvaluationTimed(at=3.1, epoch=1, step=3, seconds=2.0), RunState.TRAINING),
         (

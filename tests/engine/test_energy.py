@@ -241,7 +241,7 @@ def test_the_main_thread_opens_the_counters_and_samples_the_gpu(
         training = cast("threading.Thread", Training(2))
         device = run.config().spec
         ended = worker._end_of(training)
-        sampling.poll_until(ended, run.request, Gate(), diary, energy, lambda: device)
+        sampling.poll_until(ended, run, Gate(), diary, energy, lambda: device, lambda: None)
     sample = diary.history.system
     assert asked == [("cuda", 1), ("cuda", 1)]
     assert energy.joules() == 7.0

@@ -18,12 +18,13 @@ from mpstui.domain.events import RunPaused, RunStopped, SystemSampled, encode
 from mpstui.domain.history import RunState
 from mpstui.domain.machine import Machine
 from mpstui.processes.command import describe_exit
-from mpstui.runs import supervisor, workers
+from mpstui.processes.identity import ProcessIdentity
+from mpstui.runs import supervisor, turns, workers
 from mpstui.runs.last_settings import load_last, save_last
 from mpstui.runs.log import LogReader, LogWriter
-from mpstui.runs.rundir import Dataset, Exit, RunDir, SupervisorProcess
+from mpstui.runs.rundir import Dataset, Exit, RunDir
 from mpstui.runs.store import RunStore
-from mpstui.runs.supervisor import Turns
+from mpstui.runs.turns import Turns
 from mpstui.runs.view import RunView
 from mpstui.runs.workers import RunWorker
 
@@ -168,15 +169,15 @@ for turn in range(3):
 
 
 def test_processes_take_turns_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = tmp_path / "turns"
-    code = WORKER.format(path=str(turns))
+    order = tmp_path / "turns"
+    code = WORKER.format(path=str(order))
     monkeypatch.setattr(
         workers, "module_command", lambda module, path: [sys.executable, "-c", code, path]
     )
-    monkeypatch.setattr(supervisor, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
     first, second = made(tmp_path / "runs", "cpu,cpu@threads=1")
     supervisor.keep([first, second])
-    lines = turns.read_text().splitlines()
+    lines = order.read_text().splitlines()
     # The last turn of the second one is wanted back only while the first is still there.
     assert lines[:5] == [str(run.path) for run in (first, second, first, second, first)]
     assert [first.exit(), first.worker_log_tail()] == [Exit(code=0), ""]
@@ -188,15 +189,18 @@ class Deaf(RunWorker):
     def __init__(self) -> None:
         self.state = "ready"
 
+    def cpu_seconds(self) -> float:
+        return 0.0
+
     def send(self, word: str) -> None:
         """It does not hear it, so its state stays."""
 
 
 def test_a_worker_that_is_gone_unheard_of_does_not_hold_the_turn() -> None:
     gone, other = Deaf(), Deaf()
-    turns = Turns([gone, other], exclusive=True)
+    granted = Turns([gone, other], exclusive=True)
     for now in range(4):
-        turns.grant(float(now))
+        granted.grant(float(now))
     gone.receive("gone")
     assert gone.state == "gone"
     other.receive("a line that some library printed")
@@ -212,19 +216,19 @@ def test_a_pause_hands_the_turn_on_and_a_resumed_run_queues_again() -> None:
             self.state = {"go": "running", "wait": "yielding"}[word]
 
     a, b = Talker(), Talker()
-    turns = Turns([a, b], exclusive=True)
-    turns.grant(0.0)
+    granted = Turns([a, b], exclusive=True)
+    granted.grant(0.0)
     assert (a.state, b.state) == ("running", "ready")
     a.receive("paused")
-    turns.grant(0.1)
+    granted.grant(0.1)
     assert (a.state, b.state) == ("paused", "running")
-    turns.grant(100.0)
+    granted.grant(100.0)
     assert b.state == "running"
     a.receive("resumed")
-    turns.grant(100.1)
+    granted.grant(100.1)
     assert (a.state, b.state) == ("ready", "yielding")
     b.receive("gone")
-    turns.grant(100.2)
+    granted.grant(100.2)
     assert a.state == "running"
 
 
@@ -254,7 +258,7 @@ def test_a_pid_that_is_anothers_by_now_is_not_the_supervisor(tmp_path: Path) -> 
     assert not run.supervisor_alive()
     run.record_supervisor(os.getpid())
     assert run.supervisor_alive()
-    old = SupervisorProcess(pid=os.getpid(), created=psutil.Process().create_time() - 60.0)
+    old = ProcessIdentity(pid=os.getpid(), created=psutil.Process().create_time() - 60.0)
     (run.path / "supervisor.json").write_bytes(msgspec.json.encode(old))
     assert not run.supervisor_alive()
 

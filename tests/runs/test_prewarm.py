@@ -16,9 +16,10 @@ import pytest
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.processes.command import child_environment
+from mpstui.processes.identity import ProcessIdentity
 from mpstui.runs import supervisor, workers
 from mpstui.runs.launch import PrewarmedSupervisor, launch
-from mpstui.runs.rundir import Dataset, Exit, RunDir, SupervisorProcess
+from mpstui.runs.rundir import Dataset, Exit, RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.workers import SpareWorker
 from mpstui.telemetry.machine import read_machine
@@ -116,7 +117,7 @@ def test_runs_are_given_to_the_supervisor_that_waits_unless_it_has_died(
     assert not warm.waiting
     assert (started is waiting) is not killed
     noted = msgspec.json.decode(
-        (runs[0].path / "supervisor.json").read_bytes(), type=SupervisorProcess
+        (runs[0].path / "supervisor.json").read_bytes(), type=ProcessIdentity
     )
     assert noted.pid == started.pid
     assert started.wait(PATIENCE) == 0

@@ -15,7 +15,7 @@ from mpstui.runs import supervisor, workers
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, Exit, RunDir
 from mpstui.runs.store import RunStore
-from mpstui.runs.supervisor import TURN_SECONDS, Turns
+from mpstui.runs.turns import HANG_SECONDS, TURN_SECONDS, Turns
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
@@ -27,6 +27,11 @@ class Talker:
         self.name = name
         self.state = "starting"
         self.heard: list[str] = []
+        self.seconds_used = 0.0
+        self.run = RunDir(Path(name))
+
+    def cpu_seconds(self) -> float:
+        return self.seconds_used
 
     def send(self, word: str) -> None:
         self.heard.append(word)
@@ -69,6 +74,44 @@ def test_one_trains_at_a_time_and_they_alternate() -> None:
     assert order == ["a", "b", "a", "b", "a", "b"]
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_the_others_go_on_without_one_that_hangs_in_its_set_up(exclusive: bool) -> None:
+    turns, (hung, *others) = make("hung", "b", "c", exclusive=exclusive)
+    for worker in others:
+        worker.state = "ready"
+    for now in range(int(HANG_SECONDS)):
+        turns.grant(float(now))
+    assert [worker.heard for worker in others] == [[], []]
+    turns.grant(HANG_SECONDS)
+    assert [worker.state for worker in others] == ["running", "ready" if exclusive else "running"]
+    hung.state = "ready"  # it was only slow, and queues for its turn
+    turns.grant(HANG_SECONDS + TURN_SECONDS)
+    for worker in others:
+        worker.state = "gone"
+    turns.grant(HANG_SECONDS + TURN_SECONDS)
+    assert hung.heard == ["go"]
+
+
+def test_a_worker_that_works_in_its_set_up_is_awaited_for_longer() -> None:
+    turns, (slow, other) = make("slow", "b")
+    other.state = "ready"
+    for now in range(2 * int(HANG_SECONDS)):
+        slow.seconds_used = float(now)
+        turns.grant(float(now))
+    assert other.heard == []
+
+
+def test_one_that_hangs_in_its_turn_does_not_keep_the_others_from_theirs() -> None:
+    turns, (hung, other) = make("hung", "b")
+    hung.state = other.state = "ready"
+    for now in range(int(HANG_SECONDS + TURN_SECONDS)):
+        turns.grant(float(now))
+    assert (hung.heard, other.heard) == (["go", "wait"], [])
+    turns.grant(HANG_SECONDS + TURN_SECONDS)
+    turns.grant(HANG_SECONDS + TURN_SECONDS + 1)
+    assert other.heard == ["go"]
+
+
 def test_a_paused_or_gone_run_is_passed_over_and_the_last_one_is_not_interrupted() -> None:
     turns, (a, b, c) = make("a", "b", "c")
     a.state, b.state, c.state = "ready", "paused", "gone"
@@ -94,6 +137,9 @@ class Training:
     def __init__(self, run: RunDir, state: str) -> None:
         self.run, self.state = run, state
         self.heard: list[str] = []
+
+    def cpu_seconds(self) -> float:
+        return 0.0
 
     def send(self, word: str) -> None:
         self.heard.append(word)

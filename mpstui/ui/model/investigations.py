@@ -60,7 +60,7 @@ class Investigations:
         session = self._state.session
         views = {view.run.id: view for view in session.views} if session else {}
         for member in self._state.store.group(run):
-            if member.id not in views and member.supervisor_alive():
+            if member.id not in views and member.is_under_way():
                 views[member.id] = RunView(member)
                 views[member.id].catch_up()
         runs = [view.run for view in views.values() if not view.history.state.over]

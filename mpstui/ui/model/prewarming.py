@@ -30,7 +30,7 @@ class Prewarming:
         if state.is_live:
             return
         with suppress(MpstuiError, OSError):  # the screens report damage
-            if not any(run.supervisor_alive() for run in state.store.newest_group()):
+            if not any(run.is_under_way() for run in state.store.newest_group()):
                 last = load_last()
                 devices = len(last[1] if last else state.facts.default_devices())
                 self._supervisor.prewarm(min(devices, MOST_WORKERS))

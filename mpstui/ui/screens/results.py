@@ -247,8 +247,7 @@ class ResultsScreen(MainScreen):
         runs = [self._run(id) for id in self._targets()]
         try:
             for run in runs:  # raise now what following them would raise repeatedly
-                run.exit()
-                run.supervisor_alive()
+                run.is_under_way()
             if runs:
                 self.state_app.watch_runs(runs)
         except MpstuiError as error:

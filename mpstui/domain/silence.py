@@ -1,0 +1,36 @@
+"""Says that nothing has come from a run for long: an observation, which blames nobody."""
+
+from __future__ import annotations
+
+from .history import RunHistory
+from .units import duration
+
+SILENT_SECONDS = 15.0
+"""Without an event. A worker samples its machine once a second."""
+
+QUIET_SECONDS = 180.0
+"""The same before its first sample: it may wait for a file system, a driver or a download."""
+
+
+def describe_silence(history: RunHistory, now: float) -> str:
+    """Return since when a run has been silent or without progress; empty if it has not.
+
+    Args:
+        history: A run that is not over.
+        now: Wall-clock Unix time in seconds.
+    """
+    if history.state.over or history.last_at is None:
+        return ""
+    limit = QUIET_SECONDS if history.system is None else SILENT_SECONDS
+    if now - history.last_at >= limit:
+        return f"no word from the worker since {_moment(history, history.last_at)}"
+    stall = history.stall
+    if stall is None:
+        return ""
+    where = f", {stall.place}" if stall.place else ""
+    return f"no progress since {_moment(history, stall.at - stall.seconds)}{where}"
+
+
+def _moment(history: RunHistory, at: float) -> str:
+    """Return a time as the run's clock on Live showed it, with the step."""
+    return f"{duration(history.elapsed_at(at))} (step {history.step:,})"
