@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,14 @@ from mpstui.cli.arguments import (
 
 if TYPE_CHECKING:
     from . import Subparsers
+
+
+REQUESTS = {
+    "pause": "pause runs after their step",
+    "unpause": "let paused runs go on",
+    "stop": "stop runs after their step, with a snapshot and a summary",
+    "kill": "end runs' processes now, if they obey or not",
+}
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -70,6 +79,11 @@ def add_parser(commands: Subparsers) -> None:
     note = add_action("note", run_note, "print a run's note, or write it")
     note.add_argument("id", help=ID_HELP)
     note.add_argument("text", nargs="?", help="the note; '' removes it")
+
+    for name, help in REQUESTS.items():
+        add_action(name, partial(run_request, request=name), help).add_argument(
+            "ids", nargs="+", metavar="ID", help=IDS_HELP
+        )
 
     delete = add_action("delete", run_delete, "move runs to the trash")
     delete.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
@@ -157,6 +171,14 @@ def run_note(arguments: argparse.Namespace) -> int:
     from mpstui.cli.runs import note_run
 
     return note_run(arguments.id, arguments.text, runs_dir_of(arguments))
+
+
+def run_request(arguments: argparse.Namespace, request: str) -> int:
+    """Send a request to runs."""
+    from mpstui.cli.run_requests import send_requests
+
+    wish: Any = "run" if request == "unpause" else request
+    return send_requests(arguments.ids, wish, runs_dir_of(arguments))
 
 
 def run_delete(arguments: argparse.Namespace) -> int:
