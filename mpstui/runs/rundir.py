@@ -206,8 +206,13 @@ class RunDir:
         write_json(self.path / "exit.json", exit)
 
     def record_supervisor(self, pid: int) -> None:
-        """Record the process that supervises this run, in supervisor.json."""
+        """Record the process that supervises this run, in supervisor.json.
+
+        From then on requests have their space: control.json exists.
+        """
         write_json(self.path / "supervisor.json", identify(pid))
+        if not (self.path / "control.json").exists():
+            self.write_request("run")
 
     def record_worker(self, pid: int) -> None:
         """Record the process that trains, in worker.json."""
