@@ -126,6 +126,7 @@ class Kill:
         assert state in expected | {RunState.FINISHED}, f"{state.value}: {view.history.message}"
         if state is RunState.CRASHED and self._target == "worker":
             assert self._signal.name in view.history.message, view.history.message
+            assert not (tiny.run.path / ".reserve").exists(), "reserved space left behind"
         if state is RunState.FINISHED:
             assert view.history.step == STEPS
         own = losses_of(tiny.run)
