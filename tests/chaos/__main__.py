@@ -3,6 +3,7 @@
 Kinds: kills, hangs, comparison, disks, folders, clocks, starts, apps, soak. Without one it runs all
 but ``soak``, with the counts of ``COUNTS``; that takes about an hour on two cores. It prints what
 was tried and what failed, and exits with 1 if anything did.
+``CHAOS_DEVICE`` is the device spec of the runs; without it they use the CPU with one thread.
 """
 
 from __future__ import annotations

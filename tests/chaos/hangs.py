@@ -15,6 +15,7 @@ from mpstui.domain.history import RunState
 from mpstui.runs.requests import kill
 from mpstui.runs.view import RunView
 
+from .kills import AT_ONCE
 from .tally import Tally
 from .tiny_runs import TinyRun, kill_all, wait
 
@@ -50,7 +51,7 @@ def hangs(root: Path, count: int, seed: int) -> Tally:
     """
     tally = Tally("hangs")
     draws = random.Random(seed)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         for index in range(count):
             place, hang = draws.choice(PLACES), draws.choice(list(HANGS))
             end = draws.choice(("kill", "kill", "supervisor"))

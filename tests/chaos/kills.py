@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import time
@@ -34,8 +35,8 @@ from .tiny_runs import (
 )
 
 STEPS = 400
-AT_ONCE = 2
-"""Scenarios at a time: the machine has two cores."""
+AT_ONCE = max(2, (os.cpu_count() or 2) // 2)
+"""Scenarios at a time."""
 
 DEADLY = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGTERM)
 TARGETS = ("worker", "worker", "worker", "supervisor", "stopped worker", "stopped both", "command")

@@ -29,9 +29,11 @@ from mpstui.telemetry.machine import read_machine
 PATIENCE = 900.0
 """Seconds that only a hang takes."""
 
+DEVICE = os.environ.get("CHAOS_DEVICE", "cpu@threads=1")
+
 COMMAND = (
     *("train", "--workload", "vae", "--batch-size", "16", "--dataset", "embedded"),
-    *("--autotune", "off", "--device", "cpu@threads=1"),
+    *("--autotune", "off", "--device", DEVICE),
 )
 """``mpstui`` with these words starts such a run; ``--steps`` and ``--runs-dir`` are missing."""
 
@@ -41,7 +43,7 @@ SETTINGS = {"workload": "vae", "batch_size": 16, "dataset": "embedded", "autotun
 class TinyRun:
     """A run or a comparison that this process started."""
 
-    def __init__(self, root: Path, devices: str = "cpu@threads=1", **values: Any) -> None:
+    def __init__(self, root: Path, devices: str = DEVICE, **values: Any) -> None:
         config = make_config({**SETTINGS, **values})
         specs = parse_devices(devices)
         self.runs = RunStore(root).create(config, specs, read_machine(), datetime.now())
