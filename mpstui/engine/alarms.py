@@ -54,7 +54,7 @@ def follow_supervisor(
     """Obey a supervisor's messages, alarms and turns, in a thread. Its end stops the run.
 
     A run that hangs does not stop: its process ends after a while. On Linux it has ended already
-    (:func:`mpstui.processes.parent.end_with_parent`).
+    (:func:`mpstui.processes.parent.die_with_parent`).
 
     Args:
         messages: The supervisor's, until it exits.

@@ -32,7 +32,7 @@ from mpstui.domain.events import (
     StepChecked,
 )
 from mpstui.domain.summarise import summarise
-from mpstui.processes.parent import end_with_parent
+from mpstui.processes.parent import die_with_parent
 from mpstui.runs.log import LogWriter
 from mpstui.runs.own_code import code_notes
 from mpstui.runs.rundir import Dataset, RunDir
@@ -164,7 +164,7 @@ def main(path: Path | None) -> None:
         path: The run's directory; None for a warm worker, which waits for the supervisor to send
             one.
     """
-    end_with_parent()
+    die_with_parent()
     output, input_fd = take_pipes()
     messages = supervisor_messages(input_fd)
     start_queue: queue.SimpleQueue[WorkerStart] = queue.SimpleQueue()

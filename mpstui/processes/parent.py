@@ -19,16 +19,26 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent() -> None:
     """Arrange that this process is killed when its parent ends.
 
-    Linux's kernel does it, also for a stopped process (PR_SET_PDEATHSIG, prctl(2)). It counts the
-    end of the thread that started this process as the parent's end. Elsewhere a thread waits for
-    the parent, which needs this process to run Python code now and then.
+    Where the kernel does not do it, a thread waits for the parent, which needs this process to run
+    Python code now and then.
+    """
+    if not die_with_parent():
+        threading.Thread(target=_wait_for, args=(os.getppid(),), daemon=True).start()
+
+
+def die_with_parent() -> bool:
+    """Ask the kernel to kill this process when its parent ends; return whether it will.
+
+    Linux does it, also for a stopped process. It counts the end of the thread that started this
+    process as the parent's end.
+
+    Source: prctl(2), PR_SET_PDEATHSIG.
     """
     parent = os.getppid()
-    if sys.platform.startswith("linux") and _ask_kernel():
-        if os.getppid() != parent:  # it ended before the kernel knew
-            os._exit(1)
-        return
-    threading.Thread(target=_wait_for, args=(parent,), daemon=True).start()
+    is_asked = sys.platform.startswith("linux") and _ask_kernel()
+    if is_asked and os.getppid() != parent:  # it ended before the kernel knew
+        os._exit(1)
+    return is_asked
 
 
 def _ask_kernel() -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from mpstui.engine.alarms import Alarms, follow_supervisor
 from mpstui.engine.gate import Gate
 from mpstui.engine.supervisor_pipes import message_sender, supervisor_messages, take_pipes
-from mpstui.processes.parent import end_with_parent
+from mpstui.processes.parent import die_with_parent, end_with_parent
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.script_command import ScriptCommand
 
@@ -28,14 +28,15 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--foreground", action="store_true")
     arguments = parser.parse_args(argv)
-    end_with_parent()
     run = RunDir(arguments.run)
     command = run.script()
     if command is None:
         parser.error(f"{arguments.run}: holds no script.json")
     if arguments.foreground:
+        end_with_parent()
         session = RecordingSession(run, Gate())
     else:
+        die_with_parent()
         output, input_fd = take_pipes()
         # As on a terminal: lines appear in the log panel when they are printed.
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from mpstui.domain.events import (
 )
 from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.summarise import summarise
+from mpstui.engine.alarms import Alarms, follow_supervisor
 from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
 from mpstui.engine.worker import train_run
@@ -286,3 +288,15 @@ def test_a_worker_whose_supervisor_went_before_it_was_ready_stops(tmp_path: Path
     assert (stopped.step, stopped.reason) == (0, "the supervisor exited")
     assert worker.returncode == 0
     assert stderr == b""
+
+
+def test_a_run_that_hangs_ends_after_its_supervisor_where_the_kernel_does_not_see_to_it(
+    tmp_path: Path,
+) -> None:
+    """It gets time for a safe stop first, and more while it uses the CPU."""
+    run, gate, ended = new_run(tmp_path), Gate(takes_turns=True), queue.SimpleQueue[int]()
+    with LogWriter(run.events) as log:
+        alarms = Alarms(run, gate, EventRecorder(run, log))
+        follow_supervisor(iter([b"go"]), gate, alarms, end=ended.put, limit=0.001)
+        assert ended.get(timeout=PATIENCE) == 1
+    assert gate.stop_reason == "the supervisor exited"
