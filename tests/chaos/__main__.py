@@ -70,7 +70,7 @@ def main() -> int:
 
 def _run(name: str, folder: Path, options: argparse.Namespace) -> Tally:
     ahead = Tally("")
-    with leaks(ahead):
+    with leaks(ahead, folder):
         if name == "soak":
             tally = soak(folder / name, options.minutes, options.seed)
         elif name == "comparison":

@@ -78,7 +78,7 @@ class Hang:
         code = {"in_model": "pass", "in_step": "pass"}
         code["in_model" if self._place == "model" else "in_step"] = HANGS[self._hang]
         file.write_text(textwrap.dedent(WORKLOAD).format(**code))
-        tiny = TinyRun(self._root / "runs", workload=f"{file}:Hangs", step_check=False, steps=100)
+        tiny = TinyRun(self._root / "runs", workload=f"{file}:Hangs", step_check="off", steps=100)
         try:
             self._look_and_end(tiny)
         finally:
@@ -125,7 +125,7 @@ def _compare(root: Path) -> None:
     )
     file.write_text(code)
     devices = "cpu@threads=2,cpu@threads=1"
-    tiny = TinyRun(root / "runs", devices, workload=f"{file}:Hangs", step_check=False, steps=50)
+    tiny = TinyRun(root / "runs", devices, workload=f"{file}:Hangs", step_check="off", steps=50)
     hung, other = tiny.runs
     try:
         began = time.monotonic()

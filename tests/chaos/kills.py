@@ -34,7 +34,8 @@ from .tiny_runs import (
     wait,
 )
 
-STEPS = 400
+STEPS = 1000
+"""Long enough for snapshots, which may take 1 % of a run."""
 AT_ONCE = max(2, (os.cpu_count() or 2) // 2)
 """Scenarios at a time."""
 
@@ -57,7 +58,7 @@ def kills(root: Path, count: int, seed: int) -> Tally:
     losses = losses_of(reference.run)
     assert len(losses) == STEPS
     plans = [
-        (draws.choice(TARGETS), draws.choice(DEADLY), draws.choice((0, 0, 1, 20, 200)), number)
+        (draws.choice(TARGETS), draws.choice(DEADLY), draws.choice((0, 0, 1, 20, 700)), number)
         for number in range(count)
     ]
     resumed = Tally("resumed after a kill")

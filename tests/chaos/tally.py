@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
@@ -46,16 +47,23 @@ class Tally:
 
 
 @contextmanager
-def leaks(tally: Tally) -> Iterator[None]:
-    """Add a failure for each thread, file descriptor or child process that stays behind."""
+def leaks(tally: Tally, folder: Path) -> Iterator[None]:
+    """Add a failure for each thread, file descriptor or process that stays behind.
+
+    Args:
+        tally: Receives the failures.
+        folder: Whoever names it in its command line, or is a child of this process, is a leak.
+    """
     process = psutil.Process()
     files = process.num_fds() if hasattr(process, "num_fds") else 0
     threads = threading.active_count()
     yield
-    children = [child for child in process.children(recursive=True) if child.is_running()]
-    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    for child in alive:
-        tally.failures.append(f"leaked process {child.pid}: {' '.join(child.cmdline())[:120]}")
+    children = {child.pid for child in process.children(recursive=True)}
+    for other in psutil.process_iter(["cmdline", "status", "pid"]):
+        words = " ".join(other.info["cmdline"] or ())
+        is_ours = other.pid in children or str(folder) in words
+        if is_ours and other.pid != process.pid and other.info["status"] != psutil.STATUS_ZOMBIE:
+            tally.failures.append(f"leaked process {other.pid}: {words[:120]}")
     left = (process.num_fds() if files else 0) - files, threading.active_count() - threads
     for count, name in zip(left, ("file descriptors", "threads"), strict=True):
         if count > 0:

@@ -33,7 +33,7 @@ def test_nothing_fails(
     monkeypatch.setenv("MPSTUI_HOME", str(tmp_path / "home"))
     assert callable(scenarios)
     tally = Tally("")
-    with leaks(tally):
+    with leaks(tally, tmp_path):
         result: Tally = scenarios(tmp_path / "chaos", count, 3)
     assert tally.failures + result.failures == []
     if not result.tried:
