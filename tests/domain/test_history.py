@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.events import (
+    AlarmRaised,
     AnyEvent,
     DivergenceDetected,
     EpochCompleted,
     EvaluationCompleted,
     PreparationAdvanced,
+    RanksDiffered,
     RunFailed,
     RunFinished,
     RunPaused,
@@ -18,6 +21,7 @@ from mpstui.domain.events import (
     RunStarted,
     RunStopped,
     SampleSaved,
+    StepChecked,
     StepsCompleted,
     SystemSampled,
     WarmupFinished,
@@ -184,3 +188,50 @@ def test_the_vaes_lines() -> None:
     assert found[0] == "====> Epoch: 1 Average loss: 0.5000"
     assert "—" in found[1]
     assert found[2] == "====> Test set loss: not finite"
+
+
+def diverged(step: int) -> AlarmRaised:
+    return AlarmRaised(
+        at=5.0, step=step, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
+    )
+
+
+def test_the_first_alarm_of_a_kind_stays() -> None:
+    history = told(started(), steps(1, [1.0] * 9), diverged(3), diverged(7))
+    for step in (4, 8):
+        history.apply(RanksDiffered(at=5.0, step=step, rank=1, agreed_at=None))
+        history.apply(StepChecked(at=5.0, step=step, gradient_gap=0.5, phase="backward"))
+    assert [alarm.step for alarm in history.alarms] == [3, 4, 4]
+    assert history.step_check is not None
+    assert history.step_check.step == 8
+
+
+def test_readings_before_the_first_step_are_in_no_series() -> None:
+    sampled = replace(SAMPLED, process_cpu=9.0)
+    assert told(started(), sampled).series["cpu"].count == 0
+    assert told(started(), steps(1, [1.0]), sampled).series["cpu"].count == 1
+
+
+def test_a_clock_that_steps_back_leaves_no_negative_time() -> None:
+    history = told(started(at=100.0), steps(1, [1.0], at=40.0))
+    assert history.elapsed == 0.0
+
+
+def test_what_follows_the_end_leaves_its_time() -> None:
+    history = told(started(at=1.0), RunFinished(at=9.0, step=1), diverged(1))
+    assert history.last_at == 9.0
+
+
+def test_the_progress_of_an_epoch_counts_its_own_steps() -> None:
+    history = told(started(total=2 * 938), steps(1, [1.0] * 938))
+    assert history.epoch_progress == 1.0
+    history.apply(replace(steps(939, [1.0] * 469), epoch=2))
+    assert history.epoch_progress == 0.5
+
+
+def test_energy_is_summed_over_the_windows_that_have_it() -> None:
+    history = told(started(), WarmupFinished(at=1.0, steps=1, seconds=1.0))
+    for first in (2, 12, 22):
+        history.apply(replace(steps(first, [1.0] * 10), joules=64.0))
+    history.apply(steps(32, [1.0] * 10))
+    assert history.joules_per_epoch == 60_000 * 3 * 64.0 / (3 * 640)

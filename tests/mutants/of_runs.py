@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .mutant import group
 
-LOG = "runs/test_log.py runs/test_full_disk.py"
+LOG = "runs/test_log.py runs/test_full_disk.py runs/test_supervisor.py"
 SUPERVISOR = "runs/test_supervisor.py runs/test_log.py runs/test_full_disk.py"
 
 MUTANTS = [
@@ -79,12 +79,6 @@ MUTANTS = [
     *group(
         "runs/test_log.py runs/test_requests.py",
         "runs/view.py",
-        (
-            "exit, presence = self.run.exit(), self.run.presence()\n        self.host = "
-            "self._host_of(presence)\n        events = self._read()",
-            "events = self._read()\n        exit, presence = self.run.exit(), self.run.presence()\n"
-            "        self.host = self._host_of(presence)",
-        ),
         ("if exit is None and presence is not Presence.ENDED:", "if exit is None:"),
         ("if exit is not None and exit.killed:", "if False:"),
     ),

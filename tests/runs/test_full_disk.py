@@ -7,6 +7,7 @@ import io
 import os
 import queue
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,61 @@ def test_samples_are_beside_the_training(tmp_path: Path) -> None:
         assert recorder.progress == 0
         recorder.record(PreparationAdvanced(at=1.0, stage="importing torch"))
         assert recorder.progress == 1
+
+
+def test_two_threads_write_whole_lines(tmp_path: Path) -> None:
+    """The other thread appends while the first one's line is half written."""
+    path = tmp_path / "events.jsonl"
+    log = LogWriter(path)
+    others: list[threading.Thread] = []
+
+    class Interrupted(SmallDisk):
+        def write(self, data: Any) -> int:
+            if not others:
+                others.append(threading.Thread(target=log.append, args=(EVENT,)))
+                count = super().write(data[:5])
+                others[0].start()
+                others[0].join(0.2)  # it waits for the lock, or has written by then
+                return count
+            return super().write(data)
+
+    log._file.close()
+    log._file = Interrupted(path, "a+b")
+    log._file.room = 1000
+    with log:
+        log.append(EVENT)
+        others[0].join()
+    assert LogReader(path).read() == [EVENT, EVENT]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be deleted there")
+def test_a_log_is_gone_when_its_path_leads_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with LogWriter(folder / "events.jsonl") as log:
+        assert not log.is_gone
+        folder.rename(tmp_path / "moved")
+        assert log.is_gone
+        folder.mkdir()
+        (folder / "events.jsonl").write_text("")
+        assert log.is_gone  # another run's
+        (folder / "events.jsonl").unlink()
+        folder.rmdir()
+        (tmp_path / "moved").rename(folder)
+        assert not log.is_gone
+
+
+def test_a_worker_that_is_gone_stays_gone_and_its_space_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mpstui.runs.workers.module_command", lambda *words: [sys.executable, "-c", ""]
+    )
+    messages: queue.Queue[tuple[RunWorker, str]] = queue.Queue()
+    Reserve(tmp_path).take()
+    worker = RunWorker(RunDir(tmp_path), messages)
+    assert messages.get(timeout=600.0) == (worker, "gone")
+    worker.receive("gone")
+    worker.receive("ready")  # read from the pipe after the end
+    assert worker.state == "gone"
+    assert not (tmp_path / ".reserve").exists()

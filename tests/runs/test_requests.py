@@ -68,7 +68,7 @@ def test_processes_that_do_not_obey_are_killed(run: RunDir) -> None:
         run.record_worker(worker.pid)
         assert run.presence() is Presence.ALIVE
         answer = kill(run, lambda seconds: None)
-        assert (supervisor.wait(), worker.wait()) == (KILLED, KILLED)
+        assert [process.wait(60) for process in (supervisor, worker)] == [KILLED, KILLED]
     assert answer == "did not obey; its processes are killed"
     assert run.exit() == Exit(code=KILLED, killed=True)
     assert not run.is_under_way()

@@ -101,6 +101,24 @@ def test_a_worker_that_works_in_its_set_up_is_awaited_for_longer() -> None:
     assert other.heard == []
 
 
+def test_a_hang_is_counted_from_when_another_waits_and_by_the_second() -> None:
+    turns, (hung, other) = make("hung", "b")
+    for tenth in range(20 * int(HANG_SECONDS)):  # nobody waits for it
+        turns.grant(tenth / 10)
+    other.state = "ready"
+    now = 2 * HANG_SECONDS
+    for tenth in range(10 * int(HANG_SECONDS) - 10):
+        turns.grant(now + tenth / 10)
+    assert other.heard == []
+    hung.state = "ready"
+    turns.grant(3 * HANG_SECONDS)
+    assert hung.heard == ["go"]
+    turns.grant(3 * HANG_SECONDS + TURN_SECONDS)
+    for second in range(int(HANG_SECONDS) - 1):  # its turn has a time of its own
+        turns.grant(3 * HANG_SECONDS + TURN_SECONDS + second)
+    assert (hung.state, other.heard) == ("yielding", [])
+
+
 def test_one_that_hangs_in_its_turn_does_not_keep_the_others_from_theirs() -> None:
     turns, (hung, other) = make("hung", "b")
     hung.state = other.state = "ready"
@@ -216,6 +234,54 @@ def test_an_alarm_that_a_worker_did_not_live_to_hear_is_logged_once(pair: list[R
         watch.check(now)
     alarms = [e for e in LogReader(second.events).rest() if isinstance(e, AlarmRaised)]
     assert [alarm.step for alarm in alarms] == [20]
+
+
+def log_alarm(run: RunDir) -> None:
+    alarm = AlarmRaised(
+        at=2.5, step=20, value=9.0, other=1.0, gap=8.0, against="cpu", policy="continue"
+    )
+    with LogWriter(run.events) as log:
+        log.append(alarm)
+
+
+def test_an_alarm_that_the_worker_has_logged_is_not_sent_again(pair: list[RunDir]) -> None:
+    first, second = pair
+    worker = Training(second, "running")
+    watch = supervisor.GapWatch(first, worker)  # type: ignore[arg-type]
+    log_losses(first, 1.0)
+    log_losses(second, 9.0)
+    log_alarm(second)
+    watch.check(0.0)
+    assert worker.heard == []
+
+
+def test_an_alarm_logged_by_a_worker_that_then_exits_is_logged_once(pair: list[RunDir]) -> None:
+    first, second = pair
+
+    class Exits(Training):
+        """It logs its alarm and exits while the supervisor looks."""
+
+        state = property(lambda self: self.look(), lambda self, state: None)
+
+        def look(self) -> str:
+            log_alarm(second)
+            return "gone"
+
+    watch = supervisor.GapWatch(first, Exits(second, ""))  # type: ignore[arg-type]
+    log_losses(first, 1.0)
+    log_losses(second, 9.0)
+    watch.check(0.0)
+    alarms = [e for e in LogReader(second.events).rest() if isinstance(e, AlarmRaised)]
+    assert len(alarms) == 1
+
+
+def test_a_log_that_cannot_be_read_ends_no_supervisor(capsys: pytest.CaptureFixture[str]) -> None:
+    class Unreadable:
+        def check(self, now: float) -> None:
+            raise PermissionError(13, "denied")
+
+    supervisor._check([Unreadable()], 0.0)  # type: ignore[list-item]
+    assert "no check for an alarm: [Errno 13] denied" in capsys.readouterr().err
 
 
 def test_a_run_is_only_watched_against_a_run_with_the_same_settings(tmp_path: Path) -> None:
