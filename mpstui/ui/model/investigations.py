@@ -71,13 +71,10 @@ class Investigations:
 
         Raises:
             MpstuiError: The run cannot be read, or its folder cannot be written.
+            OSError: The system refuses.
         """
-        try:
-            folder = create_folder(
-                request_for_run(run), datetime.fromtimestamp(self._state.wall_clock())
-            )
-        except OSError as error:
-            raise MpstuiError(f"{run.path}: {error.strerror}") from error
+        now = datetime.fromtimestamp(self._state.wall_clock())
+        folder = create_folder(request_for_run(run), now)
         inquiry = Inquiry(run, folder, self._state.clock())
         self._inquiries[run.id] = inquiry
         self._investigating = self._investigate(folder)

@@ -21,6 +21,7 @@ from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.workloads import NAMED_WORKLOADS
 from mpstui.runs.workload_path import absolute_workload
+from mpstui.ui.guard import Guarded
 from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets import coverage_text as coverage_text
 from mpstui.ui.widgets.footer import KeyFooter
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 WORKLOAD_FORMS = ", ".join((*NAMED_WORKLOADS, FORM))
 
 
-class CoverageScreen(ModalScreen[None]):
+class CoverageScreen(Guarded, ModalScreen[None]):
     """A check of a workload, which starts immediately; the user can enter another one or torch."""
 
     MODE = "coverage"

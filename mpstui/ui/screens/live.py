@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Log, Static
 
 from mpstui.domain.diagnosis import diagnose
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.error_text import REPORTED
 from mpstui.ui.charts.overlay import GapStrip, Overlay
 from mpstui.ui.keymap import bindings
 from mpstui.ui.model.session import RunSession
@@ -191,7 +191,7 @@ class LiveScreen(LiveCharts):
         if (has_alarm, over) != self._offered:
             self._offered = (has_alarm, over)
             if over:
-                with suppress(MpstuiError):  # Results reports a damaged summary
+                with suppress(*REPORTED):  # Results reports a damaged summary
                     self._outcome.update(Content(_result(session) + OFFER))
             self.set_class(over, "-over")
             self.refresh_bindings()

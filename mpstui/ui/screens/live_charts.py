@@ -103,8 +103,8 @@ class LiveCharts(MainScreen):
         """Apply a view immediately, and save it."""
         self._view = view
         self._arrange()
-        save_view(self._view_path, view)
         self.call_after_refresh(self.sync)
+        save_view(self._view_path, view)
 
     # Visible charts and panes
 

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
+from mpstui.ui.guard import Guarded
 from mpstui.ui.keymap import bindings
 from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.picture import Picture
@@ -22,7 +23,7 @@ from mpstui.ui.widgets.run_panel import no_picture
 PICTURE_KINDS = ("reconstruction", "sample")
 
 
-class PicturesScreen(ModalScreen[None]):
+class PicturesScreen(Guarded, ModalScreen[None]):
     """One epoch's reconstructions over samples, a column for each run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("pictures"), ("q", "close")]
