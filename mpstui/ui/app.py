@@ -150,7 +150,7 @@ class MpstuiApp(RunControls, DoctorControls):
         message = describe_alarm(view)
         self.alarm_bell.ring(message)
         hint = "a shows the step" if self.current_mode == "live" else "3, then a, shows the step"
-        self.notify(f"{message}. {hint}.", title="Alarm", severity="error", markup=False)
+        self.notify(f"{message}. {hint}.", title="Alarm", severity="error")
 
     def prewarm(self) -> None:
         """Start workers for the next runs, while nothing is probed, investigated or timed."""

@@ -69,4 +69,4 @@ class Demo:
         self._caption(f"{story.ENDING} 1 Doctor, then o checks ops; n sets up a run of your own.")
 
     def _caption(self, text: str) -> None:
-        self._app.notify(text, title="Demo", timeout=CAPTION_SECONDS, markup=False)
+        self._app.notify(text, title="Demo", timeout=CAPTION_SECONDS)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import cast
 
-from textual.app import App
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.worker import WorkerFailed
@@ -18,6 +17,8 @@ from typing_extensions import override
 
 from mpstui.domain.error_text import REPORTED, describe_error
 from mpstui.domain.errors import MpstuiError
+
+from .plain import PlainApp
 
 
 class Guarded(MessagePump):
@@ -32,7 +33,7 @@ class Guarded(MessagePump):
             cast("GuardedApp", self.app).report(error)
 
 
-class GuardedApp(Guarded, App[None]):
+class GuardedApp(Guarded, PlainApp):
     """An app that goes on after errors that the user can act on."""
 
     def __init__(self) -> None:
@@ -56,5 +57,5 @@ class GuardedApp(Guarded, App[None]):
         if (title, message) in shown | self._being_reported:
             return
         self._being_reported.add((title, message))
-        self.notify(message, title=title, severity="error", markup=False)
+        self.notify(message, title=title, severity="error")
         self.call_later(lambda: self._being_reported.discard((title, message)))

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import tomli_w
@@ -26,6 +26,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 MARKUP = "[/b][@click=app.bell]"
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e"
@@ -149,3 +151,18 @@ def texts(node: Any) -> Iterator[tuple[Any, Any]]:
             yield from texts(value)
         elif isinstance(value, str) and key not in REFERENCES:
             yield node, key
+
+
+def spoil_struct(value: Struct) -> Struct:
+    """Return a struct with its texts spoiled, but for those that its type refuses."""
+    document = msgspec.to_builtins(value)
+
+    def passes() -> bool:
+        try:
+            msgspec.convert(document, type(value))
+        except msgspec.ValidationError:
+            return False
+        return True
+
+    spoil_texts(document, passes)
+    return msgspec.convert(document, type(value))

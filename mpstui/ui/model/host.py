@@ -58,7 +58,6 @@ class Host(Protocol):
         title: str = "",
         severity: Severity = "information",
         timeout: float | None = None,
-        markup: bool = True,
     ) -> None:
         """Show a notification."""
 

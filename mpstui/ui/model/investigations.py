@@ -111,7 +111,7 @@ class Investigations:
         if not self._host.shows_inquiry(inquiry):
             message = f"{finding.summary}\nPress i on the run, in Live or Results, to see it."
             title = f"Investigated: {inquiry.name}"
-            self._host.notify(message, title=title, markup=False, timeout=20)
+            self._host.notify(message, title=title, timeout=20)
 
 
 def _failed(inquiry: Inquiry, error: str) -> Investigation:

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
 from mpstui.runs.last_settings import load_last, save_last
 from mpstui.ui.form.check import OWN, label_of, sentence
@@ -19,6 +19,7 @@ from mpstui.ui.form.estimate import READING, Estimate, PastRun, estimate
 from mpstui.ui.form.help_text import NO_FIELD, help_of
 from mpstui.ui.form.past_runs import PastRuns
 from mpstui.ui.keymap import bindings
+from mpstui.ui.plain import Static
 from mpstui.ui.widgets.form import ConfigForm
 from mpstui.ui.widgets.form.field_help import FieldHelp
 from mpstui.ui.widgets.form.plan_summary import PlanSummary

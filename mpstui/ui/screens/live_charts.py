@@ -198,7 +198,7 @@ class LiveCharts(MainScreen):
             later = [place for place in places if cursor is not None and place[0] > cursor]
             x, message = (later or places)[0]
             self._apply_view(self._view.with_cursor_at(self._full_x, x))
-            self.notify(message, timeout=2, markup=False)
+            self.notify(message, timeout=2)
 
     @on(Chart.Pointed)
     def _pointed(self, event: Chart.Pointed) -> None:

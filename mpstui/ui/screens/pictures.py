@@ -10,12 +10,12 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
 from mpstui.ui.guard import Guarded
 from mpstui.ui.keymap import bindings
+from mpstui.ui.plain import Static
 from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.picture import Picture
 from mpstui.ui.widgets.run_panel import no_picture
@@ -61,7 +61,7 @@ class PicturesScreen(Guarded, ModalScreen[None]):
             with Horizontal(id="columns"):
                 for series, view in enumerate(self._views, 1):
                     with Vertical(classes=f"run -series-{series}") as column:
-                        column.border_title = f"━━ {view.config.label}"
+                        column.border_title = Content(f"━━ {view.config.label}")
                         for kind in PICTURE_KINDS:
                             yield Picture(PICTURE_TILE, classes=kind)
             yield Static(id="slider")

@@ -275,7 +275,7 @@ class ResultsScreen(MainScreen):
             self._targets()
             return
         if row.summary is not None and row.problem:  # writing would lose the note
-            self.notify(row.problem, title="Unreadable note", severity="error", markup=False)
+            self.notify(row.problem, title="Unreadable note", severity="error")
             return
         self.app.push_screen(
             NoteDialog(row.id, row.note), lambda text: self._write_note(row.id, text)
@@ -380,7 +380,7 @@ class ResultsScreen(MainScreen):
     def _notify_export(
         self, message: str, title: str = "Exported", severity: Severity = "information"
     ) -> None:
-        self.notify(message, title=title, severity=severity, markup=False)
+        self.notify(message, title=title, severity=severity)
 
 
 def _changed(folder: Path) -> int:
