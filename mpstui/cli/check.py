@@ -15,6 +15,7 @@ from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.script_command import script_command
 
 from .investigate import as_text, check_steps, follow_investigation
+from .output import print_document, print_line
 
 INCOMPLETE = 3
 """Exit status of a check that could not be completed."""
@@ -61,9 +62,9 @@ def check_script(
     try:
         finding = follow_investigation(folder)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped without a result\n")
+        print_line("stopped without a result", sys.stderr)
         return 130
-    sys.stdout.write(as_json(finding) + "\n" if json else as_text(finding, folder))
+    print_document(as_json(finding) if json else as_text(finding, folder), json)
     if finding.verdict is Verdict.INCOMPLETE:
         return INCOMPLETE
     return int(finding.verdict is not Verdict.NOTHING)

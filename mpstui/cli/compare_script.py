@@ -23,6 +23,7 @@ from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
 from .lazy_facts import LazyFacts, refuse
+from .output import print_document, print_line
 from .train import exit_code, follow
 
 PLACEHOLDER = "{device}"
@@ -62,16 +63,19 @@ def compare_script(
     store = RunStore(runs_dir or default_runs_dir())
     runs = create_script_runs(store, config, specs, command, arguments)
     if not arguments and not any(PLACEHOLDER in word for word in command.arguments):
-        sys.stderr.write(
+        print_line(
             f"the script gets its device from the variable MPSTUI_DEVICE alone; "
-            f"{PLACEHOLDER} in its arguments or --with DEVICE=ARGUMENTS are other ways\n"
+            f"{PLACEHOLDER} in its arguments or --with DEVICE=ARGUMENTS are other ways",
+            sys.stderr,
         )
     launch(runs)
     views = [RunView(run) for run in runs]
     width = max(len(str(spec)) for spec in specs)
     labels = {run.id: str(spec) for run, spec in zip(runs, specs, strict=True)}
-    follow(views, lambda view, line: _print_line(f"{labels[view.run.id]:<{width}}  {line}"))
-    sys.stdout.write(comparison_table([view.summary() for view in views], format) + "\n")
+    follow(
+        views, lambda view, line: print_line(f"{labels[view.run.id]:<{width}}  {line}", sys.stderr)
+    )
+    print_document(comparison_table([view.summary() for view in views], format), format == "json")
     return exit_code(views)
 
 
@@ -134,8 +138,3 @@ def _check_options(specs: Sequence[DeviceSpec]) -> None:
             if name not in APPLICABLE:
                 problem = f"{spec}: {name} is a setting of mpstui's own loop, not of a script"
                 raise FieldError("devices", problem, f"options {', '.join(sorted(APPLICABLE))}")
-
-
-def _print_line(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

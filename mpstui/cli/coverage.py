@@ -14,6 +14,7 @@ from mpstui.domain.workloads import short_name
 from mpstui.runs.script_command import ScriptCommand
 from mpstui.runs.workload_path import absolute_workload
 
+from .output import print_document, print_line
 from .set_arguments import workload_values
 
 
@@ -63,7 +64,7 @@ def follow_coverage(
         result = client.run(_print_progress)
     except KeyboardInterrupt:
         client.stop()
-        sys.stderr.write("stopped without a result\n")
+        print_line("stopped without a result", sys.stderr)
         return 130
     except UsageError:
         raise
@@ -71,7 +72,7 @@ def follow_coverage(
         result = Coverage(
             workload=short_name(workload), torch=torch, recorded_with="", error=str(error)
         )
-    sys.stdout.write(_format(result, format, verbose))
+    print_document(_format(result, format, verbose).rstrip("\n"), format == "json")
     return result.exit_code
 
 
@@ -87,5 +88,4 @@ def _format(result: Coverage, format: str, verbose: bool) -> str:
 
 def _print_progress(text: str) -> None:
     if sys.stderr.isatty():
-        sys.stderr.write(f"… {text}\n")
-        sys.stderr.flush()
+        print_line(f"… {text}", sys.stderr)

@@ -12,6 +12,7 @@ from mpstui.investigate.client import create_folder, request_for_run
 
 from .investigate import as_text, follow_investigation
 from .lazy_facts import LazyFacts
+from .output import print_line
 from .train import follow, start
 
 NEXT = (
@@ -40,24 +41,20 @@ def demo(no_ui: bool, runs_dir: Path | None) -> int:
 
 
 def _print_demo(runs_dir: Path | None) -> int:
-    _print(story.OPENING)
+    print_line(story.OPENING)
     specs = story.demo_specs()
     views = start(story.demo_config(), specs, LazyFacts(), runs_dir)
     width = max(len(str(spec)) for spec in specs)
-    follow(views, lambda view, line: _print(f"{view.config.label:<{width}}  {line}"))
+    follow(views, lambda view, line: print_line(f"{view.config.label:<{width}}  {line}"))
     diverged = next((view for view in views if view.history.alarms), None)
     if diverged is None:
         states = "; ".join(f"{view.config.label} {view.history.state.value}" for view in views)
-        _print(f"No alarm was raised, so there is nothing to investigate: {states}.")
+        print_line(f"No alarm was raised, so there is nothing to investigate: {states}.")
         return 1
-    _print(f"\n{story.ALARM_TEXT}")
+    print_line(f"\n{story.ALARM_TEXT}")
     folder = create_folder(request_for_run(diverged.run), datetime.now())
     finding = follow_investigation(folder)
-    _print(f"\n{as_text(finding, folder).rstrip()}")
-    _print(f"\n{story.ENDING}\n{aligned([(f'  {command}', help) for command, help in NEXT], ())}")
+    print_line(f"\n{as_text(finding, folder).rstrip()}")
+    commands = aligned([(f"  {command}", help) for command, help in NEXT], ())
+    print_line(f"\n{story.ENDING}\n{commands}")
     return 0 if finding.op is not None else 1
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()

@@ -14,6 +14,8 @@ from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.facts import DoctorFacts, ProbeStage
 from mpstui.domain.findings import Finding
 
+from .output import clean, print_document
+
 WRITERS: dict[str, Callable[[DoctorFacts, Sequence[Finding]], str]] = {
     "text": partial(as_text, with_names=True),
     "json": as_json,
@@ -45,7 +47,7 @@ def doctor(format: str, only: Sequence[str], ops: bool, simulate: str) -> int:
         probes, _print_progress if up_to is ProbeStage.OPS else None, up_to=up_to, only=rows
     )
     selection = [finding for finding in findings(facts) if not only or finding.id in only]
-    sys.stdout.write(WRITERS[format](facts, selection).rstrip() + "\n")
+    print_document(WRITERS[format](facts, selection).rstrip(), format == "json")
     return exit_code(selection)
 
 
@@ -54,6 +56,6 @@ def _print_progress(facts: DoctorFacts) -> None:
     if not facts.ops or not sys.stderr.isatty():
         return
     run = facts.ops[-1]
-    line = f"checking ops on {run.device}: {run.done:,} of {run.planned:,} cases"
+    line = clean(f"checking ops on {run.device}: {run.done:,} of {run.planned:,} cases")
     sys.stderr.write(f"\r{line:<70}" if run.seconds is None else f"\r{'':<70}\r")
     sys.stderr.flush()

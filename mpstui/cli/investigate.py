@@ -22,6 +22,7 @@ from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 
 from .lazy_facts import LazyFacts, refuse
+from .output import print_document, print_line
 
 EXPLAINED = (Verdict.LOWER_PRECISION, Verdict.DIVERGES_ON_CPU)
 """Verdicts with another cause than the device."""
@@ -83,9 +84,9 @@ def investigate(
     try:
         finding = follow_investigation(folder)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped without a result\n")
+        print_line("stopped without a result", sys.stderr)
         return 130
-    sys.stdout.write(as_json(finding) + "\n" if json else as_text(finding, folder))
+    print_document(as_json(finding) if json else as_text(finding, folder), json)
     return int(finding.verdict not in (Verdict.NOTHING, *EXPLAINED) or bool(finding.error))
 
 
@@ -117,8 +118,7 @@ def follow_investigation(folder: InvestigationFolder) -> Investigation:
 def _print_progress(message: ProgressMessage) -> None:
     mark = "✓" if message.done else "…"
     if message.done or sys.stderr.isatty():
-        sys.stderr.write(f"{message.stage.value:<9} {mark} {message.text}\n")
-        sys.stderr.flush()
+        print_line(f"{message.stage.value:<9} {mark} {message.text}", sys.stderr)
 
 
 def as_text(finding: Investigation, folder: InvestigationFolder) -> str:
@@ -138,4 +138,4 @@ def as_text(finding: Investigation, folder: InvestigationFolder) -> str:
         lines.append(f"not checked: {', '.join(finding.unreferenced)}")
     if folder.report.exists():
         lines.append(f"report: {folder.report}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

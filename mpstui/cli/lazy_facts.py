@@ -12,6 +12,8 @@ from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import DeviceUnavailable
 from mpstui.domain.facts import DoctorFacts, ProbeStage
 
+from .output import print_line
+
 
 class LazyFacts:
     """Facts that are probed on first use: an import of torch takes long."""
@@ -22,8 +24,7 @@ class LazyFacts:
     def get(self) -> DoctorFacts:
         """Return the facts, with those from torch."""
         if self._facts is None:
-            sys.stderr.write("asking torch which devices it has …\n")
-            sys.stderr.flush()
+            print_line("asking torch which devices it has …", sys.stderr)
             self._facts = gather(SystemProbes(), up_to=ProbeStage.TORCH)
         return self._facts
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from mpstui.domain.errors import FieldError
 from mpstui.domain.zoo import EXAMPLE, ZOO
+
+from .output import print_line
 
 
 def new(file: Path, source: str | None) -> int:
@@ -33,5 +34,5 @@ def new(file: Path, source: str | None) -> int:
     except OSError as error:
         problem = f"{file}: {error.strerror}"
         raise FieldError("file", problem, "a file that can be written") from error
-    sys.stdout.write(f"wrote {file}; train it: mpstui train --workload {workload}\n")
+    print_line(f"wrote {file}; train it: mpstui train --workload {workload}")
     return 0

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import Any
+
+from typing_extensions import override
 
 from mpstui import __version__
 
 from .arguments import add_runs_dir, runs_dir_of
 from .commands import check, compare, demo, doctor, investigate, new, run, runs, sweep, train, watch
+from .output import write
 
 COMMANDS = (doctor, demo, new, run, check, train, compare, runs, watch, investigate, sweep)
 """Modules with ``add_parser(commands)``, in the order of ``--help``."""
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose messages repeat arguments, and so pass the door to stdout and stderr."""
+
+    @override
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print a message of the parser's own."""
+        if message:
+            write(message, file or sys.stderr)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser; ``arguments.command`` is the function that runs the command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="mpstui",
         description="Is this machine set up to train on its GPU, how fast is it, and is it right? "
         "Without a command, starts the terminal app.",

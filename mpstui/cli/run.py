@@ -25,6 +25,8 @@ from mpstui.runs.torchrun import start_ranks, wait_for_ranks
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
 
+from .output import print_document, print_line
+
 
 def run_script(
     file: str | None,
@@ -99,10 +101,10 @@ def _print_summary(run: RunDir, json: bool) -> None:
     view = RunView(run)
     view.catch_up()
     if json:
-        sys.stdout.write(as_json(_document(view)) + "\n")
+        print_document(as_json(_document(view)), json)
     else:
         stream = sys.stdout if sys.stdout.isatty() else sys.stderr
-        stream.write("\n".join(summary_lines(view)) + "\n")
+        print_line("\n".join(summary_lines(view)), stream)
 
 
 def _show_in_app(runs: Sequence[RunDir], runs_dir: Path | None) -> int:
@@ -114,7 +116,7 @@ def _show_in_app(runs: Sequence[RunDir], runs_dir: Path | None) -> int:
     view.catch_up()
     if not view.history.state.over:
         return code
-    sys.stdout.write("\n".join(summary_lines(view)) + "\n")
+    print_line("\n".join(summary_lines(view)))
     exit = runs[0].exit()
     return code if exit is None else exit.status
 

@@ -13,7 +13,8 @@ import msgspec
 from mpstui.domain.class_path import class_path
 from mpstui.domain.comparison import HEADINGS, article_rows, baselines, notes, rows
 from mpstui.domain.config import BY_NAME
-from mpstui.domain.errors import FieldError, LogError, UsageError
+from mpstui.domain.error_text import REPORTED
+from mpstui.domain.errors import FieldError, UsageError
 from mpstui.domain.history import RunState
 from mpstui.domain.shell import local_shell
 from mpstui.domain.summary import RunSummary, speed_up
@@ -29,6 +30,8 @@ from mpstui.runs.settings import settings_text
 from mpstui.runs.store import TRASH, RunStore
 from mpstui.runs.view import RunView
 from mpstui.runs.workload_path import absolute_workload
+
+from .output import print_document, print_error, print_line
 
 OVER = tuple(state.value for state in RunState if state.over)
 RUN_STATES = (*(state.value for state in RunState), "running")
@@ -79,13 +82,13 @@ def list_runs(
     if sort != "started":
         matches.sort(key=lambda run: _key(run, sort))
     if json:
-        _print(as_json({"runs": matches}))
+        print_document(as_json({"runs": matches}), json)
     elif matches:
-        _print(runs_table(matches))
+        print_line(runs_table(matches))
     elif summaries:
-        _print(f"none of the {len(summaries)} runs in {store.root} matches")
+        print_line(f"none of the {len(summaries)} runs in {store.root} matches")
     else:
-        _print(f"no runs in {store.root}; `mpstui train` starts one")
+        print_line(f"no runs in {store.root}; `mpstui train` starts one")
     return 0
 
 
@@ -96,9 +99,9 @@ def show_run(text: str, json: bool, runs_dir: Path | None) -> int:
     view.catch_up()
     summary, note = view.summary(), read_note(run)
     if json:
-        _print(as_json({**msgspec.structs.asdict(summary), "note": note}))
+        print_document(as_json({**msgspec.structs.asdict(summary), "note": note}), json)
         return 0
-    _print(
+    print_line(
         f"{run.id}\n{run.path}\nstarted {date(summary.started_at)}, "
         f"{summary.state} after {summary.steps:,} steps"
         + (f"\nalarm: {summary.alarm}" if summary.alarm else "")
@@ -134,13 +137,14 @@ def compare_runs(
     # Ids distinguish two runs on one device; the table has no room for them.
     mismatches += [f"row {number}: {run.run_id}" for number, run in enumerate(runs, 1)]
     if format == "json":
-        _print(_document(runs, mismatches))
+        print_document(_document(runs, mismatches), format == "json")
     elif format == "csv":
-        _print(_csv(runs))
-        sys.stderr.writelines(f"{note}\n" for note in describe_mismatches(runs))
+        print_line(_csv(runs))
+        for note in describe_mismatches(runs):
+            print_line(note, sys.stderr)
     else:
         mark = "- " if format == "markdown" else ""
-        _print(
+        print_line(
             "\n".join([comparison_table(runs, format), *(f"{mark}{note}" for note in mismatches)])
         )
     return 0
@@ -166,10 +170,10 @@ def export_runs(
     if out is None:
         if format not in TEXTS:
             raise FieldError("out", f"{format} needs a folder", "--out DIR")
-        sys.stdout.write(export_text(views, format))
+        print_document(export_text(views, format).rstrip("\n"), format == "json")
         return 0
     for path in export(views, format, out, force):
-        _print(str(path))
+        print_line(str(path))
     return 0
 
 
@@ -179,9 +183,9 @@ def note_run(text: str, note: str | None, runs_dir: Path | None) -> int:
     if note is not None:
         write_note(run, note)
     elif current := read_note(run):
-        _print(current.rstrip("\n"))
+        print_line(current.rstrip("\n"))
     else:
-        sys.stderr.write(f"{run.id} has no note; `mpstui runs note {run.id} TEXT` writes one\n")
+        print_line(f"{run.id} has no note; `mpstui runs note {run.id} TEXT` writes one", sys.stderr)
     return 0
 
 
@@ -191,8 +195,8 @@ def delete_runs(texts: Sequence[str], runs_dir: Path | None) -> int:
     ids = trash.delete(store, [run.id for run in store.select(texts)])
     flag = "" if runs_dir is None else f" --runs-dir {local_shell().quote(str(runs_dir))}"
     for id in ids:
-        _print(f"deleted {id}")
-    _print(f"to undo: mpstui runs restore{flag} {' '.join(ids)}")
+        print_line(f"deleted {id}")
+    print_line(f"to undo: mpstui runs restore{flag} {' '.join(ids)}")
     return 0
 
 
@@ -202,19 +206,15 @@ def restore_runs(texts: Sequence[str], runs_dir: Path | None) -> int:
     trash_store = RunStore(store.root / TRASH)
     if not texts:
         for run in trash_store.all():
-            _print(run.id)
+            print_line(run.id)
         return 0
     for id in trash.restore(store, [run.id for run in trash_store.select(texts)]):
-        _print(f"restored {id}")
+        print_line(f"restored {id}")
     return 0
 
 
 def _store(runs_dir: Path | None) -> RunStore:
     return RunStore(runs_dir or default_runs_dir())
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
 
 
 def _summary(run: RunDir) -> RunSummary:
@@ -229,8 +229,8 @@ def _summaries(runs: Sequence[RunDir]) -> list[RunSummary]:
     for run in runs:
         try:
             summaries.append(_summary(run))
-        except LogError as error:  # one broken folder must not hide the others
-            sys.stderr.write(f"mpstui: {error.title}: {error}\n")
+        except REPORTED as error:  # one broken folder must not hide the others
+            print_error(error)
     return summaries
 
 

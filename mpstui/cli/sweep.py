@@ -24,6 +24,7 @@ from mpstui.processes.command import module_command
 from mpstui.runs.own_settings import own_settings
 from mpstui.runs.workload_path import absolute_workload
 
+from .output import print_document, print_line
 from .set_arguments import workload_values
 from .sweep_report import describe_point, measured_points, report
 
@@ -73,11 +74,11 @@ def sweep(
     try:
         for point in _measure(names, sizes, values, seconds):
             points.append(point)
-            _print(f"{len(points)}/{len(names) * len(sizes)}  {describe_point(point)}")
+            _print_progress(f"{len(points)}/{len(names) * len(sizes)}  {describe_point(point)}")
     except KeyboardInterrupt:  # report the measured points: a sweep on a CPU takes minutes
         interrupted = True
-        _print("stopped; these are the points so far")
-    sys.stdout.write(report(names, points, workload, seconds, format) + "\n")
+        _print_progress("stopped; these are the points so far")
+    print_document(report(names, points, workload, seconds, format), format == "json")
     without_points = [name for name in names if not measured_points(points, name)]
     return 1 if interrupted or without_points else 0
 
@@ -114,7 +115,7 @@ def _refuse(specs: Sequence[DeviceSpec]) -> None:
     """Refuse unavailable devices before the first point."""
     accelerators = [spec for spec in specs if spec.type != "cpu"]
     if accelerators:
-        _print("asking torch which devices it has …")
+        _print_progress("asking torch which devices it has …")
         facts = gather(SystemProbes(), up_to=ProbeStage.TORCH)
         for spec in accelerators:
             reason = refuse_reason(facts, spec.type, spec.index)
@@ -165,6 +166,5 @@ def measure_point(
     return SweepPoint(device=device, batch_size=batch_size, error=reason)
 
 
-def _print(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+def _print_progress(text: str) -> None:
+    print_line(text, sys.stderr)

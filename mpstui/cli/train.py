@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from mpstui.domain.article import ArticleLog
 from mpstui.domain.class_path import file_class
@@ -28,6 +28,7 @@ from mpstui.telemetry.machine import read_machine
 
 from .example_flags import device_of
 from .lazy_facts import LazyFacts, refuse
+from .output import print_document, print_line
 from .set_arguments import specs_with_sets
 
 POLL_SECONDS = 0.1
@@ -60,15 +61,15 @@ def train(
 
 def _train(view: RunView, json: bool) -> int:
     lines = sys.stderr if json else sys.stdout
-    follow([view], lambda view, line: _print(lines, line))
+    follow([view], lambda view, line: print_line(line, lines))
     if (growth := view.history.memory_growth) is not None:
-        _print(lines, f"{growth.text}; {USUAL_CAUSE}")
+        print_line(f"{growth.text}; {USUAL_CAUSE}", lines)
     if json:
-        _print(sys.stdout, as_json(view.summary()))
+        print_document(as_json(view.summary()), json)
     else:
-        _print(lines, f"run {view.run.id} in {view.run.path}")
+        print_line(f"run {view.run.id} in {view.run.path}", lines)
     if view.history.state is not RunState.FINISHED and view.run.snapshots():
-        _print(sys.stderr, _resume_hint(view))
+        print_line(_resume_hint(view), sys.stderr)
     return exit_code([view])
 
 
@@ -121,13 +122,17 @@ def compare(
         devices = device_of((), None, facts.trainable)
     specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
     if devices is None and len(specs) == 1:
-        _print(sys.stderr, "no accelerator on this machine: cpu alone; name two specs to compare")
+        print_line(
+            "no accelerator on this machine: cpu alone; name two specs to compare", sys.stderr
+        )
     if sets:
         specs = tuple(specs_with_sets(specs, sets, own_settings(config.workload)))
     views = start(config, specs, facts, runs_dir)
     width = max(len(view.config.label) for view in views)
-    follow(views, lambda view, line: _print(sys.stderr, f"{view.config.label:<{width}}  {line}"))
-    _print(sys.stdout, comparison_table([view.summary() for view in views], format))
+    follow(
+        views, lambda view, line: print_line(f"{view.config.label:<{width}}  {line}", sys.stderr)
+    )
+    print_document(comparison_table([view.summary() for view in views], format), format == "json")
     return exit_code(views)
 
 
@@ -169,7 +174,7 @@ def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> No
             time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             request = "stop" if request == "run" else "kill"
-            _print(sys.stderr, "stopping safely …" if request == "stop" else "killing …")
+            print_line("stopping safely …" if request == "stop" else "killing …", sys.stderr)
             for view in views:
                 if not view.history.state.over:
                     view.run.write_request("stop" if request == "stop" else "kill")
@@ -190,8 +195,3 @@ def exit_code(views: Sequence[RunView]) -> int:
     """Return 0 if all runs finished or were stopped, else 1."""
     successes = ("finished", "stopped")
     return 0 if all(view.history.state.value in successes for view in views) else 1
-
-
-def _print(stream: TextIO, line: str) -> None:
-    stream.write(f"{line}\n")
-    stream.flush()

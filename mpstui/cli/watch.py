@@ -18,6 +18,8 @@ from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 
+from .output import print_line
+
 POLL_SECONDS = 0.1
 
 
@@ -56,13 +58,13 @@ def watch(
             for view, log in zip(views, logs, strict=True):
                 prefix = f"{view.config.label:<{width}}  " if len(views) > 1 else ""
                 for line in _new_lines(view, log):
-                    _print(f"{prefix}{line}")
+                    print_line(f"{prefix}{line}")
             if all(view.history.state.over for view in views):
                 break
             wait(POLL_SECONDS)
     except KeyboardInterrupt:
         ids = " ".join(view.run.id for view in views if not view.history.state.over)
-        sys.stderr.write(f"no longer watching; still running: {ids}\n")
+        print_line(f"no longer watching; still running: {ids}", sys.stderr)
         return 1
     successes = ("finished", "stopped")
     return 0 if all(view.history.state.value in successes for view in views) else 1
@@ -95,8 +97,3 @@ def _new_lines(view: RunView, log: ArticleLog) -> list[str]:
     if state.over and not was_over and state.value in ("crashed", "killed"):
         lines.append(view.history.message)  # these states have no event
     return lines
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

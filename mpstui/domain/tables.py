@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -89,7 +90,20 @@ def aligned(table: Sequence[Sequence[str]], right: Sequence[int]) -> str:
 
 def as_json(value: object) -> str:
     """Encode a value as an indented JSON document."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # the name of a folder that is not UTF-8
+        encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(value)))
+    return msgspec.json.format(encoded, indent=2).decode()
+
+
+def _encodable(node: Any) -> Any:
+    """Return a document with a sign in the place of what UTF-8 cannot encode."""
+    if isinstance(node, str):
+        return node.encode(errors="surrogatepass").decode(errors="replace")
+    if isinstance(node, dict):
+        return {key: _encodable(value) for key, value in node.items()}
+    return [*map(_encodable, node)] if isinstance(node, (list, tuple)) else node
 
 
 def _bar(row: Sequence[str]) -> str:

@@ -55,8 +55,20 @@ def move(source: Path, target: Path) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file atomically, through a temporary file beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file atomically, through a temporary file beside it.
+
+    Raises:
+        OSError: The system refuses; it names the file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # write() names none, mkstemp its own
+        raise
+
+
+def _replace(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

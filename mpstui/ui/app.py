@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from mpstui.doctor.probes import Probes
 from mpstui.doctor.system import SystemProbes
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.error_text import REPORTED
 from mpstui.runs.launch import PrewarmedSupervisor, launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
@@ -110,7 +110,7 @@ class MpstuiApp(RunControls, DoctorControls):
         self.call_after_refresh(self._collect)
         if self._prewarming is not None:
             self.set_interval(PREWARM_SECONDS, self.prewarm)
-        with suppress(MpstuiError):  # a damaged folder is reported when its screen opens
+        with suppress(*REPORTED):  # a damaged folder is reported when its screen opens
             if any(run.supervisor_alive() for run in self.state.store.newest_group()):
                 self.state.recall()  # so that quitting asks about them on any screen
                 self.notify("A run is under way. Press 3 to watch it.")
@@ -150,7 +150,7 @@ class MpstuiApp(RunControls, DoctorControls):
         message = describe_alarm(view)
         self.alarm_bell.ring(message)
         hint = "a shows the step" if self.current_mode == "live" else "3, then a, shows the step"
-        self.notify(f"{message}. {hint}.", title="Alarm", severity="error", markup=False)
+        self.notify(f"{message}. {hint}.", title="Alarm", severity="error")
 
     def prewarm(self) -> None:
         """Start workers for the next runs, while nothing is probed, investigated or timed."""
@@ -177,10 +177,7 @@ class MpstuiApp(RunControls, DoctorControls):
         """
         from .screens.investigate import show_investigation
 
-        try:
-            await show_investigation(self, run, again)
-        except MpstuiError as error:
-            self.notify(str(error), title=error.title, severity="error", markup=False)
+        await show_investigation(self, run, again)
 
     # Navigation
 

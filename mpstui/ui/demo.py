@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpstui.domain import demo as story
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.error_text import REPORTED
 
 if TYPE_CHECKING:
     from .model.session import RunSession
@@ -39,9 +39,9 @@ class Demo:
         self._started = True
         try:
             self._app.start_runs(story.demo_config(), story.demo_specs())
-        except MpstuiError as error:
+        except REPORTED as error:
             self._over = True
-            self._app.notify(str(error), title=error.title, severity="error", markup=False)
+            self._app.report(error)
             return
         self._session = self._app.state.session
         self._caption(story.OPENING)
@@ -69,4 +69,4 @@ class Demo:
         self._caption(f"{story.ENDING} 1 Doctor, then o checks ops; n sets up a run of your own.")
 
     def _caption(self, text: str) -> None:
-        self._app.notify(text, title="Demo", timeout=CAPTION_SECONDS, markup=False)
+        self._app.notify(text, title="Demo", timeout=CAPTION_SECONDS)

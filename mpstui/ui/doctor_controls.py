@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing_extensions import override
 
 from mpstui.domain.config import RunConfig, default_config
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.error_text import REPORTED
 from mpstui.runs.last_settings import load_last
 
 from .state_app import StateApp
@@ -32,7 +32,7 @@ class DoctorControls(StateApp):
     def action_cover(self) -> None:
         """Check whether the workload of the last run would run on MPS."""
         config = default_config()
-        with suppress(MpstuiError):  # Configure reports a damaged file
+        with suppress(*REPORTED):  # Configure reports a damaged file
             last = load_last()
             config = last[0] if last else config
         self.show_coverage(config)

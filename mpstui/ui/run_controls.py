@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rich.text import Text
 from textual import work
 from typing_extensions import override
 
@@ -12,6 +13,7 @@ from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import MpstuiError
 from mpstui.runs.rundir import RunDir
 
+from .plain import visible
 from .state_app import StateApp
 
 
@@ -74,9 +76,10 @@ class RunControls(StateApp):
         elif answer == "leave" and session.paused:  # nothing else would resume them
             session.send_request("run")
         if answer in ("stop", "leave"):
-            paths = "\n".join(str(view.run.path) for view in session.views)
+            paths = [visible(str(view.run.path)) for view in session.views]
             state = "Stopping" if answer == "stop" else "Still training"
-            self.exit(message=f"{state}; `mpstui watch` follows:\n{paths}")
+            lines = [f"{state}; `mpstui watch` follows:", *paths]
+            self.exit(message=Text("\n".join(lines)))
 
     def _require_live(self, otherwise: str) -> bool:
         if self.state.is_live:

@@ -20,7 +20,6 @@ def remember_theme(app: App[None]) -> None:
             app.theme = name
 
     def save_theme(theme: Theme) -> None:
-        with suppress(OSError):  # a full disk loses the selection only
-            replace(path, theme.name.encode())
+        replace(path, theme.name.encode())
 
     app.theme_changed_signal.subscribe(app, save_theme)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from textual.app import App
 from textual.reactive import reactive
 
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
 from mpstui.runs.rundir import RunDir
 
+from .guard import GuardedApp
 from .model.host import Change, StartCoverage
 from .model.probing import Probing
 from .model.state import AppState
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # imports numpy, which the first frame does not need
     from .model.investigations import Investigations
 
 
-class StateApp(App[None]):
+class StateApp(GuardedApp):
     """An app with an :class:`AppState`, and the host of the models."""
 
     # Screens watch these; repainting the whole screen for each costs more than all charts.

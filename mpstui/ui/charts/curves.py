@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.domain.investigation import LossCurve
+from mpstui.ui.plain import Static
 
 from .figures import is_steep
 from .plotting import Figure, Line, Mark

@@ -8,11 +8,11 @@ import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.domain.loss_gap import OFF_COURSE
 from mpstui.domain.units import number
 from mpstui.ui.model.session import RunSession
+from mpstui.ui.plain import Static
 
 from .column import ChartColumn
 from .figures import Axis, RunSeries

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from mpstui.domain.errors import MpstuiError
+
 if TYPE_CHECKING:
     from mpstui.coverage.client import CoverageProcess
     from mpstui.investigate.client import InvestigationProcess
@@ -56,9 +58,11 @@ class Host(Protocol):
         title: str = "",
         severity: Severity = "information",
         timeout: float | None = None,
-        markup: bool = True,
     ) -> None:
         """Show a notification."""
+
+    def report(self, error: MpstuiError | OSError) -> None:
+        """Show an error that the user can act on."""
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy a text."""

@@ -71,13 +71,10 @@ class Investigations:
 
         Raises:
             MpstuiError: The run cannot be read, or its folder cannot be written.
+            OSError: The system refuses.
         """
-        try:
-            folder = create_folder(
-                request_for_run(run), datetime.fromtimestamp(self._state.wall_clock())
-            )
-        except OSError as error:
-            raise MpstuiError(f"{run.path}: {error.strerror}") from error
+        now = datetime.fromtimestamp(self._state.wall_clock())
+        folder = create_folder(request_for_run(run), now)
         inquiry = Inquiry(run, folder, self._state.clock())
         self._inquiries[run.id] = inquiry
         self._investigating = self._investigate(folder)
@@ -114,7 +111,7 @@ class Investigations:
         if not self._host.shows_inquiry(inquiry):
             message = f"{finding.summary}\nPress i on the run, in Live or Results, to see it."
             title = f"Investigated: {inquiry.name}"
-            self._host.notify(message, title=title, markup=False, timeout=20)
+            self._host.notify(message, title=title, timeout=20)
 
 
 def _failed(inquiry: Inquiry, error: str) -> Investigation:

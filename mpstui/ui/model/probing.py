@@ -110,7 +110,7 @@ class Probing:
         try:
             write(path, text.encode())
         except OSError as error:
-            self._host.notify(f"{path}: {error.strerror}", title="Not written", severity="error")
+            self._host.report(error)
             return
         self._host.copy_to_clipboard(text)
         self._host.notify(f"{path}\nAlso copied to the clipboard.", title="Report written")

@@ -187,10 +187,20 @@ class RunSession:
                 gap.add(losses)
 
     def send_request(self, request: Request) -> None:
-        """Send a request to every run that is under way."""
+        """Send a request to every run that is under way.
+
+        Raises:
+            OSError: It could not be written for all of them.
+        """
+        errors = []
         for view in self.views:
             if not view.history.state.over:
-                view.run.write_request(request)
+                try:
+                    view.run.write_request(request)
+                except OSError as error:  # the others get it nevertheless
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def pause_or_resume(self) -> None:
         """Pause the runs under way; if all of them are paused, resume them."""

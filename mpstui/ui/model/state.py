@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from mpstui.doctor.checks import findings
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
+from mpstui.domain.error_text import REPORTED
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.findings import Finding
@@ -112,13 +113,12 @@ class AppState:
         """Put the newest runs on screen, if there are none: they may still be under way."""
         if self.session is not None:
             return
-        runs = self.store.newest_group()
-        if not runs:
-            return
         try:
-            self.put_on_screen(runs)
-        except MpstuiError as error:
-            self._host.notify(str(error), title=error.title, severity="warning", markup=False)
+            runs = self.store.newest_group()
+            if runs:
+                self.put_on_screen(runs)
+        except REPORTED as error:
+            self._host.report(error)
 
     def follow_runs(self) -> Sequence[RunView]:
         """Read new events from the logs, as often as the budget allows.
@@ -137,9 +137,9 @@ class AppState:
             if session.refresh():
                 self._host.publish(Change.RUNS)
             alarmed = session.new_alarms()
-        except MpstuiError as error:  # reported once: the runs are then no longer followed
+        except REPORTED as error:  # once: the runs are then no longer followed
             self.session = None
-            self._host.notify(str(error), title=error.title, severity="error", markup=False)
+            self._host.report(error)
             return ()
         if session.event_count - before > CATCH_UP_EVENTS:
             self.governor.note_input(clock_seconds)

@@ -8,10 +8,12 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import SelectionList, Static
+from textual.widgets import SelectionList
 
 from mpstui.ui.charts.view_state import CHARTS
+from mpstui.ui.plain import Static
 
 
 class ChartsDialog(ModalScreen["tuple[str, ...] | None"]):
@@ -48,7 +50,9 @@ class ChartsDialog(ModalScreen["tuple[str, ...] | None"]):
         """Yield the list."""
         with Vertical() as box:
             box.border_title = "Charts"
-            yield SelectionList[str](*((name, name, name in self._charts) for name in self._names))
+            yield SelectionList[str](
+                *((Content(name), name, name in self._charts) for name in self._names)
+            )
             yield Static("space ticks   enter accepts   esc cancels")
 
     def on_key(self, event: object) -> None:

@@ -10,9 +10,8 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
-from mpstui.domain.errors import MpstuiError
 from mpstui.runs.last_settings import load_last, save_last
 from mpstui.ui.form.check import OWN, label_of, sentence
 from mpstui.ui.form.command import command_line
@@ -20,6 +19,7 @@ from mpstui.ui.form.estimate import READING, Estimate, PastRun, estimate
 from mpstui.ui.form.help_text import NO_FIELD, help_of
 from mpstui.ui.form.past_runs import PastRuns
 from mpstui.ui.keymap import bindings
+from mpstui.ui.plain import Static
 from mpstui.ui.widgets.form import ConfigForm
 from mpstui.ui.widgets.form.field_help import FieldHelp
 from mpstui.ui.widgets.form.plan_summary import PlanSummary
@@ -86,14 +86,10 @@ class ConfigureScreen(MainScreen):
         super().on_mount()
         self._past_runs = PastRuns(self.state.store)
         form = self.query_one(ConfigForm)
-        try:
-            last = load_last()
-        except MpstuiError as error:
-            last = None
-            self.notify(str(error), title=error.title, severity="warning", markup=False)
+        self.watch(self.app, "facts_revision", lambda: form.know(self.state.facts))
+        last = load_last()
         if last is not None:
             form.fill(*last)
-        self.watch(self.app, "facts_revision", lambda: form.know(self.state.facts))
 
     def on_screen_resume(self) -> None:
         """Read past runs again: some may have ended since the screen was last shown."""
@@ -161,13 +157,10 @@ class ConfigureScreen(MainScreen):
         form = self.query_one(ConfigForm)
         form.recheck()  # a file may have changed since
         config, specs, problems, _ = form.outcome
-        try:
-            if config is None:
-                raise next(iter(problems.values()))
-            self.state_app.start_runs(config, specs)
-        except MpstuiError as error:
-            self.notify(str(error), title=error.title, severity="error", markup=False)
+        if config is None:
+            self.state_app.report(next(iter(problems.values())))
             return
+        self.state_app.start_runs(config, specs)
         save_last(config, specs)
 
     def action_defaults(self) -> None:
@@ -186,8 +179,7 @@ class ConfigureScreen(MainScreen):
         """Check whether the form's workload runs on MPS."""
         config, _, problems, _ = self.query_one(ConfigForm).outcome
         if config is None:
-            error = next(iter(problems.values()))
-            self.notify(str(error), title=error.title, severity="error", markup=False)
+            self.state_app.report(next(iter(problems.values())))
             return
         self.state_app.show_coverage(config)
 

@@ -9,10 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, OptionList, Static
+from textual.widgets import DataTable, OptionList
 
 from mpstui.doctor.lead import count_answered, lead
 from mpstui.ui.keymap import bindings
+from mpstui.ui.plain import Static
 from mpstui.ui.widgets import device_table
 from mpstui.ui.widgets.device_table import DeviceTable
 from mpstui.ui.widgets.finding_details import device_text, finding_text

@@ -9,9 +9,9 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from mpstui.ui.keymap import ACTIONS, first_key_name
+from mpstui.ui.plain import Static
 
 READING = """\
 Clocks leave out warm-up, evaluation and other runs' turns; the device is synchronised at both \

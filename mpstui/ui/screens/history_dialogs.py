@@ -11,10 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
+from mpstui.ui.plain import Static
 
 from .questions import Answer, Question
 
@@ -57,7 +58,7 @@ class NoteDialog(ModalScreen[str | None]):
         with Vertical() as box:
             box.border_title = "Note"
             box.border_subtitle = "enter saves · esc cancels"
-            yield Static(self._run_id, markup=False)
+            yield Static(self._run_id)
             yield Input(
                 self._line, placeholder="what to remember about this run", compact=True, id="note"
             )

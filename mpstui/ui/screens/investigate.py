@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.domain.investigation import Investigation, Stage
 from mpstui.domain.units import duration
@@ -17,6 +16,7 @@ from mpstui.runs.rundir import RunDir
 from mpstui.ui.charts.curves import Curves, figure
 from mpstui.ui.keymap import bindings
 from mpstui.ui.model.inquiry import Inquiry, StageState
+from mpstui.ui.plain import Static
 from mpstui.ui.state_app import StateApp
 from mpstui.ui.widgets.investigation import full_text, headline, pairs, script, verdict_style
 from mpstui.ui.widgets.stages import StageList
@@ -191,10 +191,10 @@ class InvestigateScreen(MainScreen):
         except FileNotFoundError:
             self.notify("There is no report yet.", severity="warning")
         except (OSError, UnicodeDecodeError) as error:
-            self.notify(f"{path}: {error}", title="Not copied", severity="error", markup=False)
+            self.notify(f"{path}: {error}", title="Not copied", severity="error")
         else:
             self.app.copy_to_clipboard(text)
-            self.notify(str(path), title="Copied", markup=False)
+            self.notify(str(path), title="Copied")
 
     def action_repro(self) -> None:
         """Show repro.py instead of the finding, or the finding again."""
@@ -204,7 +204,7 @@ class InvestigateScreen(MainScreen):
         elif not self.has_class("-script"):
             finding = self.inquiry.finding
             why = f": {finding.repro_note}" if finding and finding.repro_note else " yet."
-            self.notify(f"There is no repro.py{why}", severity="warning", markup=False)
+            self.notify(f"There is no repro.py{why}", severity="warning")
         self.set_class(script_text is not None, "-script")
         self.query_one("#pane").scroll_home(animate=False)
         self._title()

@@ -9,14 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Log, Static
+from textual.widgets import Log
 
 from mpstui.domain.diagnosis import diagnose
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.error_text import REPORTED
 from mpstui.ui.charts.overlay import GapStrip, Overlay
 from mpstui.ui.keymap import bindings
 from mpstui.ui.model.session import RunSession
 from mpstui.ui.outcome import outcome
+from mpstui.ui.plain import Static
 from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.rank_strip import RankStrip
 from mpstui.ui.widgets.run_panel import RunPanel
@@ -91,7 +92,7 @@ class LiveScreen(LiveCharts):
         self._ranks = RankStrip()
         self._strip, self._log = SystemStrip(), Log(max_lines=2000, classes="pane")
         self._outcome = Static(id="outcome")
-        self._unfinished = Static(id="unfinished", markup=False)
+        self._unfinished = Static(id="unfinished")
         self._offered = (False, False)
         """Whether the last drawing offered alarms, and a comparison's results."""
         self._is_replacing = False
@@ -191,7 +192,7 @@ class LiveScreen(LiveCharts):
         if (has_alarm, over) != self._offered:
             self._offered = (has_alarm, over)
             if over:
-                with suppress(MpstuiError):  # Results reports a damaged summary
+                with suppress(*REPORTED):  # Results reports a damaged summary
                     self._outcome.update(Content(_result(session) + OFFER))
             self.set_class(over, "-over")
             self.refresh_bindings()

@@ -103,8 +103,8 @@ class LiveCharts(MainScreen):
         """Apply a view immediately, and save it."""
         self._view = view
         self._arrange()
-        save_view(self._view_path, view)
         self.call_after_refresh(self.sync)
+        save_view(self._view_path, view)
 
     # Visible charts and panes
 
@@ -198,7 +198,7 @@ class LiveCharts(MainScreen):
             later = [place for place in places if cursor is not None and place[0] > cursor]
             x, message = (later or places)[0]
             self._apply_view(self._view.with_cursor_at(self._full_x, x))
-            self.notify(message, timeout=2, markup=False)
+            self.notify(message, timeout=2)
 
     @on(Chart.Pointed)
     def _pointed(self, event: Chart.Pointed) -> None:

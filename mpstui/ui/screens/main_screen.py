@@ -9,11 +9,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Static
 
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.units import gibibytes
+from mpstui.ui.guard import Guarded
 from mpstui.ui.model.state import AppState
+from mpstui.ui.plain import Static
 from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class TopBar(Horizontal):
             self.query_one("#machine", Static).update(Content(text))
 
 
-class MainScreen(Screen[None]):
+class MainScreen(Guarded, Screen[None]):
     """A mode's screen; subclasses provide the body."""
 
     MODE: str

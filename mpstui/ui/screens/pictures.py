@@ -10,11 +10,12 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
+from mpstui.ui.guard import Guarded
 from mpstui.ui.keymap import bindings
+from mpstui.ui.plain import Static
 from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.picture import Picture
 from mpstui.ui.widgets.run_panel import no_picture
@@ -22,7 +23,7 @@ from mpstui.ui.widgets.run_panel import no_picture
 PICTURE_KINDS = ("reconstruction", "sample")
 
 
-class PicturesScreen(ModalScreen[None]):
+class PicturesScreen(Guarded, ModalScreen[None]):
     """One epoch's reconstructions over samples, a column for each run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("pictures"), ("q", "close")]
@@ -60,7 +61,7 @@ class PicturesScreen(ModalScreen[None]):
             with Horizontal(id="columns"):
                 for series, view in enumerate(self._views, 1):
                     with Vertical(classes=f"run -series-{series}") as column:
-                        column.border_title = f"━━ {view.config.label}"
+                        column.border_title = Content(f"━━ {view.config.label}")
                         for kind in PICTURE_KINDS:
                             yield Picture(PICTURE_TILE, classes=kind)
             yield Static(id="slider")

@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.widgets import DataTable, Input
 from textual.worker import get_current_worker
 
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.error_text import REPORTED, describe_error
 from mpstui.domain.summary import RunSummary
 from mpstui.domain.tables import comparison_table
 from mpstui.runs.files import replace
@@ -22,6 +22,7 @@ from mpstui.runs.paths import home
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.keymap import bindings
 from mpstui.ui.model.history import ORDERS, History, HistoryReader, HistoryRow, row_of
+from mpstui.ui.model.host import Severity
 from mpstui.ui.model.session import RunSession
 from mpstui.ui.widgets.comparison_table import ComparisonPane
 from mpstui.ui.widgets.history_table import HistoryPane, HistoryTable
@@ -107,7 +108,7 @@ class ResultsScreen(MainScreen):
             try:
                 if view.run.path.is_dir():  # else it was deleted
                     rows[view.run.id] = row_of(view)._replace(note=row.note if row else "")
-            except MpstuiError:
+            except REPORTED:
                 continue  # the reader reports the problem
         self.history.take(rows.values())
         return rows
@@ -172,9 +173,6 @@ class ResultsScreen(MainScreen):
 
     def _run(self, id: str) -> RunDir:
         return RunDir(self.state.store.root / id)
-
-    def _refuse(self, error: MpstuiError) -> None:
-        self.notify(str(error), title=error.title, severity="error", markup=False)
 
     # Searching
 
@@ -245,13 +243,10 @@ class ResultsScreen(MainScreen):
     def action_watch_runs(self) -> None:
         """Put the selected runs on the Live screen."""
         runs = [self._run(id) for id in self._targets()]
-        try:
-            for run in runs:  # raise now what following them would raise repeatedly
-                run.is_under_way()
-            if runs:
-                self.state_app.watch_runs(runs)
-        except MpstuiError as error:
-            self._refuse(error)
+        for run in runs:  # raise now what following them would raise repeatedly
+            run.is_under_way()
+        if runs:
+            self.state_app.watch_runs(runs)
 
     def action_investigate(self) -> None:
         """Investigate the run under the cursor."""
@@ -279,7 +274,7 @@ class ResultsScreen(MainScreen):
             self._targets()
             return
         if row.summary is not None and row.problem:  # writing would lose the note
-            self.notify(row.problem, title="Unreadable note", severity="error", markup=False)
+            self.notify(row.problem, title="Unreadable note", severity="error")
             return
         self.app.push_screen(
             NoteDialog(row.id, row.note), lambda text: self._write_note(row.id, text)
@@ -290,11 +285,7 @@ class ResultsScreen(MainScreen):
 
         if text is None:
             return
-        try:
-            write_note(self._run(id), text)
-        except MpstuiError as error:
-            self._refuse(error)
-            return
+        write_note(self._run(id), text)
         if id in self.history.rows:
             self.history.take([self.history.rows[id]._replace(note=text)])
             self._show()
@@ -306,11 +297,7 @@ class ResultsScreen(MainScreen):
         ids = self._targets()
         if not ids:
             return
-        try:
-            deleted_ids = delete(self.state.store, ids)
-        except MpstuiError as error:
-            self._refuse(error)
-            return
+        deleted_ids = delete(self.state.store, ids)
         self._deleted.append(deleted_ids)
         self.history.retain(id for id in list(self.history.rows) if id not in deleted_ids)
         self._show()
@@ -324,11 +311,7 @@ class ResultsScreen(MainScreen):
         if not self._deleted:
             self.notify("Nothing was deleted since the app started.", severity="warning")
             return
-        try:
-            restored = restore(self.state.store, self._deleted[-1])
-        except MpstuiError as error:
-            self._refuse(error)
-            return
+        restored = restore(self.state.store, self._deleted[-1])
         self._deleted.pop()
         self._scan()
         self.notify(f"{_count(restored)} back from the trash.", title="Restored")
@@ -378,33 +361,25 @@ class ResultsScreen(MainScreen):
         moment = f"{datetime.fromtimestamp(self.state.wall_clock()):%Y%m%d-%H%M%S}"
         path = home() / "exports" / f"comparison-{moment}{SUFFIXES[format]}"
         if format == "svg":
-            self._picture(path)  # the box is closed by now
+            replace(path, self.app.export_screenshot().encode())  # the box is closed by now
+            self._notify_export(str(path))
         else:
             self._write_export([self._run(id) for id in ids], format, path)
-
-    def _picture(self, path: Path) -> None:
-        try:
-            replace(path, self.app.export_screenshot().encode())
-        except OSError as error:
-            self._notify_export(f"{path}: {error.strerror}", "error")
-        else:
-            self._notify_export(str(path))
 
     @work(thread=True, group="export")
     def _write_export(self, runs: Sequence[RunDir], format: str, path: Path) -> None:
         try:
             written = write_export(runs, format, path)
-        except (MpstuiError, OSError) as error:
-            message, severity = str(error), "error"
+        except REPORTED as error:
+            message, title, severity = describe_error(error).message, "Not written", "error"
         else:
-            message, severity = "\n".join(map(str, written)), "information"
-        self.state_app.call_in_app(self._notify_export, message, severity)
+            message, title, severity = "\n".join(map(str, written)), "Exported", "information"
+        self.state_app.call_in_app(self._notify_export, message, title, severity)
 
-    def _notify_export(self, message: str, severity: str = "information") -> None:
-        if severity == "error":
-            self.notify(message, title="Not written", severity="error", markup=False)
-        else:
-            self.notify(message, title="Exported", markup=False)
+    def _notify_export(
+        self, message: str, title: str = "Exported", severity: Severity = "information"
+    ) -> None:
+        self.notify(message, title=title, severity=severity)
 
 
 def _changed(folder: Path) -> int:

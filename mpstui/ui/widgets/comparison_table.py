@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
 from textual.content import Content
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.summary import RunSummary, references_of
 from mpstui.domain.units import DASH
 from mpstui.domain.workloads import short_name
 from mpstui.ui.model.history import moment
+from mpstui.ui.plain import Static
 
 RIGHT_ALIGNED = frozenset({"epoch", "samples/s", "speed-up", "test loss", "accuracy"})
 """Columns of numbers, which are right-aligned."""
@@ -100,7 +101,7 @@ class ComparisonPane(ScrollableContainer):
         # The table updates its own size only when it is next drawn, which is too late for the pane.
         table.styles.height = len(table_rows)
         table.styles.width = sum(len(column[0]) + 2 for column in aligned)
-        self.border_subtitle = _about(runs)
+        self.border_subtitle = Content(_about(runs))
         doubts = describe_mismatches(runs)
         # With little space the notes are below the edge: this one must be visible.
         doubtful = Content.styled("  not like for like", "$text-warning")

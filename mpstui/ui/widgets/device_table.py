@@ -50,7 +50,7 @@ class DeviceTable(DataTable[Content | str]):
         self.clear()
         if facts.torch is None:
             waiting = facts.torch_error or "importing torch in a separate process …"
-            self.add_row("—", "", "", "", "", waiting)
+            self.add_row("—", "", "", "", "", Content(waiting))
             self._widen([waiting])
             return
         self.devices = {fact.device: fact for fact in facts.torch.devices}
@@ -68,7 +68,7 @@ class DeviceTable(DataTable[Content | str]):
             texts.append(text)
         self._widen(texts)
         self.move_cursor(row=cursor)
-        self.border_subtitle = f"torch {facts.torch.version}"
+        self.border_subtitle = Content(f"torch {facts.torch.version}")
 
     def _widen(self, texts: list[str]) -> None:
         self.columns[ColumnKey(ABOUT)].width = max(16, *(len(text) for text in texts))
@@ -81,7 +81,7 @@ def _cells(fact: DeviceFact, probed: bool) -> list[Content | str]:
         usable = "—" if probed or not fact.available else "…"
     time_text = "—" if fact.milliseconds is None else f"{fact.milliseconds:.1f} ms"
     return [
-        fact.device,
+        Content(fact.device),
         yes_no(fact.built),
         yes_no(fact.available),
         usable,

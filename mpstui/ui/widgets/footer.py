@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.events import Resize
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 from textual.widgets._footer import FooterKey  # not exported; its actions tell keys apart
 
 from mpstui.ui.keymap import ALWAYS, display_name
+from mpstui.ui.plain import Static
 
 PADDING = {False: 3, True: 2}
 """Extra cells of a key besides its name and label; the index is True for a compact footer."""

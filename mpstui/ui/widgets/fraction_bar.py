@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.content import Content
-from textual.widgets import Static
 from typing_extensions import override
+
+from mpstui.ui.plain import Static
 
 BAR, HALF_LEFT, HALF_RIGHT = "━", "╸", "╺"
 

@@ -11,12 +11,13 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Input
 
 from mpstui.domain.summary import MedianSpread, RunSummary
 from mpstui.domain.units import DASH, decimals, number, rate
 from mpstui.domain.workloads import short_name
 from mpstui.ui.model.history import History, HistoryRow
+from mpstui.ui.plain import Static
 
 RIGHT_ALIGNED = frozenset({"epoch", "samples/s", "test loss", "accuracy"})
 LEAST = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.doctor.lead import Lead
 from mpstui.domain.facts import DoctorFacts
 from mpstui.domain.ops import OpsRun
 from mpstui.domain.units import duration
+from mpstui.ui.plain import Static
 
 from .finding_list import COLOURS
 from .fraction_bar import FractionBar

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.widgets import Static
-
 from mpstui.domain.ranks import rank_line, slowest_rank
 from mpstui.domain.units import DASH
 from mpstui.runs.view import RunView
+from mpstui.ui.plain import Static
 
 MAX_LINES = 4
 """Ranks with a line of their own; of more, those that are furthest behind."""
@@ -22,7 +21,7 @@ class RankStrip(Static):
     """
 
     def __init__(self) -> None:
-        super().__init__(markup=False)
+        super().__init__()
 
     def show(self, views: Sequence[RunView]) -> None:
         """Show the ranks, in their order."""

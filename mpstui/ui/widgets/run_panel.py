@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.domain.alarm import describe_check
 from mpstui.domain.anatomy import anatomy
@@ -18,6 +17,7 @@ from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
 from mpstui.ui.charts.column import ChartColumn
 from mpstui.ui.charts.figures import RunSeries
+from mpstui.ui.plain import Static
 
 from .fraction_bar import FractionBar
 from .picture import Picture
@@ -83,7 +83,7 @@ class RunPanel(Vertical):
         self._numbers = Static(id="numbers")
         self._time = TimeBar()
         self._warnings = Static(id="warnings")
-        self._checked = Static(id="checked", markup=False)
+        self._checked = Static(id="checked")
         self.charts = ChartColumn(view.config.info.loss_unit)
         """The panel's charts."""
         self._picture = Picture(PICTURE_TILE)
@@ -126,9 +126,10 @@ class RunPanel(Vertical):
         if plan is not None:
             gained = f"{times(plan.gain)} plain loop" if plan.gain else "fast path"
             name += f" · {gained}" if plan.plan != PLAIN else " · plain loop"
-            self.tooltip = plan.line
-        if name != self.border_title:
-            self.border_title = name
+            self.tooltip = Content(plan.line)
+        content = Content(name)
+        if content.markup != self.border_title:  # it redraws the whole panel
+            self.border_title = content
 
     def on_resize(self) -> None:
         """Show the picture only if the charts have enough space, and fit the texts."""
@@ -178,7 +179,7 @@ class RunPanel(Vertical):
         line = "  ".join(warnings)
         if line != str(self._warnings.content):
             self._warnings.update(Content(line), layout=False)
-            self._warnings.tooltip = "\n".join(warnings)
+            self._warnings.tooltip = Content("\n".join(warnings))
             self.set_class(bool(line), "-warned")
 
     def _check(self, history: RunHistory) -> None:
@@ -186,7 +187,7 @@ class RunPanel(Vertical):
         line = line_text if len(line_text) <= self._checked.size.width else short
         if line != str(self._checked.content):
             self._checked.update(Content(line), layout=False)
-            self._checked.tooltip = line_text
+            self._checked.tooltip = Content(line_text)
             self._checked.set_class(line.startswith("✗"), "-failed")
 
     def _show_picture(self, history: RunHistory) -> None:

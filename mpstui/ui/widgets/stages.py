@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.domain.investigation import Stage
 from mpstui.domain.units import duration
 from mpstui.ui.model.inquiry import StageLine, StageState
+from mpstui.ui.plain import Static
 
 COLOURS = {
     StageState.WAITING: "$foreground-muted",

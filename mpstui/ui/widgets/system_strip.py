@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.domain.events import GpuReading, SystemSampled
 from mpstui.domain.history import RunHistory
 from mpstui.domain.units import DASH, flops, memory, number, share_of
 from mpstui.runs.view import RunView
+from mpstui.ui.plain import Static
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MANY_CORES = 8

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.content import Content
-from textual.widgets import Static
 from typing_extensions import override
 
 from mpstui.domain.anatomy import TIME_PARTS, Anatomy
+from mpstui.ui.plain import Static
 
 NAMES = {
     "data": "data",

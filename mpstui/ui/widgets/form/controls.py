@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -57,6 +58,10 @@ class Choices(Select[str], inherit_bindings=False):
     Choices > SelectCurrent .arrow { color: $foreground; }
     Choices:focus > SelectCurrent Static#label { text-style: bold reverse; }
     """
+
+    def __init__(self, options: Iterable[tuple[str, str]], **settings: Any) -> None:
+        """Create a list of labels, which are shown as they are, and their values."""
+        super().__init__([(Content(label), value) for label, value in options], **settings)
 
 
 def control_of(field: Field, config: RunConfig) -> Widget:

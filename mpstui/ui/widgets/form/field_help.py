@@ -7,9 +7,9 @@ from itertools import zip_longest
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.ui.form.help_text import ALLOWED, NO_FIELD, HelpText
+from mpstui.ui.plain import Static
 
 MOST_FACTS = 6
 """The number of rows for short facts: absent devices take one for each reason."""
@@ -72,7 +72,7 @@ class FieldHelp(VerticalScroll, can_focus=False):
         if (help, problem) == self._content_key:
             return
         self._content_key = (help, problem)
-        self.border_title = help.title
+        self.border_title = Content(help.title)
         wrong = self.query_one("#problem", Static)
         wrong.display = problem is not None
         wrong.update(Content(f"✗ {problem}"))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from mpstui.domain.class_path import class_path
 from mpstui.domain.config import RunConfig
@@ -15,6 +14,7 @@ from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.units import DASH
 from mpstui.runs.dataset import brings_data
 from mpstui.ui.form.estimate import READING, Estimate
+from mpstui.ui.plain import Static
 
 MODE_TEXTS = {
     "turns": "They take turns of two seconds, so that neither disturbs the other's clock.",

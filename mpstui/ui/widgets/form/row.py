@@ -6,7 +6,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Label, Static
+from textual.widgets import Label
+
+from mpstui.ui.plain import Static
 
 NOTES = 21
 """Columns from a control's start to the notes, which are aligned."""

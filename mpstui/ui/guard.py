@@ -1,0 +1,61 @@
+"""Errors that the user can act on become notifications. A defect still ends the app.
+
+Textual ends the app at any error in a handler of a message, and stops the widget whose handler it
+was. So a full disk would end the app at the next key. :class:`Guarded` is the door of handlers,
+:class:`GuardedApp` that of timers, of callbacks and of workers, whose errors Textual passes to the
+app directly.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from textual.message import Message
+from textual.message_pump import MessagePump
+from textual.worker import WorkerFailed
+from typing_extensions import override
+
+from mpstui.domain.error_text import REPORTED, describe_error
+from mpstui.domain.errors import MpstuiError
+
+from .plain import PlainApp
+
+
+class Guarded(MessagePump):
+    """A part of the app whose handlers may meet a full disk, or a folder without permission."""
+
+    @override
+    async def _dispatch_message(self, message: Message) -> None:
+        """Handle a message, and report an error that the user can act on."""
+        try:
+            await super()._dispatch_message(message)
+        except REPORTED as error:
+            cast("GuardedApp", self.app).report(error)
+
+
+class GuardedApp(Guarded, PlainApp):
+    """An app that goes on after errors that the user can act on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._being_reported: set[tuple[str, str]] = set()
+        """Titles and messages of notifications that wait in the queue of messages."""
+
+    @override
+    def _handle_exception(self, error: Exception) -> None:
+        """Report an error that the user can act on; end the app at any other."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        if isinstance(cause, REPORTED):
+            self.report(cause)
+        else:
+            super()._handle_exception(error)
+
+    def report(self, error: MpstuiError | OSError) -> None:
+        """Show an error; once, while the same one is still shown."""
+        title, message = describe_error(error)
+        shown = {(notification.title, notification.message) for notification in self._notifications}
+        if (title, message) in shown | self._being_reported:
+            return
+        self._being_reported.add((title, message))
+        self.notify(message, title=title, severity="error")
+        self.call_later(lambda: self._being_reported.discard((title, message)))
