@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from mpstui.runs import requests
 from mpstui.runs.control import Request
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.store import RunStore
+
+from .output import print_error, print_line
 
 ANSWERS: dict[Request, str] = {
     "pause": "pauses after its step; `mpstui runs unpause {id}` resumes it",
@@ -42,8 +43,8 @@ def send_requests(texts: Sequence[str], request: Request, runs_dir: Path | None)
                 requests.send_request(run, request)
                 answer = ANSWERS[request].format(id=run.id)
         except UsageError as error:  # the others of a comparison may still train
-            sys.stderr.write(f"mpstui: {error}\n")
+            print_error(error)
             code = error.exit_code
         else:
-            sys.stdout.write(f"{run.id} {answer}\n")
+            print_line(f"{run.id} {answer}")
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 import time
@@ -10,18 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mpstui.domain.article import ArticleLog
 from mpstui.domain.class_path import file_class
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec, parse_device, parse_devices
+from mpstui.domain.errors import UsageError
 from mpstui.domain.growth import USUAL_CAUSE
 from mpstui.domain.history import RunState
-from mpstui.domain.recorded_log import log_of
 from mpstui.domain.tables import as_json, comparison_table
+from mpstui.runs import requests
 from mpstui.runs.launch import launch
 from mpstui.runs.own_settings import own_settings
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.resume import resume_run
+from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
@@ -29,6 +31,7 @@ from mpstui.telemetry.machine import read_machine
 from .example_flags import device_of
 from .lazy_facts import LazyFacts, refuse
 from .output import print_document, print_line
+from .run_lines import RunLines
 from .set_arguments import specs_with_sets
 
 POLL_SECONDS = 0.1
@@ -160,14 +163,16 @@ def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> No
 
     A comparison also waits for its supervisor's end: it may log an alarm after a run's end.
     """
-    logs = {view.run.id: log_of(view.config) for view in views}
+    runs = [RunLines(view) for view in views]
     request = "run"
     deadline = None
     while True:
         try:
             supervised = len(views) > 1 and any(view.run.supervisor_alive() for view in views)
-            over = all([_print_new(view, logs[view.run.id], show) for view in views])
-            if over:
+            for run in runs:
+                for line in run.new():
+                    show(run.view, line)
+            if all(view.history.state.over for view in views):
                 deadline = deadline or time.monotonic() + SUPERVISOR_SECONDS
                 if not supervised or time.monotonic() > deadline:
                     return
@@ -177,18 +182,15 @@ def follow(views: Sequence[RunView], show: Callable[[RunView, str], None]) -> No
             print_line("stopping safely …" if request == "stop" else "killing …", sys.stderr)
             for view in views:
                 if not view.history.state.over:
-                    view.run.write_request("stop" if request == "stop" else "kill")
+                    _request(view.run, request)
 
 
-def _print_new(view: RunView, log: ArticleLog, show: Callable[[RunView, str], None]) -> bool:
-    was_over = view.history.state.over
-    for event in view.refresh():
-        for line in log.lines(event):
-            show(view, line)
-    state = view.history.state
-    if state.over and not was_over and state.value in ("crashed", "killed"):
-        show(view, view.history.message)  # these states have no event
-    return state.over
+def _request(run: RunDir, request: str) -> None:
+    if request == "stop":
+        run.write_request("stop")
+        return
+    with contextlib.suppress(UsageError, KeyboardInterrupt):  # it ended, or the user can't wait
+        print_line(f"{run.id} {requests.kill(run)}", sys.stderr)
 
 
 def exit_code(views: Sequence[RunView]) -> int:

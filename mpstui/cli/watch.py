@@ -10,15 +10,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mpstui.domain.article import ArticleLog
 from mpstui.domain.errors import RunNotFound, UsageError
-from mpstui.domain.recorded_log import log_of
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 
 from .output import print_line
+from .run_lines import RunLines
 
 POLL_SECONDS = 0.1
 
@@ -51,13 +50,13 @@ def watch(
         LogError: When a run's files can't be read.
     """
     views = [RunView(run) for run in _select(text, only, RunStore(runs_dir or default_runs_dir()))]
-    logs = [log_of(view.config) for view in views]
+    runs = [RunLines(view) for view in views]
     width = max(len(view.config.label) for view in views)
     try:
         while True:
-            for view, log in zip(views, logs, strict=True):
-                prefix = f"{view.config.label:<{width}}  " if len(views) > 1 else ""
-                for line in _new_lines(view, log):
+            for run in runs:
+                prefix = f"{run.view.config.label:<{width}}  " if len(views) > 1 else ""
+                for line in run.new():
                     print_line(f"{prefix}{line}")
             if all(view.history.state.over for view in views):
                 break
@@ -88,12 +87,3 @@ def _select(text: str | None, only: bool, store: RunStore) -> list[RunDir]:
             raise UsageError(f"{text} is a comparison; allowed with --only: one of {ids}")
         return runs
     return store.group(runs[0])
-
-
-def _new_lines(view: RunView, log: ArticleLog) -> list[str]:
-    was_over = view.history.state.over
-    lines = [line for event in view.refresh() for line in log.lines(event)]
-    state = view.history.state
-    if state.over and not was_over and state.value in ("crashed", "killed"):
-        lines.append(view.history.message)  # these states have no event
-    return lines

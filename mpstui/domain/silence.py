@@ -13,7 +13,7 @@ QUIET_SECONDS = 180.0
 
 
 def describe_silence(history: RunHistory, now: float) -> str:
-    """Return since when a run has been silent or without progress; empty if it has not.
+    """Return since when nothing has come from a run; empty if something has.
 
     Args:
         history: A run that is not over.
@@ -22,10 +22,15 @@ def describe_silence(history: RunHistory, now: float) -> str:
     if history.state.over or history.last_at is None:
         return ""
     limit = QUIET_SECONDS if history.system is None else SILENT_SECONDS
-    if now - history.last_at >= limit:
-        return f"no word from the worker since {_moment(history, history.last_at)}"
+    if now - history.last_at < limit:
+        return ""
+    return f"no word from the worker since {_moment(history, history.last_at)}"
+
+
+def describe_stall(history: RunHistory) -> str:
+    """Return since when a run's training has recorded nothing; empty if it goes on."""
     stall = history.stall
-    if stall is None:
+    if stall is None or history.state.over:
         return ""
     where = f", {stall.place}" if stall.place else ""
     return f"no progress since {_moment(history, stall.at - stall.seconds)}{where}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mpstui.domain.config import as_started
 from mpstui.domain.events import AnyEvent, RunStarted
 from mpstui.domain.history import RunHistory, RunState
-from mpstui.domain.silence import describe_silence
+from mpstui.domain.silence import describe_silence, describe_stall
 from mpstui.domain.summarise import summarise
 from mpstui.domain.summary import RunSummary
 from mpstui.processes.command import describe_exit
@@ -58,13 +58,21 @@ class RunView:
         return events
 
     def silence(self, now: float) -> str:
-        """Return since when nothing has come from a run that should train; else an empty text.
+        """Return since when nothing has come from a run that is not over; else an empty text.
 
         Args:
             now: Wall-clock Unix time in seconds.
         """
         text = describe_silence(self.history, now)
         return f"{text}; it runs on {self.host}" if text and self.host else text
+
+    def trouble(self, now: float) -> str:
+        """Return the run's silence or, if its worker has noticed one, its stall; else nothing.
+
+        Args:
+            now: Wall-clock Unix time in seconds.
+        """
+        return self.silence(now) or describe_stall(self.history)
 
     def _host_of(self, presence: Presence) -> str:
         if presence is not Presence.ELSEWHERE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mpstui.domain.events import ProgressStalled, RunStopped, SystemSampled, WarmupFinished
 from mpstui.domain.history import RunHistory
-from mpstui.domain.silence import QUIET_SECONDS, SILENT_SECONDS, describe_silence
+from mpstui.domain.silence import QUIET_SECONDS, SILENT_SECONDS, describe_silence, describe_stall
 
 from tests.domain.test_history import started, steps  # isort: skip
 
@@ -49,9 +49,10 @@ def test_a_stall_lasts_until_the_next_progress() -> None:
     history.apply(ProgressStalled(at=180.0, step=38, seconds=35.0, place="a.py:3, in objective"))
     history.apply(sampled(181.0))
     text = "no progress since 0:45 (step 38), a.py:3, in objective"
-    assert describe_silence(history, 182.0) == text
+    assert describe_silence(history, 182.0) == ""
+    assert describe_stall(history) == text
     history.apply(steps(39, [1.0], at=183.0))
-    assert describe_silence(history, 184.0) == ""
+    assert describe_stall(history) == ""
 
 
 def test_a_run_that_is_over_or_has_not_begun_is_not_silent() -> None:

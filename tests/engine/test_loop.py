@@ -19,6 +19,8 @@ from mpstui.domain.events import (
     EpochCompleted,
     EvaluationCompleted,
     RunFinished,
+    RunPaused,
+    RunResumed,
     RunStarted,
     RunStopped,
     SampleSaved,
@@ -30,7 +32,7 @@ from mpstui.engine.data.feed import Feed
 from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
-from mpstui.engine.meter import WARMUP_STEPS, Meter
+from mpstui.engine.meter import SETTLE_STEPS, WARMUP_STEPS, Meter
 from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.engine.workloads import BUILT_IN
@@ -397,6 +399,21 @@ def test_weights_stay_float32_under_bf16(make: Make) -> None:
     loop = make(steps=1, precision="bf16")
     list(loop.events())
     assert {parameter.dtype for parameter in loop._setup.model.parameters()} == {torch.float32}
+
+
+def test_the_first_steps_after_a_pause_stand_outside_the_clock(make: Make) -> None:
+    gate, events = Gate(), list[AnyEvent]()
+    for event in make(gate, steps=80).events():
+        events.append(event)
+        if isinstance(event, StepsCompleted) and event.timed and not of(events, RunPaused):
+            gate.request("pause")
+        if isinstance(event, RunPaused):
+            gate.request("run")
+    after = events[next(i for i, e in enumerate(events) if isinstance(e, RunResumed)) :]
+    first, second, *_ = of(after, StepsCompleted)
+    assert (first.timed, len(first.values())) == (False, SETTLE_STEPS)
+    assert second.timed
+    assert len(of(events, WarmupFinished)) == 1
 
 
 def test_a_stop_before_the_first_step_is_a_stop_at_nought(make: Make) -> None:

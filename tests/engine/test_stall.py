@@ -70,6 +70,15 @@ def test_waiting_for_a_turn_or_in_a_pause_is_no_stall(recorder: EventRecorder) -
     assert checks_until_stall(watch) == STEP_CHECKS
 
 
+def test_what_a_wait_interrupts_was_not_the_longest_time(recorder: EventRecorder) -> None:
+    progress(recorder)
+    watch = StallWatch(recorder, lambda: None)
+    for _ in range(STEP_CHECKS):
+        assert watch.check(False) is None
+    assert watch.check(True) is None
+    assert checks_until_stall(watch) == STEP_CHECKS
+
+
 def test_the_place_is_the_users_line_or_a_librarys() -> None:
     entered, leave = threading.Event(), threading.Event()
     own: dict[str, object] = {"entered": entered, "leave": leave, SOURCE: "here"}

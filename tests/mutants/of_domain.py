@@ -56,7 +56,7 @@ MUTANTS = [
         "domain/silence.py",
         ("if history.state.over or history.last_at is None:", "if history.last_at is None:"),
         ("_moment(history, stall.at - stall.seconds)", "_moment(history, stall.at)"),
-        ("if now - history.last_at >= limit:", "if now - history.last_at > limit:"),
+        ("if now - history.last_at < limit:", "if now - history.last_at <= limit:"),
     ),
     *group(
         "domain/test_loss_gap.py",

@@ -33,7 +33,7 @@ MUTANTS = [
         ),
     ),
     *group(
-        "engine/test_meter.py",
+        "engine/test_meter.py engine/test_energy.py",
         "engine/meter.py",
         ("timed=self._warmup_steps == 0", "timed=True"),
         ("or after <= before", ""),

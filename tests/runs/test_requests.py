@@ -81,6 +81,22 @@ def test_a_pid_that_is_anothers_by_now_is_not_killed(run: RunDir) -> None:
         kill(run, lambda seconds: None)
 
 
+def test_of_the_recorded_processes_only_those_that_still_have_their_pid_are_killed(
+    run: RunDir,
+) -> None:
+    with (
+        subprocess.Popen(SLEEPER, stdin=subprocess.PIPE) as supervisor,
+        subprocess.Popen(SLEEPER, stdin=subprocess.PIPE) as stranger,
+    ):
+        run.record_supervisor(supervisor.pid)
+        gone = replace(identify(stranger.pid), ticks=1, created=1.0)
+        write_json(run.path / "worker.json", gone)
+        kill(run, lambda seconds: None)
+        assert supervisor.wait(60) == KILLED
+        stranger.communicate()
+        assert stranger.returncode == 0
+
+
 def test_a_run_on_another_machine_is_neither_over_nor_killed(run: RunDir) -> None:
     boot = Boot(id="b", namespace="1", machine="m")
     write_json(run.path / "worker.json", replace(identify(os.getpid()), boot=boot, host="a-mac"))

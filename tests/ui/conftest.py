@@ -235,6 +235,8 @@ def write_log(run: RunDir, place: int, kind: str) -> None:
                         seconds=0.4,
                     )
                 )
+        if kind not in ("finished", "crashed"):
+            at = NOW  # its worker has just been heard of
         log.append(
             SystemSampled(
                 at=at,

@@ -73,6 +73,7 @@ class RunSession:
             for view, output in zip(self.views, self._outputs, strict=True)
         ]
         self._reported: set[str] = set()
+        self._troubles = [""] * len(self.views)
         self._alarmed: set[str] | None = None
         """Runs that had an alarm at the last call; None before the first one."""
         self._references = references([view.config.set_values for view in self.shown_views])
@@ -158,6 +159,15 @@ class RunSession:
         if self._alarmed is None:
             self.new_alarms()
         return before != self._revision()
+
+    def notice_trouble(self, now: float) -> bool:
+        """Return whether the silence or stall of a run has changed since the last call.
+
+        Args:
+            now: Wall-clock Unix time in seconds.
+        """
+        before, self._troubles = self._troubles, [view.trouble(now) for view in self.views]
+        return before != self._troubles
 
     def _revision(self) -> tuple[object, ...]:
         revisions = [view.history.revision for view in self.views]

@@ -134,7 +134,8 @@ class AppState:
             return ()
         try:
             before = session.event_count
-            if session.refresh():
+            is_changed = session.refresh()
+            if session.notice_trouble(self.wall_clock()) or is_changed:
                 self._host.publish(Change.RUNS)
             alarmed = session.new_alarms()
         except REPORTED as error:  # once: the runs are then no longer followed

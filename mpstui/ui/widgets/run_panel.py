@@ -78,6 +78,7 @@ class RunPanel(Vertical):
         self._view = view
         self._series = f"series-{series}"
         self._revision = -1
+        self._trouble = ""
         self._bar = FractionBar()
         self._progress = Static(id="progress-text")
         self._numbers = Static(id="numbers")
@@ -145,10 +146,12 @@ class RunPanel(Vertical):
             unix_seconds: Unix time in seconds, for the ETA.
             start_gap: How it starts differently from the first run; empty if it does not.
         """
-        history = self._view.history
+        history, trouble = self._view.history, self._view.trouble(unix_seconds)
+        is_drawn = (history.revision, trouble) == (self._revision, self._trouble)
         # A panel is mounted before its children are.
-        if history.revision == self._revision or not self._picture.is_mounted:
+        if is_drawn or not self._picture.is_mounted:
             return
+        self._trouble = trouble
         self._revision = history.revision
         self._entitle()
         status = _status(history)
@@ -174,7 +177,7 @@ class RunPanel(Vertical):
         self._show_picture(history)
 
     def _warn(self, history: RunHistory, start_gap: str) -> None:
-        warnings = [f"! {start_gap}"] if start_gap else []
+        warnings = [f"! {text}" for text in (self._trouble, start_gap) if text]
         warnings += _warnings(history)
         line = "  ".join(warnings)
         if line != str(self._warnings.content):

@@ -9,7 +9,12 @@ from msgspec.structs import replace
 from textual.widgets import DataTable, Log, Static
 
 from mpstui.domain.comparison import HEADINGS
-from mpstui.domain.events import DivergenceDetected, EvaluationCompleted, RunFinished
+from mpstui.domain.events import (
+    DivergenceDetected,
+    EvaluationCompleted,
+    ProgressStalled,
+    RunFinished,
+)
 from mpstui.domain.growth import MemoryGrowth, MemoryReading
 from mpstui.runs.log import LogWriter
 from mpstui.runs.rundir import RunDir
@@ -413,3 +418,24 @@ async def test_a_panel_lists_as_many_of_the_users_scores_as_fit(
         if width == 120:
             app.state.put_on_screen([run])
         await until(pilot, lambda: numbers(app, 0).splitlines()[-1].endswith(row))
+
+
+async def test_a_silent_run_says_since_when_and_a_stalled_one_where(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    runs, app = make_runs(), make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show(app, pilot)
+
+        def warnings() -> list[str]:
+            return [str(line.content) for line in app.screen.query("#warnings").results(Static)]
+
+        assert not any("no word" in line for line in warnings())
+        app.state.wall_clock = lambda: NOW + 3600.0
+        await until(pilot, lambda: all("no word from the worker" in line for line in warnings()))
+        stall = ProgressStalled(at=NOW + 3600.0, step=9, seconds=40.0, place="a.py:3, in objective")
+        with LogWriter(runs[0].events) as log:
+            log.append(stall)
+        await until(pilot, lambda: "a.py:3, in objective" in warnings()[0])
+        assert "no progress since" in warnings()[0]
+        assert "no word from the worker" in warnings()[1]
