@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from mpstui.ops.changes import CHANGE
 from mpstui.ops.judge import RIGHT, OpJudgement, is_close, judge
 
 X = torch.linspace(-1, 1, 101)
@@ -71,6 +72,24 @@ def test_half_precision_may_lose_more() -> None:
         eps, values = torch.finfo(dtype).eps, X.to(dtype)
         assert _judged(_off(8 * eps, values), values).status == "right"
         assert _judged(_off(24 * eps, values), values).status == "wrong"
+
+
+def test_half_precision_is_allowed_a_few_times_the_cpus_own_error() -> None:
+    """Not 32 times: there the CPU rounds as the device does."""
+    values, exact = X.to(torch.float16), X.to(torch.float16).double()
+    cpu = _off(0.01, values)
+    assert _judged(_off(0.035, values), cpu, exact).status == "right"
+    assert _judged(_off(0.1, values), cpu, exact).status == "wrong"
+
+
+def test_a_change_in_place_that_is_a_little_off_is_shown_by_the_result_itself() -> None:
+    def judged(name: str, share: float) -> str:
+        changed, right = [(name, _off(share))], [(name, X)]
+        return judge(changed, right, lambda: [X.double()], lambda: [X.double()]).status
+
+    assert judged("output", 1e-4) == "suspect"
+    assert judged(f"{CHANGE}weight", 1e-4) == "right"
+    assert judged(f"{CHANGE}weight", 1e-2) == "wrong"
 
 
 def test_cancellation_to_near_zero_is_not_blamed() -> None:
