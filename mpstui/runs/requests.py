@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,9 @@ from .view import RunView
 CHECK_SECONDS = 0.2
 OBEY_CHECKS = 25
 """Checks in which a run's own processes may obey a request to kill."""
+
+OBEYED = "is killed"
+"""What :func:`kill` returns if nothing special happened."""
 
 
 def send_request(run: RunDir, request: Request) -> None:
@@ -58,7 +62,7 @@ def kill(run: RunDir, wait: Callable[[float], object] = time.sleep) -> str:
     for _ in range(OBEY_CHECKS):
         wait(CHECK_SECONDS)
         if not run.is_under_way():
-            return f"is killed{problem}"
+            return f"{OBEYED}{problem}"
     if run.presence() is Presence.ELSEWHERE:
         return f"is on another machine or container; a request to kill it is in its folder{problem}"
     # The supervisor first: it would record the worker's end as a crash if it could not read why.
@@ -71,6 +75,8 @@ def kill(run: RunDir, wait: Callable[[float], object] = time.sleep) -> str:
 
 
 def _kill_process(process: ProcessIdentity | None) -> None:
-    if process is not None and process.presence is Presence.ALIVE:
+    if process is None or process.pid == os.getpid():  # a command may supervise its own run
+        return
+    if process.presence is Presence.ALIVE:
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(process.pid).kill()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 from rich.text import Text
 from textual import work
@@ -10,7 +13,7 @@ from typing_extensions import override
 
 from mpstui.domain.config import RunConfig
 from mpstui.domain.devices import DeviceSpec
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.errors import MpstuiError, UsageError
 from mpstui.runs.rundir import RunDir
 
 from .plain import visible
@@ -59,7 +62,25 @@ class RunControls(StateApp):
 
         session = self.state.session
         if self._require_live("nothing to kill") and await self.push_screen_wait(KILL()) == "kill":
-            session.send_request("kill")  # type: ignore[union-attr]
+            assert session is not None
+            session.send_request("kill")
+            self.run_in_thread(partial(self._kill, session.runs_under_way()))
+
+    def _kill(self, runs: Sequence[RunDir]) -> None:
+        """Kill runs, in a thread: processes that do not obey the request are killed directly."""
+        from mpstui.runs import requests  # imports numpy, which the first frame does not need
+
+        for run in runs:
+            with suppress(UsageError):  # it has ended, or the app has
+                answer = requests.kill(run, self._wait)
+                if answer != requests.OBEYED:
+                    self.call_in_app(self.notify, f"{run.id} {answer}.")
+
+    def _wait(self, seconds: float) -> None:
+        """Wait in a thread; raises an error when the app closes."""
+        if not self.is_running:
+            raise UsageError("the app closes")
+        time.sleep(seconds)
 
     @work
     async def action_leave(self) -> None:

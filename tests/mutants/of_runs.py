@@ -97,7 +97,7 @@ MUTANTS = [
         ("if view.history.state.over:", "if False:"),
         ("if run.presence() is Presence.ELSEWHERE:", "if False:"),
         ("(run.supervisor(), run.worker())", "(run.worker(),)"),
-        ("and process.presence is Presence.ALIVE", ""),
+        ("if process.presence is Presence.ALIVE:", "if True:"),
     ),
     *group(
         "processes/test_identity.py",

@@ -212,6 +212,10 @@ class RunSession:
         if errors:
             raise errors[0]
 
+    def runs_under_way(self) -> list[RunDir]:
+        """Return the runs that are not over."""
+        return [view.run for view in self.views if not view.history.state.over]
+
     def pause_or_resume(self) -> None:
         """Pause the runs under way; if all of them are paused, resume them."""
         under_way = [view for view in self.views if not view.history.state.over]
