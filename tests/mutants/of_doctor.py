@@ -6,14 +6,14 @@ from .mutant import group
 
 MUTANTS = [
     *group(
-        "doctor/test_machines.py doctor/test_report.py",
+        "doctor/test_pending.py",
         "doctor/checks/check.py",
         ('and facts.torch is None and facts.torch_state == "probing":', "and facts.torch is None:"),
         ("if self.need >= ProbeStage.CONDITIONS and facts.conditions is None:", "if False:"),
         ('if "outside" not in why:', "if True:"),
     ),
     *group(
-        "doctor/test_machines.py doctor/test_ops.py doctor/test_report.py",
+        "doctor/test_pending.py doctor/test_ops.py doctor/test_machines.py",
         "doctor/checks/devices.py",
         (
             'fact.available is not False and fact.type != "meta"',
