@@ -72,14 +72,13 @@ class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def identify(pid: int) -> ProcessIdentity:
-    """Return the identity of a running process.
-
-    Raises:
-        psutil.NoSuchProcess: If there is none with this pid.
-    """
+    """Return the identity of a process; of one that has ended too, as one that has."""
     import psutil  # late: whoever only reads identities on Linux does without
 
-    created = psutil.Process(pid).create_time()
+    try:
+        created = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        created = 0.0
     return ProcessIdentity(
         pid=pid, created=created, ticks=_linux_ticks(pid), boot=current_boot(), host=platform.node()
     )

@@ -73,13 +73,22 @@ def launch(
     Args:
         runs: A run, or the runs of a comparison.
         warm: May have a waiting supervisor; otherwise a new one is started.
+
+    Raises:
+        OSError: If it cannot be started, or not be recorded: then it is killed, since nobody would
+            know of it.
     """
     supervisor = warm.take(runs) if warm is not None else None
     if supervisor is None:
         with (runs[0].path / "supervisor.log").open("ab") as log:
             supervisor = _start([str(run.path) for run in runs], subprocess.DEVNULL, log)
-    for run in runs:
-        run.record_supervisor(supervisor.pid)
+    try:
+        for run in runs:
+            run.record_supervisor(supervisor.pid)
+    except OSError:
+        supervisor.kill()
+        supervisor.wait()
+        raise
     return supervisor
 
 

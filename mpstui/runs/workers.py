@@ -15,8 +15,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-import psutil
-
 from mpstui.processes.command import child_environment, module_command, user_environment
 from mpstui.processes.patience import cpu_seconds
 
@@ -108,7 +106,7 @@ class RunWorker:
                 self._process = _start(command, environment, stderr=log)
         else:
             self._process = warm
-        with contextlib.suppress(OSError, psutil.NoSuchProcess):  # a full disk, or a quick end
+        with contextlib.suppress(OSError):  # a full disk, or a folder that is gone
             run.record_worker(self._process.pid)
         self._reserve = Reserve(run.path)
         for target in (self._listen, self._wait):

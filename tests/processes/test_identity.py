@@ -76,3 +76,9 @@ def test_a_machine_has_an_id_that_stays() -> None:
 def test_older_files_are_read_by_their_clock() -> None:
     created = psutil.Process().create_time()
     assert ProcessIdentity(pid=os.getpid(), created=created).presence is Presence.ALIVE
+
+
+def test_one_that_has_ended_before_it_was_identified_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+        assert identify(process.pid).presence is Presence.ENDED

@@ -20,6 +20,7 @@ from mpstui.engine.event_recorder import EventRecorder, describe_full_disk
 from mpstui.engine.gate import Gate
 from mpstui.engine.worker import train_run
 from mpstui.runs import control
+from mpstui.runs import launch as launching
 from mpstui.runs.disk_space import RESERVE_BYTES, Reserve, is_full
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import Dataset, Exit, RunDir
@@ -297,3 +298,30 @@ def test_a_worker_that_is_gone_stays_gone_and_its_space_is_free(
     worker.receive("ready")  # read from the pipe after the end
     assert worker.state == "gone"
     assert not (tmp_path / ".reserve").exists()
+
+
+def test_a_supervisor_that_cannot_be_recorded_is_not_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullRun(RunDir):
+        def record_supervisor(self, pid: int) -> None:
+            raise full()
+
+    pids: list[int] = []
+    start = launching._start
+
+    def started(*arguments: Any) -> Any:
+        process = start(*arguments)
+        pids.append(process.pid)
+        return process
+
+    monkeypatch.setattr(launching, "_start", started)
+    monkeypatch.setattr(
+        launching,
+        "module_command",
+        lambda *words: [sys.executable, "-c", "import time; time.sleep(1e6)"],
+    )
+    with pytest.raises(OSError, match="No space"):
+        launching.launch([FullRun(tmp_path)])
+    with pytest.raises(psutil.NoSuchProcess):
+        psutil.Process(pids[0]).kill()
