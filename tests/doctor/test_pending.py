@@ -52,3 +52,22 @@ def test_our_time_limit_gets_no_remedy_for_memory() -> None:
     assert slow.commands == ("mpstui doctor --only device:cpu",)
     killed = undecided(facts, "cpu", "the process was killed from outside (SIGKILL)", "device:cpu")
     assert "memory" in killed.remedy
+
+
+def test_a_device_that_was_not_tried_is_not_decided_or_still_to_come() -> None:
+    known = gather(Answers(M4, HEALTHY), up_to=ProbeStage.USE)
+    assert known.torch is not None
+
+    def mps(reason: str, usable_probed: bool) -> Finding:
+        devices = [
+            replace(fact, usable=None, reason=reason) if fact.device == "mps" else fact
+            for fact in known.torch.devices  # type: ignore[union-attr]
+        ]
+        torch_facts = replace(known.torch, devices=tuple(devices))  # type: ignore[type-var]
+        facts = replace(known, torch=torch_facts, usable_probed=usable_probed)
+        return by_id(facts)["device:mps"]
+
+    assert mps("", usable_probed=False).pending
+    assert mps("", usable_probed=True).summary == "was not tried"
+    assert not mps("", usable_probed=True).pending
+    assert "not decided: no answer" in mps("no answer within 9 s", usable_probed=True).summary
