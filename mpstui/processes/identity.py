@@ -15,14 +15,13 @@ import sys
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
+from mpstui.domain.bounds import Count, Number, Pid
+
 CLOCK_SECONDS = 1.0
 """Start times in Unix seconds are equal within this; psutil rounds them."""
-
-Pid = Annotated[int, msgspec.Meta(ge=1, le=2**32)]
 
 
 class Presence(Enum):
@@ -49,9 +48,9 @@ class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """A process, as it is recorded in a file."""
 
     pid: Pid
-    created: float
+    created: Number
     """Its start as Unix time in seconds."""
-    ticks: int | None = None
+    ticks: Count | None = None
     """Linux: its start in clock ticks since boot; None elsewhere and in older files."""
     boot: Boot | None = None
     """None in older files."""
