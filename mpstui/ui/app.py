@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import work
 from textual.app import SystemCommand
 from textual.binding import BindingType
-from textual.events import Event, InputEvent, MouseMove, Resize
+from textual.errors import NoWidget
+from textual.events import Event, InputEvent, MouseDown, MouseMove, Resize
 from textual.screen import Screen
 from typing_extensions import override
 
@@ -137,7 +138,16 @@ class MpstuiApp(RunControls, DoctorControls):
             self.state.governor.note_input(self.state.clock())
             if self.current_mode == "live" and isinstance(event, InputEvent):
                 self.alarm_bell.clear()
+        if isinstance(event, MouseDown) and not self._is_on_attached_widget(event):
+            return
         await super().on_event(event)
+
+    def _is_on_attached_widget(self, event: MouseDown) -> bool:
+        """Return False for a widget that was just removed; Textual would look for its parent."""
+        try:
+            return self.screen.get_widget_at(*event.screen_offset)[0].is_attached
+        except NoWidget:
+            return True
 
     def follow(self) -> None:
         """Read new events from the logs, and ring for runs with a first alarm."""

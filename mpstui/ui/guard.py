@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.worker import WorkerFailed
@@ -22,7 +23,7 @@ from .plain import PlainApp
 
 
 class Guarded(MessagePump):
-    """A part of the app whose handlers may meet a full disk, or a folder without permission."""
+    """A part of the app whose handlers may meet a full disk, or the end of their screen."""
 
     @override
     async def _dispatch_message(self, message: Message) -> None:
@@ -31,6 +32,10 @@ class Guarded(MessagePump):
             await super()._dispatch_message(message)
         except REPORTED as error:
             cast("GuardedApp", self.app).report(error)
+        except NoMatches:
+            if not getattr(self, "_pruning", False):
+                raise
+            # A screen that is left while it is being mounted has lost its children.
 
 
 class GuardedApp(Guarded, PlainApp):

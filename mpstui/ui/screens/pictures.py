@@ -94,6 +94,8 @@ class PicturesScreen(Guarded, ModalScreen[None]):
         self.dismiss()
 
     def _show(self) -> None:
+        if len(self.query(Picture)) < len(PICTURE_KINDS) * len(self._views):
+            return  # not composed yet
         epochs = self._epochs
         epoch = self._epoch or (epochs[-1] if epochs else None)
         for view, column in zip(self._views, self.query(".run"), strict=True):

@@ -8,6 +8,7 @@ from textual import on
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
+from typing_extensions import override
 
 from mpstui.doctor.lead import count_answered
 from mpstui.domain.findings import Finding, Status
@@ -71,6 +72,18 @@ class FindingList(OptionList):
             self._fill(options)
             self._row_ids = ids
         self._head(findings)
+
+    @override
+    def action_page_up(self) -> None:
+        """Move up a page; a list without room has no lines to count, and stays."""
+        if self.scrollable_content_region:
+            super().action_page_up()  # type: ignore[no-untyped-call]
+
+    @override
+    def action_page_down(self) -> None:
+        """Move down a page."""
+        if self.scrollable_content_region:
+            super().action_page_down()  # type: ignore[no-untyped-call]
 
     @on(OptionList.OptionHighlighted)
     def _paint_cursor(self, event: OptionList.OptionHighlighted) -> None:

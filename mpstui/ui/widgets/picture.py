@@ -85,20 +85,18 @@ class Picture(Widget):
         if self._path is None:
             return self._message(self._why)
         base = self.rich_style
+        if not self._path.is_file():  # a pipe would be waited for
+            return self._message(f"{self._path.name}: no such file")
         try:
             with Image.open(self._path) as image:
                 visible_image = (
                     crop_to_tiles(image, self._tile, width, height) if self._tile else image
                 )
                 rows = half_blocks(visible_image, width, height)
-        except FileNotFoundError:
-            return self._message(f"{self._path.name}: no such file")
         except UnidentifiedImageError:
             return self._message(f"{self._path.name}: not a picture")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return self._message(
-                f"{self._path.name}: {error}"
-            )  # Pillow raises a SyntaxError for a damaged chunk
+        except Exception as error:  # noqa: BLE001 - Pillow's decoders raise any for damaged files
+            return self._message(f"{self._path.name}: {error}")
         strips = [
             Strip([Segment(text, base + _style(upper, lower)) for text, upper, lower in row])
             for row in rows

@@ -126,3 +126,21 @@ def test_the_slider_shows_where_an_epoch_is(
     epochs: list[int], epoch: int | None, line: str
 ) -> None:
     assert slider(epochs, epoch, 20).plain == line
+
+
+async def test_pictures_of_another_kind_and_shape_are_passed_over(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    (run,) = make_runs("vae", devices="cpu")
+    for epoch, kind, size in ((1, "attention map", (3, 900)), (2, "reconstruction", (900, 3))):
+        name = f"{epoch}.png"
+        Image.new("I;16", size).save(run.path / name)
+        with LogWriter(run.events) as log:
+            log.append(SampleSaved(at=NOW, epoch=epoch, kind=kind, path=name))
+    app = make_app()
+    async with app.run_test(size=(120, 60)) as pilot:
+        await show(app, pilot)
+        screen = await press(pilot, "v", "left", "right", "left")
+        assert "epoch 1" in screen
+        await press(pilot, "escape", "z")
+        assert app.is_running

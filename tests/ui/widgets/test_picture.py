@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ async def test_a_missing_file_is_named(tmp_path: Path) -> None:
         assert shown(app).strip() == "gone.png: no such file"
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "empty", "chunk", "folder"])
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "chunk", "folder", "pipe"])
 async def test_a_broken_file_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "broken.png"
     Image.effect_noise((64, 64), 80).save(path)
@@ -119,6 +120,11 @@ async def test_a_broken_file_is_named(tmp_path: Path, damage: str) -> None:
         case "folder":
             path.unlink()
             path.mkdir()
+        case "pipe":
+            path.unlink()
+            if sys.platform == "win32":
+                pytest.skip("has no named pipes in folders")
+            os.mkfifo(path)  # reading it would wait for ever
     app = PictureApp()
     async with app.run_test(size=(30, 12)) as pilot:
         app.query_one(Picture).show(path)
@@ -156,6 +162,33 @@ async def test_a_file_is_read_again_only_when_it_or_the_size_changed(
         await pilot.resize_terminal(50, 20)
         await pilot.pause()
         assert reads[-1] == (50, 20)
+
+
+def test_a_picture_of_any_mode_and_shape_is_drawn() -> None:
+    for mode in ("1", "L", "LA", "P", "RGBA", "CMYK", "I", "I;16", "F"):
+        for size in ((1, 1), (3000, 1), (1, 3000), (280, 56)):
+            image = Image.new(mode, size)
+            for width, height in ((1, 1), (38, 4)):
+                rows = half_blocks(crop_to_tiles(image, 28, width, height), width, height)
+                assert len(rows) <= height
+                assert {sum(len(text) for text, _, _ in row) for row in rows} <= {*range(width + 1)}
+
+
+async def test_whatever_a_decoder_raises_is_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "odd.png"
+    Image.new("L", (4, 4)).save(path)
+
+    def fail(*_: object) -> None:
+        raise KeyError("constructed")
+
+    monkeypatch.setattr(module, "half_blocks", fail)
+    app = PictureApp()
+    async with app.run_test(size=(40, 20)) as pilot:
+        app.query_one(Picture).show(path)
+        await pilot.pause()
+        assert "constructed" in shown(app)
 
 
 async def test_nothing_is_shown_for_no_path(tmp_path: Path) -> None:
