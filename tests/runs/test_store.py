@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -164,12 +165,13 @@ def test_a_summary_has_the_id_of_its_folder(store: RunStore) -> None:
 def test_a_deleted_run_is_not_made_anew(store: RunStore) -> None:
     run = store.find(made(store)[0])
     trash.delete(store, [run.id])
-    for write in (
+    writes: tuple[Callable[[], None], ...] = (
         lambda: run.write_exit(Exit(code=0)),
         lambda: run.write_config(make_config({})),
         lambda: replace(run.snapshot(7), b""),
         lambda: save_grid(torch.zeros(1, 1, 28, 28), run.path / "samples" / "a.png"),
-    ):
+    )
+    for write in writes:
         with pytest.raises(FileNotFoundError):
             write()
     with pytest.raises(FieldError, match="No such file"):

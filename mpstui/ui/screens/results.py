@@ -361,9 +361,8 @@ class ResultsScreen(MainScreen):
         moment = f"{datetime.fromtimestamp(self.state.wall_clock()):%Y%m%d-%H%M%S}"
         path = home() / "exports" / f"comparison-{moment}{SUFFIXES[format]}"
         if format == "svg":
-            replace(
-                path, self.app.export_screenshot().encode(), parents=True
-            )  # the box is closed by now
+            picture = self.app.export_screenshot()  # the box is closed by now
+            replace(path, picture.encode(), parents=True)
             self._notify_export(str(path))
         else:
             self._write_export([self._run(id) for id in ids], format, path)
