@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def list_runs(
         hint = "; --alarm lists the runs that diverged" if state == "diverged" else ""
         raise FieldError("state", f"{state!r} is none", ", ".join(RUN_STATES) + hint)
     store = _store(runs_dir)
-    summaries, unreadable = _summaries(store.all())
+    troubles: dict[str, str] = {}
+    summaries, unreadable = _summaries(store.all(), troubles)
     if workload not in (None, *(short_name(run.workload) for run in summaries)):
         workload = BY_NAME["workload"].check(workload)
     path = absolute_workload(workload) if workload and class_path(workload) else workload
@@ -88,9 +90,13 @@ def list_runs(
         matches.sort(key=lambda run: _key(run, sort))
     if json:
         damaged = [run._asdict() for run in unreadable]
-        print_document(as_json({"runs": matches, "unreadable": damaged}), json)
+        listed = {"runs": matches, "unreadable": damaged, "troubles": troubles}
+        print_document(as_json(listed), json)
     elif matches or unreadable:
         print_line(runs_table(matches, unreadable))
+        for run in matches:
+            if run.run_id in troubles:
+                print_line(f"{run.run_id}: {troubles[run.run_id]}")
     elif summaries:
         print_line(f"none of the {len(summaries)} runs in {store.root} matches")
     else:
@@ -224,17 +230,32 @@ def _store(runs_dir: Path | None) -> RunStore:
 
 
 def _summary(run: RunDir) -> RunSummary:
+    return _view(run).summary()
+
+
+def _view(run: RunDir) -> RunView:
     view = RunView(run)
     if run.summary() is None:
         view.catch_up()
-    return view.summary()
+    return view
 
 
-def _summaries(runs: Sequence[RunDir]) -> tuple[list[RunSummary], list[UnreadableRun]]:
+def _summaries(
+    runs: Sequence[RunDir], troubles: dict[str, str]
+) -> tuple[list[RunSummary], list[UnreadableRun]]:
+    """Return the runs' summaries and the damaged runs.
+
+    Args:
+        runs: In this order.
+        troubles: Receives, by id, since when a run has been silent or has stalled.
+    """
     summaries, unreadable = [], []
     for run in runs:
         try:
-            summaries.append(_summary(run))
+            view = _view(run)
+            summaries.append(view.summary())
+            if trouble := view.trouble(time.time()):
+                troubles[run.id] = trouble
         except REPORTED as error:  # one broken folder must not hide the others
             reason = str(error).replace(f"{run.path}{os.sep}", "")  # its id is in the row
             unreadable.append(UnreadableRun(run.id, reason))

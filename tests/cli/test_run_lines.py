@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from mpstui.__main__ import main
 from mpstui.cli.run_lines import RunLines
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
@@ -57,3 +59,18 @@ def test_an_end_without_an_event_is_said_once_and_ends_the_silence(run: RunDir) 
     run.write_exit(Exit(code=-9, killed=True))
     assert lines.new() == ["killed by request after step 0"]
     assert lines.new() == []
+
+
+def test_the_list_says_since_when_a_run_is_silent(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LogWriter(run.events) as log:
+        log.append(PreparationAdvanced(at=100.0, stage="importing torch"))
+    root = ["--runs-dir", str(run.path.parent)]
+    assert main(["runs", *root]) == 0
+    assert f"{run.id}: no word from the worker since 0:00 (step 0)" in capsys.readouterr().out
+    assert main(["runs", "--json", *root]) == 0
+    assert list(json.loads(capsys.readouterr().out)["troubles"]) == [run.id]
+    run.write_exit(Exit(code=1))
+    assert main(["runs", *root]) == 0
+    assert "no word" not in capsys.readouterr().out
