@@ -296,6 +296,7 @@ def test_a_worker_that_is_gone_stays_gone_and_its_space_is_free(
     assert messages.get(timeout=600.0) == (worker, "gone")
     worker.receive("gone")
     worker.receive("ready")  # read from the pipe after the end
+    worker.send("go")  # nobody reads it
     assert worker.state == "gone"
     assert not (tmp_path / ".reserve").exists()
 
