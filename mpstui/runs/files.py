@@ -103,7 +103,8 @@ def replace(path: Path, content: bytes, parents: bool = False) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, content)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # write() names none, mkstemp its own
+        if error.errno is not None:  # write() names no file, and mkstemp its own
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -85,9 +86,9 @@ def test_lines_and_tabs_stay() -> None:
 @pytest.mark.parametrize(
     ("command", "file"),
     [
-        (["train", "--device", "cpu", "--dataset", "embedded"], "config.toml"),
-        (["compare", "--devices", "cpu,cpu@threads=1", "--dataset", "embedded"], "config.toml"),
-        (["run", "script.py"], "config.toml"),
+        (["train", "--device", "cpu", "--dataset", "embedded"], "runs"),
+        (["compare", "--devices", "cpu,cpu@threads=1", "--dataset", "embedded"], "runs"),
+        (["run", "script.py"], "runs"),
         (["new", "mine.py"], "mine.py"),
         (["investigate", "--device", "cpu", "--dataset", "embedded"], "investigations"),
         (["runs", "note", "vae-fdbb-1", "a note"], "note.md"),
@@ -117,12 +118,13 @@ def test_a_full_disk_is_one_sentence(
 def test_a_folder_without_permission_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(self: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
     (tmp_path / "runs").mkdir()
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
     assert main(["runs", "--runs-dir", str(tmp_path / "runs")]) == 1
     assert capsys.readouterr().err == (
-        f"mpstui: System error: {tmp_path / 'runs'}: Permission denied\n"
+        f"mpstui: Unreadable run: {tmp_path / 'runs'}: Permission denied; "
+        "allowed: a folder that can be read\n"
     )
