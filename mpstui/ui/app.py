@@ -41,6 +41,7 @@ from .model.probing import Probing
 from .model.state import AppState
 from .run_controls import RunControls
 from .saved_theme import remember_theme
+from .terminal import check_terminal, end_on_signals, restored_terminal
 
 if TYPE_CHECKING:  # imports numpy, which the first frame does not need
     from mpstui.runs.view import RunView
@@ -105,6 +106,8 @@ class MpstuiApp(RunControls, DoctorControls):
 
     def on_mount(self) -> None:
         """Start probing the machine and following the runs."""
+        if not self.is_headless:
+            end_on_signals(lambda code: self.exit(return_code=code))
         remember_theme(self)
         self.action_probe()
         self.set_interval(FOLLOW_SECONDS, self.follow)
@@ -237,7 +240,14 @@ def run_app(runs_dir: Path | None, demo: bool = False, watched_runs: Sequence[Ru
         runs_dir: The folder of runs; None for the default.
         demo: Start with the demo.
         watched_runs: Runs to show on Live from the start.
+
+    Returns:
+        0, 1 after a defect, or 128 + n if signal n ended it.
+
+    Raises:
+        UsageError: This is no terminal.
     """
+    check_terminal()
     supervisor = PrewarmedSupervisor()
     start = partial(launch, warm=supervisor)
     app = MpstuiApp(runs_dir=runs_dir, start=start, supervisor=supervisor)
@@ -245,5 +255,6 @@ def run_app(runs_dir: Path | None, demo: bool = False, watched_runs: Sequence[Ru
         app.call_later(app.action_demo)
     if watched_runs:
         app.call_later(app.watch_runs, watched_runs)
-    app.run()
+    with restored_terminal():
+        app.run()
     return app.return_code or 0
