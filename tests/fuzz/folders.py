@@ -75,9 +75,10 @@ def _template(root: Path) -> Path:
     shutil.copytree(RECORDED, root)
     store, machine, now = RunStore(root), read_machine(), datetime(2026, 11, 28)
     both = parse_devices("cpu,cpu@threads=1")
-    runs = store.create(make_config({"workload": "vae", "epochs": 1}), both, machine, now)
-    recorded = recorded_config("script:/work/train.py")
-    runs.append(store.create_recorded(recorded, 0, machine, now))
+    with mock.patch("secrets.token_hex", side_effect=["aaaa", "bbbb"]):  # the same ids each time
+        runs = store.create(make_config({"workload": "vae", "epochs": 1}), both, machine, now)
+        recorded = recorded_config("script:/work/train.py")
+        runs.append(store.create_recorded(recorded, 0, machine, now))
     runs[-1].write_script(ScriptCommand(ref="script:/work/train.py", folder="/work"))
     events: tuple[AnyEvent, ...] = (
         PreparationAdvanced(at=1.0, stage="importing torch"),

@@ -132,6 +132,8 @@ def damage_file(path: Path, rng: random.Random, secret: Path) -> str:
     """
     if rng.random() < 0.25:
         return _change_kind(path, rng, secret)
+    if not os.path.lexists(path):
+        path.write_bytes(b'{"pid": 1, "created": 1.0, "wish": "stop"}')
     if not path.is_file():
         return "nothing"
     content, suffix = path.read_bytes(), path.suffix

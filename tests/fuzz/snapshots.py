@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from mpstui.domain.errors import LogError
 from mpstui.engine.snapshots import Snapshot, load_snapshot
 
 from .folders import RECORDED
@@ -58,7 +57,7 @@ def fuzz_snapshots(count: int, seed: int, scratch: Path) -> list[str]:
         done = _write(path, content, state, mark, rng)
         loaded: list[Snapshot] = []
         problem = failure_of(lambda path=path, out=loaded: out.append(load_snapshot(path)))  # type: ignore[misc]
-        if not problem and done == "bytes" and loaded and not _equal(loaded[0], whole):
+        if not problem and done == "bytes" and loaded and not _equal(vars(loaded[0]), vars(whole)):
             problem = "loads other values than were saved"
         if not problem and mark.exists():
             problem = "runs code of the file"
@@ -112,9 +111,14 @@ def _repacked(content: bytes, mark: Path, rng: random.Random) -> bytes:
     return out.getvalue()
 
 
-def _equal(loaded: Snapshot, whole: Snapshot) -> bool:
-    values, others = loaded.model.values(), whole.model.values()
-    try:
-        return all(torch.equal(a, b) for a, b in zip(values, others, strict=True))
-    except (LogError, TypeError, ValueError):
-        return False
+def _equal(loaded: Any, whole: Any) -> bool:
+    """Return whether two values have the same tensors and the same plain values."""
+    if isinstance(whole, torch.Tensor):
+        return isinstance(loaded, torch.Tensor) and torch.equal(loaded, whole)
+    if isinstance(whole, dict):
+        same = list(loaded) == list(whole)
+        return same and all(_equal(loaded[name], value) for name, value in whole.items())
+    if isinstance(whole, (list, tuple)):
+        pairs = zip(loaded, whole, strict=False)
+        return len(loaded) == len(whole) and all(_equal(*pair) for pair in pairs)
+    return bool(loaded == whole)

@@ -52,7 +52,7 @@ def properties(history: RunHistory) -> list[object]:
     ]
 
 
-@ANY
+@settings(ANY, max_examples=25)
 @given(events=EVENTS, more=STEPS, config=st.sampled_from(CONFIGS))
 def test_any_events_fold_into_a_history(
     events: list[AnyEvent], more: list[AnyEvent], config: RunConfig
@@ -72,7 +72,7 @@ def test_any_events_fold_into_a_history(
     assert runs_table([summary])
 
 
-@ANY
+@settings(ANY, max_examples=10)
 @given(summaries=st.lists(valid(RunSummary), min_size=1, max_size=3))
 def test_any_summaries_have_their_tables(summaries: list[RunSummary]) -> None:
     assert runs_table(summaries)
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any-log")
 
 
-@settings(ANY, max_examples=20)
+@settings(ANY, max_examples=8)
 @given(logs=st.lists(EVENTS, min_size=1, max_size=2), config=st.sampled_from(CONFIGS))
 def test_any_log_is_exported(folder: Path, logs: list[list[AnyEvent]], config: RunConfig) -> None:
     views = []
