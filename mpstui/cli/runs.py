@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from mpstui.domain.errors import FieldError, LogError, UsageError
 from mpstui.domain.history import RunState
 from mpstui.domain.shell import local_shell
 from mpstui.domain.summary import RunSummary, speed_up
-from mpstui.domain.tables import as_json, comparison_table, runs_table
+from mpstui.domain.tables import UnreadableRun, as_json, comparison_table, runs_table
 from mpstui.domain.units import date
 from mpstui.domain.workloads import short_name
 from mpstui.runs import trash
@@ -31,8 +32,9 @@ from mpstui.runs.view import RunView
 from mpstui.runs.workload_path import absolute_workload
 
 OVER = tuple(state.value for state in RunState if state.over)
-RUN_STATES = (*(state.value for state in RunState), "running")
-"""Values of ``--state``: a state, or ``running`` for all that are not over."""
+UNREADABLE = "unreadable"
+RUN_STATES = (*(state.value for state in RunState), "running", UNREADABLE)
+"""Values of ``--state``: a state, ``running`` for all that are not over, or ``unreadable``."""
 
 
 def list_runs(
@@ -64,7 +66,7 @@ def list_runs(
         hint = "; --alarm lists the runs that diverged" if state == "diverged" else ""
         raise FieldError("state", f"{state!r} is none", ", ".join(RUN_STATES) + hint)
     store = _store(runs_dir)
-    summaries = _summaries(store.all())
+    summaries, unreadable = _summaries(store.all())
     if workload not in (None, *(short_name(run.workload) for run in summaries)):
         workload = BY_NAME["workload"].check(workload)
     path = absolute_workload(workload) if workload and class_path(workload) else workload
@@ -76,12 +78,16 @@ def list_runs(
         and (run.alarm or not alarm)
         and (device or "").lower() in f"{run.device}\n{run.device_name}".lower()
     ]
+    is_filtered = alarm or workload is not None or device is not None
+    if is_filtered or state not in (None, UNREADABLE):
+        unreadable = []
     if sort != "started":
         matches.sort(key=lambda run: _key(run, sort))
     if json:
-        _print(as_json({"runs": matches}))
-    elif matches:
-        _print(runs_table(matches))
+        damaged = [run._asdict() for run in unreadable]
+        _print(as_json({"runs": matches, "unreadable": damaged}))
+    elif matches or unreadable:
+        _print(runs_table(matches, unreadable))
     elif summaries:
         _print(f"none of the {len(summaries)} runs in {store.root} matches")
     else:
@@ -224,14 +230,15 @@ def _summary(run: RunDir) -> RunSummary:
     return view.summary()
 
 
-def _summaries(runs: Sequence[RunDir]) -> list[RunSummary]:
-    summaries = []
+def _summaries(runs: Sequence[RunDir]) -> tuple[list[RunSummary], list[UnreadableRun]]:
+    summaries, unreadable = [], []
     for run in runs:
         try:
             summaries.append(_summary(run))
         except LogError as error:  # one broken folder must not hide the others
-            sys.stderr.write(f"mpstui: {error.title}: {error}\n")
-    return summaries
+            reason = str(error).replace(f"{run.path}{os.sep}", "")  # its id is in the row
+            unreadable.append(UnreadableRun(run.id, reason))
+    return summaries, unreadable
 
 
 def _key(run: RunSummary, sort: str) -> tuple[bool, float, str]:

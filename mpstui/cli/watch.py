@@ -5,6 +5,7 @@ Watching only reads files, so it does not affect the run or its supervisor.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -75,7 +76,7 @@ def _select(text: str | None, only: bool, store: RunStore) -> list[RunDir]:
             raise RunNotFound(f"no run in {store.root}; `mpstui train` starts one")
         return newest[:1] if only else newest
     folder = Path(text)
-    if (folder / "config.toml").is_file():
+    if os.path.isfile(folder / "config.toml"):
         folder = folder.resolve()
         runs, store = [RunDir(folder)], RunStore(folder.parent)
     else:

@@ -87,11 +87,8 @@ def _describe_step(check: StepChecked) -> str:
     loss, gradients = f"loss {_gap(check.loss_gap)}", f"gradients {_gap(check.gradient_gap)}"
     if not check.phase:
         return f"step agrees with cpu: {loss}, {gradients}"
-    detail = {
-        "forward": f"{loss}, {gradients}",
-        "backward": gradients,
-        "optimizer": f"update {_gap(check.update_gap)}",
-    }[check.phase]
+    details = {"backward": gradients, "optimizer": f"update {_gap(check.update_gap)}"}
+    detail = details.get(check.phase, f"{loss}, {gradients}")
     worst = f", worst {check.worst}" if check.worst else ""
     return f"step differs from cpu: {detail}{worst}"
 

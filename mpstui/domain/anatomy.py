@@ -92,7 +92,8 @@ def anatomy(history: RunHistory) -> Anatomy | None:
     evaluation = min(history.evaluation_seconds, wall)
     training = min(history.samples / pace.median, wall - evaluation)
     seconds = {
-        phase: training * profile.seconds.get(phase, 0.0) / step_seconds for phase in TIMED_PHASES
+        phase: training * max(profile.seconds.get(phase, 0.0), 0.0) / step_seconds
+        for phase in TIMED_PHASES
     }
     waiting = wall - evaluation - training
     return Anatomy(wall=wall, seconds={**seconds, "evaluation": evaluation, "waiting": waiting})
@@ -200,4 +201,4 @@ def _factor(run: RunSummary, first: RunSummary) -> float | None:
 
 
 def _total(profile: StepProfiled, phases: Sequence[str]) -> float:
-    return sum(profile.seconds.get(phase, 0.0) for phase in phases)
+    return sum(max(profile.seconds.get(phase, 0.0), 0.0) for phase in phases)

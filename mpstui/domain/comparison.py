@@ -167,6 +167,8 @@ def describe_accuracy_gap(run: RunSummary, first: RunSummary) -> str:
     (accuracy, first_accuracy), (n, m) = shares, counts
     assert accuracy is not None and first_accuracy is not None and n is not None and m is not None
     pooled = (accuracy * n + first_accuracy * m) / (n + m)
+    if not 0.0 <= pooled <= 1.0:  # of a file that is damaged
+        return ""
     deviation = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     if abs(accuracy - first_accuracy) <= SIGMAS * deviation:
         return ""

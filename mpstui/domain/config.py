@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from .class_path import class_path
-from .class_settings import NO_SETTINGS, SHARED, ClassSettings, Setting, literal, text_of
+from .class_settings import LARGEST, NO_SETTINGS, SHARED, ClassSettings, Setting, literal, text_of
 from .devices import DEVICE_TYPES, DeviceSpec, device_label, parse_device
 from .errors import FieldError
 from .events import RunStarted
 from .field_table import BY_NAME as BY_NAME
 from .field_table import FIELDS as FIELDS
+from .fields import Integer
 from .workloads import EPOCH_SAMPLES, WorkloadInfo, info_of
 
 SETTINGS = "settings"
@@ -23,8 +25,35 @@ ARTICLE_EPOCHS = -1
 """A run's ``epoch_steps`` if its epochs are 60,000 samples although it has data of its own, as in
 runs of earlier versions and those that resume them."""
 
-UNCHECKED = ("device", "comparison", "rank", "ranks", "epoch_steps")
-"""Fields that only mpstui itself sets."""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+"""A name of runs: a plain file name, since exports make one of it."""
+
+
+def _device(value: Any) -> str:
+    if not isinstance(value, str):
+        raise FieldError("device", f"{value!r} is not text", "a device, such as cpu")
+    return value
+
+
+def _comparison(value: Any) -> str:
+    if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
+        allowed = "letters, digits, ., - and _"
+        raise FieldError("comparison", f"{value!r} is not the id of a comparison", allowed)
+    return value
+
+
+def _integer(name: str, low: int, high: int) -> Callable[[Any], Any]:
+    return Integer(name, name, "", low, high).check
+
+
+INTERNAL: dict[str, Callable[[Any], Any]] = {
+    "device": _device,
+    "comparison": _comparison,
+    "rank": _integer("rank", 0, 10**6),
+    "ranks": _integer("ranks", 1, 10**6),
+    "epoch_steps": _integer("epoch_steps", ARTICLE_EPOCHS, 10**12),
+}
+"""Fields that only mpstui itself sets, with their checks."""
 
 RENAMED = {"calibrate": "autotune"}
 """Fields and device options with another name in earlier versions."""
@@ -103,7 +132,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         An epoch is 60,000 samples, or the training set of a workload with its own data.
         """
-        return self.epoch_steps if self.epoch_steps > 0 else -(-EPOCH_SAMPLES // self.batch_size)
+        if self.epoch_steps > 0:
+            return self.epoch_steps
+        return -(-EPOCH_SAMPLES // max(self.batch_size, 1))  # 0 is that of an unknown batch
 
     def epoch_samples(self, train_samples: int) -> int:
         """Return the samples of an epoch.
@@ -113,7 +144,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """
         if self.epoch_steps <= 0:
             return EPOCH_SAMPLES
-        is_whole_set = self.epoch_steps == -(-train_samples // self.batch_size)
+        is_whole_set = self.epoch_steps == -(-train_samples // max(self.batch_size, 1))
         return train_samples if is_whole_set else self.epoch_steps * self.batch_size
 
     def tests_after(self, epoch: int) -> bool:
@@ -224,7 +255,10 @@ def as_started(config: RunConfig, started: RunStarted) -> RunConfig:
     if not config.info.is_recorded:
         return config
     batch_size = started.batch_size or 0  # unknown: no setting has this value
-    spec, used = config.spec, parse_device(started.device)
+    try:
+        spec, used = config.spec, parse_device(started.device)
+    except FieldError:  # of a damaged log
+        return msgspec.structs.replace(config, batch_size=batch_size)
     is_same = spec.type == used.type and spec.index in (None, used.index)
     device = config.device if config.comparison and is_same else started.device
     return msgspec.structs.replace(config, device=device, batch_size=batch_size)
@@ -274,13 +308,13 @@ def make_config(values: Mapping[str, Any], own: ClassSettings = NO_SETTINGS) -> 
     Raises:
         FieldError: For the first field that is unknown or has an invalid value.
     """
-    valid_names = {*BY_NAME, *UNCHECKED, SETTINGS}
+    valid_names = {*BY_NAME, *INTERNAL, SETTINGS}
     unknown_name = next((name for name in values if name not in valid_names), None)
     if unknown_name is not None:
         raise FieldError(unknown_name, "there is no such field", ", ".join(sorted(valid_names)))
+    checks = {name: field.check for name, field in BY_NAME.items()} | INTERNAL
     checked_values = {
-        name: BY_NAME[name].check(value) if name in BY_NAME else value
-        for name, value in values.items()
+        name: checks[name](value) if name in checks else value for name, value in values.items()
     }
     own.require_defaults(values)
     if SETTINGS in checked_values:
@@ -309,6 +343,8 @@ def read_settings(table: Any) -> dict[str, Setting]:
             raise FieldError(
                 name, f"{value!r} is not a single value", "a number, text, true, false"
             )
+        if isinstance(value, int) and abs(value) >= LARGEST:
+            raise FieldError(name, "the number needs more than 64 bits", "smaller numbers")
     return settings
 
 

@@ -45,7 +45,7 @@ def diagnose(history: RunHistory) -> list[Diagnosis]:
     findings = [*_wrong(history), *_slow(history)]
     if findings:
         return findings
-    if history.timed_seconds < LEAST_SECONDS or history.profile is None:
+    if history.timed_seconds < LEAST_SECONDS or not _step_seconds(history):
         needed = f"{LEAST_SECONDS:.0f} s of timed steps and a profile of five"
         return [Diagnosis("unknown", "too short to say where the time goes", f"needs {needed}")]
     return [Diagnosis("healthy", f"healthy: {_shares(history)}", "")]
@@ -92,7 +92,7 @@ def _slow(history: RunHistory) -> list[Diagnosis]:
         advice = "a larger batch, torch.compile or CUDA graphs give the device more to do"
         evidence = f"launch-bound: launching takes the host {launch:.0%} of a step"
         findings.append(Diagnosis("launch", evidence, advice))
-    total = sum(profile.seconds.get(phase, 0.0) for phase in TIMED_PHASES)
+    total = _step_seconds(history)
     copies = profile.seconds.get("transfer", 0.0) / total if total else 0.0
     if copies >= COPYING:
         advice = "pin_memory=True and non_blocking=True, or keep the data on the device"
@@ -108,11 +108,16 @@ def _slow(history: RunHistory) -> list[Diagnosis]:
 
 def _shares(history: RunHistory) -> str:
     assert history.profile is not None
-    seconds = history.profile.seconds
-    total = sum(seconds.get(phase, 0.0) for phase in TIMED_PHASES)
+    seconds, total = history.profile.seconds, _step_seconds(history)
     shares = [
         f"{phase} {seconds[phase] / total:.0%}"
         for phase in TIMED_PHASES
         if seconds.get(phase, 0.0) >= 0.01 * total
     ]
     return ", ".join(shares)
+
+
+def _step_seconds(history: RunHistory) -> float:
+    """Return the seconds of a profiled step; 0 if none was profiled."""
+    seconds = history.profile.seconds if history.profile is not None else {}
+    return sum(max(seconds.get(phase, 0.0), 0.0) for phase in TIMED_PHASES)

@@ -11,6 +11,7 @@ from array import array
 
 import msgspec
 
+from .bounds import Count, Inside, Number, Seconds, Step, Time
 from .plan import Plan
 from .workloads import EPOCH_SAMPLES
 
@@ -21,7 +22,7 @@ SCHEMA = 1
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """An event of a run, with its time."""
 
-    at: float
+    at: Time
 
 
 class PreparationAdvanced(Event, frozen=True, kw_only=True, tag=True):
@@ -29,14 +30,14 @@ class PreparationAdvanced(Event, frozen=True, kw_only=True, tag=True):
 
     stage: str
     """As text: ``downloading MNIST``, ``importing torch``."""
-    fraction: float | None = None
+    fraction: Number | None = None
     """Completed share, 0 to 1; None if unknown."""
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     """Model and data are on the device; the first step follows."""
 
-    schema: int = SCHEMA
+    schema: Count = SCHEMA
     workload: str
     device: str
     """The device spec."""
@@ -44,14 +45,14 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     torch: str
     dataset: str
     """Description of the training data."""
-    train_samples: int
-    test_samples: int
-    parameters: int
-    steps_per_epoch: int
+    train_samples: Count
+    test_samples: Count
+    parameters: Count
+    steps_per_epoch: Count
     """0 if unknown, which only a recorded script's can be."""
-    total_steps: int
+    total_steps: Count
     """Steps of the complete run; 0 if unknown, as for a recorded script."""
-    threads: int
+    threads: Count
     """CPU threads of torch's own pool."""
     notes: tuple[str, ...] = ()
     """Notes for the reader: a simulated fault, a lower precision, a missing feature."""
@@ -59,9 +60,9 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     """Class of a recorded script's model; empty if unknown, and for other runs."""
     optimizers: tuple[str, ...] = ()
     """Names of a recorded script's optimizers by what they train, the first one first."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Samples in a recorded script's first step; None if unknown, and for other runs."""
-    epoch_samples: int = EPOCH_SAMPLES
+    epoch_samples: Count = EPOCH_SAMPLES
     """Samples of an epoch; for the user's own data the size of the training set. 0 if unknown, as
     for loaders that do not tell it: then each epoch has its own."""
 
@@ -72,7 +73,7 @@ class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
     plan: Plan
     line: str
     """Description of the plan and its gain, or why it is the plain loop."""
-    gain: float | None = None
+    gain: Number | None = None
     """Speed relative to the plain loop; None if it was not measured."""
     untried: tuple[str, ...] = ()
     """Choices that were not measured, each with its reason."""
@@ -81,8 +82,8 @@ class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
 class WarmupFinished(Event, frozen=True, kw_only=True, tag=True):
     """The first steps, which train but are not timed, are complete."""
 
-    steps: int
-    seconds: float
+    steps: Count
+    seconds: Seconds
 
 
 def _numbers(typecode: str, data: bytes) -> array[float]:
@@ -96,31 +97,31 @@ def _numbers(typecode: str, data: bytes) -> array[float]:
 class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """Several steps, read from the device in one transfer."""
 
-    epoch: int
+    epoch: Step
     """Counted from 1."""
-    first_step: int
+    first_step: Step
     """The first of these steps, counted from 1 over the whole run."""
     losses: bytes
     """Little-endian float32, one per step; may contain NaN and ±inf."""
-    samples: int
+    samples: Count
     """Samples in these steps."""
-    epoch_samples: int
+    epoch_samples: Count
     """Completed samples of this epoch, including these."""
-    seconds: float
+    seconds: Seconds
     """Wall time of these steps, synchronised at both ends."""
     timed: bool
     """Whether they count for timings: not during warm-up or the first steps of a turn."""
-    lr: float | None
+    lr: Number | None
     """Of the first parameter group; None if a recorded loop has no optimizer."""
-    device_bytes: int | None = None
+    device_bytes: Count | None = None
     """Memory that torch's allocator holds on the device; None if it does not report that."""
-    grad_norm: float | None = None
+    grad_norm: Number | None = None
     """Euclidean norm of all gradients at the last of these steps."""
-    joules: float | None = None
+    joules: Number | None = None
     """Energy that the GPU and, if readable, the CPU used during these steps."""
-    worker_bytes: int | None = None
+    worker_bytes: Count | None = None
     """Resident memory of the worker process; None if it cannot be read."""
-    data_seconds: float | None = None
+    data_seconds: Seconds | None = None
     """Time that a recorded script waited for its DataLoader; None if it has none."""
     has_loss: bool = True
     """False for a recorded script's steps whose loss is unknown: the losses are then NaN."""
@@ -144,7 +145,7 @@ class SeriesRecorded(Event, frozen=True, kw_only=True, tag=True):
 
     name: str
     """``loss_Generator``, ``lr_2``, ``skipped``, or the user's own name."""
-    steps: tuple[int, ...]
+    steps: tuple[Step, ...]
     """The run's step at each value; 0 before the first one."""
     values: bytes
     """Little-endian float64, one per step; may contain NaN and ±inf."""
@@ -161,9 +162,9 @@ class SeriesRecorded(Event, frozen=True, kw_only=True, tag=True):
 class EvaluationTimed(Event, frozen=True, kw_only=True, tag=True):
     """A recorded script evaluated its model, which is not timed as training."""
 
-    epoch: int
-    step: int
-    seconds: float
+    epoch: Step
+    step: Step
+    seconds: Seconds
 
 
 class StartHashed(Event, frozen=True, kw_only=True, tag=True):
@@ -178,7 +179,7 @@ class StartHashed(Event, frozen=True, kw_only=True, tag=True):
 class ParametersHashed(Event, frozen=True, kw_only=True, tag=True):
     """A digest of all parameters after a step of one of several ranks."""
 
-    step: int
+    step: Step
     digest: str
     """Hexadecimal digits; equal digests mean equal bits."""
     synchronised: bool
@@ -188,42 +189,42 @@ class ParametersHashed(Event, frozen=True, kw_only=True, tag=True):
 class RanksDiffered(Event, frozen=True, kw_only=True, tag=True):
     """A rank has other parameters than its host's first one, in whose log this is."""
 
-    step: int
+    step: Step
     """The first compared step that shows it."""
-    rank: int
-    reference: int = 0
+    rank: Count
+    reference: Count = 0
     """The rank that it is compared with."""
-    agreed_at: int | None
+    agreed_at: Step | None
     """The newest compared step at which both agreed; None if there was none."""
 
 
 class EpochCompleted(Event, frozen=True, kw_only=True, tag=True):
     """An epoch's training is complete; its evaluation follows."""
 
-    epoch: int
-    mean_loss: float | None
+    epoch: Step
+    mean_loss: Number | None
     """Over the epoch's samples; None if not finite."""
-    samples: int
-    timed_samples: int
-    timed_seconds: float
-    wall_seconds: float
+    samples: Count
+    timed_samples: Count
+    timed_seconds: Seconds
+    wall_seconds: Seconds
     """First step to last, including pauses and other runs' turns."""
 
 
 class EvaluationCompleted(Event, frozen=True, kw_only=True, tag=True):
     """An evaluation on the test set is complete."""
 
-    epoch: int
-    step: int
-    loss: float | None
+    epoch: Step
+    step: Step
+    loss: Number | None
     """Mean over the test samples; None if not finite."""
-    samples: int
-    correct: int | None
+    samples: Count
+    correct: Count | None
     """Correct answers; None for a workload without them."""
-    seconds: float
-    answers: int | None = None
+    seconds: Seconds
+    answers: Count | None = None
     """Answers among which ``correct`` are; None for the number of samples."""
-    metrics: dict[str, float | None] = {}
+    metrics: dict[str, Number | None] = {}
     """Other scores of the user's by name: ratios or means; None if not finite."""
 
     @property
@@ -238,10 +239,10 @@ class EvaluationCompleted(Event, frozen=True, kw_only=True, tag=True):
 class SampleSaved(Event, frozen=True, kw_only=True, tag=True):
     """A picture was saved in the run's folder."""
 
-    epoch: int
+    epoch: Step
     kind: str
     """``reconstruction`` or ``sample``."""
-    path: str
+    path: Inside
     """Relative to the run's folder."""
 
 
@@ -249,29 +250,29 @@ class GpuReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A GPU at one moment. None means unknown; ``reason`` says why."""
 
     name: str
-    use: float | None = None
+    use: Number | None = None
     """Percent of the time in which something ran."""
-    memory_used: int | None = None
-    memory_total: int | None = None
-    watts: float | None = None
-    celsius: float | None = None
+    memory_used: Count | None = None
+    memory_total: Count | None = None
+    watts: Number | None = None
+    celsius: Number | None = None
     reason: str = ""
 
 
 class SystemSampled(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """Readings of the machine and the worker from psutil and the GPU's own counters."""
 
-    cores: tuple[float, ...]
+    cores: tuple[Number, ...]
     """Percent, one per logical core."""
-    memory_used: int
-    memory_total: int
-    swap_used: int
-    process_cpu: float | None
+    memory_used: Count
+    memory_total: Count
+    swap_used: Count
+    process_cpu: Number | None
     """Percent of one core, so it may exceed 100."""
-    process_rss: int | None
-    swap_total: int | None = None
+    process_rss: Count | None
+    swap_total: Count | None = None
     gpus: tuple[GpuReading, ...] = ()
-    cpu_watts: float | None = None
+    cpu_watts: Number | None = None
     """The processor package's power, if the system reports it."""
     power_reason: str = ""
     """Why there is no power reading."""
@@ -280,22 +281,22 @@ class SystemSampled(Event, frozen=True, kw_only=True, tag=True, omit_defaults=Tr
 class StepProfiled(Event, frozen=True, kw_only=True, tag=True):
     """The profile of a few steps that were synchronised after each phase and not timed."""
 
-    step: int
-    steps: int
+    step: Step
+    steps: Count
     """Number of measured steps; the times are medians over them."""
-    seconds: dict[str, float]
+    seconds: dict[str, Seconds]
     """By phase: ``data``, ``transfer``, ``forward``, ``backward``, ``optimizer``. On an accelerator
     also ``launch``, which overlaps the last three: the time in which the host launches them."""
-    unsynchronised: float
+    unsynchronised: Seconds
     """Seconds per step at the run's own pace, from the timed windows."""
 
 
 class WorkCounted(Event, frozen=True, kw_only=True, tag=True):
     """The floating-point operations of a training step were counted."""
 
-    samples: int
+    samples: Count
     """Of the counted steps."""
-    flops: int | None
+    flops: Count | None
     """Operations of the products in these steps: a multiply-add is two. None if unknown."""
     reason: str = ""
     """Why they are unknown."""
@@ -304,7 +305,7 @@ class WorkCounted(Event, frozen=True, kw_only=True, tag=True):
 class MatmulMeasured(Event, frozen=True, kw_only=True, tag=True):
     """The rate of a large matrix product was measured on the device; this is not timed."""
 
-    flops_per_second: float
+    flops_per_second: Number
     dtype: str
     """The run's precision."""
 
@@ -312,15 +313,15 @@ class MatmulMeasured(Event, frozen=True, kw_only=True, tag=True):
 class SnapshotSaved(Event, frozen=True, kw_only=True, tag=True):
     """The training state after a step was saved in the run's folder; this is not timed."""
 
-    step: int
-    epoch: int
+    step: Step
+    epoch: Step
     """Epoch of the next batch, or of an evaluation that is still due."""
-    path: str
+    path: Inside
     """Relative to the run's folder."""
-    bytes: int
-    seconds: float
+    bytes: Count
+    seconds: Seconds
     """Time by which it delayed the training."""
-    share: float
+    share: Number
     """Time for all snapshots so far, as a share of training plus snapshots, 0 to 1."""
 
 
@@ -330,18 +331,18 @@ class StepChecked(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True
     A gap is None if it is not finite or nothing was compared.
     """
 
-    step: int
+    step: Step
     """The newest step of the run before the check; 1 if there was none yet."""
-    loss_gap: float | None = None
+    loss_gap: Number | None = None
     """The difference of the losses, as a share of the CPU's."""
-    gradient_gap: float | None = None
+    gradient_gap: Number | None = None
     """The largest difference in a parameter's gradient, as a share of its largest value."""
-    update_gap: float | None = None
+    update_gap: Number | None = None
     """The same for the updates, computed from the same gradients."""
-    loss_tolerance: float | None = None
+    loss_tolerance: Number | None = None
     """Allowed gap of the losses, from the CPU's own rounding; the next two are similar."""
-    gradient_tolerance: float | None = None
-    update_tolerance: float | None = None
+    gradient_tolerance: Number | None = None
+    update_tolerance: Number | None = None
     phase: str = ""
     """The phase that differs: ``forward``, ``backward`` or ``optimizer``; empty if none does."""
     worst: str = ""
@@ -350,26 +351,26 @@ class StepChecked(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True
     """The source of the tolerance, if it is not the CPU's own rounding."""
     reason: str = ""
     """Why nothing was checked; empty otherwise."""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     """Duration of the check, which is not timed as training."""
 
 
 class EvaluationChecked(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """The device's weights tested on one batch, on the device and on the CPU."""
 
-    epoch: int
-    step: int
-    samples: int = 0
-    loss: float | None = None
+    epoch: Step
+    step: Step
+    samples: Count = 0
+    loss: Number | None = None
     """Mean over the samples; None if not finite."""
-    cpu_loss: float | None = None
-    loss_gap: float | None = None
+    cpu_loss: Number | None = None
+    loss_gap: Number | None = None
     """The difference of the losses, as a share of the CPU's; None if not finite."""
-    loss_tolerance: float | None = None
-    correct: int | None = None
+    loss_tolerance: Number | None = None
+    correct: Count | None = None
     """Correct answers; None for a workload without them."""
-    cpu_correct: int | None = None
-    correct_tolerance: int | None = None
+    cpu_correct: Count | None = None
+    correct_tolerance: Count | None = None
     """Number of answers that rounding may change."""
     differs: str = ""
     """What differs beyond rounding: ``answers`` or ``loss``; empty if neither does."""
@@ -377,28 +378,28 @@ class EvaluationChecked(Event, frozen=True, kw_only=True, tag=True, omit_default
     """The source of the tolerance, if it is not the CPU's own rounding."""
     reason: str = ""
     """Why nothing was checked; empty otherwise."""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
 
 class DivergenceDetected(Event, frozen=True, kw_only=True, tag=True):
     """The first loss that is not finite."""
 
-    step: int
+    step: Step
     value: str
     """``nan``, ``inf`` or ``-inf``."""
-    last_finite: float | None
+    last_finite: Number | None
 
 
 class AlarmRaised(Event, frozen=True, kw_only=True, tag=True):
     """This run diverged from the run that it is compared with."""
 
-    step: int
+    step: Step
     """The last step of the block that shows it."""
-    value: float
+    value: Number
     """Mean loss of this run over that block."""
-    other: float
+    other: Number
     """Mean loss of the other run over that block."""
-    gap: float
+    gap: Number
     """Their difference as a share of the other run's."""
     against: str
     """The other run's device spec."""
@@ -409,19 +410,19 @@ class AlarmRaised(Event, frozen=True, kw_only=True, tag=True):
 class RunPaused(Event, frozen=True, kw_only=True, tag=True):
     """The run is paused at the user's request; the device is idle."""
 
-    step: int
+    step: Step
 
 
 class RunResumed(Event, frozen=True, kw_only=True, tag=True):
     """Training continues after a pause."""
 
-    step: int
+    step: Step
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """The run completed all of its steps, or the recorded script ended."""
 
-    step: int
+    step: Step
     note: str = ""
     """Why the recording ended before the script did; empty if it did not."""
 
@@ -429,14 +430,14 @@ class RunFinished(Event, frozen=True, kw_only=True, tag=True, omit_defaults=True
 class RunStopped(Event, frozen=True, kw_only=True, tag=True):
     """The run ended early but cleanly: between two steps, with a summary."""
 
-    step: int
+    step: Step
     reason: str
 
 
 class RunFailed(Event, frozen=True, kw_only=True, tag=True):
     """The run raised an error."""
 
-    step: int
+    step: Step
     error: str
     """One line: the error's type and message."""
 
@@ -487,4 +488,7 @@ def decode(line: bytes) -> AnyEvent:
         msgspec.DecodeError: If the line is not an event of this version; msgspec.ValidationError is
             a subclass.
     """
-    return _DECODER.decode(line)
+    try:
+        return _DECODER.decode(line)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error

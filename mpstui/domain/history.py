@@ -204,10 +204,10 @@ class RunHistory:
                 self.state = RunState.EVALUATING
             case EvaluationCompleted():
                 self.evaluations.append(event)
-                self.evaluation_seconds += event.seconds
+                self.evaluation_seconds += max(event.seconds, 0.0)
                 self.state = RunState.TRAINING
             case EvaluationTimed():
-                self.evaluation_seconds += event.seconds
+                self.evaluation_seconds += max(event.seconds, 0.0)
             case SeriesRecorded():
                 self._apply_series(event)
             case StartHashed():
@@ -348,7 +348,7 @@ class RunHistory:
         if started is None:
             return 0.0
         if started.total_steps:
-            return self.step / started.total_steps
+            return min(self.step / started.total_steps, 1.0)
         if self.state.over:
             return 1.0 if self.state is RunState.FINISHED else 0.0
         return self.epoch_progress or 0.0
@@ -359,7 +359,7 @@ class RunHistory:
         if self.started is None or not self.started.steps_per_epoch:
             return None
         steps = self.step - self._epoch_start
-        return min(steps / self.started.steps_per_epoch, 1.0)
+        return min(max(steps / self.started.steps_per_epoch, 0.0), 1.0)
 
     @property
     def elapsed(self) -> float | None:
@@ -429,7 +429,7 @@ class RunHistory:
         rate = self.rate()
         if rate is None or self.work is None or self.work.flops is None:
             return None
-        return rate.median * self.work.flops / self.work.samples
+        return rate.median * self.work.flops / self.work.samples if self.work.samples else None
 
     @property
     def evaluation(self) -> EvaluationCompleted | None:

@@ -12,6 +12,8 @@ from enum import Enum
 
 import msgspec
 
+from .bounds import Count, Number, Seconds, Step
+
 TOO_SLOW = "too slow"
 """The ``kind`` of an investigation that exceeded mpstui's own time limit."""
 
@@ -74,7 +76,7 @@ class ProgressMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     stage: Stage
     text: str = ""
     """The current work, or, if ``done``, its result."""
-    fraction: float | None = None
+    fraction: Number | None = None
     """Completed share of the stage, 0 to 1; None if unknown."""
     done: bool = False
     """Whether the stage is complete."""
@@ -103,16 +105,16 @@ class OpAtFault(msgspec.Struct, frozen=True, kw_only=True):
     phase: str
     """``forward``, ``backward``, ``optimizer`` or ``evaluation``; for a script also
     ``setup``, before its first optimizer."""
-    index: int
+    index: Count
     """Its index among the step's ops, counted from 1."""
-    step: int
+    step: Step
     """The training step, counted from 1."""
     where: str = ""
     """The wrong part: ``output``, ``output 2``, ``argument self``."""
-    error: float | None = None
+    error: Number | None = None
     """Largest difference from float64 on the CPU, as a share of the reference's largest value; None
     if the difference has no size (not finite, another shape, a process that ended)."""
-    cpu_error: float | None = None
+    cpu_error: Number | None = None
     """The same error for the CPU in the device's own dtype."""
     values: str = ""
     """``480 of 512 values are wrong``, or the problem if the difference has no size."""
@@ -136,17 +138,17 @@ class OpAtFault(msgspec.Struct, frozen=True, kw_only=True):
 class Lockstep(msgspec.Struct, frozen=True, kw_only=True):
     """One training step on the device compared with the same step on the CPU."""
 
-    step: int
-    loss: float | None
+    step: Step
+    loss: Number | None
     """The device's loss; None if it is not finite."""
-    cpu_loss: float | None
-    loss_gap: float | None
+    cpu_loss: Number | None
+    loss_gap: Number | None
     """The losses' difference as a share of the CPU's; like the next gaps, None if not finite."""
-    gradient_gap: float | None
+    gradient_gap: Number | None
     """Worst parameter's largest difference, as a share of the CPU's largest gradient."""
     gradient_of: str = ""
     """That parameter's name."""
-    update_gap: float | None = None
+    update_gap: Number | None = None
     """The same for the worst parameter's update, computed from the same gradients."""
     update_of: str = ""
     phase: str = ""
@@ -167,8 +169,8 @@ class LossCurve(msgspec.Struct, frozen=True, kw_only=True):
     """Losses over the repeated steps, for the report."""
 
     device: str
-    first_step: int
-    losses: tuple[float | None, ...]
+    first_step: Step
+    losses: tuple[Number | None, ...]
     """One per step; None if not finite."""
 
 
@@ -198,8 +200,8 @@ class Investigation(msgspec.Struct, frozen=True, kw_only=True):
     """A few further ops of the same step that are wrong on correct inputs."""
     suspects: tuple[str, ...] = ()
     """Ops that are less accurate than the CPU's, but not enough to be called faulty."""
-    ops_checked: int = 0
-    steps_checked: int = 0
+    ops_checked: Count = 0
+    steps_checked: Count = 0
     unreferenced: tuple[str, ...] = ()
     """Ops that were not checked, each with its reason; they are never reported as right."""
     curves: tuple[LossCurve, ...] = ()
@@ -213,7 +215,7 @@ class Investigation(msgspec.Struct, frozen=True, kw_only=True):
     """The last lines that the script printed when it failed."""
     notes: tuple[str, ...] = ()
     """Important notes for the reader, such as a simulated fault."""
-    seconds: dict[str, float] = {}
+    seconds: dict[str, Seconds] = {}
     """Wall time by stage."""
     error: str = ""
     """Why the investigation ended early."""

@@ -7,13 +7,15 @@ from typing import Literal
 
 import msgspec
 
+from .bounds import Count
+
 
 class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
     """The cores of one kind, under the system's name for it."""
 
     name: str
     """``Performance``, ``Efficiency``, ``Super``, …"""
-    count: int
+    count: Count
     """Physical cores."""
 
 
@@ -50,9 +52,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The architecture this Python was built for."""
     translated: bool | None
     """True if this process runs under Rosetta; None on other systems than macOS."""
-    cores_physical: int | None
-    cores_logical: int | None
-    memory_bytes: int
+    cores_physical: Count | None
+    cores_logical: Count | None
+    memory_bytes: Count
     torch: str | None
     """Installed version by package metadata; None if it is not installed."""
     torchvision: str | None

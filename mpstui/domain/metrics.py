@@ -54,7 +54,7 @@ class Metric:
 
 
 def _rate(steps: StepsCompleted) -> float | None:
-    is_measured = steps.timed and steps.seconds > 0 and steps.samples > 0
+    is_measured = steps.timed and steps.seconds >= 1e-9 and steps.samples > 0
     return steps.samples / steps.seconds if is_measured else None
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from .bounds import Number, Seconds, Size
 from .units import times
 
 SAME = "as built"
@@ -28,16 +32,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """``for-loop``, ``foreach``, ``fused``, ``flat`` (all parameters in one tensor)."""
     allocator: str = "system"
     """``keep``: freed memory stays with the process instead of going back to the system."""
-    threads: int | None = None
+    threads: Size | None = None
     """CPU threads of torch's pool; None keeps torch's default."""
-    eval_chunk: int | None = None
+    eval_chunk: Size | None = None
     """Test images per forward pass; None is the test batch size. Sums cover the same images."""
-    graph_steps: int = 0
+    graph_steps: Annotated[int, Meta(ge=0, le=64)] = 0
     """Training steps in one CUDA graph; 0 launches op by op."""
-    loader_workers: int = 0
+    loader_workers: Annotated[int, Meta(ge=0, le=256)] = 0
     """Processes that load a workload's own data sets; 0 loads in the training thread."""
-    loader_prefetch: int = 2
+    loader_prefetch: Size = 2
     """Batches that each process prepares ahead."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows all that it names; an optimizer depends on the run."""
+        return (
+            self.layout in ("contiguous", "channels_last")
+            and self.allocator in ("system", "keep")
+            and set(self.rewrites) <= set(_REWRITES)
+        )
 
     def describe(self, optimizer: str) -> str:
         """Describe in one line how the plan differs from the plain loop.
@@ -76,24 +89,24 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     text: str
     """The plan in one line; empty for the plain loop."""
-    plain_seconds: float
+    plain_seconds: Seconds
     """Median seconds of a training step in the plain loop."""
-    seconds: float
+    seconds: Seconds
     """Median seconds of a training step with the plan, alternating with the plain loop."""
-    took: float
+    took: Seconds
     """Seconds that autotuning took, not counted as training."""
     untried: tuple[str, ...] = ()
     """Choices that were skipped for lack of time or failed, each with its reason."""
     loading: str = ""
     """How a workload's own data is loaded and why; empty for digits."""
-    unsteady: float | None = None
+    unsteady: Number | None = None
     """Ratio of the plain loop's median block time to its fastest, if so high that the machine was
     busy with something else; None if it was idle."""
 
     @property
     def gain(self) -> float:
         """Speed relative to the plain loop."""
-        return self.plain_seconds / self.seconds
+        return self.plain_seconds / self.seconds if self.seconds > 0 else 1.0
 
     def line(self, cached: bool = False) -> str:
         """Format a line for the log, such as ``channels_last, 2 threads: 1.9× the plain loop``.
@@ -120,7 +133,7 @@ class PlanKey(msgspec.Struct, frozen=True, kw_only=True):
     """The device spec, and the hardware's own name."""
     workload: str
     """Its name; for one from a file, also the file's digest."""
-    batch_size: int
-    test_batch_size: int
+    batch_size: Size
+    test_batch_size: Size
     precision: str
     pipeline: str

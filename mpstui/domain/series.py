@@ -22,6 +22,9 @@ MARKS = 1000
 """Stretches of non-finite values that are stored; further ones are only counted."""
 
 
+LARGEST = 1e300
+"""Size of the largest values that count as finite: a chart's arithmetic overflows with larger."""
+
 _WIDE = 64
 """Points in a bucket from which buckets are filled one at a time."""
 
@@ -63,6 +66,7 @@ class Series:
         """
         self.count = 0
         """Points appended so far."""
+        self._newest = -math.inf  # x of the last point
         self.stride = 1
         """Points in a full bucket."""
         self.non_finite: list[NonFinite] = []
@@ -82,15 +86,21 @@ class Series:
         return -(-self.count // self.stride)
 
     def append(self, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
-        """Add points.
+        """Add points. Those that go back in x, as a damaged log's may, are left out.
 
         Args:
-            x: Shape (n,), increasing, and greater than the x of earlier calls.
+            x: Shape (n,), increasing, and not less than the x of earlier calls.
             y: Shape (n,).
         """
         xs, ys = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
         if not len(xs):
             return
+        if xs[0] < self._newest or (np.diff(xs) < 0).any():
+            furthest = np.maximum.accumulate(np.append(self._newest, xs))
+            xs, ys = xs[xs >= furthest[1:]], ys[xs >= furthest[1:]]
+            if not len(xs):
+                return
+        self._newest = float(xs[-1])
         while self.count + len(xs) > self.stride * len(self._low):
             self._merge()
         if self.stride < _WIDE:
@@ -101,9 +111,10 @@ class Series:
 
     def add(self, x: float, y: float) -> None:
         """Add one point; cheaper than ``append`` for single points."""
-        if not math.isfinite(y) or self._ended_with:
+        if not abs(y) <= LARGEST or self._ended_with or x < self._newest:
             self.append([x], [y])
             return
+        self._newest = x
         if self.count == self.stride * len(self._low):
             self._merge()
         bucket = self.count // self.stride
@@ -120,7 +131,7 @@ class Series:
     def _scatter(self, xs: Floats, ys: Floats) -> None:
         """Distribute points over many buckets in one pass."""
         bucket = (self.count + np.arange(len(xs))) // self.stride
-        finite = np.isfinite(ys)
+        finite = np.abs(ys) <= LARGEST
         np.fmin.at(self._x[0], bucket, xs)
         self._x[1][bucket] = xs  # with repeated indices, the last one wins
         np.minimum.at(self._low, bucket[finite], ys[finite])
@@ -132,7 +143,7 @@ class Series:
 
     def _fill(self, xs: Floats, ys: Floats) -> None:
         """Distribute points over a few wide buckets, one bucket at a time."""
-        finite = np.isfinite(ys)
+        finite = np.abs(ys) <= LARGEST
         all_finite = bool(finite.all())
         start = 0
         while start < len(xs):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from .alarm import alarms_of, join_alarms
+from .bounds import Count, Number, Step, Time
 from .class_settings import Setting
 from .devices import device_label
 from .events import EvaluationChecked, RanksDiffered, StartHashed, StepChecked, StepProfiled
@@ -19,11 +20,11 @@ from .workloads import EPOCH_SAMPLES
 class MedianSpread(msgspec.Struct, frozen=True, kw_only=True):
     """A median with its spread."""
 
-    median: float
-    spread: float | None
+    median: Number
+    spread: Number | None
     """Half the interquartile range; for two or three values half their range; None for a single
     value."""
-    count: int
+    count: Count
 
 
 def describe_flops(
@@ -68,7 +69,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The device spec."""
     device_name: str
     machine: str
-    memory_bytes: int
+    memory_bytes: Count
     torch: str
     dataset: str
     pipeline: str
@@ -76,28 +77,28 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     """``turns``, ``together``; ``alone`` for a single run."""
     comparison: str
-    batch_size: int
+    batch_size: Count
     """0 if unknown, which only a recorded script's can be."""
-    seed: int
+    seed: Count
     state: str
     """``finished``, ``stopped``, ``failed``, ``crashed``, ``killed``; see
     :class:`~mpstui.domain.history.RunState`."""
     message: str
-    started_at: float | None
-    ended_at: float | None
-    steps: int
+    started_at: Time | None
+    ended_at: Time | None
+    steps: Step
     epoch_seconds: MedianSpread | None
     """Seconds per epoch of ``epoch_samples``, without evaluation and warm-up."""
     samples_per_second: MedianSpread | None
     """Over the timed windows of the log."""
-    train_loss: float | None
-    test_loss: float | None
-    accuracy: float | None
+    train_loss: Number | None
+    test_loss: Number | None
+    accuracy: Number | None
     """0 to 1."""
-    diverged_at: int | None
+    diverged_at: Step | None
     """Step of the first non-finite loss."""
     notes: tuple[str, ...]
-    parted_at: int | None = None
+    parted_at: Step | None = None
     """Step at which the run diverged from the comparison's first run."""
     parted_from: str = ""
     """The first run's device spec."""
@@ -107,19 +108,19 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The first step that differs from the CPU's."""
     failed_test: EvaluationChecked | None = None
     """The first test that differs from the CPU's."""
-    test_samples: int | None = None
+    test_samples: Count | None = None
     """Number of test samples behind the accuracy."""
     profile: StepProfiled | None = None
     """The profile of a step's time; None if the run was too short for it."""
-    joules_per_epoch: float | None = None
+    joules_per_epoch: Number | None = None
     """Energy per 60,000 training samples, if it could be measured."""
-    flops_per_second: float | None = None
+    flops_per_second: Number | None = None
     """Floating-point operations of products, per second of timed training."""
-    matmul_flops_per_second: float | None = None
+    matmul_flops_per_second: Number | None = None
     """The rate of a large matrix product on the device, in the run's precision."""
-    epoch_samples: int = EPOCH_SAMPLES
+    epoch_samples: Count = EPOCH_SAMPLES
     """Samples of an epoch; 0 for a recorded script or own loaders, whose epochs may differ."""
-    scores: dict[str, float | None] = {}
+    scores: dict[str, Number | None] = {}
     """The user's own scores in the newest test, by name; None if not finite."""
     rank_alarm: RanksDiffered | None = None
     """The first difference between the parameters of ranks that train together."""
@@ -176,5 +177,7 @@ def speed_up(run: RunSummary, first: RunSummary) -> float | None:
     if not have_same_settings(run.settings, first.settings):
         return None
     if run.epoch_seconds is None or first.epoch_seconds is None:
+        return None
+    if run.epoch_seconds.median <= 0:
         return None
     return first.epoch_seconds.median / run.epoch_seconds.median

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -48,8 +49,16 @@ def comparison_table(runs: Sequence[RunSummary], format: str) -> str:
     return "\n".join([aligned(table, right=(3, 4, 5, 6, 7)), *notes(runs)])
 
 
-def runs_table(runs: Sequence[RunSummary]) -> str:
-    """Format runs, one per line."""
+class UnreadableRun(NamedTuple):
+    """A run whose files are damaged."""
+
+    run_id: str
+    reason: str
+    """The file, and what is wrong with it."""
+
+
+def runs_table(runs: Sequence[RunSummary], unreadable: Sequence[UnreadableRun] = ()) -> str:
+    """Format runs, one per line, and then those that cannot be read, with the reason."""
     table = [
         ["id", "started", "workload", "device", "state", "steps", "test loss", "accuracy", "alarm"]
     ]
@@ -66,6 +75,9 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
             run.alarm or DASH,
         ]
         for run in runs
+    ]
+    table += [
+        [id, DASH, DASH, DASH, "unreadable", DASH, DASH, DASH, reason] for id, reason in unreadable
     ]
     return aligned(table, right=(5, 6, 7))
 

@@ -41,7 +41,16 @@ def duration(value: float | None) -> str:
 
 def date(value: float | None) -> str:
     """Format a Unix time as local time: ``2026-01-31 09:05:00``."""
-    return DASH if value is None else f"{datetime.fromtimestamp(value):%Y-%m-%d %H:%M:%S}"
+    moment = local_time(value)
+    return DASH if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def local_time(value: float | None) -> datetime | None:
+    """Return a Unix time as local time; None if it is unknown or not in the calendar."""
+    try:
+        return None if value is None else datetime.fromtimestamp(value)
+    except (ValueError, OverflowError, OSError):  # the last one on Windows, near 1970
+        return None
 
 
 def gibibytes(value: int | None) -> str:
@@ -59,7 +68,7 @@ def memory(value: int | None) -> str:
 
 def share_of(part: float, whole: float) -> str:
     """Format a share in percent: ``50 %``, ``under 1 %``."""
-    share = part / whole
+    share = part / whole if whole else 0.0
     return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
 
 

@@ -79,9 +79,12 @@ NAMED_WORKLOADS = (*WORKLOADS, *ZOO)
 
 
 def info_of(workload: str) -> WorkloadInfo:
-    """Return the info for a built-in workload, the user's class, or recorded code of the user's."""
-    own, recorded = class_path(workload), script_ref(workload)
-    if own is None and recorded is None:
+    """Return the info for a built-in workload, the user's class, or recorded code of the user's.
+
+    Any other text, of another version's run, is described as a class of the user's.
+    """
+    recorded = script_ref(workload)
+    if workload in WORKLOADS:
         return WORKLOADS[workload]
     return WorkloadInfo(
         name=workload,

@@ -67,13 +67,16 @@ def create_folder(
         parent = Path(request.run) if request.run else home()
         out = parent / "investigations" / f"{now:%Y%m%d-%H%M%S}"
     folder = InvestigationFolder(out)
+    is_in_run = bool(request.run) and Path(request.run) == out.parent.parent
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        if is_in_run:  # a deleted run's folder is not made anew
+            out.parent.mkdir(exist_ok=True)
+        out.mkdir(parents=not is_in_run, exist_ok=True)
         for stale in ("investigation.json", "report.md", "repro.py", "begun.bin"):
             (out / stale).unlink(missing_ok=True)
         folder.write_request(request)
         for name, text in files.items():  # as in a run's folder
-            replace(out / name, text)
+            replace(out / name, text, parents=True)
         if not request.run:
             run = RunDir(out)
             run.write_dataset(dataset_of(request.config, run.workload, lambda *_: None))

@@ -8,7 +8,7 @@ import msgspec
 
 from mpstui.domain.config import RunConfig
 from mpstui.domain.investigation import Investigation
-from mpstui.runs.files import read_json, write_json
+from mpstui.runs.files import TEXT_BYTES, read_json, write_json
 from mpstui.runs.script_command import ScriptCommand
 
 
@@ -70,7 +70,7 @@ class InvestigationFolder:
 
     def finding(self) -> Investigation | None:
         """Read the finding; None if there is none yet."""
-        return read_json(self.path / "investigation.json", Investigation)
+        return read_json(self.path / "investigation.json", Investigation, TEXT_BYTES)
 
     def write_finding(self, finding: Investigation) -> None:
         """Write investigation.json."""

@@ -7,6 +7,7 @@ processes that may import torch do that.
 
 from __future__ import annotations
 
+import os
 import sys
 import zlib
 from importlib.machinery import ModuleSpec
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from mpstui.domain.class_path import ClassPath
 from mpstui.domain.errors import FieldError
 
+from .files import TEXT_BYTES, read_bytes
 from .module_copies import SOURCE, serve, show_lines
 from .own_imports import Surroundings
 from .user_code import USER_ERRORS, bare_arguments, describe_error
@@ -99,11 +101,12 @@ def read_file(role: ClassRole, class_ref: ClassPath, copy: Path | None = None) -
     Raises:
         FieldError: If it cannot be read.
     """
-    path = copy if copy is not None and copy.is_file() else class_ref.file
+    is_copy = copy is not None and os.path.isfile(copy)
+    path = copy if copy is not None and is_copy else class_ref.file
     try:
-        return path.read_bytes()
+        return read_bytes(path, TEXT_BYTES, within=path.parent if is_copy else None)
     except OSError as error:
-        problem = f"{role.label}{path}: {error.strerror}"
+        problem = f"{role.label}{path}: {error.strerror or error}"
         raise FieldError(role.field, problem, "an existing Python file") from error
 
 
@@ -118,7 +121,7 @@ def read_source(role: ClassRole, class_ref: ClassPath, copy: Path | None) -> Cla
     Raises:
         FieldError: If it cannot be read.
     """
-    path = copy if copy is not None and copy.is_file() else class_ref.file
+    path = copy if copy is not None and os.path.isfile(copy) else class_ref.file
     return ClassSource(read_file(role, class_ref, copy), path, class_ref.file.absolute())
 
 

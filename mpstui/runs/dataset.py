@@ -6,6 +6,7 @@ use the network, and only if its files are missing.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from mpstui.domain.script_ref import script_ref
 from mpstui.processes.command import child_environment, module_command
 
 from .class_check import defines
+from .files import TEXT_BYTES, read_bytes
 from .log import LogWriter
 from .mnist_files import contents, locate
 from .paths import named_folder
@@ -47,7 +49,7 @@ def check_data(config: RunConfig) -> None:
     if config.dataset == "embedded":
         raise FieldError("data_dir", "dataset embedded reads no folder", "empty, or dataset mnist")
     folder = named_folder(config.data_dir)
-    if locate(folder) is None and not (config.dataset == "mnist" and folder.is_dir()):
+    if locate(folder) is None and not (config.dataset == "mnist" and os.path.isdir(folder)):
         raise FieldError("data_dir", f"{config.data_dir} {contents(folder)}", EXPECTED)
 
 
@@ -110,9 +112,12 @@ def brings_data(workload: str, file: Path) -> bool:
     if script_ref(workload) is not None:
         return True
     class_ref = class_path(workload)
-    if class_ref is None or not file.is_file():
+    if class_ref is None:
         return False
-    text = file.read_bytes()
+    try:
+        text = read_bytes(file, TEXT_BYTES)
+    except OSError:  # reported where the class is loaded
+        return False
     return any(defines(text, class_ref.name, hook) for hook in ("datasets", "loaders"))
 
 

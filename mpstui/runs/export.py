@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -84,12 +85,12 @@ def export(views: Sequence[RunView], format: str, out: Path, force: bool = False
                 tensorboard.write(path, record.events)
             return paths
         suffix, write = TEXTS[format]
-        path = out / f"{_name(records)}{suffix}" if out.is_dir() else out
+        path = out / f"{_name(records)}{suffix}" if os.path.isdir(out) else out
         _refuse([path], force)
-        replace(path, write(records).encode())
+        replace(path, write(records).encode(), parents=True)
         return [path]
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
             f"{out}: cannot be written: {reason}; allowed: a writable location"
         ) from error
@@ -136,7 +137,7 @@ def _read(view: RunView) -> ExportedRun:
 
 def _refuse(paths: Sequence[Path], force: bool) -> None:
     for path in paths:
-        if path.exists() and not force:
+        if os.path.exists(path) and not force:
             raise UsageError(f"{path}: already exists; allowed: another --out, or --force")
 
 
@@ -155,9 +156,8 @@ def _markdown(records: Sequence[ExportedRun]) -> str:
     parts += [f"- {note}" for note in describe_mismatches(runs)]
     for view, _ in records:
         parts += ["", f"## {view.run.id}", ""]
-        if note := read_note(
-            view.run
-        ).strip():  # quoted, so that its headings don't mix with the report's
+        # Quoted, so that its headings don't mix with the report's.
+        if note := read_note(view.run).strip():
             parts += [*(f"> {line}".rstrip() for line in note.splitlines()), ""]
         if view.unreadable:
             parts += [f"{view.unreadable:,} lines of the log could not be read.", ""]

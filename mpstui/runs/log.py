@@ -10,7 +10,13 @@ from types import TracebackType
 
 import msgspec
 
+from mpstui.domain.errors import LogError
 from mpstui.domain.events import AnyEvent, decode, encode
+
+from .files import open_file
+
+MOST_LINE = 64 << 20
+"""Bytes of a line. A longer one is none of ours, and would not fit in memory."""
 
 
 class LogWriter:
@@ -69,19 +75,39 @@ class LogReader:
 
         Args:
             at_most: Most bytes to read, so that the screen can update during a long replay.
+
+        Raises:
+            LogError: If the log cannot be read; the message names it.
         """
+        while True:
+            block = self._block(at_most)
+            events = self._decode(block)
+            if events or not block:
+                return events
+
+    def _block(self, at_most: int) -> bytes:
+        """Return the next complete lines; empty at the end."""
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path) as file:
                 file.seek(self._offset)
                 block = file.read(at_most)
                 if len(block) == at_most:
-                    block += file.readline()  # a line may be longer than a block
+                    block += file.readline(MOST_LINE)  # a line may be longer than a block
         except FileNotFoundError:
-            return []
+            return b""
+        except OSError as error:
+            problem = f"{error.strerror or error}; allowed: a file that can be read"
+            raise LogError(f"{self._path}: {problem}") from error
         end = block.rfind(b"\n") + 1
+        if not end and len(block) >= MOST_LINE:
+            problem = f"a line of more than {MOST_LINE >> 20} MiB after byte {self._offset:,}"
+            raise LogError(f"{self._path}: {problem}; allowed: what mpstui wrote there")
         self._offset += end
+        return block[:end]
+
+    def _decode(self, lines: bytes) -> list[AnyEvent]:
         events: list[AnyEvent] = []
-        for line in block[:end].splitlines():
+        for line in lines.splitlines():
             try:
                 events.append(decode(line))
             except msgspec.DecodeError:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from mpstui.domain.errors import LogError, RunNotFound, UsageError
+from mpstui.domain.errors import RunNotFound, UsageError
 
-from .files import replace
+from .files import TEXT_BYTES, replace
 from .rundir import RunDir
+
+NAME = "note.md"
+"""The note's file."""
 
 
 def read_note(run: RunDir) -> str:
     """Read a run's note; empty if there is none.
 
     Raises:
-        LogError: If note.md is not UTF-8 text; the message names it.
+        LogError: If note.md is no text file in UTF-8; the message names it.
     """
-    path = _path(run)
-    try:
-        return path.read_bytes().decode()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except (UnicodeDecodeError, OSError) as error:
-        raise LogError(f"{path}: {error}; allowed: a text file in UTF-8") from error
+    return run.text(NAME) or ""
 
 
 def write_note(run: RunDir, text: str) -> None:
@@ -37,11 +35,15 @@ def write_note(run: RunDir, text: str) -> None:
         UsageError: If the text cannot be encoded as UTF-8, or the file cannot be written.
     """
     path = _path(run)
-    if not run.path.is_dir():  # `replace` would recreate it, which would block undoing the deletion
+    if not os.path.isdir(run.path):
         raise RunNotFound(f"{run.path}: this folder no longer exists; was the run deleted?")
     try:
         if text.strip():
-            replace(path, text.encode())
+            content = text.encode()
+            if len(content) > TEXT_BYTES:
+                allowed = f"at most {TEXT_BYTES >> 20} MiB"
+                raise UsageError(f"note: {len(content) >> 20} MiB of text; allowed: {allowed}")
+            replace(path, content)
         else:
             path.unlink(missing_ok=True)
     except UnicodeEncodeError as error:
@@ -51,4 +53,4 @@ def write_note(run: RunDir, text: str) -> None:
 
 
 def _path(run: RunDir) -> Path:
-    return run.path / "note.md"
+    return run.path / NAME

@@ -10,6 +10,8 @@ import codecs
 import re
 from pathlib import Path
 
+from .files import open_file
+
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI, ECMA-48 section 5.4
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, as terminals set titles and links
@@ -41,7 +43,7 @@ class OutputReader:
             at_most: Most bytes to read.
         """
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path) as file:
                 file.seek(self._offset)
                 block = file.read(at_most)
         except OSError:

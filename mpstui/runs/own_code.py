@@ -12,10 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from mpstui.domain.bounds import Inside
 from mpstui.domain.class_path import ClassPath
+from mpstui.domain.errors import LogError
 
 from .class_source import WORKLOAD, ClassSource, read_file, read_source
-from .files import read_json
+from .files import TEXT_BYTES, read_json
 from .own_imports import OwnModule, Surroundings, find_surroundings
 from .paths import current_folder
 from .rundir import RunDir
@@ -34,7 +36,7 @@ class ModuleCopy(msgspec.Struct, frozen=True, kw_only=True):
     """Its name when imported."""
     file: str
     """The original's absolute path."""
-    copy: str = ""
+    copy: Inside = ""
     """Below ``workload_modules``; empty for a folder without ``__init__.py``."""
     is_package: bool = False
 
@@ -73,10 +75,9 @@ def read_code(
     earlier_code = code_of(earlier.path) if earlier is not None else None
     if earlier is not None and earlier_code is not None and not mended:
         copies = {f"{MODULES}/{module.copy}" for module in earlier_code.modules if module.copy}
+        names = sorted(("workload.py", RECORD, *copies))
         return {
-            name: (earlier.path / name).read_bytes()
-            for name in sorted(("workload.py", RECORD, *copies))
-            if (earlier.path / name).is_file()
+            name: _copied(earlier, name) for name in names if os.path.isfile(earlier.path / name)
         }
     file = Path(os.path.abspath(class_ref.file))
     if earlier is None and file.name == "workload.py" and code_of(file.parent) is not None:
@@ -114,7 +115,7 @@ def code_of(run_dir: Path) -> OwnCode | None:
     Raises:
         LogError: If the file holds something else; the message names it.
     """
-    return read_json(run_dir / RECORD, OwnCode)
+    return read_json(run_dir / RECORD, OwnCode, TEXT_BYTES, within=run_dir)
 
 
 def workload_source(class_ref: ClassPath, run_dir: Path) -> ClassSource:
@@ -141,14 +142,22 @@ def source_of_run(run_dir: Path) -> ClassSource | None:
         LogError: If the run's description cannot be read.
     """
     copy, code = RunDir(run_dir).workload, code_of(run_dir)
-    if not copy.is_file():
+    if not os.path.isfile(copy):
         return None
     return workload_source(ClassPath(code.file if code is not None else str(copy), ""), run_dir)
 
 
 def _module(run_dir: Path, module: ModuleCopy) -> OwnModule:
-    text = (run_dir / MODULES / module.copy).read_bytes() if module.copy else None
+    text = _copied(RunDir(run_dir), f"{MODULES}/{module.copy}") if module.copy else None
     return OwnModule(module.name, module.file, text, module.is_package)
+
+
+def _copied(run: RunDir, name: str) -> bytes:
+    try:
+        return run.source(name)
+    except OSError as error:
+        problem = f"{run.path / name}: {error.strerror or error}"
+        raise LogError(f"{problem}; allowed: a copy of the user's file") from error
 
 
 def enter_folder(run_dir: Path) -> None:

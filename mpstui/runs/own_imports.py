@@ -8,12 +8,15 @@ of them, unless it is the file's own package.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
+
+from .files import read_bytes
 
 MOST_MODULES = 200
 """Modules that are copied; more are imported from their place."""
@@ -141,7 +144,7 @@ def module_file(root: Path, parts: Sequence[str]) -> Path | None:
     """Return the file of a module below a folder, ``__init__.py`` for a package; None if none."""
     path = root.joinpath(*parts)
     for file in (path / "__init__.py", path.with_name(f"{path.name}.py")):
-        if file.is_file():
+        if os.path.isfile(file):  # False for a name that is too long
             return file
     return None
 
@@ -162,7 +165,8 @@ def _read(root: Path, name: str) -> OwnModule | None:
     if file is None:
         return OwnModule(name, str(root.joinpath(*parts)), None, is_package=True)
     try:
-        return OwnModule(name, str(file), file.read_bytes(), file.name == "__init__.py")
+        text = read_bytes(file, MOST_BYTES)
+        return OwnModule(name, str(file), text, file.name == "__init__.py")
     except OSError:
         return None
 
@@ -176,7 +180,7 @@ def _package_of(file: Path, tree: ast.Module) -> tuple[str, Path]:
     parts: list[str] = []
     folder = file.parent
     while folder.name.isidentifier() and (
-        (folder / "__init__.py").is_file() or len(parts) < max(levels, default=0)
+        os.path.isfile(folder / "__init__.py") or len(parts) < max(levels, default=0)
     ):
         parts.insert(0, folder.name)
         folder = folder.parent

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-import sys
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import msgspec
 import psutil
 
+from mpstui.domain.bounds import Number, Pid, Step
 from mpstui.domain.config import SETTINGS, RunConfig, make_config, upgrade_settings
 from mpstui.domain.errors import FieldError, LogError
 from mpstui.domain.investigation import Investigation
@@ -16,27 +18,37 @@ from mpstui.domain.machine import Machine
 from mpstui.domain.summary import RunSummary, read_summary
 
 from .control import Control, Request
-from .files import read_json, replace, write_json
+from .files import (
+    TEXT_BYTES,
+    load,
+    open_file,
+    read_bytes,
+    read_json,
+    read_text,
+    read_toml,
+    replace,
+    write_json,
+)
 from .script_command import ScriptCommand
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+T = TypeVar("T")
+
+LOG_TAIL_BYTES = 64 << 10
+"""Bytes of worker.log that its last lines are looked for in."""
 
 
 class SupervisorProcess(msgspec.Struct, frozen=True, kw_only=True):
     """supervisor.json: the process that supervises the run's worker."""
 
-    pid: int
-    created: float
+    pid: Pid
+    created: Number
     """Its start as Unix time in seconds, to detect a reused pid."""
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """exit.json: how the worker ended, recorded by its supervisor."""
 
-    code: int
+    code: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**32)]
     """The exit status; −n if signal n ended it."""
     killed: bool = False
     """Whether the user requested it."""
@@ -65,15 +77,15 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     """Its id."""
-    step: int
+    step: Step
     """The last step that it takes over; the step's snapshot is in ``checkpoints``."""
-    epoch: int
+    epoch: Step
     """Epoch of the next batch, or of an evaluation that is still due."""
     replaced: str = ""
     """A note if a mended file replaces the earlier run's; else empty."""
 
 
-_SNAPSHOT = re.compile(r"step-([0-9]{6,})\.pt")
+_SNAPSHOT = re.compile(r"step-([0-9]{6,15})\.pt")
 
 
 class RunDir:
@@ -114,8 +126,11 @@ class RunDir:
     def snapshots(self) -> list[tuple[int, Path]]:
         """Return the steps with a snapshot and their files, in ascending order."""
         folder = self.path / "checkpoints"
-        files = folder.iterdir() if folder.is_dir() else ()
-        matches = ((_SNAPSHOT.fullmatch(path.name), path) for path in files)
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return []
+        matches = ((_SNAPSHOT.fullmatch(name), folder / name) for name in names)
         return sorted((int(match[1]), path) for match, path in matches if match)
 
     def config(self) -> RunConfig:
@@ -125,11 +140,12 @@ class RunDir:
             LogError: If config.toml is missing or invalid; the message names it.
         """
         path = self.path / "config.toml"
+        values = read_toml(path, within=self.path)
+        if values is None:
+            raise LogError(f"{path}: missing; allowed: a run's directory")
         try:
-            return make_config(upgrade_settings(tomllib.loads(path.read_text(encoding="utf-8"))))
-        except FileNotFoundError:
-            raise LogError(f"{path}: missing; allowed: a run's directory") from None
-        except (ValueError, FieldError) as error:  # TOML's and UTF-8's errors are ValueErrors
+            return make_config(upgrade_settings(values))
+        except FieldError as error:
             raise LogError(f"{path}: {error}") from error
 
     def write_config(self, config: RunConfig) -> None:
@@ -138,7 +154,7 @@ class RunDir:
 
     def machine(self) -> Machine | None:
         """Read machine.json, which describes the machine that the run used."""
-        return read_json(self.path / "machine.json", Machine)
+        return self._json("machine.json", Machine)
 
     def write_machine(self, machine: Machine) -> None:
         """Write machine.json."""
@@ -147,7 +163,7 @@ class RunDir:
     def request(self) -> Request:
         """Read the user's current request. An unreadable file counts as none."""
         try:
-            control = read_json(self.path / "control.json", Control)
+            control = self._json("control.json", Control)
         except LogError:  # no reason to stop a working run
             control = None
         return (control or Control()).request
@@ -157,17 +173,18 @@ class RunDir:
         write_json(self.path / "control.json", Control(request=request))
 
     def summary(self) -> RunSummary | None:
-        """Read the summary; None before the run has ended.
+        """Read the summary; None before the run has ended. Its id is the folder's name.
 
         Raises:
             LogError: When the file holds something else; the message names it.
         """
         path = self.path / "summary.json"
-        document = read_json(path, dict[str, object])
-        try:
-            return None if document is None else read_summary(document)
-        except msgspec.ValidationError as error:
-            raise LogError(f"{path}: {error}") from error
+
+        def decode(content: bytes) -> RunSummary:
+            document = msgspec.json.decode(content, type=dict[str, object])
+            return read_summary({**document, "run_id": self.id})
+
+        return load(path, decode, within=self.path)
 
     def write_summary(self, summary: RunSummary) -> None:
         """Write summary.json."""
@@ -175,7 +192,7 @@ class RunDir:
 
     def dataset(self) -> Dataset | None:
         """Read dataset.json: the chosen data."""
-        return read_json(self.path / "dataset.json", Dataset)
+        return self._json("dataset.json", Dataset)
 
     def write_dataset(self, dataset: Dataset) -> None:
         """Write dataset.json."""
@@ -183,7 +200,7 @@ class RunDir:
 
     def resumed(self) -> Resumed | None:
         """Read resumed.json: the run that this one resumes."""
-        return read_json(self.path / "resumed.json", Resumed)
+        return self._json("resumed.json", Resumed)
 
     def write_resumed(self, resumed: Resumed) -> None:
         """Write resumed.json."""
@@ -191,7 +208,7 @@ class RunDir:
 
     def script(self) -> ScriptCommand | None:
         """Read script.json: how recorded code of the user's is started; None for other runs."""
-        return read_json(self.path / "script.json", ScriptCommand)
+        return self._json("script.json", ScriptCommand)
 
     def write_script(self, command: ScriptCommand) -> None:
         """Write script.json."""
@@ -199,7 +216,7 @@ class RunDir:
 
     def exit(self) -> Exit | None:
         """Read exit.json: how the worker ended."""
-        return read_json(self.path / "exit.json", Exit)
+        return self._json("exit.json", Exit)
 
     def write_exit(self, exit: Exit) -> None:
         """Write exit.json."""
@@ -225,21 +242,52 @@ class RunDir:
         except psutil.NoSuchProcess:
             return False
 
+    def investigations(self) -> list[Path]:
+        """Return the folders of investigations, newest first."""
+        folder = self.path / "investigations"
+        try:
+            paths = [folder / name for name in sorted(os.listdir(folder), reverse=True)]
+        except OSError:
+            return []
+        return [path for path in paths if os.path.isdir(path)]
+
     def investigation(self, folder: Path) -> Investigation | None:
         """Read an investigation's result from its folder; None before it has ended.
 
         Raises:
             LogError: When the file holds something else; the message names it.
         """
-        return read_json(folder / "investigation.json", Investigation)
+        path = folder / "investigation.json"
+        return read_json(path, Investigation, TEXT_BYTES, within=self.path)
+
+    def text(self, name: str) -> str | None:
+        """Read a text file in UTF-8 by its path in the folder; None if there is none.
+
+        Raises:
+            LogError: If it is no such text, or lies outside of the folder; the message names it.
+        """
+        return read_text(self.path / name, within=self.path)
+
+    def source(self, name: str) -> bytes:
+        """Read a copy of the user's code by its path in the folder.
+
+        Raises:
+            OSError: If it cannot be read, or lies outside of the folder.
+        """
+        return read_bytes(self.path / name, TEXT_BYTES, within=self.path)
 
     def worker_log_tail(self, lines: int = 5) -> str:
-        """Return the last lines of worker.log."""
+        """Return the last lines of worker.log; empty if it cannot be read."""
         try:
-            text = self.worker_log.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+            with open_file(self.worker_log, within=self.path) as file:
+                file.seek(max(os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES, 0))
+                text = file.read(LOG_TAIL_BYTES).decode(errors="replace")
+        except OSError:
             return ""
         return "\n".join(text.rstrip().splitlines()[-lines:])
+
+    def _json(self, name: str, kind: type[T]) -> T | None:
+        return read_json(self.path / name, kind, within=self.path)
 
 
 def config_toml(config: RunConfig) -> bytes:

@@ -28,9 +28,11 @@ def load_plan(circumstances: PlanKey) -> AutotuneResult | None:
     """
     try:
         stored = read_json(_path(circumstances), SavedPlans)
-    except (LogError, OSError):
+    except LogError:
         return None
-    return stored.result if stored and stored.circumstances == circumstances else None
+    if stored is None or stored.circumstances != circumstances or not stored.result.plan.is_known:
+        return None
+    return stored.result
 
 
 def save_plan(circumstances: PlanKey, result: AutotuneResult) -> None:
@@ -40,7 +42,7 @@ def save_plan(circumstances: PlanKey, result: AutotuneResult) -> None:
         OSError: If the file cannot be written.
     """
     stored = SavedPlans(circumstances=circumstances, result=result)
-    write_json(_path(circumstances), stored)
+    write_json(_path(circumstances), stored, parents=True)
 
 
 def _path(circumstances: PlanKey) -> Path:

@@ -72,10 +72,10 @@ def script_command(
     else:
         assert file is not None
         path = Path(os.path.abspath(file))
-        if path.is_dir() and (path / "__main__.py").is_file():
+        if os.path.isfile(path / "__main__.py"):
             path = path / "__main__.py"
-        if not path.is_file():
-            reason = "is a folder without __main__.py" if path.is_dir() else "does not exist"
+        if not os.path.isfile(path):  # False too for a name that is too long
+            reason = "is a folder without __main__.py" if os.path.isdir(path) else "does not exist"
             raise FieldError("script", f"{file} {reason}", "a Python file, or -m MODULE")
         ref = ScriptRef("script", str(path))
     if script_ref(str(ref)) is None:

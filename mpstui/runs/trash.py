@@ -6,6 +6,7 @@ the same file system, so moving is a single rename regardless of size.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -110,7 +111,7 @@ def _find_runs(store: RunStore, ids: Sequence[str]) -> list[RunDir]:
 def _move(runs: Sequence[RunDir], to: Path, clash: str) -> list[str]:
     for run in runs:  # a rename would silently replace an empty folder
         target = to / run.id
-        if target.exists() or target.is_symlink():
+        if os.path.lexists(target):
             raise UsageError(f"{target}: {clash}")
     moved: list[RunDir] = []
     if not runs:

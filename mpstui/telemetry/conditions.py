@@ -236,7 +236,7 @@ class LocalConditions(LocalMachine):
         """Return free and total bytes of the disk with the runs."""
         try:
             folders = (self._runs, *self._runs.parents)
-            existing_folder = next(folder for folder in folders if folder.exists())
+            existing_folder = next(folder for folder in folders if os.path.exists(folder))
             usage = shutil.disk_usage(existing_folder)
         except (OSError, StopIteration):
             return None

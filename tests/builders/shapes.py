@@ -24,7 +24,8 @@ NAMES = (
 
 
 def ready(name: str, folder: Path, **values: Any) -> Setup:
-    """Set up a run of a shape, or of any workload whose name has a colon."""
+    """Set up a run of a shape, or of any workload whose name has a colon, in a folder."""
+    folder.mkdir(exist_ok=True)
     workload = name if ":" in name else f"{SHAPES}:{name}"
     values = {"batch_size": 16, "test_batch_size": 100, "steps": 12, "epochs": 12, **values}
     config = make_config({"workload": workload, **values})

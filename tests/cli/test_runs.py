@@ -185,6 +185,23 @@ def test_an_own_workloads_runs_go_by_its_file_without_the_folders(
     assert "workload: 'cifar' is not a choice; allowed: mnist, vae, " in capsys.readouterr().err
 
 
+def test_a_damaged_run_is_a_row_that_says_so(said: Said, four: list[str], home: Path) -> None:
+    (home / "runs" / four[0] / "machine.json").write_bytes(b'{"name": "\xff"}')
+    (home / "runs" / four[1] / "config.toml").unlink()
+    (home / "runs" / four[1] / "config.toml").mkdir()
+    rows = said("runs", "list").splitlines()
+    assert [row.split()[0] for row in rows[1:]] == [four[3], four[2], four[1], four[0]]
+    assert [row for row in rows if "unreadable" in row] == rows[3:]
+    assert "config.toml: " in rows[3]
+    assert "machine.json: byte 0 is not UTF-8" in rows[4]
+    document = json.loads(said("runs", "--json"))
+    assert [run["run_id"] for run in document["runs"]] == [four[3], four[2]]
+    assert [run["run_id"] for run in document["unreadable"]] == [four[1], four[0]]
+    assert "machine.json" in document["unreadable"][1]["reason"]
+    assert four[0] not in said("runs", "list", "--state", "finished")
+    assert four[3] not in said("runs", "list", "--state", "unreadable")
+
+
 def test_an_unknown_state_is_named(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     made(home)
     assert main(["runs", "--state", "done"]) == 2

@@ -41,7 +41,7 @@ def test_no_runs_is_said_and_is_an_empty_list_in_json(capsys: pytest.CaptureFixt
     assert main(["runs"]) == 0
     assert "no runs" in capsys.readouterr().out
     assert main(["runs", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"runs": []}
+    assert json.loads(capsys.readouterr().out) == {"runs": [], "unreadable": []}
 
 
 def test_train_prints_one_json_document_and_is_listed_and_shown(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mpstui.domain.config import (
     BY_NAME,
     FIELDS,
+    INTERNAL,
     SETTINGS,
-    UNCHECKED,
     RunConfig,
     default_config,
     make_config,
@@ -131,7 +131,7 @@ def test_any_typed_text_is_read_or_refused(field: Any, text: str) -> None:
 
 
 def test_each_field_is_of_the_config_and_has_words() -> None:
-    assert set(BY_NAME) == set(RunConfig.__struct_fields__) - {*UNCHECKED, SETTINGS}
+    assert set(BY_NAME) == set(RunConfig.__struct_fields__) - {*INTERNAL, SETTINGS}
     assert len(BY_NAME) == len(FIELDS)
     for field in FIELDS:
         assert isinstance(field, (Choice, Flag, Integer, Real, Text))
@@ -226,7 +226,7 @@ CONFIGS = st.fixed_dictionaries(
 def test_config_toml_round_trips(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:
-    run = RunDir(tmp_path_factory.getbasetemp() / "round-trip")
+    run = RunDir(tmp_path_factory.mktemp("round-trip"))
     config = make_config(values)
     run.write_config(config)
     assert run.config() == config

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
-from mpstui.domain.errors import FieldError, UsageError
+from mpstui.domain.errors import FieldError, LogError, UsageError
 from mpstui.domain.events import AnyEvent, EvaluationCompleted, RunFinished, StepsCompleted, encode
 from mpstui.domain.series import CAPACITY
 from mpstui.runs import export as export_module
@@ -217,6 +218,31 @@ def test_in_a_folder_the_file_is_named_after_the_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", EXPORT_FORMATS)
+def test_names_in_a_strangers_run_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    views = views_of(tmp_path, "cpu,cpu@threads=1")
+    config = views[0].run.path / "config.toml"
+    text = config.read_text()
+    assert 'comparison = "2026' in text
+    config.write_text(re.sub('comparison = ".*"', 'comparison = "../../x"', text))
+    with pytest.raises(LogError, match=r"config\.toml: comparison: '../../x' is not the id"):
+        views[0].run.config()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+@pytest.mark.parametrize("name", ["note.md", "investigations/20260101-000000/repro.py"])
+def test_no_export_holds_a_file_that_a_link_brings_in(tmp_path: Path, name: str) -> None:
+    view = view_of(tmp_path)
+    secret, path = tmp_path / "secret", view.run.path / name
+    secret.write_text("the user's key")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    finding = {"workload": "vae", "device": "mps", "verdict": "nothing found", "summary": "none"}
+    (path.parent / "investigation.json").write_text(json.dumps(finding))
+    path.symlink_to(secret)
+    with pytest.raises(LogError, match=f"{path.name}: a link that leads out"):
+        export([view], "html", tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_what_is_there_is_replaced_only_by_force(
     tmp_path: Path, format: str, board: list[Any]
 ) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mpstui.domain.errors import LogError
 from mpstui.runs import files
 from mpstui.runs.control import Control
-from mpstui.runs.files import ATTEMPTS, persist, read_json, replace, write_json
+from mpstui.runs.files import ATTEMPTS, persist, read_json, read_toml, replace, write_json
 from mpstui.runs.launch import creation_flags
 
 
@@ -106,15 +109,102 @@ def test_a_file_that_stays_held_keeps_its_content_and_leaves_nothing_beside_it(
 def test_a_file_that_is_being_replaced_is_read_when_it_is_there(
     tmp_path: Path, on_windows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real, held = tmp_path / "control.json", Path.read_bytes, Held(2)
+    path, real, held = tmp_path / "control.json", os.open, Held(2)
     write_json(path, Control(request="pause"))
 
-    def refused_twice(self: Path) -> bytes:
+    def refused_twice(path: Path, flags: int) -> int:
         held.act()
-        return real(self)
+        return real(path, flags)
 
-    monkeypatch.setattr(Path, "read_bytes", refused_twice)
+    monkeypatch.setattr("os.open", refused_twice)
     assert read_json(path, Control) == Control(request="pause")
+
+
+# Damaged, and a stranger's
+
+
+def link(path: Path, target: Path) -> None:
+    path.symlink_to(target)
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:  # an address is short
+        folder = os.getcwd()
+        os.chdir(path.parent)
+        server.bind(path.name)
+        os.chdir(folder)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "byte": (lambda path: path.write_bytes(b'{"wish": "\xff"}'), "byte"),
+    "nested": (lambda path: path.write_bytes(b'{"more": ' + b"[" * 10**5), "nested too deeply"),
+    "type": (lambda path: path.write_bytes(b'{"wish": 1}'), r"at `\$.wish`"),
+    "number": (lambda path: path.write_bytes(b'{"more": 1e999'), "allowed"),
+    "folder": (Path.mkdir, "allowed: a file that can be read"),
+    "device": (lambda path: link(path, Path("/dev/zero")), "not a regular file"),
+    "circle": (lambda path: link(path, path), "allowed: a file that can be read"),
+    "outside": (lambda path: link(path, Path(__file__)), "a link that leads out of"),
+    "sparse": (sparse, "larger than 1 MiB"),
+    "FIFO": (lambda path: os.mkfifo(path), "not a regular file"),
+    "socket": (listening, "allowed: a file that can be read"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs, and links need a right")
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_is_one_error_with_its_name_and_place(tmp_path: Path, kind: str) -> None:
+    damage, words = DAMAGE[kind]
+    path = tmp_path / "control.json"
+    damage(path)
+    with pytest.raises(LogError, match=words) as caught:
+        read_json(path, Control, within=tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_link_inside_of_the_folder_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write_json(tmp_path / "run" / "real.json", Control(request="stop"))
+    link(tmp_path / "run" / "control.json", tmp_path / "run" / "real.json")
+    link(tmp_path / "linked", tmp_path / "run")  # the run's folder may lie on another disk
+    path = tmp_path / "linked" / "control.json"
+    assert read_json(path, Control, within=tmp_path / "linked") == Control(request="stop")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a = ]", "line 1"),
+        (b"a = 1\nb = \xff", "byte 10 is not UTF-8"),
+        (b"a = " + b"[" * 10**5, "nested too deeply"),
+        (b"x = 1\n" + b"a." * 10**5 + b"b = 1", "line 2 has a key of more than 64 parts"),
+        (b"a = " + b"9" * 5000, "allowed"),
+    ],
+)
+def test_damaged_toml_is_one_error(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+    with pytest.raises(LogError, match=words) as caught:
+        read_toml(path)
+    assert str(path) in str(caught.value)
+
+
+def test_dots_of_a_text_are_no_parts_of_a_key(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(f'text = "{"x." * 99}"')
+    assert read_toml(tmp_path / "a.toml") == {"text": "x." * 99}
+
+
+def test_what_is_written_into_a_deleted_folder_does_not_make_it_anew(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "control.json"
+    with pytest.raises(FileNotFoundError):
+        write_json(path, Control())
+    assert not path.parent.exists()
+    write_json(path, Control(), parents=True)
+    assert read_json(path, Control) == Control()
 
 
 def test_a_supervisor_has_a_console_of_its_own_that_no_window_shows() -> None:

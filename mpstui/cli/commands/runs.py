@@ -90,7 +90,7 @@ def _add_filters(parser: argparse.ArgumentParser, suppress: bool) -> None:
         "--status",  # its name in earlier versions
         metavar="S",
         default=default(None),
-        help="finished, stopped, failed, crashed, killed, training, …; also running",
+        help="finished, stopped, failed, crashed, killed, training, …; also running, unreadable",
     )
     parser.add_argument(
         "--alarm",

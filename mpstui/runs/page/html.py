@@ -6,7 +6,6 @@ The page is meant to be shared: it contains no folder, user or host names.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from mpstui.domain.comparison import HEADINGS, article_rows, notes, rows
 from mpstui.domain.history import RunHistory
 from mpstui.domain.investigation import Investigation
 from mpstui.domain.summary import RunSummary, references_of, speed_up
-from mpstui.domain.units import DASH, gibibytes, number
+from mpstui.domain.units import DASH, date, gibibytes, number
 from mpstui.domain.workloads import short_name
 from mpstui.runs.notes import read_note
 from mpstui.runs.privacy import without_names
@@ -73,7 +72,7 @@ def as_html(views: Sequence[RunView], doubts: Sequence[str] = ()) -> str:
         settings=_settings(views),
         machines=_machines(views),
         version=__version__,
-        date=f"{datetime.fromtimestamp(first.started_at):%Y-%m-%d}" if first.started_at else DASH,
+        date=date(first.started_at)[:10],
         number=number,
         dash=DASH,
     )
@@ -146,11 +145,11 @@ def _charts(runs: Sequence[NamedRun]) -> list[Any]:
 
 def _finding(view: RunView) -> tuple[Investigation, str] | None:
     """Return a run's newest investigation and the text of its repro.py."""
-    for folder in sorted((view.run.path / "investigations").glob("*"), reverse=True):
+    for folder in view.run.investigations():
         finding = view.run.investigation(folder)
         if finding is not None:
-            repro = folder / "repro.py"
-            return finding, repro.read_text("utf-8") if repro.is_file() else ""
+            repro = folder.relative_to(view.run.path) / "repro.py"
+            return finding, view.run.text(str(repro)) or ""
     return None
 
 

@@ -8,7 +8,9 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from mpstui.domain.errors import LogError
 from mpstui.domain.metrics import METRICS
+from mpstui.runs.files import read_json
 from mpstui.runs.files import replace as write
 
 AXES = ("step", "samples", "time")
@@ -136,8 +138,8 @@ class ViewState(msgspec.Struct, frozen=True, kw_only=True):
 def load_view(path: Path) -> ViewState:
     """Load the saved view; the defaults if there is none, or it cannot be read."""
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=ViewState)
-    except (OSError, msgspec.DecodeError):
+        state = read_json(path, ViewState) or ViewState()
+    except LogError:
         return ViewState()
     charts = tuple(name for name in CHARTS if name in state.charts)
     charts = charts or ViewState().charts
@@ -154,7 +156,7 @@ def load_view(path: Path) -> ViewState:
 def save_view(path: Path, state: ViewState) -> None:
     """Save the view without window and cursor, which belong to one run."""
     saved = replace(state, window=None, cursor=None, follow=True)
-    write(path, msgspec.json.encode(saved))
+    write(path, msgspec.json.encode(saved), parents=True)
 
 
 def _after(choices: tuple[object, ...], current: object) -> object:

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpstui.domain.errors import MpstuiError
+from mpstui.domain.errors import LogError, MpstuiError
 from mpstui.domain.events import AlarmRaised, AnyEvent, decode
 from mpstui.domain.history import RunState
 from mpstui.domain.summary import RunSummary, with_alarm
+from mpstui.domain.units import local_time
+from mpstui.runs.files import open_file
+from mpstui.runs.log import MOST_LINE
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
@@ -85,7 +88,7 @@ def moment(run_id: str, started_at: float | None) -> datetime | None:
     try:
         return datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S")
     except ValueError:  # a folder that the user has renamed
-        return None if started_at is None else datetime.fromtimestamp(started_at)
+        return local_time(started_at)
 
 
 class History:
@@ -185,8 +188,11 @@ class HistoryReader:
         """Views of runs under way, so that their logs are read incrementally."""
 
     def runs(self) -> list[RunDir]:
-        """Return every run, the newest first."""
-        return self._store.all()
+        """Return every run, the newest first; none if the folder cannot be read."""
+        try:
+            return self._store.all()
+        except LogError:
+            return []
 
     def read(
         self, runs: Sequence[RunDir], followed: Mapping[str, HistoryRow]
@@ -256,12 +262,12 @@ def _with_late_alarm(run: RunDir, summary: RunSummary) -> RunSummary:
     if summary.parted_at is not None:
         return summary
     try:
-        with run.events.open("rb") as file:
-            for line in file:
+        with open_file(run.events) as file:
+            while 0 < len(line := file.readline(MOST_LINE)) < MOST_LINE:
                 if ALARM in line and isinstance(event := _event(line), AlarmRaised):
                     return with_alarm(summary, event.step, event.against)
-    except FileNotFoundError:
-        pass
+    except OSError:
+        pass  # what the summary says holds
     return summary
 
 

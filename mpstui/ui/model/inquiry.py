@@ -87,7 +87,7 @@ class Inquiry:
         Raises:
             LogError: Its files cannot be read.
         """
-        for path in sorted((run.path / "investigations").glob("*"), reverse=True):
+        for path in run.investigations():
             finding = InvestigationFolder(path).finding()
             if finding is not None:
                 inquiry = cls(run, InvestigationFolder(path))

@@ -108,7 +108,7 @@ class Probing:
         moment = f"{datetime.fromtimestamp(self._state.wall_clock()):%Y%m%d-%H%M%S}"
         path: Path = self._state.store.root.parent / f"doctor-{moment}.md"
         try:
-            write(path, text.encode())
+            write(path, text.encode(), parents=True)
         except OSError as error:
             self._host.notify(f"{path}: {error.strerror}", title="Not written", severity="error")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 from mpstui.domain.events import StepsCompleted, SystemSampled
@@ -32,7 +33,7 @@ def describe_alarm(view: RunView) -> str:
 
 def _output_of(view: RunView) -> OutputReader | None:
     """Return the output of a script that runs under a supervisor; None for other runs."""
-    is_seen = view.config.info.is_recorded and view.run.worker_log.is_file()
+    is_seen = view.config.info.is_recorded and os.path.isfile(view.run.worker_log)
     return OutputReader(view.run.worker_log) if is_seen else None
 
 

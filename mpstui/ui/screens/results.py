@@ -385,7 +385,7 @@ class ResultsScreen(MainScreen):
 
     def _picture(self, path: Path) -> None:
         try:
-            replace(path, self.app.export_screenshot().encode())
+            replace(path, self.app.export_screenshot().encode(), parents=True)
         except OSError as error:
             self._notify_export(f"{path}: {error.strerror}", "error")
         else:

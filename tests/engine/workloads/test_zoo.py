@@ -37,6 +37,7 @@ STEPS = 6
 
 def ready(workload: str, folder: Path, **values: object) -> Setup:
     settings = SMALL.get(workload, {})
+    folder.mkdir(exist_ok=True)
     config = make_config(
         {"workload": workload, "steps": STEPS, "batch_size": 4, "test_batch_size": 20}
         | {"settings": settings, **values},
