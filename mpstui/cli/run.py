@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -88,8 +87,7 @@ def create_script_runs(
 ) -> list[RunDir]:
     """Create the directory of a script's run, or one for each of several ranks."""
     config = recorded_config(command.ref, on_alarm=on_alarm, ranks=ranks)
-    machine, now, token = read_machine(), datetime.now(), secrets.token_hex(2)
-    runs = [store.create_recorded(config, rank, machine, now, token) for rank in range(ranks)]
+    runs = store.create_ranks(config, read_machine(), datetime.now())
     for run in runs:
         run.write_script(command)
     return runs

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec.structs import replace as replace_fields
 
@@ -21,7 +24,7 @@ from mpstui.domain.zoo import zoo_ref
 
 from .class_source import FAULT, read_file
 from .dataset import check_data
-from .files import replace
+from .files import persist, replace
 from .own_code import read_code
 from .own_settings import own_settings
 from .rundir import RunDir
@@ -33,8 +36,26 @@ TRASH = ".trash"
 SLUG = 24
 """Characters of a fault's file and class, and of a setting, that go into a run's id."""
 
+SPEC_SLUG = 120
+"""Characters of a whole spec that go into a run's id: file systems allow 255 for a name."""
+
+DRAWS = 100
+"""Ids that are tried before giving up: of a thousand runs in a second, each is free at 98 %."""
+
+_RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]+-[0-9a-f]{4}-.+")
+"""A run's id, as made by ``create``; a user may rename the folder."""
+
 _COMPARISON = re.compile(r"\d{8}-\d{6}-[a-z0-9]+-[0-9a-f]{4}")
 """A comparison's id, as made by ``create``. Any other text is a run's id or a part of one."""
+
+
+class _NewRun(NamedTuple):
+    """A run that is to be created."""
+
+    name: str
+    config: RunConfig
+    files: dict[str, bytes]
+    """The user's files by their paths in its folder."""
 
 
 class RunStore:
@@ -77,21 +98,36 @@ class RunStore:
         copied_files = [read_own_files(config, spec, earlier, mended) for spec in specs]
         if earlier is None:
             check_data(config)
-        group = f"{now:%Y%m%d-%H%M%S}-{_workload_slug(config.workload)}-{secrets.token_hex(2)}"
         own = own_settings(config.workload, None if earlier is None else earlier.workload)
-        configs = [config.on(spec, group if len(specs) > 1 else "", own) for spec in specs]
-        runs, digits = [], len(str(len(specs)))
-        for index, (run_config, files) in enumerate(zip(configs, copied_files, strict=True), 1):
-            slug = _slug(run_config.spec)
+
+        def new_runs(group: str) -> list[_NewRun]:
+            comparison, digits = group if len(specs) > 1 else "", len(str(len(specs)))
+            configs = [config.on(spec, comparison, own) for spec in specs]
             # The index sorts a comparison's runs in the order of the specs.
-            number = f"-{index:0{digits}}" if run_config.comparison else ""
-            run = self._make(f"{group}{number}-{slug}")
-            run.write_config(run_config)
-            run.write_machine(machine)
-            for name, text in files.items():
-                replace(run.path / name, text)
-            runs.append(run)
-        return runs
+            numbers = [f"-{n:0{digits}}" if comparison else "" for n in range(1, len(specs) + 1)]
+            return [
+                _NewRun(f"{group}{number}-{_slug(run_config.spec)}", run_config, files)
+                for number, run_config, files in zip(numbers, configs, copied_files, strict=True)
+            ]
+
+        return self._create(config.workload, machine, now, new_runs)
+
+    def create_ranks(self, config: RunConfig, machine: Machine, now: datetime) -> list[RunDir]:
+        """Create the directory of recorded code, or one for each of its ranks, in their order.
+
+        Args:
+            config: The configuration, with the number of ranks; 1 for an ordinary run.
+            machine: The machine that it runs on.
+            now: The time for the runs' ids.
+
+        Raises:
+            FieldError: If the directories cannot be created; then none is.
+        """
+
+        def new_runs(group: str) -> list[_NewRun]:
+            return [_recorded_run(config, rank, group) for rank in range(config.ranks)]
+
+        return self._create(config.workload, machine, now, new_runs)
 
     def create_recorded(
         self,
@@ -113,43 +149,104 @@ class RunStore:
         Raises:
             FieldError: If the directory cannot be created.
         """
-        token = token or secrets.token_hex(2)
-        group = f"{now:%Y%m%d-%H%M%S}-{_workload_slug(config.workload)}-{token}"
-        name = f"{group}-run"
-        if config.ranks > 1:
-            name = rank_run(group, rank, config.ranks)
-            config = replace_fields(config, comparison=group, rank=rank)
-        run = self._make(name)
-        run.write_config(config)
-        run.write_machine(machine)
-        return run
+        if token is None:
+            return self.create_ranks(config, machine, now)[rank]
+        # The other ranks make theirs, with the same digits, at this moment.
+        run = _recorded_run(config, rank, _group(config.workload, now, token))
+        created = self._claim(run.name, [run], machine)
+        if created is None:
+            problem = f"{self.root / run.name} exists already"
+            raise FieldError("runs_dir", problem, "another start, or another folder")
+        return created[0]
 
-    def _make(self, name: str) -> RunDir:
-        run = RunDir(self.root / name)
+    def _create(
+        self,
+        workload: str,
+        machine: Machine,
+        now: datetime,
+        new_runs: Callable[[str], list[_NewRun]],
+    ) -> list[RunDir]:
+        """Create runs under an id that no other one has, here or in the trash."""
+        for _ in range(DRAWS):
+            group = _group(workload, now, secrets.token_hex(2))
+            runs = self._claim(group, new_runs(group), machine)
+            if runs is not None:
+                return runs
+        problem = f"{self.root}: none of {DRAWS} ids for a new run is free"
+        raise FieldError("runs_dir", problem, "a folder with fewer runs of this second")
+
+    def _claim(
+        self, prefix: str, new_runs: Sequence[_NewRun], machine: Machine
+    ) -> list[RunDir] | None:
+        """Create runs, all of them or none; None if another run's id begins like theirs.
+
+        They are made in a hidden folder, which only one process can create, and then moved to their
+        places. So nobody sees half a run, and two starts never share an id.
+        """
+        hidden, moved = self.root / f".new-{prefix}", list[Path]()
         try:
-            run.path.mkdir(parents=True)
+            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                hidden.mkdir()
+            except FileExistsError:
+                return None
+            try:
+                if self._is_taken(prefix):
+                    return None
+                for name, config, files in new_runs:
+                    run = RunDir(hidden / name)
+                    run.path.mkdir()
+                    run.write_config(config)
+                    run.write_machine(machine)
+                    for file, text in files.items():
+                        replace(run.path / file, text, parents=True)
+                for name, _, _ in new_runs:
+                    persist(partial(os.rename, hidden / name, self.root / name))
+                    moved.append(self.root / name)
+            except BaseException:
+                for path in moved:
+                    shutil.rmtree(path, ignore_errors=True)
+                raise
+            finally:
+                shutil.rmtree(hidden, ignore_errors=True)
         except OSError as error:
-            problem = f"{self.root}: {error.strerror}"
+            problem = f"{self.root}: {error.strerror or error}"
             raise FieldError("runs_dir", problem, "a writable folder") from error
-        return run
+        return [RunDir(path) for path in moved]
+
+    def _is_taken(self, prefix: str) -> bool:
+        """Return whether a run has this id, or one that begins with it."""
+        for folder in (self.root, self.root / TRASH):
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            if any(name == prefix or name.startswith(f"{prefix}-") for name in names):
+                return True
+        return False
 
     def all(self) -> list[RunDir]:
-        """Return all runs, newest first."""
-        if not self.root.is_dir():
+        """Return all runs, newest first; damaged ones too.
+
+        Raises:
+            LogError: If the folder cannot be read.
+        """
+        try:
+            names = os.listdir(self.root)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return []
-        paths = [
-            path
-            for path in self.root.iterdir()
-            if not path.name.startswith(".") and (path / "config.toml").is_file()
-        ]
-        return [RunDir(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]
+        except OSError as error:
+            problem = f"{self.root}: {error.strerror or error}; allowed: a folder that can be read"
+            raise LogError(problem) from error
+        runs = [RunDir(self.root / name) for name in names if not name.startswith(".")]
+        return sorted(filter(_is_run, runs), key=lambda run: run.id, reverse=True)
 
     def newest_group(self) -> list[RunDir]:
         """Return the newest run, or all runs of the newest comparison, in their order.
 
         Runs with an unreadable config are skipped; ``RunView`` reports their errors.
         """
-        runs = self.all()
+        try:
+            runs = self.all()
+        except LogError:
+            return []
         for newest in runs:
             try:
                 return self.group(newest)
@@ -193,6 +290,9 @@ class RunStore:
         Raises:
             RunNotFound: If none or several match; the message names them.
         """
+        if not text.strip():  # it is a part of every id
+            allowed = "a run's id, or a unique part of it"
+            raise RunNotFound(f"{text!r} names no run; allowed: {allowed}")
         runs = self.all()
         for run in runs:
             if run.id == text:
@@ -207,6 +307,26 @@ class RunStore:
         raise RunNotFound(
             f"{len(matches)} runs match {text!r}: {some_ids}; use a longer part of the id"
         )
+
+
+def _is_run(run: RunDir) -> bool:
+    """Return whether a folder is a run, however damaged; else it is something of the user's."""
+    if any(os.path.lexists(path) for path in (run.path / "config.toml", run.events)):
+        return True
+    is_shut = os.path.isdir(run.path) and not os.access(run.path, os.X_OK)
+    return is_shut and _RUN_ID.fullmatch(run.id) is not None
+
+
+def _group(workload: str, now: datetime, token: str) -> str:
+    return f"{now:%Y%m%d-%H%M%S}-{_workload_slug(workload)}-{token}"
+
+
+def _recorded_run(config: RunConfig, rank: int, group: str) -> _NewRun:
+    name = f"{group}-run"
+    if config.ranks > 1:
+        name = rank_run(group, rank, config.ranks)
+        config = replace_fields(config, comparison=group, rank=rank)
+    return _NewRun(name, config, {})
 
 
 def rank_run(group: str, rank: int, ranks: int) -> str:
@@ -227,7 +347,7 @@ def _slug(spec: DeviceSpec) -> str:
     if (class_ref := fault_file(value)) is not None:
         stem = re.split(r"[/\\]", class_ref[0])[-1].removesuffix(".py")
         text = text.replace(value, f"{stem[:SLUG]}-{class_ref[1][:SLUG]}")
-    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+    return re.sub("[^a-z0-9]+", "-", text.lower())[:SPEC_SLUG].strip("-")
 
 
 def _workload_slug(workload: str) -> str:

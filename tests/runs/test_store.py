@@ -1,21 +1,34 @@
 from __future__ import annotations
 
+import itertools
 import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
-from mpstui.domain.errors import LogError, RunNotFound, UsageError
+from mpstui.domain.errors import FieldError, LogError, RunNotFound, UsageError
+from mpstui.domain.machine import Machine
+from mpstui.engine.pictures import save_grid
+from mpstui.investigate.client import create_folder
+from mpstui.investigate.request import InvestigationRequest
 from mpstui.runs import notes, trash
+from mpstui.runs.files import replace
 from mpstui.runs.notes import read_note, write_note
 from mpstui.runs.rundir import Exit, RunDir
 from mpstui.runs.store import TRASH, RunStore
 from mpstui.telemetry.machine import read_machine
+from tests.builders.summaries import bare_summary
+
+NOW = datetime(2026, 11, 23, 7)
 
 
 def made(store: RunStore, devices: str = "cpu", day: int = 1) -> list[str]:
@@ -53,6 +66,118 @@ def test_a_word_that_names_several_or_none_is_refused(store: RunStore) -> None:
     assert all(each in str(caught.value) for each in several)
     with pytest.raises(RunNotFound, match="20260101-000000-mnist-0000"):
         store.select(["20260101-000000-mnist-0000"])
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t"])
+def test_a_blank_text_names_no_run(store: RunStore, text: str) -> None:
+    made(store)
+    with pytest.raises(RunNotFound, match="names no run"):
+        store.select([text])
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, *tokens: str) -> None:
+    """The next tokens of ids."""
+    digits = iter(tokens)
+    monkeypatch.setattr("mpstui.runs.store.secrets.token_hex", lambda size: next(digits))
+
+
+def test_a_taken_id_is_drawn_again_for_the_whole_comparison(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn(monkeypatch, "aaaa", "aaaa", "bbbb", "bbbb", "aaaa", "cccc")
+    first = made(store, "cpu,cpu@threads=1")
+    second = made(store, "cpu@threads=2,cpu@threads=3")
+    trash.delete(store, second)
+    third = made(store)
+    assert [id.split("-")[3] for id in (*first, *second, *third)] == [
+        *("aaaa", "aaaa", "bbbb", "bbbb", "cccc")
+    ]
+    assert ids(store.all()) == [*third, *reversed(first)]
+    assert sorted(path.name for path in store.root.iterdir()) == [TRASH, *first, *third]
+
+
+def test_twenty_starts_at_the_same_instant_all_work(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws, barrier = itertools.count(), threading.Barrier(20)
+    token = "mpstui.runs.store.secrets.token_hex"  # all draw the same one first, and few others
+    monkeypatch.setattr(token, lambda size: f"{next(draws) // 20:04x}")
+
+    def start(number: int) -> list[str]:
+        barrier.wait()
+        return made(store, "cpu,cpu@threads=1")
+
+    with ThreadPoolExecutor(20) as pool:
+        started = list(pool.map(start, range(20)))
+    assert len({id for pair in started for id in pair}) == 40
+    for pair in started:
+        assert ids(store.group(store.find(pair[0]))) == pair
+    assert len(list(store.root.iterdir())) == 40
+
+
+def test_a_start_that_fails_leaves_nothing(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: RunDir, machine: Machine) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunDir, "write_machine", full)
+    with pytest.raises(FieldError, match="No space left"):
+        made(store, "cpu,cpu@threads=1")
+    assert list(store.root.iterdir()) == []
+
+
+def test_a_long_spec_still_makes_a_folder(store: RunStore) -> None:
+    sets = "".join(f"@set.{name}=0.5" for name in ("lr", "gamma", "seed", "batch_size", "epochs"))
+    spec = "cpu" + sets.replace("seed=0.5", "seed=5").replace("batch_size=0.5", "batch_size=5")
+    (id,) = made(store, spec.replace("epochs=0.5", "epochs=5"))
+    assert len(id) < 200
+    assert store.find(id).config().epochs == 5
+
+
+# Damaged runs
+
+
+def test_every_damaged_run_is_in_the_list_and_nothing_else(store: RunStore) -> None:
+    whole, missing, folder = (made(store, day=day)[0] for day in (1, 2, 3))
+    (store.root / missing / "config.toml").unlink()
+    (store.root / missing / "events.jsonl").touch()
+    (store.root / folder / "config.toml").unlink()
+    (store.root / folder / "config.toml").mkdir()
+    (store.root / "holiday pictures").mkdir()
+    (store.root / "20261105-000000-mnist-aaaa-cpu").touch()  # a file
+    assert ids(store.all()) == [folder, missing, whole]
+    for id in (folder, missing):
+        with pytest.raises(LogError, match=r"config\.toml: "):
+            store.find(id).config()
+    assert ids(store.newest_group()) == [whole]
+
+
+def test_a_summary_has_the_id_of_its_folder(store: RunStore) -> None:
+    run = store.find(made(store)[0])
+    run.write_summary(bare_summary(run_id="another"))
+    (store.root / run.id).rename(store.root / "renamed")
+    summary = store.find("renamed").summary()
+    assert summary is not None
+    assert summary.run_id == "renamed"
+
+
+def test_a_deleted_run_is_not_made_anew(store: RunStore) -> None:
+    run = store.find(made(store)[0])
+    trash.delete(store, [run.id])
+    writes: tuple[Callable[[], None], ...] = (
+        lambda: run.write_exit(Exit(code=0)),
+        lambda: run.write_config(make_config({})),
+        lambda: replace(run.snapshot(7), b""),
+        lambda: save_grid(torch.zeros(1, 1, 28, 28), run.path / "samples" / "a.png"),
+    )
+    for write in writes:
+        with pytest.raises(FileNotFoundError):
+            write()
+    with pytest.raises(FieldError, match="No such file"):
+        create_folder(InvestigationRequest(config=make_config({}), run=str(run.path)), NOW)
+    assert not run.path.exists()
+    assert trash.restore(store, [run.id]) == [run.id]
 
 
 def test_a_run_whose_folder_was_renamed_is_a_group_of_its_own(store: RunStore) -> None:
