@@ -18,7 +18,11 @@ def save_grid(pictures: torch.Tensor, path: Path) -> None:
 
     Args:
         pictures: Shape (rows, columns, height, width), values clipped to 0 to 1; NaN is black.
-        path: The file; its folder is created.
+        path: The file; its folder is created, but not the run's.
+
+    Raises:
+        OSError: If it cannot be written.
+
     """
     rows, columns, height, width = pictures.shape
     grid = torch.zeros(
@@ -29,5 +33,5 @@ def save_grid(pictures: torch.Tensor, path: Path) -> None:
         for column in range(columns):
             top, left = TILE_GAP + row * (height + TILE_GAP), TILE_GAP + column * (width + TILE_GAP)
             grid[top : top + height, left : left + width] = clean[row, column]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     Image.fromarray((grid * 255).round().to(torch.uint8).numpy()).save(path)

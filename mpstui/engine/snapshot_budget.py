@@ -113,6 +113,7 @@ class Snapshots:
         try:
             setup.backend.synchronize()
             content = pack(setup, progress, rng)
+            path.parent.mkdir(exist_ok=True)  # fails if the run was deleted
             replace(path, content)
             self._remove_oldest()
         except OSError as error:

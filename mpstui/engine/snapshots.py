@@ -1,6 +1,7 @@
 """Snapshots: a run's training state between two steps, as a file of tensors and plain values.
 
-``torch.load(weights_only=True)`` reads it, on any machine. It doesn't hold the order of the data,
+``torch.load(weights_only=True)`` reads it, on any machine. It is a zip archive with a checksum of
+each record, which torch does not verify. It doesn't hold the order of the data,
 which follows from seed and step (:func:`mpstui.engine.data.order.order_of_epoch`), unless the
 user's loaders keep random numbers or a position.
 """
@@ -9,26 +10,34 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
 import random
 import zipfile
+import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import torch
+from torch.utils.serialization import config as torch_files
 
 from mpstui.backends import RngState
 from mpstui.domain.class_path import may_share_state
 from mpstui.domain.errors import LogError
+from mpstui.runs.files import open_file
 from mpstui.runs.rundir import RunDir
 
 from .autotune.optimizers import load_state
 from .own_values import decode, encode
 from .progress import Progress
 from .setup import Setup
+
+T = TypeVar("T")
 
 FORMAT = 1
 """Version of the file's format. Keys are only ever added.
@@ -126,7 +135,9 @@ def pack(setup: Setup, progress: Progress, rng_state: RngState) -> bytes:
         "draws": rng_state,
         "scaler": setup.scaler.state_dict() if setup.scaler is not None else {},
     }
-    torch.save(state, file)
+    # The user's code may have turned the checksums off. (A module made as torch is imported.)
+    with torch_files.patch("save.compute_crc32", True):  # type: ignore[attr-defined]
+        torch.save(state, file)
     return file.getvalue()
 
 
@@ -146,28 +157,86 @@ def load_snapshot(path: Path) -> Snapshot:
         LogError: When the file is missing or is not a snapshot; the message has its path.
     """
     try:
-        # Checked first: other files would go to torch's reader of old formats, with many errors.
-        if not zipfile.is_zipfile(path):
-            raise ValueError("no archive" if path.exists() else "missing")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format"] > FORMAT:
-            raise ValueError(f"of format {state['format']}, which is newer than this mpstui")
-        return Snapshot(
-            workload=state["workload"],
-            progress=Progress(**state["progress"]),
-            model=state["model"],
-            optimizers=state.get("optimizers") or [state["optimizer"]],
-            schedulers=state["schedulers"] if "schedulers" in state else [state["scheduler"]],
-            rng_state=state["draws"],
-            scaler=state.get("scaler", {}),
-            own=state.get("own", {}),
-            unsaved=tuple(state.get("unsaved", ())),
-            host=state.get("host", {}),
-            data=state.get("data", {}),
-        )
-    except (OSError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as e:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            # Checked first: other files would go to torch's reader of old formats.
+            _check_sizes(archive, os.fstat(file.fileno()).st_size)
+            with ThreadPoolExecutor(1) as thread:  # while the file is read, on another core
+                damaged = thread.submit(archive.testzip)
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            if (name := damaged.result()) is not None:
+                raise ValueError(f"damaged: the checksum of {name} is wrong")
+        return _as_snapshot(state)
+    except _READ_ERRORS as e:
         reason = f"without {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]
+        if isinstance(e, FileNotFoundError):
+            reason = "missing"
+        if isinstance(e, zipfile.BadZipFile):
+            reason = "no archive, or a damaged one"
         raise LogError(f"{path}: no snapshot: {reason}; allowed: a snapshot from mpstui") from e
+
+
+_READ_ERRORS = (
+    *(OSError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError),
+    *(AttributeError, EOFError, ArithmeticError, AssertionError, MemoryError, zlib.error),
+    zipfile.BadZipFile,
+)
+"""What torch, pickle and zipfile raise for files that are damaged."""
+
+
+def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
+    """Check that an archive packs nothing, as torch writes it: packed, it may be of any size."""
+    entries = archive.infolist()
+    is_packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if is_packed or sum(entry.file_size for entry in entries) > size:
+        raise ValueError("its archive is packed")
+
+
+def _as_snapshot(state: Any) -> Snapshot:
+    """Check the types of a file's values.
+
+    Raises:
+        KeyError: If one is missing.
+        ValueError: If one has another type; the message has its name.
+    """
+    if not isinstance(state, dict):
+        raise ValueError(f"a {type(state).__name__}")
+    version = _typed(state, "format", int)
+    if version > FORMAT:
+        raise ValueError(f"of format {version}, which is newer than this mpstui")
+    try:
+        progress = msgspec.convert(_typed(state, "progress", dict), Progress)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"progress: {error}") from error
+    state.setdefault("optimizers", [state.get("optimizer")])
+    state.setdefault("schedulers", [state.get("scheduler")])
+    lists = {name: _typed(state, name, list) for name in ("optimizers", "schedulers")}
+    for name, values in lists.items():
+        if not all(isinstance(value, dict) for value in values):
+            raise ValueError(f"{name}: not state dicts")
+    others = {name: _typed(state, name, dict) for name in ("scaler", "own", "host", "data")}
+    return Snapshot(
+        workload=_typed(state, "workload", str),
+        progress=progress,
+        model=_typed(state, "model", dict),
+        optimizers=lists["optimizers"],
+        schedulers=lists["schedulers"],
+        rng_state=_typed(state, "draws", dict),
+        scaler=others["scaler"],
+        own=others["own"],
+        unsaved=tuple(map(str, state.get("unsaved", ()))),
+        host=others["host"],
+        data=others["data"],
+    )
+
+
+_OPTIONAL = ("scaler", "own", "host", "data")
+
+
+def _typed(state: dict[str, Any], name: str, kind: type[T]) -> T:
+    value = state.get(name, {}) if name in _OPTIONAL else state[name]
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: a {type(value).__name__}, not a {kind.__name__}")
+    return value
 
 
 def _notes(unsaved: Sequence[str], lost: Sequence[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
+from torch.utils.serialization import config as torch_files
 
 from mpstui.domain.config import make_config
 from mpstui.domain.errors import LogError
@@ -61,6 +63,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
 
     def built(folder: str = "run", **values: Any) -> Setup:
         asked = {"workload": "vae", "batch_size": 10, "test_batch_size": 20, "epochs": 3, **values}
+        (tmp_path / folder).mkdir(exist_ok=True)
         return set_up(make_config(asked), Dataset(source="embedded"), tmp_path / folder)
 
     return built
@@ -242,6 +245,29 @@ def test_a_snapshot_of_another_workload_is_refused(build: Build, tmp_path: Path)
         load_snapshot(path).restore(build("other", workload="mnist"))
 
 
+def test_a_changed_byte_anywhere_in_a_snapshot_is_an_error(build: Build, tmp_path: Path) -> None:
+    setup, path = build(), tmp_path / "step-000007.pt"
+    with torch_files.patch("save.compute_crc32", False):  # type: ignore[attr-defined]
+        content = pack(setup, START, setup.backend.rng_state())  # the user's own setting
+    path.write_bytes(content)
+    weights = next(iter(load_snapshot(path).model.values()))
+    place = content.index(weights.numpy().tobytes())
+    for at in (place, place + weights.numel() * 2, place + weights.numel() * 4 - 1):
+        changed = bytearray(content)
+        changed[at] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(LogError, match=r"damaged: the checksum of \S*data/\d+ is wrong"):
+            load_snapshot(path)
+
+
+def test_a_packed_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "step-000001.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(1 << 20))
+    with pytest.raises(LogError, match="its archive is packed"):
+        load_snapshot(path)
+
+
 def saved_by_torch(value: object) -> bytes:
     file = io.BytesIO()
     torch.save(value, file)
@@ -257,7 +283,7 @@ def saved_by_torch(value: object) -> bytes:
         (saved_by_torch({"weight": torch.zeros(2)}), "without 'format'"),
         (saved_by_torch({"format": 1, "workload": "vae"}), "without 'progress'"),
         (saved_by_torch({"format": 2}), "newer than this mpstui"),
-        (saved_by_torch([1, 2]), "list indices"),
+        (saved_by_torch([1, 2]), "no snapshot: a list"),
         (saved_by_torch({"format": Gate}), "Weights only load failed"),
     ],
 )
