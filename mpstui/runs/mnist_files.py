@@ -6,6 +6,7 @@ the spelling of other mirrors (``train-images.idx3-ubyte``, capitals).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,11 +56,13 @@ def locate(folder: Path) -> MnistFiles | None:
 
 def contents(folder: Path) -> str:
     """Describe a folder without the four files, for an error message."""
-    if folder.is_file():
+    if os.path.isfile(folder):  # False too for a name that is no path
         return "is a file"
     try:
-        names = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
-    except FileNotFoundError:
+        names = sorted(
+            path.name + ("/" if os.path.isdir(path) else "") for path in folder.iterdir()
+        )
+    except (FileNotFoundError, ValueError):  # ValueError: a null character
         return "does not exist"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
@@ -80,7 +83,7 @@ def _folders(folder: Path, steps: tuple[str, ...]) -> list[Path]:
             subfolder
             for place in places
             for subfolder in _entries(place)
-            if subfolder.name.lower() == step and subfolder.is_dir()
+            if subfolder.name.lower() == step and os.path.isdir(subfolder)
         ]
     return places
 
@@ -96,7 +99,7 @@ def _parts(folder: Path) -> dict[str, Path]:
     # Compressed files first, so that uncompressed ones replace them.
     for path in sorted(_entries(folder), key=lambda path: not path.name.lower().endswith(".gz")):
         match = _NAME.fullmatch(path.name)
-        if match and path.is_file():
+        if match and os.path.isfile(path):
             part = "train" if match["part"].lower() == "train" else "test"
             by_part[f"{part}_{match['kind'].lower()}"] = path
     return by_part
@@ -105,5 +108,5 @@ def _parts(folder: Path) -> dict[str, Path]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:
+    except (OSError, ValueError):
         return []

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +147,33 @@ def test_any_bytes_give_an_array_or_a_data_error(
         assert read_idx(path, 3).ndim == 3
     except DataError as error:
         assert str(path) in str(error)
+
+
+def packed(start: bytes, zeros: int) -> bytes:
+    packer, block = zlib.compressobj(1, wbits=31), bytes(1 << 20)
+    parts = [packer.compress(start), *(packer.compress(block) for _ in range(zeros >> 20))]
+    return b"".join((*parts, packer.flush()))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (packed(b"\x00\x00\x08\x03" + struct.pack(">3I", 5, 28, 28), 1 << 28), "more bytes of"),
+        (packed(b"\x00\x00\x08\x03" + struct.pack(">3I", 2**20, 28, 28), 1 << 20), "promises 8"),
+        (packed(b"\x00\x00\x08\x03" + struct.pack(">3I", 2**19, 28, 28), 1 << 10), "0 bytes of"),
+    ],
+)
+def test_no_more_is_unpacked_than_the_header_promises(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "images.gz").write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=words):
+            read_idx(tmp_path / "images.gz", 3)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("sizes", [(0, 2**32 - 1, 2**32 - 1), (2**32 - 1, 2**32 - 1, 0)])
