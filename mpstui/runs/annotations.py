@@ -73,7 +73,7 @@ def _if_finite(value: Setting) -> tuple[bool, Setting]:
 def _of_text(text: str) -> ValueType:
     try:
         return type_of_hint(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ValueType("other")
 
 

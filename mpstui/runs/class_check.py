@@ -40,16 +40,16 @@ def check_class(role: ClassRole, class_ref: ClassPath) -> None:
     text, location = read_file(role, class_ref), f"{role.label}{class_ref.file.name}"
     try:
         module = parse_source(text)
-    except SyntaxError as error:
-        line = f", line {error.lineno}" if error.lineno else ""
-        raise FieldError(role.field, f"{location}{line}: {error.msg}", "Python") from error
-    except ValueError as error:  # null bytes, before Python 3.12
-        raise FieldError(role.field, f"{location}: {error}", "Python") from error
-    except (
-        RecursionError,
-        MemoryError,
-    ):  # too deeply nested to parse here; not an error in the file
-        return
+    except (SyntaxError, ValueError) as error:  # ValueError: null bytes, before Python 3.12
+        line = getattr(error, "lineno", None) or _line_of_bad_byte(text)
+        place = f"{location}, line {line}" if line else location
+        problem = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise FieldError(role.field, f"{place}: {problem}", "Python") from error
+    except (RecursionError, MemoryError) as error:
+        if _compiles(text):  # it is only too deeply nested to be checked
+            return
+        problem = f"{location}: nested too deeply for Python"
+        raise FieldError(role.field, problem, "shorter expressions") from error
     scope = scope_of(module.body)
     if class_ref.name not in scope.classes:
         if class_ref.name not in scope.names and not _may_bind(module, scope, [class_ref.name]):
@@ -100,6 +100,28 @@ def parse_source(source: bytes) -> ast.Module:
     with warnings.catch_warnings():  # for the user's code; they are shown when it runs
         warnings.simplefilter("ignore")
         return ast.parse(source)
+
+
+def _line_of_bad_byte(text: bytes) -> int | None:
+    """Return the line of the first null byte, or of the first that is not UTF-8; None if none."""
+    place = text.find(b"\0")
+    if place < 0:
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            place = error.start
+    return None if place < 0 else text.count(b"\n", 0, place) + 1
+
+
+def _compiles(source: bytes) -> bool:
+    """Return whether Python can compile a text that :mod:`ast` cannot represent; it is not run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "<check>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def scope_of(body: Sequence[ast.stmt]) -> Scope:

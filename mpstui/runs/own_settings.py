@@ -11,6 +11,7 @@ import ast
 import keyword
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import decode_source
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,13 @@ def settings_in(source: bytes, class_ref: ClassPath) -> ClassSettings:
     unknown = ClassSettings(class_ref.name, is_complete=False)
     try:
         body = parse_source(source).body
-        text = source.decode("utf-8-sig")
+        text = decode_source(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return unknown  # the check of the class reports it
     try:
         reader = _Reader(body, text)
         settings, is_complete = reader.settings_of(class_ref.name)
-    except RecursionError:
+    except (RecursionError, MemoryError):
         return unknown
     return ClassSettings(class_ref.name, tuple(settings.values()), is_complete)
 
@@ -95,9 +96,18 @@ class _Reader:
         self._comments = comments_of(text)
         self._pending: frozenset[str] = frozenset()
         """Classes that are being read: a class cannot be its own base."""
+        self._read: dict[str, _Read] = {}
+        """The settings of the classes that were read."""
+        self._read_bases: dict[str, tuple[_Fields, bool]] = {}
+        """The fields of the dataclasses that were read, as bases."""
 
     def settings_of(self, name: str) -> _Read:
         """Return the settings that creating the class takes."""
+        if name not in self._read:  # else n classes that share bases take 2ⁿ times
+            self._read[name] = self._read_settings(name)
+        return self._read[name]
+
+    def _read_settings(self, name: str) -> _Read:
         node = self._node(name)
         if node is None:
             return {}, name in _OUTSIDE
@@ -130,6 +140,11 @@ class _Reader:
 
     def _all_fields(self, node: ast.ClassDef) -> tuple[_Fields, bool]:
         """Return a class's dataclass fields with those of its bases, in Python's order."""
+        if node.name not in self._read_bases:
+            self._read_bases[node.name] = self._read_fields(node)
+        return self._read_bases[node.name]
+
+    def _read_fields(self, node: ast.ClassDef) -> tuple[_Fields, bool]:
         fields: _Fields = {}
         is_complete = not node.keywords
         pending = self._pending

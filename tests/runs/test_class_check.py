@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,32 @@ def test_a_text_that_is_not_python_is_named_with_its_line(file: Path) -> None:
     assert wrong is not None
     assert wrong[0].startswith("nets.py, line 3: ")
     assert wrong[1] == "Python"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"class Net:\n    name = '\xff'", "line 2: (unicode error)"),
+        (b"class Net:\n    name = '\x00'", "line 2: source code string cannot contain null bytes"),
+        (b"# coding: nope\nclass Net: ...", "unknown encoding"),
+        (b"class Net: ...\nx = " + b"(" * 5000, "line 2: too many nested"),
+        (b"class Net: ...\nx = " + b"-" * 10**6 + b"1", "nested too deeply for Python"),
+    ],
+)
+def test_what_python_cannot_read_is_one_error_with_its_line(
+    file: Path, text: bytes, words: str
+) -> None:
+    file.write_bytes(text)
+    with pytest.raises(FieldError) as caught:
+        check_class(WORKLOAD, ClassPath(str(file), "Net"))
+    assert words in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs")
+def test_only_a_regular_file_is_read(file: Path) -> None:
+    os.mkfifo(file)
+    with pytest.raises(FieldError, match="not a regular file"):
+        check_class(WORKLOAD, ClassPath(str(file), "Net"))
 
 
 def test_null_bytes_are_no_python(file: Path) -> None:
