@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from mpstui.doctor.checks import findings
+from mpstui.doctor.checks import FIXED, findings
 from mpstui.doctor.checks.check import undecided
 from mpstui.doctor.probes import gather
 from mpstui.domain.facts import DeviceFact, DoctorFacts, ProbeStage
 from mpstui.domain.findings import Finding
+from mpstui.domain.ops import OpsRun
 
 from tests.builders.machines import CONSTRUCTED, HEALTHY, M4, Answers, torch  # isort: skip
 
@@ -21,7 +22,8 @@ def test_only_what_waits_for_a_probe_is_pending_at_first() -> None:
     first = by_id(DoctorFacts(machine=M4))
     assert not first["apple-silicon"].pending
     pending = {id for id, finding in first.items() if finding.pending}
-    assert len(pending) > 5
+    needs = {check.id: check.need for check in FIXED}
+    assert pending >= {id for id, need in needs.items() if need >= ProbeStage.CONDITIONS} - {"ops"}
     known = by_id(gather(Answers(M4, HEALTHY), up_to=ProbeStage.USE))
     assert {id for id in pending if known[id].pending} == set()
     assert all("…probing" in first[id].summary for id in pending)
@@ -71,3 +73,11 @@ def test_a_device_that_was_not_tried_is_not_decided_or_still_to_come() -> None:
     assert mps("", usable_probed=True).summary == "was not tried"
     assert not mps("", usable_probed=True).pending
     assert "not decided: no answer" in mps("no answer within 9 s", usable_probed=True).summary
+
+
+def test_an_op_check_that_runs_is_pending_until_all_devices_are_done() -> None:
+    known = gather(Answers(M4, HEALTHY), up_to=ProbeStage.USE)
+    runs = (OpsRun(device="cpu", planned=9, done=9, seconds=1.0), OpsRun(device="mps", done=3))
+    assert by_id(replace(known, ops=runs))["ops"].pending
+    done = replace(runs[1], planned=9, done=9, seconds=2.0)
+    assert not by_id(replace(known, ops=(runs[0], done)))["ops"].pending

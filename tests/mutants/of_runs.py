@@ -12,7 +12,7 @@ MUTANTS = [
         LOG,
         "runs/log.py",
         ("self._offset += end", "self._offset += len(block)"),
-        ("block += file.readline()", "pass"),
+        ("block += file.readline(MOST_LINE)", "pass"),
         ("with self._lock:\n            self._write(line)", "self._write(line)"),
         (
             "rest = rest[self._file.write(rest) :]",
