@@ -9,13 +9,13 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.errors import NoWidget
 from textual.events import Event, InputEvent, MouseDown, MouseMove, Resize
@@ -24,7 +24,6 @@ from typing_extensions import override
 
 from mpstui.doctor.probes import Probes
 from mpstui.doctor.system import SystemProbes
-from mpstui.domain.error_text import REPORTED
 from mpstui.runs.launch import PrewarmedSupervisor, launch
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.rundir import RunDir
@@ -39,6 +38,7 @@ from .model.host import StartCoverage, StartInvestigation
 from .model.prewarming import Prewarming
 from .model.probing import Probing
 from .model.state import AppState
+from .model.under_way import runs_under_way
 from .run_controls import RunControls
 from .saved_theme import remember_theme
 from .terminal import check_terminal, end_on_signals, restored_terminal
@@ -49,6 +49,11 @@ if TYPE_CHECKING:  # imports numpy, which the first frame does not need
     from .model.investigations import Investigations
 
 FOLLOW_SECONDS = 0.25
+MOST_NAMED = 4
+"""Runs under way that the start names; the others are counted."""
+
+ANNOUNCEMENT_SECONDS = 10.0
+
 PREWARM_SECONDS = 1.0
 """Seconds between checks whether workers for the next runs may be started."""
 
@@ -114,10 +119,30 @@ class MpstuiApp(RunControls, DoctorControls):
         self.call_after_refresh(self._collect)
         if self._prewarming is not None:
             self.set_interval(PREWARM_SECONDS, self.prewarm)
-        with suppress(*REPORTED):  # a damaged folder is reported when its screen opens
-            if any(run.supervisor_alive() for run in self.state.store.newest_group()):
-                self.state.recall()  # so that quitting asks about them on any screen
-                self.notify("A run is under way. Press 3 to watch it.")
+        self.call_after_refresh(self.run_in_thread, self._look_for_runs)
+
+    def _look_for_runs(self) -> None:
+        """Look for runs under way, in a thread: a folder may have thousands of runs."""
+        runs = runs_under_way(self.state.store)
+        if runs:
+            self.call_in_app(self._announce, runs)
+
+    def _announce(self, runs: Sequence[RunDir]) -> None:
+        """Name the runs under way, and put the newest on screen: then quitting asks about them."""
+        is_first = self.state.session is None
+        if is_first:
+            self.state.put_on_screen(self.state.store.group(runs[0]))
+        views = self.state.session.views if self.state.session else []
+        shown_ids = {view.run.id for view in views}
+        other_ids = [run.id for run in runs if run.id not in shown_ids]
+        ids = [run.id for run in runs] if is_first else other_ids
+        if not ids:
+            return
+        more = [f"and {len(ids) - MOST_NAMED} more"] if len(ids) > MOST_NAMED else []
+        hint = "Press 3 to watch." if is_first else ""
+        hint += " For the older: 4, then l." if other_ids and is_first else ""
+        message = "\n".join([*ids[:MOST_NAMED], *more, hint or "4, then l, shows one on Live."])
+        self.notify(message, title="Under way", timeout=ANNOUNCEMENT_SECONDS)
 
     def on_unmount(self) -> None:
         """Stop everything that would keep the process from exiting."""
@@ -147,6 +172,8 @@ class MpstuiApp(RunControls, DoctorControls):
 
     def _is_on_attached_widget(self, event: MouseDown) -> bool:
         """Return False for a widget that was just removed; Textual would look for its parent."""
+        if event.is_forwarded:  # it comes back from the widget
+            return True
         try:
             return self.screen.get_widget_at(*event.screen_offset)[0].is_attached
         except NoWidget:
@@ -201,6 +228,13 @@ class MpstuiApp(RunControls, DoctorControls):
             self.pop_screen()
         if self.current_mode != mode:
             self.switch_mode(mode)
+
+    @override
+    def pop_screen(self) -> AwaitComplete:
+        """Close the top screen; a mode's own stays, when a dialog is closed twice at once."""
+        if len(self.screen_stack) <= 1:
+            return AwaitComplete.nothing()  # type: ignore[no-any-return, no-untyped-call]
+        return super().pop_screen()
 
     def action_show_mode(self, mode: str) -> None:
         """Show a mode's screen, from a key or a click."""

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus
 from textual.widgets import Button
 
+from mpstui.domain.error_text import REPORTED
 from mpstui.runs.last_settings import load_last, save_last
 from mpstui.ui.form.check import OWN, label_of, sentence
 from mpstui.ui.form.command import command_line
@@ -87,9 +88,13 @@ class ConfigureScreen(MainScreen):
         self._past_runs = PastRuns(self.state.store)
         form = self.query_one(ConfigForm)
         self.watch(self.app, "facts_revision", lambda: form.know(self.state.facts))
-        last = load_last()
-        if last is not None:
-            form.fill(*last)
+        try:
+            last = load_last()
+        except REPORTED as error:  # here, so that the handlers of the base classes still run
+            self.state_app.report(error)
+        else:
+            if last is not None:
+                form.fill(*last)
 
     def on_screen_resume(self) -> None:
         """Read past runs again: some may have ended since the screen was last shown."""

@@ -13,6 +13,8 @@ from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.model.governor import IDLE_BUDGET, TIMING_BUDGET, Governor
 
+from tests.ui.test_snapshots import until  # isort: skip
+
 TICK = 0.25
 
 
@@ -81,7 +83,7 @@ async def test_logs_are_read_when_the_budget_allows_or_a_person_asks(
     runs = make_runs()
     app = make_app(clock=lambda: clock[0], spent=lambda: clock[1])
     async with app.run_test(size=(80, 24)) as pilot:
-        await app.workers.wait_for_complete()
+        await until(pilot, lambda: app.state.session is not None)
         app.follow()  # and its timer finds nothing new
         assert app.state.session is not None
         read = app.state.session.event_count
