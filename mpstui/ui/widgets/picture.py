@@ -15,6 +15,8 @@ from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from mpstui.runs.files import open_file
+
 UPPER = "▀"
 
 LEAST_TILE = 14
@@ -86,7 +88,7 @@ class Picture(Widget):
             return self._message(self._why)
         base = self.rich_style
         try:
-            with Image.open(self._path) as image:
+            with open_file(self._path) as file, Image.open(file) as image:
                 visible_image = (
                     crop_to_tiles(image, self._tile, width, height) if self._tile else image
                 )
