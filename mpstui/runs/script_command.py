@@ -36,6 +36,10 @@ class ScriptCommand(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     """Seed of torch, NumPy and random before the script's first line; None to leave them."""
 
+    def __post_init__(self) -> None:
+        if script_ref(self.ref) is None:  # msgspec turns this into a ValidationError
+            raise ValueError(f"ref: {self.ref!r} names no code")
+
     @property
     def script(self) -> ScriptRef:
         """The parsed reference."""

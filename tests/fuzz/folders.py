@@ -41,7 +41,7 @@ from .mutate import damage_file, remove
 RECORDED = Path(__file__).parents[1] / "recorded" / "runs"
 SECRET = "the content of a file outside of the folder"
 ID = "20260101-000000-vae-aaaa-cpu"
-NAMES = ("..x", "a\nb", "[/b]", "x" * 200, "-rf", "é", " ", "\x1b[31m", ID)
+NAMES = ("..x", "a\nb", "[b]", "x" * 200, "-rf", "é", " ", "\x1b[31m", ID)
 DAMAGED = ("config.toml", "events.jsonl", "summary.json", "exit.json", "machine.json")
 
 

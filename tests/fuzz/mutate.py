@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,11 +152,11 @@ def _change_kind(path: Path, rng: random.Random, secret: Path) -> str:
         "shut": lambda: _shut(path),
     }
     targets = (secret, path, path.parent / "nowhere", path.parent, Path("/dev/zero"), Path("/dev"))
-    if os.name != "nt":
+    if sys.platform != "win32":
         kinds |= {
             "link": lambda: path.symlink_to(rng.choice(targets)),
             "secret link": lambda: path.symlink_to(secret),
-            "FIFO": lambda: os.mkfifo(path),
+            "FIFO": lambda: _fifo(path),
             "socket": lambda: _socket(path),
         }
     kind = rng.choice(list(kinds))
@@ -174,7 +175,14 @@ def _shut(path: Path) -> None:
     path.chmod(0)
 
 
+def _fifo(path: Path) -> None:
+    if sys.platform != "win32":
+        os.mkfifo(path)
+
+
 def _socket(path: Path) -> None:
+    if sys.platform == "win32":
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:  # the address of a socket is short
         with socket.socket(socket.AF_UNIX) as server:

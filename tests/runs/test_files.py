@@ -132,12 +132,18 @@ def sparse(path: Path) -> None:
         file.truncate(1 << 40)
 
 
+def fifo(path: Path) -> None:
+    if sys.platform != "win32":
+        os.mkfifo(path)
+
+
 def listening(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as server:  # an address is short
-        folder = os.getcwd()
-        os.chdir(path.parent)
-        server.bind(path.name)
-        os.chdir(folder)
+    if sys.platform != "win32":
+        with socket.socket(socket.AF_UNIX) as server:  # an address is short
+            folder = os.getcwd()
+            os.chdir(path.parent)
+            server.bind(path.name)
+            os.chdir(folder)
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -150,7 +156,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "circle": (lambda path: link(path, path), "allowed: a file that can be read"),
     "outside": (lambda path: link(path, Path(__file__)), "a link that leads out of"),
     "sparse": (sparse, "larger than 1 MiB"),
-    "FIFO": (lambda path: os.mkfifo(path), "not a regular file"),
+    "FIFO": (fifo, "not a regular file"),
     "socket": (listening, "allowed: a file that can be read"),
 }
 

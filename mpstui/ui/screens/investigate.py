@@ -9,8 +9,10 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 
+from mpstui.domain.errors import LogError
 from mpstui.domain.investigation import Investigation, Stage
 from mpstui.domain.units import duration
+from mpstui.runs.files import read_text
 from mpstui.runs.paths import short_path
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.charts.curves import Curves, figure
@@ -187,11 +189,12 @@ class InvestigateScreen(MainScreen):
         """Copy report.md."""
         path = self.inquiry.folder.report
         try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+            text = read_text(path)
+        except LogError as error:
+            self.notify(str(error), title="Not copied", severity="error")
+            return
+        if text is None:
             self.notify("There is no report yet.", severity="warning")
-        except (OSError, UnicodeDecodeError) as error:
-            self.notify(f"{path}: {error}", title="Not copied", severity="error")
         else:
             self.app.copy_to_clipboard(text)
             self.notify(str(path), title="Copied")

@@ -12,9 +12,11 @@ from textual.highlight import HighlightTheme, highlight
 
 from mpstui.domain.catalogue import BY_ID
 from mpstui.domain.devices import device_label
+from mpstui.domain.errors import LogError
 from mpstui.domain.investigation import Investigation, Lockstep, OpAtFault, Verdict, shorten
 from mpstui.domain.units import DASH, number
 from mpstui.investigate.request import InvestigationFolder
+from mpstui.runs.files import read_text
 from mpstui.runs.paths import short_path
 
 from .finding_details import as_link
@@ -168,9 +170,10 @@ def code(text: str) -> Content:
 def script(path: Path) -> Content | None:
     """Return a Python file as highlighted text; None when it cannot be read."""
     try:
-        return code(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        text = read_text(path)
+    except LogError:
         return None
+    return None if text is None else code(text)
 
 
 def pairs(rows: Sequence[Pair], width: int) -> Content:

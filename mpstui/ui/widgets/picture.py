@@ -15,6 +15,8 @@ from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from mpstui.runs.files import open_file
+
 UPPER = "▀"
 
 LEAST_TILE = 14
@@ -88,7 +90,7 @@ class Picture(Widget):
         if not self._path.is_file():  # a pipe would be waited for
             return self._message(f"{self._path.name}: no such file")
         try:
-            with Image.open(self._path) as image:
+            with open_file(self._path) as file, Image.open(file) as image:
                 visible_image = (
                     crop_to_tiles(image, self._tile, width, height) if self._tile else image
                 )
