@@ -12,9 +12,11 @@ file open for less than a millisecond, so retrying is enough.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -33,6 +35,9 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+
+_UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""Names that ``tempfile.mkstemp`` draws for ``replace``."""
 
 ATTEMPTS = 40
 PAUSE_SECONDS = 0.025
@@ -117,6 +122,14 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing in a folder: the temporary files of ``replace``."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if _UNFINISHED.fullmatch(name):
+                (folder / name).unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: msgspec.Struct, parents: bool = False) -> None:

@@ -68,6 +68,7 @@ def kill(run: RunDir, wait: Callable[[float], object] = time.sleep) -> str:
     # The supervisor first: it would record the worker's end as a crash if it could not read why.
     for process in (run.supervisor(), run.worker()):
         _kill_process(process)
+    run.clear()
     with contextlib.suppress(OSError):
         if run.exit() is None:
             run.write_exit(Exit(code=KILLED, killed=True))

@@ -18,6 +18,7 @@ from mpstui.domain.summary import RunSummary, read_summary
 from mpstui.processes.identity import Presence, ProcessIdentity, identify
 
 from .control import Control, Request, write_control
+from .disk_space import Reserve
 from .files import (
     TEXT_BYTES,
     load,
@@ -26,6 +27,7 @@ from .files import (
     read_json,
     read_text,
     read_toml,
+    remove_unfinished,
     replace,
     write_json,
 )
@@ -230,6 +232,12 @@ class RunDir:
         write_json(self.path / "supervisor.json", identify(pid))
         if not (self.path / "control.json").exists():
             self.write_request("run")
+
+    def clear(self) -> None:
+        """Remove what a worker that was killed leaves: half-written files and reserved space."""
+        Reserve(self.path).release()
+        for folder in (self.path, self.path / "checkpoints"):
+            remove_unfinished(folder)
 
     def record_worker(self, pid: int) -> None:
         """Record the process that trains, in worker.json."""

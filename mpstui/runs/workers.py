@@ -18,7 +18,6 @@ from typing import IO
 from mpstui.processes.command import child_environment, module_command, user_environment
 from mpstui.processes.patience import cpu_seconds
 
-from .disk_space import Reserve
 from .rundir import Exit, RunDir
 from .script_command import worker_command
 
@@ -108,7 +107,6 @@ class RunWorker:
             self._process = warm
         with contextlib.suppress(OSError):  # a full disk, or a folder that is gone
             run.record_worker(self._process.pid)
-        self._reserve = Reserve(run.path)
         for target in (self._listen, self._wait):
             threading.Thread(target=target, args=(messages,), daemon=True).start()
 
@@ -122,7 +120,7 @@ class RunWorker:
         """Wait for the worker's end and record it; the run is over, whatever can be written."""
         try:
             code = self._process.wait()
-            self._reserve.release()  # a killed worker has not
+            self.run.clear()
             is_killed = self._killed or (code != 0 and self.run.request() == "kill")
             self.run.write_exit(Exit(code=code, killed=is_killed))
         except OSError as error:  # readers see by the processes that the run is over

@@ -124,11 +124,12 @@ class Kill:
             _send(tiny.supervisor.pid, self._signal)
             expected = {RunState.CRASHED, RunState.STOPPED}
         (view,) = tiny.wait_for_end()
+        hidden = sorted(path.name for path in tiny.run.path.rglob(".*") if path.is_file())
+        assert not hidden or self._target == "supervisor", f"left behind: {hidden}"
         state = view.history.state
         assert state in expected | {RunState.FINISHED}, f"{state.value}: {view.history.message}"
         if state is RunState.CRASHED and self._target == "worker":
             assert self._signal.name in view.history.message, view.history.message
-            assert not (tiny.run.path / ".reserve").exists(), "reserved space left behind"
         if state is RunState.FINISHED:
             assert view.history.step == STEPS
         own = losses_of(tiny.run)

@@ -292,6 +292,10 @@ def test_a_worker_that_is_gone_stays_gone_and_its_space_is_free(
     )
     messages: queue.Queue[tuple[RunWorker, str]] = queue.Queue()
     Reserve(tmp_path).take()
+    (tmp_path / "checkpoints").mkdir()
+    half = tmp_path / "checkpoints" / ".step-000710.pt.yu6izfnx"
+    for path in (half, half.with_name("step-000700.pt"), tmp_path / ".hidden"):
+        path.write_text("")
     worker = RunWorker(RunDir(tmp_path), messages)
     assert messages.get(timeout=600.0) == (worker, "gone")
     worker.receive("gone")
@@ -299,6 +303,8 @@ def test_a_worker_that_is_gone_stays_gone_and_its_space_is_free(
     worker.send("go")  # nobody reads it
     assert worker.state == "gone"
     assert not (tmp_path / ".reserve").exists()
+    assert [path.name for path in half.parent.iterdir()] == ["step-000700.pt"]
+    assert (tmp_path / ".hidden").exists()  # the user's
 
 
 def test_a_supervisor_that_cannot_be_recorded_is_not_left_alone(
