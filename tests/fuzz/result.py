@@ -1,4 +1,4 @@
-"""What a fuzzer reports."""
+"""The result of fuzzing one kind of input."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import NamedTuple
 
 
 class FuzzResult(NamedTuple):
-    """A fuzzer's count, and what went wrong."""
+    """How many inputs were tried, and what went wrong."""
 
     kind: str
-    """What was fuzzed: ``screens``, for example."""
     tried: int
-    """Inputs that were tried."""
     failures: list[str]
-    """One text for each failure, with what repeats it."""

@@ -51,16 +51,18 @@ async def test_no_key_ends_the_app(tmp_path: Path, screen: str) -> None:
             terminal = Terminal(pilot)
             await app.workers.wait_for_complete()
             for size in SIZES:
-                await terminal.resize(*size)
+                terminal.resize(*size)
                 for key in KEYS:
                     if key not in LEAVING:
                         await show(pilot, terminal, screen)
-                        await terminal.press(key)
+                        terminal.press(key)
+                        await terminal.settle()
                 width, height = size
                 for place in range(6):
                     await show(pilot, terminal, screen)
-                    await terminal.click(place * (width - 1) // 5, place * (height - 1) // 5)
-                    await terminal.wheel(width // 2, height // 2, up=bool(place % 2))
+                    terminal.click(place * (width - 1) // 5, place * (height - 1) // 5)
+                    terminal.wheel(width // 2, height // 2, up=bool(place % 2))
+                    await terminal.settle()
                     if app._exit:  # a click on quit
                         return
             assert app.is_running
@@ -76,7 +78,9 @@ async def show(pilot: Pilot[None], terminal: Terminal, screen: str) -> None:
         await terminal.settle()
     pilot.app.set_focus(None)
     for key in OPENED_BY[screen].split():
-        await terminal.press(key)
+        terminal.press(key)
+        await terminal.settle()
+        await terminal.settle()
     pilot._shown = list(pilot.app.screen_stack)  # type: ignore[attr-defined]
 
 

@@ -181,7 +181,8 @@ class InvestigateScreen(MainScreen):
 
     def action_back(self) -> None:
         """Return to the screen below; the investigation continues."""
-        self.app.pop_screen()
+        if self.app.screen is self:  # else a second key, before the first has closed it
+            self.app.pop_screen()
 
     def action_copy_report(self) -> None:
         """Copy report.md."""

@@ -1,0 +1,1 @@
+"""Damaged and hostile input of every kind: ``python -m tests.fuzz``."""
