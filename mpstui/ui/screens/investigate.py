@@ -55,7 +55,7 @@ class InvestigateScreen(MainScreen):
     """
 
     def __init__(self, inquiry: Inquiry) -> None:
-        super().__init__(id="investigate")
+        super().__init__()
         self.inquiry = inquiry
         self._rendered: tuple[Investigation | None, int] = (None, 0)
         """The finding, and the width that its lines are wrapped to."""
@@ -92,7 +92,8 @@ class InvestigateScreen(MainScreen):
         self.inquiry = inquiry
         self._rendered = (None, 0)
         self.remove_class("-script")
-        self.query_one("#pane").scroll_home(animate=False)
+        for pane in self.query("#pane"):  # none before it is composed
+            pane.scroll_home(animate=False)
         self._sync()
 
     def on_resize(self) -> None:
@@ -239,7 +240,8 @@ async def show_investigation(app: StateApp, run: RunDir, again: bool) -> None:
             for training_run in training:
                 training_run.write_request("pause")
         inquiry = investigations.begin(run)
-    if isinstance(app.screen, InvestigateScreen):
-        app.screen.take(inquiry)
-    else:
+    shown = next((s for s in app.screen_stack if isinstance(s, InvestigateScreen)), None)
+    if shown is None:
         app.push_screen(InvestigateScreen(inquiry))
+    else:  # also below a dialog
+        shown.take(inquiry)
