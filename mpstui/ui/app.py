@@ -224,7 +224,7 @@ class MpstuiApp(RunControls, DoctorControls):
     @override
     def show(self, mode: str) -> None:
         """Show a mode's screen."""
-        if self.screen.id == "investigate":  # it is on top of a mode's screen
+        while self.screen_stack[1:] and not self.screen.is_modal:  # an investigation
             self.pop_screen()
         if self.current_mode != mode:
             self.switch_mode(mode)

@@ -57,13 +57,16 @@ class Playground:
 
     def app(self) -> MpstuiApp:
         """Return an app on these runs."""
-        return MpstuiApp(
+        app = MpstuiApp(
             runs_dir=self.store,
             probes=ConstructedProbes(LINUX, mps=False),
             start=self.start,
             start_investigation=_investigate,
             start_coverage=_cover,
         )
+        # The test raises the error; drawing it with every variable takes seconds.
+        app._fatal_error = app._close_messages_no_wait  # type: ignore[method-assign]
+        return app
 
     def add(self, name: str) -> RunDir:
         """Add a run that grows as the recorded one did."""

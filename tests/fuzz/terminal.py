@@ -25,7 +25,7 @@ class Terminal:
         self._pilot = pilot
         self._app = pilot.app
 
-    async def press(self, key: str) -> None:
+    def press(self, key: str) -> None:
         """Press a key."""
         if len(key) == 1 and not key.isalnum():
             key = _character_to_key(key)
@@ -34,29 +34,25 @@ class Terminal:
         with suppress(KeyError):
             character = unicodedata.lookup(name)
         self._send(events.Key(key, character))
-        await self.settle()
 
-    async def click(self, x: int, y: int) -> None:
+    def click(self, x: int, y: int) -> None:
         """Press and release the mouse's button."""
         for kind in (events.MouseMove, events.MouseDown, events.MouseUp):
             self._send(self._mouse(kind, x, y))
-        await self.settle()
 
-    async def wheel(self, x: int, y: int, up: bool) -> None:
+    def wheel(self, x: int, y: int, up: bool) -> None:
         """Turn the mouse's wheel."""
         kind = events.MouseScrollUp if up else events.MouseScrollDown
         self._send(self._mouse(kind, x, y))
-        await self.settle()
 
-    async def resize(self, width: int, height: int) -> None:
+    def resize(self, width: int, height: int) -> None:
         """Give the terminal another size."""
         size = Size(width, height)
         self._app._driver._size = size  # type: ignore[union-attr]
         self._app.post_message(events.Resize(size, size))
-        await self.settle()
 
     async def settle(self) -> None:
-        """Wait until every widget of the screen has handled its messages."""
+        """Wait until every widget of the screen has handled the messages that it has."""
         await self._pilot._wait_for_screen(PATIENCE)
 
     def _send(self, event: events.Event) -> None:

@@ -12,9 +12,13 @@ from textual.pilot import Pilot
 from mpstui.runs.rundir import RunDir
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.keymap import ACTIONS
+from mpstui.ui.screens.help import HelpScreen
 from mpstui.ui.screens.investigate import InvestigateScreen
+from mpstui.ui.screens.live import LiveScreen
 from tests.fuzz.playground import Playground
 from tests.fuzz.terminal import Terminal
+
+from tests.ui.test_snapshots import until  # isort: skip
 
 SIZES = ((20, 5), (30, 6), (40, 10), (80, 24), (200, 60))
 
@@ -51,16 +55,18 @@ async def test_no_key_ends_the_app(tmp_path: Path, screen: str) -> None:
             terminal = Terminal(pilot)
             await app.workers.wait_for_complete()
             for size in SIZES:
-                await terminal.resize(*size)
+                terminal.resize(*size)
                 for key in KEYS:
                     if key not in LEAVING:
                         await show(pilot, terminal, screen)
-                        await terminal.press(key)
+                        terminal.press(key)
+                        await terminal.settle()
                 width, height = size
                 for place in range(6):
                     await show(pilot, terminal, screen)
-                    await terminal.click(place * (width - 1) // 5, place * (height - 1) // 5)
-                    await terminal.wheel(width // 2, height // 2, up=bool(place % 2))
+                    terminal.click(place * (width - 1) // 5, place * (height - 1) // 5)
+                    terminal.wheel(width // 2, height // 2, up=bool(place % 2))
+                    await terminal.settle()
                     if app._exit:  # a click on quit
                         return
             assert app.is_running
@@ -71,12 +77,14 @@ async def show(pilot: Pilot[None], terminal: Terminal, screen: str) -> None:
     stack = pilot.app.screen_stack
     if stack == getattr(pilot, "_shown", None):
         return
-    while pilot.app.screen.is_modal or pilot.app.screen.id == "investigate":
+    while pilot.app.screen.is_modal or isinstance(pilot.app.screen, InvestigateScreen):
         pilot.app.pop_screen()
         await terminal.settle()
     pilot.app.set_focus(None)
     for key in OPENED_BY[screen].split():
-        await terminal.press(key)
+        terminal.press(key)
+        await terminal.settle()
+        await terminal.settle()
     pilot._shown = list(pilot.app.screen_stack)  # type: ignore[attr-defined]
 
 
@@ -104,3 +112,23 @@ async def test_a_screen_that_is_left_while_it_opens_ends_nothing(
         app.show("live")
         await pilot.pause()
         assert app.is_running
+
+
+async def test_an_investigation_is_shown_once_also_below_a_dialog(
+    make_app: Callable[..., MpstuiApp], make_runs: Callable[..., list[RunDir]]
+) -> None:
+    first, second = make_runs(kind="finished")
+    app = make_app()
+    async with app.run_test() as pilot:
+        await app.workers.wait_for_complete()
+        app.show("live")
+        app.investigate(first)
+        app.investigate(first)
+        await until(pilot, lambda: isinstance(app.screen, InvestigateScreen))
+        await pilot.press("question_mark")
+        app.investigate(second)
+        await app.workers.wait_for_complete()
+        kinds = [type(screen) for screen in app.screen_stack]
+        assert kinds == [LiveScreen, InvestigateScreen, HelpScreen]
+        await pilot.press("escape", "escape", "escape")
+        assert isinstance(app.screen, LiveScreen)

@@ -57,7 +57,7 @@ class InvestigateScreen(MainScreen):
     """
 
     def __init__(self, inquiry: Inquiry) -> None:
-        super().__init__(id="investigate")
+        super().__init__()
         self.inquiry = inquiry
         self._rendered: tuple[Investigation | None, int] = (None, 0)
         """The finding, and the width that its lines are wrapped to."""
@@ -94,7 +94,8 @@ class InvestigateScreen(MainScreen):
         self.inquiry = inquiry
         self._rendered = (None, 0)
         self.remove_class("-script")
-        self.query_one("#pane").scroll_home(animate=False)
+        for pane in self.query("#pane"):  # none before it is composed
+            pane.scroll_home(animate=False)
         self._sync()
 
     def on_resize(self) -> None:
@@ -183,7 +184,8 @@ class InvestigateScreen(MainScreen):
 
     def action_back(self) -> None:
         """Return to the screen below; the investigation continues."""
-        self.app.pop_screen()
+        if self.app.screen is self:  # else a second key, before the first has closed it
+            self.app.pop_screen()
 
     def action_copy_report(self) -> None:
         """Copy report.md."""
@@ -241,7 +243,8 @@ async def show_investigation(app: StateApp, run: RunDir, again: bool) -> None:
             for training_run in training:
                 training_run.write_request("pause")
         inquiry = investigations.begin(run)
-    if isinstance(app.screen, InvestigateScreen):
-        app.screen.take(inquiry)
-    else:
+    shown = next((s for s in app.screen_stack if isinstance(s, InvestigateScreen)), None)
+    if shown is None:
         app.push_screen(InvestigateScreen(inquiry))
+    else:  # also below a dialog
+        shown.take(inquiry)

@@ -281,7 +281,7 @@ async def test_results_investigate_the_run_under_the_cursor(
         assert screen.inquiry.run.id == over[1].id
         await end(app, pilot)
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen.id != "investigate")
+        await until(pilot, lambda: not isinstance(app.screen, InvestigateScreen))
         assert app.current_mode == "results"
 
 
