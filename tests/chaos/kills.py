@@ -36,7 +36,7 @@ from .tiny_runs import (
 
 STEPS = 1000
 """Long enough for snapshots, which may take 1 % of a run."""
-AT_ONCE = max(2, (os.cpu_count() or 2) // 2)
+AT_ONCE = max(2, (os.cpu_count() or 2) - 2)
 """Scenarios at a time."""
 
 DEADLY = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGTERM)
