@@ -124,6 +124,7 @@ def soak(root: Path, minutes: float, seed: int) -> Tally:
 async def _soak(root: Path, minutes: float, seed: int, tally: Tally) -> None:
     app, draws, process = open_app(root / "runs"), random.Random(seed), psutil.Process()
     began, runs, first, last = time.monotonic(), 0, 0, 0
+    readings: list[str] = []
     async with app.run_test(size=SIZE) as pilot:
         await until(lambda: app.state.facts is not None)
         while time.monotonic() < began + 60 * minutes:
@@ -135,13 +136,18 @@ async def _soak(root: Path, minutes: float, seed: int, tally: Tally) -> None:
             if end != "finish":
                 await pilot.press(end)
                 if end == "k":
-                    await pilot.press("enter")
+                    await until(lambda: bool(app.screen.query("#kill")))
+                    await pilot.click("#kill")
             await until(_is_over(app))
-            await pilot.press(draws.choice("1234"))
+            for key in draws.sample("1234", 4):  # each screen is made when it is first shown
+                await pilot.press(key)
+                await pilot.pause()
             runs, last = runs + 1, process.memory_info().rss
             if not first and time.monotonic() > began + 60:
                 first = last
+            readings.append(f"{last / 2**20:.0f}")
     tally.note = (
-        f"{runs} runs; {first / 2**20:.0f} MB after a minute, {last / 2**20:.0f} at the end"
+        f"{runs} runs; {first / 2**20:.0f} MB after a minute, {last / 2**20:.0f} at the end; "
+        f"after each run: {' '.join(readings)}"
     )
     assert last <= MOST_GROWTH * first, tally.note
