@@ -13,6 +13,7 @@ import io
 import os
 import pickle
 import random
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -178,7 +179,7 @@ def load_snapshot(path: Path) -> Snapshot:
 _READ_ERRORS = (
     *(OSError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError),
     *(AttributeError, EOFError, ArithmeticError, AssertionError, MemoryError, zlib.error),
-    zipfile.BadZipFile,
+    *(zipfile.BadZipFile, struct.error),
 )
 """What torch, pickle and zipfile raise for files that are damaged."""
 

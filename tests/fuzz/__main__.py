@@ -11,6 +11,7 @@ the folder, and what is left over at the end. The same seed gives the same input
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 import tempfile
@@ -55,11 +56,9 @@ def fuzz(kind: str, count: int | None, seed: int) -> FuzzResult:
 
 
 def _screens(count: int, seed: int) -> FuzzResult:
-    try:
-        from . import screens  # type: ignore[attr-defined,unused-ignore]
-    except ImportError:
+    if importlib.util.find_spec("tests.fuzz.screens") is None:
         return FuzzResult("screens", 0, [])
-    result: FuzzResult = screens.fuzz_screens(count, seed)
+    result: FuzzResult = importlib.import_module("tests.fuzz.screens").fuzz_screens(count, seed)
     return result
 
 

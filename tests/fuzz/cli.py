@@ -26,7 +26,7 @@ cpu@threads=1 cpu@threads=99999999999999999999 cpu@ @ cpu: cpu:-1 cpu:9999999999
 cpu,cpu@threads=1 mps cuda:0 , cuda:0@precision=tf32 cpu@fault=nope cpu@fault=own.py:Mine
 cpu@fault=/:A cpu@fault=neg-stride0 cpu@set.lr=1,cpu@set.lr=2 cpu@set.=1 cpu@compile vae mnist
 gan torchvision:x@size=1,y own.py:Mine own.py:B own.py: own.py bad.py:A .:A /dev/null:A
-../x.py:A a.b:C /dev/zero.py:A timm:x script:/x.py 1..2 4096..1 16..64 1,2,,3 .. / /dev/null
+../x.py:A a.b:C /dev/zero.py:A timm:x script:/x.py 1..2 4096..1 16..64 1,2,,3 /dev/null
 /proc/self/mem runs 2026 vae- 20261126-173059-mnist-f86b-cpu 20261126-173140-vae-fdbb markdown
 csv json table html tensorboard finished unreadable epoch
 """
@@ -34,7 +34,11 @@ VALUES = (
     *("", " ", "1e999", "9" * 400, "9" * 5000, "\x1b[31m", "[/b]", "a" * 5000, "é", "１"),
     *_WORDS.split(),
 )
-APART = ("--help", "-h", "--version", "--runs-dir")
+PLACES = ("", " ", "runs", "runs/x", "nowhere/x", "own.py", "a" * 5000, "é", "/dev/null", "/proc/x")
+"""Values of options that say where to write: none that a file outside could come from."""
+
+WRITING = frozenset(("--out", "--runs-dir"))
+"""Such options."""
 
 
 class Launched(UsageError):
@@ -69,7 +73,7 @@ def _commands(
     parser: argparse.ArgumentParser, words: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], list[argparse.Action]]]:
     """Yield each command's words and its arguments."""
-    actions = [action for action in parser._actions if action.option_strings[:1] not in APART]
+    actions = parser._actions
     nested = [action for action in actions if isinstance(action, argparse._SubParsersAction)]
     if words:  # without a command, the app starts
         yield words, [action for action in actions if action not in nested]
@@ -83,7 +87,7 @@ def _line(
 ) -> list[str]:
     words, actions = rng.choice(commands)
     options = [action for action in actions if action.option_strings]
-    line = [*words, "--runs-dir", "runs"]
+    line = [*words, "--runs-dir", rng.choice(("runs", "runs", "runs", "runs", rng.choice(PLACES)))]
     for action in actions:
         if not action.option_strings:
             few = 0 if action.nargs in ("?", "*", "...") else 1
@@ -95,11 +99,13 @@ def _line(
             if action.nargs != 0:
                 line.append(_value(action, rng))
     if rng.random() < 0.1:
-        line.insert(rng.randrange(1, len(line) + 1), rng.choice(VALUES))
+        line.append(rng.choice(VALUES))
     return line
 
 
 def _value(action: argparse.Action, rng: random.Random) -> str:
+    if WRITING & set(action.option_strings):
+        return rng.choice(PLACES)
     if action.choices and rng.random() < 0.7:
         return str(rng.choice(list(action.choices)))
     return rng.choice(VALUES)
