@@ -48,9 +48,9 @@ class GuardedApp(Guarded, PlainApp):
 
     @override
     def _handle_exception(self, error: Exception) -> None:
-        """Report an error that the user can act on; end the app at any other."""
+        """Report an error that the user can act on, where there is a screen; else end the app."""
         cause = error.error if isinstance(error, WorkerFailed) else error
-        if isinstance(cause, REPORTED):
+        if isinstance(cause, REPORTED) and self._is_mounted:
             self.report(cause)
         else:
             super()._handle_exception(error)
