@@ -217,7 +217,6 @@ def test_in_a_folder_the_file_is_named_after_the_runs(tmp_path: Path) -> None:
     assert names[3] == f"{alone.run.id}-and-1-more.csv"
 
 
-@pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_names_in_a_strangers_run_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     views = views_of(tmp_path, "cpu,cpu@threads=1")
     config = views[0].run.path / "config.toml"
@@ -243,6 +242,7 @@ def test_no_export_holds_a_file_that_a_link_brings_in(tmp_path: Path, name: str)
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_what_is_there_is_replaced_only_by_force(
     tmp_path: Path, format: str, board: list[Any]
 ) -> None:
