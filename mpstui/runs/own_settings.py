@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import keyword
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import decode_source
 from pathlib import Path
@@ -159,7 +160,8 @@ class _Reader:
             is_complete = is_complete and base_complete
         self._pending = pending
         if _is_dataclass(node):
-            fields.update(self._fields(node))
+            own = self._fields(node)
+            fields.update({name: _inherit(own[name], fields.get(name), node) for name in own})
         return fields, is_complete
 
     def _fields(self, node: ast.ClassDef) -> _Fields:
@@ -242,6 +244,29 @@ class _Reader:
             has_literal=has_literal,
             default=default,
         )
+
+
+def _inherit(
+    setting: ClassSetting | None, base: ClassSetting | None, node: ast.ClassDef
+) -> ClassSetting | None:
+    """Return a field with the default of a base's, which a bare annotation leaves as it is."""
+    if setting is None or base is None or base.required:
+        return setting
+    is_bare = any(
+        isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and (statement.target.id, statement.value) == (setting.name, None)
+        for statement in node.body
+    )
+    if not is_bare or "default_factory" in (base.default_text or ""):
+        return setting
+    return replace(
+        setting,
+        optional=setting.optional or (base.has_literal and base.default is None),
+        default_text=base.default_text,
+        has_literal=base.has_literal,
+        default=base.default,
+    )
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:

@@ -9,7 +9,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpstui.domain.class_path import ClassPath
@@ -249,6 +249,7 @@ def _lines(header: str, fields: dict[str, Any]) -> str:
     return f"@dataclass(kw_only=True)\nclass {header}:\n    " + "\n    ".join(body) + "\n"
 
 
+@example({"a": 0}, {"a": inspect.Parameter.empty})  # the base's default stays
 @given(FIELDS, FIELDS)
 def test_settings_are_those_that_python_takes(base: dict[str, Any], fields: dict[str, Any]) -> None:
     text = _lines("Base", base) + _lines("Mine(Base)", fields)
