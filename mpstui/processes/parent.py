@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 
 _PR_SET_PDEATHSIG = 1
 """From <linux/prctl.h>."""
+
+_SIGKILL = 9
+"""Windows' ``signal`` does not have it."""
 
 
 def end_with_parent() -> None:
@@ -48,7 +50,7 @@ def _ask_kernel() -> bool:
         prctl = ctypes.CDLL(None).prctl
     except (AttributeError, OSError):
         return False
-    return bool(prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0)
+    return bool(prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0) == 0)
 
 
 def _wait_for(parent: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -102,7 +101,7 @@ class Hang:
             kill(tiny.run)
             expected = RunState.KILLED
         else:
-            psutil.Process(tiny.supervisor.pid).send_signal(signal.SIGKILL)
+            psutil.Process(tiny.supervisor.pid).kill()
             expected = RunState.CRASHED
         (ended,) = tiny.wait_for_end()
         assert ended.history.state is expected, ended.history.message

@@ -39,7 +39,7 @@ STEPS = 1000
 AT_ONCE = max(2, (os.cpu_count() or 2) - 2)
 """Scenarios at a time."""
 
-DEADLY = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGTERM)
+DEADLY = ("SIGKILL", "SIGABRT", "SIGSEGV", "SIGTERM")
 TARGETS = ("worker", "worker", "worker", "supervisor", "stopped worker", "stopped both", "command")
 
 
@@ -64,7 +64,7 @@ def kills(root: Path, count: int, seed: int) -> Tally:
     resumed = Tally("resumed after a kill")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for target, number, step, index in plans:
-            name = f"{target} by {number.name} at step {step}"
+            name = f"{target} by {number} at step {step}"
             scenario = Kill(root / f"kill-{index}", target, number, step, losses, resumed)
             pool.submit(tally.attempt, f"{name} (kill-{index})", scenario.run)
     tally.failures += resumed.failures
@@ -79,7 +79,7 @@ class Kill:
         self,
         root: Path,
         target: str,
-        number: signal.Signals,
+        number: str,
         step: int,
         losses: list[float],
         resumed: Tally,
@@ -110,9 +110,9 @@ class Kill:
             time.sleep(random.random() * 3)  # anywhere in the imports
         stopped = "stopped" in self._target
         if self._target == "stopped both":
-            _send(tiny.supervisor.pid, signal.SIGSTOP)
+            _send(tiny.supervisor.pid, "SIGSTOP")
         if stopped:
-            _send(worker.pid, signal.SIGSTOP)
+            _send(worker.pid, "SIGSTOP")
         if stopped:
             if not over_already(tiny.run):
                 kill(tiny.run)
@@ -129,7 +129,7 @@ class Kill:
         state = view.history.state
         assert state in expected | {RunState.FINISHED}, f"{state.value}: {view.history.message}"
         if state is RunState.CRASHED and self._target == "worker":
-            assert self._signal.name in view.history.message, view.history.message
+            assert self._signal in view.history.message, view.history.message
         if state is RunState.FINISHED:
             assert view.history.step == STEPS
         own = losses_of(tiny.run)
@@ -163,6 +163,6 @@ def over_already(run: RunDir) -> bool:
     return not run.is_under_way()
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def _send(pid: int, number: str) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):  # it was faster
-        psutil.Process(pid).send_signal(number)
+        psutil.Process(pid).send_signal(signal.Signals[number])

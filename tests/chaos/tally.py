@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -54,7 +55,7 @@ def leaks(tally: Tally, folder: Path) -> Iterator[None]:
         tally: Receives the failures.
         folder: Whoever names it in its command line, or is a child of this process, is a leak.
     """
-    process = psutil.Process()
+    process: Any = psutil.Process()  # Windows has no num_fds
     files = process.num_fds() if hasattr(process, "num_fds") else 0
     threads = threading.active_count()
     yield
