@@ -23,7 +23,6 @@ from mpstui.runs.store import RunStore
 from mpstui.runs.torchrun import start_ranks, wait_for_ranks
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
-from mpstui.ui.terminal import missing_terminal
 
 from .output import print_document, print_line
 
@@ -57,7 +56,7 @@ def run_script(
     """
     command = script_command(file, module, arguments)
     store = RunStore(runs_dir or default_runs_dir())
-    is_shown = not (no_ui or json) and sys.stdout.isatty() and not missing_terminal()
+    is_shown = not (no_ui or json) and sys.stdout.isatty() and _can_show_app()
     if processes is not None and processes < 1:
         raise FieldError("--nproc", f"{processes} is too few", "1 or more")
     runs = create_script_runs(store, command, on_alarm, processes or 1)
@@ -70,6 +69,12 @@ def run_script(
     code = run_in_foreground(run, to_stderr=json)
     _print_summary(run, json)
     return code
+
+
+def _can_show_app() -> bool:
+    from mpstui.ui.terminal import missing_terminal  # imports textual, which plain runs do without
+
+    return not missing_terminal()
 
 
 def _run_ranks(
