@@ -245,13 +245,13 @@ class RunDir:
 
     def supervisor(self) -> ProcessIdentity | None:
         """Read supervisor.json: the process that supervises the run's worker."""
-        return read_json(self.path / "supervisor.json", ProcessIdentity) or read_json(
-            self.path / "keeper.json", ProcessIdentity
+        return self._json("supervisor.json", ProcessIdentity) or self._json(
+            "keeper.json", ProcessIdentity
         )  # the file's name in earlier versions
 
     def worker(self) -> ProcessIdentity | None:
         """Read worker.json: the process that trains; None before it starts, and in older runs."""
-        return read_json(self.path / "worker.json", ProcessIdentity)
+        return self._json("worker.json", ProcessIdentity)
 
     def presence(self) -> Presence:
         """Return whether the run's processes exist: its supervisor's, else its worker's.
