@@ -70,7 +70,7 @@ def poll_until(
     energy: EnergyMeter,
     device: Callable[[], DeviceSpec | None],
     thread: Callable[[], int | None],
-    request: Callable[[], str] | None = None,
+    agreed_request: Callable[[], str] | None = None,
 ) -> None:
     """Obey the user's requests, and record a sample each second, until a run is over.
 
@@ -85,16 +85,17 @@ def poll_until(
         energy: Opened once the device is known.
         device: Returns the run's device; None while it is not known, which delays the samples.
         thread: Returns the id of the thread that trains; None if unknown.
-        request: Returns the user's newest request; None for control.json's.
+        agreed_request: Returns what the gate receives instead of control.json's request: that of
+            all ranks. A kill needs no agreement.
     """
-    request = request or run.request
     sampler = None
     stall = StallWatch(recorder, thread)
     next_sample = time.monotonic() + SAMPLE_SECONDS
     while True:
-        gate.request(request())
-        if run.request() == "kill":
+        request = run.request()
+        if request == "kill":
             kill_this_process(run)
+        gate.request(request if agreed_request is None else agreed_request())
         if sampler is None and (spec := device()) is not None:
             sampler = Sampler(spec, energy)
             next_sample = time.monotonic() + SAMPLE_SECONDS
@@ -123,6 +124,6 @@ def _look(
 
 def kill_this_process(run: RunDir) -> None:
     """End this process immediately, at the user's request."""
-    with contextlib.suppress(OSError):  # whoever reads the run sees that its worker is gone
+    with contextlib.suppress(OSError):  # a reader sees that the process is gone
         run.write_exit(Exit(code=KILLED, killed=True))
     psutil.Process().kill()

@@ -65,7 +65,7 @@ class RecordingSession:
         self._may_be_explicit = may_be_explicit
         self._watch: RankWatch | None = None
         self._rank_requests: RankRequests | None = None
-        self._request: Callable[[], str] = run.request
+        self._agreed_request: Callable[[], str] | None = None
         self._hooks: Hooks | None = None
         self._over = threading.Event()
         self._pid = os.getpid()
@@ -83,7 +83,7 @@ class RecordingSession:
         first = next(iter(runs))
         leads = self.config.rank == first
         self._rank_requests = RankRequests(runs[first], leads, self._progress)
-        self._request = self._rank_requests.request
+        self._agreed_request = self._rank_requests.request
         if leads:
             self._watch = RankWatch(runs)
 
@@ -145,7 +145,7 @@ class RecordingSession:
             self._energy,
             self._device,
             lambda: self._thread,
-            self._request,
+            self._agreed_request,
         )
 
     def _wait(self, seconds: float) -> bool:
