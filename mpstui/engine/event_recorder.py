@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 
+from mpstui.domain.config import RunConfig, as_started
 from mpstui.domain.events import (
     AlarmRaised,
     AnyEvent,
@@ -16,6 +16,8 @@ from mpstui.domain.events import (
     SystemSampled,
 )
 from mpstui.domain.history import RunHistory
+from mpstui.domain.summarise import summarise
+from mpstui.processes.stdio import print_error
 from mpstui.runs.disk_space import Reserve, is_full
 from mpstui.runs.log import LogReader, LogWriter
 from mpstui.runs.rundir import RunDir
@@ -35,7 +37,7 @@ class EventRecorder:
         self.history = RunHistory()
         self.progress = 0
         """The number of events that show progress of the training."""
-        self._log = log
+        self._run, self._log = run, log
         self._lock = threading.Lock()
         self._reserve = Reserve(run.path)
         # The supervisor's events from before the worker's start, and a resumed run's steps.
@@ -66,7 +68,21 @@ class EventRecorder:
         try:
             self._log.append(event)
         except OSError as error:  # the reader sees by the process that the run is over
-            print_error(f"the run's last event could not be written: {error}: {event}")
+            print_error(f"mpstui: the run's last event could not be written: {error}: {event}")
+
+    def write_summary(self, config: RunConfig) -> None:
+        """Write the run's summary, if that is possible: readers can compute it from the log.
+
+        Args:
+            config: The run's configuration; what its start has logged completes it.
+        """
+        history, run = self.history, self._run
+        if history.started is not None:
+            config = as_started(config, history.started)
+        try:
+            run.write_summary(summarise(run.id, config, run.machine(), history))
+        except OSError as error:
+            print_error(f"mpstui: summary.json could not be written: {error}")
 
     @property
     def is_detached(self) -> bool:
@@ -80,10 +96,3 @@ def describe_full_disk(error: BaseException, path: object) -> str:
         return ""
     named = getattr(error, "filename", None) or path
     return f"no space left on device: {named}"
-
-
-def print_error(line: str) -> None:
-    """Print a line on stderr if that is possible: worker.log is on the same disk."""
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"mpstui: {line}\n")
-        sys.stderr.flush()

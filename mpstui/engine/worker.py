@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpstui.domain.alarm import describe_check, fails
-from mpstui.domain.config import as_started
 from mpstui.domain.errors import LogError, MpstuiError
 from mpstui.domain.events import (
     DivergenceDetected,
@@ -31,7 +30,6 @@ from mpstui.domain.events import (
     RunFailed,
     StepChecked,
 )
-from mpstui.domain.summarise import summarise
 from mpstui.processes.parent import die_with_parent
 from mpstui.runs.log import LogWriter
 from mpstui.runs.own_code import code_notes
@@ -40,7 +38,7 @@ from mpstui.runs.user_code import USER_ERRORS, describe_error, place_of
 from mpstui.telemetry.energy import EnergyMeter
 
 from .alarms import Alarms, act_on_alarm, follow_supervisor
-from .event_recorder import EventRecorder, describe_full_disk, print_error
+from .event_recorder import EventRecorder, describe_full_disk
 from .gate import Gate
 from .sampling import poll_until
 from .supervisor_pipes import message_sender, supervisor_messages, take_pipes, wait_for_run
@@ -107,12 +105,7 @@ def train_run(
             traceback.print_exc()
         step = recorder.history.step if loop is None else loop.step
         record(RunFailed(at=time.time(), step=step, error=_describe(error, run)))
-    started = recorder.history.started
-    sized = config if started is None else as_started(config, started)
-    try:
-        run.write_summary(summarise(run.id, sized, run.machine(), recorder.history))
-    except OSError as problem:  # it can be computed from the log
-        print_error(f"summary.json could not be written: {problem}")
+    recorder.write_summary(config)
 
 
 def _describe(error: BaseException, run: RunDir) -> str:

@@ -1,11 +1,13 @@
-"""The stdout of a process that answers in JSON lines.
+"""The standard streams of child processes: stdout for answers in JSON lines, stderr for a log.
 
 Libraries print to stdout too, from C++ as well as from Python. An answer must not mix with that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable
 from typing import TextIO
 
@@ -17,6 +19,13 @@ def take_stdout() -> TextIO:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     return out
+
+
+def print_error(line: str) -> None:
+    """Print a line on stderr; does nothing if that fails: stderr may be a log on a full disk."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def json_writer(out: TextIO) -> Callable[[msgspec.Struct], None]:

@@ -11,17 +11,14 @@ import contextlib
 import math
 import os
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from mpstui.domain.config import as_started
 from mpstui.domain.devices import DeviceSpec, parse_device
 from mpstui.domain.events import PreparationAdvanced, RunFailed, RunFinished, RunStopped
-from mpstui.domain.summarise import summarise
 from mpstui.engine.alarms import act_on_alarm
 from mpstui.engine.event_recorder import EventRecorder
 from mpstui.engine.gate import Gate
@@ -193,12 +190,7 @@ class RecordingSession:
         self._polling.join()
         self._compare_ranks(math.inf)
         self.events.record(self._last_event(step))
-        history = self.events.history
-        config = as_started(self.config, history.started) if history.started else self.config
-        try:
-            self.run.write_summary(summarise(self.run.id, config, self.run.machine(), history))
-        except OSError as problem:  # it can be computed from the log
-            sys.stderr.write(f"mpstui: summary.json could not be written: {problem}\n")
+        self.events.write_summary(self.config)
         self._log.close()
 
     def _last_event(self, step: int) -> RunFinished | RunStopped | RunFailed:

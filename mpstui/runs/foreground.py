@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mpstui.processes.stdio import print_error
+
 from .rundir import Exit, RunDir
 from .script_command import worker_command
 
@@ -49,7 +51,7 @@ def run_in_foreground(run: RunDir, to_stderr: bool = False) -> int:
     try:
         run.write_exit(exit)
     except OSError as error:  # the script's exit status is more important
-        sys.stderr.write(f"mpstui: exit.json could not be written: {error}\n")
+        print_error(f"mpstui: exit.json could not be written: {error}")
     return exit.status
 
 

@@ -23,13 +23,14 @@ from mpstui.domain.events import AlarmRaised, AnyEvent, StartHashed, StepsComple
 from mpstui.domain.loss_gap import LossGapMonitor
 from mpstui.domain.same_settings import references
 from mpstui.domain.start_gap import describe_start_gap
+from mpstui.processes.stdio import print_error
 
 from .control import GapAlarm
 from .dataset import settle_dataset
 from .log import LogReader, LogWriter
 from .rundir import RunDir
 from .turns import Turns
-from .workers import RunWorker, SpareWorker, report
+from .workers import RunWorker, SpareWorker
 
 POLL_SECONDS = 0.1
 WATCH_SECONDS = 0.5
@@ -152,7 +153,7 @@ def _check(watches: Sequence[GapWatch], now: float) -> None:
         try:
             watch.check(now)
         except (OSError, LogError) as error:
-            report(f"no check for an alarm: {error}")
+            print_error(f"no check for an alarm: {error}")
 
 
 def wait_for_runs(count: int) -> None:

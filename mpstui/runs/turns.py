@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpstui.processes.patience import Patience
+from mpstui.processes.stdio import print_error
 
-from .workers import RunWorker, report
+from .workers import RunWorker
 
 TURN_SECONDS = 2.0
 """Long enough that few steps are excluded at a turn's start, short enough to look responsive."""
@@ -85,5 +86,6 @@ class HangWatch:
             self._next_check = now + self._patience.interval
             self._is_hung = self._patience.is_over()
             if self._is_hung:
-                report(f"{self.worker.run.id}: {state} for too long; the others go on without it")
+                id = self.worker.run.id
+                print_error(f"{id}: {state} for too long; the others go on without it")
         return self._is_hung

@@ -10,23 +10,16 @@ import contextlib
 import json
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import IO
 
 from mpstui.processes.command import child_environment, module_command, user_environment
 from mpstui.processes.patience import cpu_seconds
+from mpstui.processes.stdio import print_error
 
 from .rundir import Exit, RunDir
 from .script_command import worker_command
-
-
-def report(line: str) -> None:
-    """Print a line to supervisor.log, if that is possible: a full disk ends no supervisor."""
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
 
 
 def _start(
@@ -124,7 +117,7 @@ class RunWorker:
             is_killed = self._killed or (code != 0 and self.run.request() == "kill")
             self.run.write_exit(Exit(code=code, killed=is_killed))
         except OSError as error:  # readers see by the processes that the run is over
-            report(f"{self.run.id}: exit.json could not be written: {error}")
+            print_error(f"{self.run.id}: exit.json could not be written: {error}")
         finally:
             messages.put((self, "gone"))
 

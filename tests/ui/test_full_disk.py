@@ -25,7 +25,7 @@ def errors(app: MpstuiApp) -> list[str]:
     ("screen", "writers"),
     [
         ("doctor", {"e": ".md"}),
-        ("configure", {"ctrl+r": "config.toml"}),
+        ("configure", {"ctrl+r": "runs_dir"}),
         (
             "live",
             {

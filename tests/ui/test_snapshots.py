@@ -18,6 +18,7 @@ from mpstui.domain.investigation import Investigation
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.store import RunStore
 from mpstui.ui.app import MpstuiApp
+from mpstui.ui.screens.investigate import InvestigateScreen
 from mpstui.ui.screens.live import LiveScreen
 
 from tests.ui.conftest import LINUX, M2, NOW  # isort: skip
@@ -188,7 +189,7 @@ def investigated(theme: str, investigating: ConstructedInvestigating) -> Callabl
         await pilot.press("i")
         await until(
             pilot,
-            lambda: pilot.app.screen.id == "investigate" and investigating.told.is_set(),
+            lambda: isinstance(pilot.app.screen, InvestigateScreen) and investigating.told.is_set(),
         )
         if investigating.go_on.is_set():
             await pilot.app.workers.wait_for_complete()

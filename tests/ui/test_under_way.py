@@ -79,9 +79,9 @@ def test_no_file_of_a_run_that_is_over_is_read(home: Path) -> None:
     older_id = older_run(home).id
     reads: list[Path] = []
 
-    def read(path: Path, kind: type) -> object:
+    def read(path: Path, kind: type, within: Path | None = None) -> object:
         reads.append(path)
-        return read_json(path, kind)
+        return read_json(path, kind, within=within)
 
     with patch("mpstui.runs.rundir.read_json", read):
         assert [run.id for run in runs_under_way(RunStore(home / "runs"))] == [older_id]
