@@ -48,6 +48,15 @@ class KeyFooter(Footer):
         for key in self.query(FooterKey):
             key.set_class(bool(action) and key.action == action, "-calls")
 
+    async def recompose(self) -> None:
+        """Replace the keys.
+
+        Textual holds a key that is bound to a value of the footer until that value's watchers are
+        called again. Without it an app that is open for a day holds every key that it ever showed.
+        """
+        await super().recompose()
+        self.mutate_reactive(Footer.compact)
+
     def compose(self) -> ComposeResult:
         """Yield as many keys as fit, then those that are always shown."""
         keys = [key for key in super().compose() if isinstance(key, FooterKey)]

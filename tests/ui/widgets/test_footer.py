@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from textual.widgets import Input
+from textual.widgets._footer import FooterKey
 
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.screens.help import HelpScreen
@@ -75,3 +78,16 @@ async def test_it_follows_the_width(make_app: MakeApp) -> None:
         assert "pause" in narrow
         await pilot.resize_terminal(200, 30)
         assert await shown(app, pilot, "3") == wide
+
+
+async def test_keys_that_are_replaced_are_freed(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 30)) as pilot:
+        await shown(app, pilot, "4")
+        keys = WeakSet(app.screen.query(FooterKey))
+        assert len(keys) > 5
+        for _ in range(3):
+            app.screen.refresh_bindings()
+            await shown(app, pilot, "end")
+        gc.collect()
+        assert not keys
