@@ -41,6 +41,8 @@ class KeyFooter(Footer):
     def __init__(self, show_command_palette: bool = True) -> None:
         super().__init__(show_command_palette=show_command_palette)
         self._calling = ""
+        self._composed: object = None
+        """What the keys were composed from."""
 
     def call(self, action: str) -> None:
         """Highlight an action's key, also after recomposing; empty for none."""
@@ -49,13 +51,23 @@ class KeyFooter(Footer):
             key.set_class(bool(action) and key.action == action, "-calls")
 
     async def recompose(self) -> None:
-        """Replace the keys.
+        """Replace the keys, if others are to be shown: Textual asks whenever the focus moves.
 
-        Textual holds a key that is bound to a value of the footer until that value's watchers are
-        called again. Without it an app that is open for a day holds every key that it ever showed.
+        It also keeps a key that is bound to a value of the footer until that value's watchers run
+        again. Else an app that is open for a day would hold every key that it ever showed.
         """
-        await super().recompose()
-        self.mutate_reactive(Footer.compact)
+        sources = (self.size.width, self._shown_bindings())
+        if self._bindings_ready and sources != self._composed:
+            self._composed = sources
+            await super().recompose()
+            self.mutate_reactive(Footer.compact)
+
+    def _shown_bindings(self) -> list[object]:
+        """Return the keys that act on the screen, in their order."""
+        return [
+            (binding, enabled, tooltip)
+            for _, binding, enabled, tooltip in self.screen.active_bindings.values()
+        ]
 
     def compose(self) -> ComposeResult:
         """Yield as many keys as fit, then those that are always shown."""

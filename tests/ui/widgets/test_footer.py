@@ -86,8 +86,8 @@ async def test_keys_that_are_replaced_are_freed(make_app: MakeApp) -> None:
         await shown(app, pilot, "4")
         keys = WeakSet(app.screen.query(FooterKey))
         assert len(keys) > 5
-        for _ in range(3):
-            app.screen.refresh_bindings()
+        for width in (90, 100, 110):
+            await pilot.resize_terminal(width, 30)
             await shown(app, pilot, "end")
         gc.collect()
         assert not keys
