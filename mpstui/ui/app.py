@@ -247,6 +247,14 @@ class MpstuiApp(RunControls, DoctorControls):
 
         Demo(self).begin()
 
+    @override
+    def action_command_palette(self) -> None:
+        """Show the command palette."""
+        from .palette import Palette  # imports Textual's, which the first frame does not need
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_help(self) -> None:
         """Show every key."""
         from .screens.help import HelpScreen

@@ -13,7 +13,7 @@ from typing import cast
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.message_pump import MessagePump
-from textual.worker import WorkerFailed
+from textual.worker import WorkerFailed, get_current_worker
 from typing_extensions import override
 
 from mpstui.domain.error_text import REPORTED, describe_error
@@ -33,9 +33,13 @@ class Guarded(MessagePump):
         except REPORTED as error:
             cast("GuardedApp", self.app).report(error)
         except NoMatches:
-            if not getattr(self, "_pruning", False):
+            if not _is_being_removed(self):
                 raise
-            # A screen that is left while it is being mounted has lost its children.
+
+
+def _is_being_removed(pump: MessagePump) -> bool:
+    """Return whether a part of the app is going: a screen left as it opens loses its children."""
+    return getattr(pump, "_pruning", False) or not pump.is_attached
 
 
 class GuardedApp(Guarded, PlainApp):
@@ -52,7 +56,11 @@ class GuardedApp(Guarded, PlainApp):
         cause = error.error if isinstance(error, WorkerFailed) else error
         if isinstance(cause, REPORTED) and self._is_mounted:
             self.report(cause)
-        else:
+        elif not (
+            isinstance(error, WorkerFailed)
+            and isinstance(cause, NoMatches)
+            and _is_being_removed(get_current_worker().node)
+        ):
             super()._handle_exception(error)
 
     def report(self, error: MpstuiError | OSError) -> None:

@@ -41,6 +41,7 @@ OPENED_BY = {
     "help": "1 question_mark",
     "export": "4 x",
     "note": "4 e",
+    "palette": "1 ctrl+p",
 }
 """The keys that open a screen."""
 
@@ -112,6 +113,22 @@ async def test_a_screen_that_is_left_while_it_opens_ends_nothing(
         app.show("live")
         await pilot.pause()
         assert app.is_running
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_palette_that_is_left_while_it_opens_ends_nothing(
+    make_app: Callable[..., MpstuiApp], turns: int
+) -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        await app.workers.wait_for_complete()
+        app.action_command_palette()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        app.pop_screen()
+        await pilot.pause()
+        assert app.is_running
+        assert not app.screen.is_modal
 
 
 async def test_an_investigation_is_shown_once_also_below_a_dialog(
