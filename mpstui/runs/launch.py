@@ -75,19 +75,23 @@ def launch(
         warm: May have a waiting supervisor; otherwise a new one is started.
 
     Raises:
-        OSError: If it cannot be started, or not be recorded: then it is killed, since nobody would
-            know of it.
+        OSError: If it cannot be started, or not be recorded. Then it is killed, and none of the
+            runs is under way.
     """
-    supervisor = warm.take(runs) if warm is not None else None
-    if supervisor is None:
-        with (runs[0].path / "supervisor.log").open("ab") as log:
-            supervisor = _start([str(run.path) for run in runs], subprocess.DEVNULL, log)
+    supervisor = None
     try:
+        supervisor = warm.take(runs) if warm is not None else None
+        if supervisor is None:
+            with (runs[0].path / "supervisor.log").open("ab") as log:
+                supervisor = _start([str(run.path) for run in runs], subprocess.DEVNULL, log)
         for run in runs:
             run.record_supervisor(supervisor.pid)
     except OSError:
-        supervisor.kill()
-        supervisor.wait()
+        if supervisor is not None:
+            supervisor.kill()
+            supervisor.wait()
+        for run in runs:
+            run.forget_supervisor()
         raise
     return supervisor
 

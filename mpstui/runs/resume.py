@@ -6,6 +6,7 @@ the earlier run's steps, epochs and evaluations, so that the curve is complete.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -73,6 +74,7 @@ def resume_run(
         problem = f"the workload file was replaced: {run.config().workload}"
         point = msgspec.structs.replace(point, replaced=problem)
     try:
+        run.record_supervisor(os.getpid())  # until it has its own: a copy may take long
         run.snapshot(point.step).parent.mkdir()
         shutil.copyfile(earlier.snapshot(point.step), run.snapshot(point.step))
         run.write_resumed(point)

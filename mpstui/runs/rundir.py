@@ -233,6 +233,10 @@ class RunDir:
         if not (self.path / "control.json").exists():
             self.write_request("run")
 
+    def forget_supervisor(self) -> None:
+        """Remove supervisor.json: no process supervises this run any more."""
+        (self.path / "supervisor.json").unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove what a worker that was killed leaves: half-written files and reserved space."""
         Reserve(self.path).release()

@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     ("scenarios", "count"),
-    [(kills, 8), (hangs, 3), (disks, 3), (folders, 2), (clocks, 20), (starts, 2), (apps, 1)],
+    [(kills, 4), (hangs, 3), (disks, 3), (folders, 2), (clocks, 10), (starts, 1), (apps, 1)],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_nothing_fails(

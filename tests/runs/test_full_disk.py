@@ -328,7 +328,9 @@ def test_a_supervisor_that_cannot_be_recorded_is_not_left_alone(
         "module_command",
         lambda *words: [sys.executable, "-c", "import time; time.sleep(1e6)"],
     )
+    RunDir(tmp_path).record_supervisor(os.getpid())  # its creator's
     with pytest.raises(OSError, match="No space"):
         launching.launch([FullRun(tmp_path)])
+    assert not RunDir(tmp_path).is_under_way()
     with pytest.raises(psutil.NoSuchProcess):
         psutil.Process(pids[0]).kill()

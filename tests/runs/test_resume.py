@@ -355,7 +355,9 @@ def test_runs_without_an_end_of_their_own_go_on_too(store: RunStore, exit: Exit 
     old = written(store)
     if exit is not None:
         old.write_exit(exit)
-    assert resume(store, old).resumed() == Resumed(run=old.id, step=7, epoch=3)
+    run = resume(store, old)
+    assert run.resumed() == Resumed(run=old.id, step=7, epoch=3)
+    assert run.is_under_way()  # another app must not call it crashed before it starts
 
 
 def test_a_run_of_a_comparison_goes_on_alone(store: RunStore) -> None:
