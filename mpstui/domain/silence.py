@@ -12,6 +12,9 @@ QUIET_SECONDS = 180.0
 """The same before its first sample: it may wait for a file system, a driver or a download."""
 
 
+_SILENT = "no word from the worker"
+
+
 def describe_silence(history: RunHistory, now: float) -> str:
     """Return since when nothing has come from a run; empty if something has.
 
@@ -24,7 +27,12 @@ def describe_silence(history: RunHistory, now: float) -> str:
     limit = QUIET_SECONDS if history.system is None else SILENT_SECONDS
     if now - history.last_at < limit:
         return ""
-    return f"no word from the worker since {_moment(history, history.last_at)}"
+    return f"{_SILENT} since {_moment(history, history.last_at)}"
+
+
+def shorten_silence(text: str) -> str:
+    """Return a silence for a place with few columns, in which the step must be in sight."""
+    return text.replace(_SILENT, "no word", 1)
 
 
 def describe_stall(history: RunHistory) -> str:

@@ -12,6 +12,7 @@ from mpstui.domain.config import RunConfig
 from mpstui.domain.growth import USUAL_CAUSE
 from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.plan import PLAIN
+from mpstui.domain.silence import shorten_silence
 from mpstui.domain.units import DASH, duration, number, rate, times
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
@@ -180,6 +181,8 @@ class RunPanel(Vertical):
         warnings = [f"! {text}" for text in (self._trouble, start_gap) if text]
         warnings += _warnings(history)
         line = "  ".join(warnings)
+        if len(line) > self.content_size.width:  # the line itself may not be shown yet
+            line = shorten_silence(line)
         if line != str(self._warnings.content):
             self._warnings.update(Content(line), layout=False)
             self._warnings.tooltip = Content("\n".join(warnings))

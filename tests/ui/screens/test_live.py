@@ -420,6 +420,20 @@ async def test_a_panel_lists_as_many_of_the_users_scores_as_fit(
         await until(pilot, lambda: numbers(app, 0).splitlines()[-1].endswith(row))
 
 
+async def test_the_step_of_a_silent_run_is_in_sight_on_a_narrow_screen(
+    make_app: MakeApp, make_runs: MakeRuns
+) -> None:
+    make_runs()
+    app = make_app()
+    app.state.wall_clock = lambda: NOW + 3600.0
+    async with app.run_test(size=(80, 24)) as pilot:
+        await show(app, pilot)
+        line = app.screen.query("#warnings").first(Static)
+        await until(pilot, lambda: line.size.width > 0)
+        assert str(line.content) == "! no word since 1:00 (step 700)"
+        assert len(str(line.content)) <= line.content_size.width
+
+
 async def test_a_silent_run_says_since_when_and_a_stalled_one_where(
     make_app: MakeApp, make_runs: MakeRuns
 ) -> None:
