@@ -201,10 +201,10 @@ def note_run(text: str, note: str | None, runs_dir: Path | None) -> int:
     return 0
 
 
-def delete_runs(texts: Sequence[str], runs_dir: Path | None) -> int:
+def delete_runs(texts: Sequence[str], runs_dir: Path | None, force: bool) -> int:
     """Move runs to the trash, and print the command that undoes it."""
     store = _store(runs_dir)
-    ids = trash.delete(store, [run.id for run in store.select(texts)])
+    ids = trash.delete(store, [run.id for run in store.select(texts)], force)
     flag = "" if runs_dir is None else f" --runs-dir {local_shell().quote(str(runs_dir))}"
     for id in ids:
         print_line(f"deleted {id}")

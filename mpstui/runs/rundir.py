@@ -272,6 +272,12 @@ class RunDir:
                 return presence
         return Presence.ENDED
 
+    def place(self) -> str:
+        """Return in words where a run's processes are that this machine cannot see."""
+        process = self.worker() or self.supervisor()
+        host = f", {process.host}" if process is not None and process.host else ""
+        return f"another machine or container{host}"
+
     def supervisor_alive(self) -> bool:
         """Return whether the run's supervisor exists on this machine."""
         supervisor = self.supervisor()

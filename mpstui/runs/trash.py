@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from mpstui.domain.errors import LogError, RunNotFound, UsageError
+from mpstui.processes.identity import Presence
 
 from .files import persist
 from .rundir import RunDir
@@ -23,12 +24,14 @@ _IN_USE = (5, 32)
 file is open."""
 
 
-def delete(store: RunStore, ids: Sequence[str]) -> list[str]:
+def delete(store: RunStore, ids: Sequence[str], force: bool = False) -> list[str]:
     """Move runs to the trash: all of them or, if one cannot be moved, none.
 
     Args:
         store: The store with the runs.
         ids: Complete ids.
+        force: Move runs too whose processes are on another machine or container, from where no end
+            of theirs is seen. A run that trains there ends when its folder is gone.
 
     Returns:
         The ids of the moved runs, in this order, without duplicates.
@@ -40,11 +43,14 @@ def delete(store: RunStore, ids: Sequence[str]) -> list[str]:
     """
     runs = _find_runs(store, ids)
     for run in runs:
-        if is_running(run):
-            raise UsageError(
-                f"{run.id}: still running; allowed: runs that have ended. Stop it first, in the "
-                "app with s, or with Ctrl-C in its terminal"
-            )
+        if not is_running(run):
+            continue
+        if run.presence() is not Presence.ELSEWHERE:
+            problem = "still running; allowed: runs that have ended; first"
+            raise UsageError(f"{run.id}: {problem} mpstui runs stop {run.id}")
+        if not force:
+            problem = f"not known to have ended, since it is on {run.place()}; allowed: runs that"
+            raise UsageError(f"{run.id}: {problem} have ended; mpstui runs delete --force {run.id}")
     return _move(runs, store.root / TRASH, "already in the trash; restore or remove that first")
 
 

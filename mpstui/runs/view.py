@@ -47,7 +47,7 @@ class RunView:
             return self._read()  # an alarm may follow the end
         # Checked before reading, so that everything logged before the exit is read below.
         exit, presence = self.run.exit(), self.run.presence()
-        self.host = self._host_of(presence)
+        self.host = self.run.place() if presence is Presence.ELSEWHERE else ""
         events = self._read()
         if exit is None and presence is not Presence.ENDED:
             return events
@@ -73,13 +73,6 @@ class RunView:
             now: Wall-clock Unix time in seconds.
         """
         return self.silence(now) or describe_stall(self.history)
-
-    def _host_of(self, presence: Presence) -> str:
-        if presence is not Presence.ELSEWHERE:
-            return ""
-        process = self.run.worker() or self.run.supervisor()
-        name = process.host if process is not None else ""
-        return f"another machine or container, {name}" if name else "another machine or container"
 
     def _read(self) -> list[AnyEvent]:
         events = self._reader.read()

@@ -87,6 +87,9 @@ def add_parser(commands: Subparsers) -> None:
 
     delete = add_action("delete", run_delete, "move runs to the trash")
     delete.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
+    delete.add_argument(
+        "--force", action="store_true", help="also a run of another machine, whose end is not seen"
+    )
 
     restore = add_action("restore", run_restore, "undo a deletion; without an id, list the trash")
     restore.add_argument("ids", nargs="*", metavar="ID", help=IDS_HELP)
@@ -185,7 +188,7 @@ def run_delete(arguments: argparse.Namespace) -> int:
     """Move runs to the trash."""
     from mpstui.cli.runs import delete_runs
 
-    return delete_runs(arguments.ids, runs_dir_of(arguments))
+    return delete_runs(arguments.ids, runs_dir_of(arguments), arguments.force)
 
 
 def run_restore(arguments: argparse.Namespace) -> int:
