@@ -1,4 +1,4 @@
-"""Says that nothing has come from a run for long: an observation, which blames nobody."""
+"""Describes that nothing has come from a run for long: an observation, not an accusation."""
 
 from __future__ import annotations
 

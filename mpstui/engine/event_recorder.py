@@ -86,7 +86,7 @@ class EventRecorder:
 
     @property
     def is_detached(self) -> bool:
-        """Whether the log was deleted or moved, so that nobody can follow the run."""
+        """Whether the log was deleted or moved, so that no reader can follow the run."""
         return self._log.is_gone
 
 

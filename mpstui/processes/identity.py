@@ -1,4 +1,4 @@
-"""Tells whether a process that somebody recorded is still the one with that pid, and alive.
+"""Checks whether a recorded process still has its pid, and is alive.
 
 A pid alone says little: it is reused, and another machine or container counts its own. A start
 time as Unix seconds is not enough either. On Linux, psutil computes it from the clock, so setting
@@ -30,7 +30,7 @@ class Presence(Enum):
     ALIVE = "alive"
     ENDED = "ended"
     ELSEWHERE = "elsewhere"
-    """It belongs to another machine or container, so this one cannot tell."""
+    """It belongs to another machine or container, so its end is not seen here."""
 
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 def identify(pid: int) -> ProcessIdentity:
     """Return the identity of a process; of one that has ended too, as one that has."""
-    import psutil  # late: whoever only reads identities on Linux does without
+    import psutil  # late: reading identities on Linux does without
 
     try:
         created = psutil.Process(pid).create_time()

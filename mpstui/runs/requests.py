@@ -1,4 +1,4 @@
-"""Requests from outside: pause, stop or kill any run, whoever started it."""
+"""Requests from outside: pause, stop or kill any run, from any process."""
 
 from __future__ import annotations
 

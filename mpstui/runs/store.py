@@ -181,9 +181,9 @@ class RunStore:
         """Create runs, all of them or none; None if another run's id begins like theirs.
 
         They are made in a hidden folder, which only one process can create, and then moved to their
-        places. So nobody sees half a run, and two starts never share an id.
+        places. So no reader sees half a run, and two starts never share an id.
         """
-        hidden, moved = self.root / f".new-{prefix}", list[Path]()
+        hidden = self.root / f".new-{prefix}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             try:
@@ -193,26 +193,14 @@ class RunStore:
             try:
                 if self._is_taken(prefix):
                     return None
-                for name, config, files in new_runs:
-                    run = RunDir(hidden / name)
-                    run.path.mkdir()
-                    run.write_config(config)
-                    run.write_machine(machine)
-                    for file, text in files.items():
-                        replace(run.path / file, text, parents=True)
-                for name, _, _ in new_runs:
-                    persist(partial(os.rename, hidden / name, self.root / name))
-                    moved.append(self.root / name)
-            except BaseException:
-                for path in moved:
-                    shutil.rmtree(path, ignore_errors=True)
-                raise
+                for new_run in new_runs:
+                    _make(hidden, new_run, machine)
+                return _move_all(hidden, self.root, [new_run.name for new_run in new_runs])
             finally:
                 shutil.rmtree(hidden, ignore_errors=True)
         except OSError as error:
             problem = f"{self.root}: {error.strerror or error}"
             raise FieldError("runs_dir", problem, "a writable folder") from error
-        return [RunDir(path) for path in moved]
 
     def _is_taken(self, prefix: str) -> bool:
         """Return whether a run has this id, or one that begins with it."""
@@ -307,6 +295,39 @@ class RunStore:
         raise RunNotFound(
             f"{len(matches)} runs match {text!r}: {some_ids}; use a longer part of the id"
         )
+
+
+def _make(folder: Path, new_run: _NewRun, machine: Machine) -> None:
+    """Write a new run's directory.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    name, config, files = new_run
+    run = RunDir(folder / name)
+    run.path.mkdir()
+    run.write_config(config)
+    run.write_machine(machine)
+    for file, text in files.items():
+        replace(run.path / file, text, parents=True)
+
+
+def _move_all(source: Path, target: Path, names: Sequence[str]) -> list[RunDir]:
+    """Move runs to another folder, all of them or none.
+
+    Raises:
+        OSError: If one cannot be moved; then those before it are removed.
+    """
+    runs: list[RunDir] = []
+    try:
+        for name in names:
+            persist(partial(os.rename, source / name, target / name))
+            runs.append(RunDir(target / name))
+    except BaseException:
+        for run in runs:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return runs
 
 
 def _is_run(run: RunDir) -> bool:

@@ -29,7 +29,7 @@ SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
 
 LONGEST_END = 10.0
 """Seconds after a signal in which the app ends by itself. When its terminal is gone, Textual's
-writing thread has ended too, and whoever writes to that thread waits for ever."""
+writing thread has ended too, and a write to that thread waits for ever."""
 
 RESET = (
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"  # no mouse reports

@@ -1,4 +1,4 @@
-"""The runs that are under way, whoever started them and however many newer ones there are."""
+"""The runs that are under way, also those of other apps and older ones."""
 
 from __future__ import annotations
 

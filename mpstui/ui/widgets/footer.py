@@ -56,8 +56,10 @@ class KeyFooter(Footer):
         It also keeps a key that is bound to a value of the footer until that value's watchers run
         again. Else an app that is open for a day would hold every key that it ever showed.
         """
+        if not (self._bindings_ready and self.is_attached):  # its screen may have been closed
+            return
         sources = (self.size.width, self._shown_bindings())
-        if self._bindings_ready and sources != self._composed:
+        if sources != self._composed:
             self._composed = sources
             await super().recompose()
             self.mutate_reactive(Footer.compact)
