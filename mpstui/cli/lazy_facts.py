@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mpstui.doctor.probes import gather
 from mpstui.doctor.refusal import refuse_reason
@@ -18,12 +18,19 @@ from .output import print_line
 class LazyFacts:
     """Facts that are probed on first use: an import of torch takes long."""
 
-    def __init__(self) -> None:
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Probe nothing yet.
+
+        Args:
+            meanwhile: Called before the first probe: starts what can go on beside it.
+        """
         self._facts: DoctorFacts | None = None
+        self._meanwhile = meanwhile
 
     def get(self) -> DoctorFacts:
         """Return the facts, with those from torch."""
         if self._facts is None:
+            self._meanwhile()
             print_line("asking torch which devices it has …", sys.stderr)
             self._facts = gather(SystemProbes(), up_to=ProbeStage.TORCH)
         return self._facts

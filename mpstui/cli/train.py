@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mpstui.domain.growth import USUAL_CAUSE
 from mpstui.domain.history import RunState
 from mpstui.domain.tables import as_json, comparison_table
 from mpstui.runs import requests
-from mpstui.runs.launch import launch
+from mpstui.runs.launch import PrewarmedSupervisor, launch
 from mpstui.runs.own_settings import own_settings
 from mpstui.runs.paths import runs_dir as default_runs_dir
 from mpstui.runs.resume import resume_run
@@ -35,6 +36,9 @@ from .run_lines import RunLines
 from .set_arguments import specs_with_sets
 
 POLL_SECONDS = 0.1
+
+USUAL_RUNS = 2
+"""Workers that import torch ahead of a comparison: those of a CPU and an accelerator."""
 
 SUPERVISOR_SECONDS = 10.0
 """How long to wait for a supervisor after all its runs are over: a driver may block its exit."""
@@ -56,9 +60,10 @@ def train(
         json: Print the run's numbers as JSON.
         runs_dir: The folder of runs; None for the default.
     """
-    facts = LazyFacts()
-    specs = [parse_device(device_of(example_flags, device, facts.trainable))]
-    (view,) = start(config, specs, facts, runs_dir)
+    with closing(PrewarmedSupervisor()) as warm:
+        facts = LazyFacts(partial(warm.prewarm, 1))
+        specs = [parse_device(device_of(example_flags, device, facts.trainable))]
+        (view,) = start(config, specs, facts, runs_dir, warm)
     return _train(view, json)
 
 
@@ -97,9 +102,10 @@ def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | N
     """
     store = RunStore(runs_dir or default_runs_dir())
     original = store.find(text)
-    refuse([original.config().spec], LazyFacts())
-    run = resume_run(store, original, changes, read_machine(), datetime.now())
-    launch([run])
+    with closing(PrewarmedSupervisor()) as warm:
+        refuse([original.config().spec], LazyFacts(partial(warm.prewarm, 1)))
+        run = resume_run(store, original, changes, read_machine(), datetime.now())
+        launch([run], warm)
     return _train(RunView(run), json)
 
 
@@ -120,17 +126,18 @@ def compare(
         runs_dir: The folder of runs; None for the default.
         sets: Several values for each name, as text; there is a run for each combination of them.
     """
-    facts = LazyFacts()
-    if devices is None and sets:
-        devices = device_of((), None, facts.trainable)
-    specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
-    if devices is None and len(specs) == 1:
-        print_line(
-            "no accelerator on this machine: cpu alone; name two specs to compare", sys.stderr
-        )
-    if sets:
-        specs = tuple(specs_with_sets(specs, sets, own_settings(config.workload)))
-    views = start(config, specs, facts, runs_dir)
+    with closing(PrewarmedSupervisor()) as warm:
+        facts = LazyFacts(partial(warm.prewarm, USUAL_RUNS))
+        if devices is None and sets:
+            devices = device_of((), None, facts.trainable)
+        specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
+        if devices is None and len(specs) == 1:
+            print_line(
+                "no accelerator on this machine: cpu alone; name two specs to compare", sys.stderr
+            )
+        if sets:
+            specs = tuple(specs_with_sets(specs, sets, own_settings(config.workload)))
+        views = start(config, specs, facts, runs_dir, warm)
     width = max(len(view.config.label) for view in views)
     follow(
         views, lambda view, line: print_line(f"{view.config.label:<{width}}  {line}", sys.stderr)
@@ -140,9 +147,20 @@ def compare(
 
 
 def start(
-    config: RunConfig, specs: Sequence[DeviceSpec], facts: LazyFacts, runs_dir: Path | None
+    config: RunConfig,
+    specs: Sequence[DeviceSpec],
+    facts: LazyFacts,
+    runs_dir: Path | None,
+    warm: PrewarmedSupervisor | None = None,
 ) -> list[RunView]:
     """Create a run on each device and launch them.
+
+    Args:
+        config: The settings that they share.
+        specs: The devices.
+        facts: What is known of the devices.
+        runs_dir: The folder of runs; None for the default.
+        warm: May have workers that imported torch while torch was asked for its devices.
 
     Raises:
         FieldError: When the config is invalid on a device.
@@ -154,7 +172,7 @@ def start(
     refuse(specs, facts)
     store = RunStore(runs_dir or default_runs_dir())
     runs = store.create(config, specs, read_machine(), datetime.now())
-    launch(runs)
+    launch(runs, warm)
     return [RunView(run) for run in runs]
 
 
@@ -189,7 +207,7 @@ def _request(run: RunDir, request: str) -> None:
     if request == "stop":
         run.write_request("stop")
         return
-    with contextlib.suppress(UsageError, KeyboardInterrupt):  # it ended, or the user can't wait
+    with suppress(UsageError, KeyboardInterrupt):  # it ended, or the user can't wait
         print_line(f"{run.id} {requests.kill(run)}", sys.stderr)
 
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mpstui.__main__ import main
+from mpstui.runs.launch import PrewarmedSupervisor
+from mpstui.runs.rundir import RunDir
+from tests.builders.machines import Answers, absent, torch
+
+from tests.ui.conftest import LINUX  # isort: skip
 
 TINY = ["--dataset", "embedded", "--batch-size", "16"]
 
@@ -42,6 +48,25 @@ def test_no_runs_is_said_and_is_an_empty_list_in_json(capsys: pytest.CaptureFixt
     assert "no runs" in capsys.readouterr().out
     assert main(["runs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"runs": [], "unreadable": [], "troubles": {}}
+
+
+def test_workers_import_torch_while_the_devices_are_probed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = Answers(LINUX, torch(absent("mps"), absent("cuda")))
+    monkeypatch.setattr("mpstui.cli.lazy_facts.SystemProbes", lambda: answers)
+    take, took = PrewarmedSupervisor.take, list[bool]()
+
+    def taking(warm: PrewarmedSupervisor, runs: Sequence[RunDir]) -> object:
+        supervisor = take(warm, runs)
+        took.append(supervisor is not None)
+        return supervisor
+
+    monkeypatch.setattr(PrewarmedSupervisor, "take", taking)
+    assert main(["train", "--steps", "2", *TINY]) == 0
+    assert main(["train", "--steps", "2", "--device", "cpu", *TINY]) == 0  # needs no probe
+    assert capsys.readouterr().out.count("\nTrain Epoch: 1 [") == 2
+    assert took == [True, False]
 
 
 def test_train_prints_one_json_document_and_is_listed_and_shown(
