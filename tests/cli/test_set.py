@@ -132,6 +132,9 @@ def test_comparing_settings_takes_the_one_best_device(
     class Facts:
         trainable = staticmethod(lambda: ("cpu", "mps"))
 
+        def __init__(self, meanwhile: object) -> None:
+            """Probe nothing."""
+
     monkeypatch.setattr(module, "start", stop)
     monkeypatch.setattr(module, "LazyFacts", Facts)
     main(["compare", "--set", "lr=1", "--set", "lr=2"])
