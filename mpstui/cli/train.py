@@ -128,15 +128,7 @@ def compare(
     """
     with closing(PrewarmedSupervisor()) as warm:
         facts = LazyFacts(partial(warm.prewarm, USUAL_RUNS))
-        if devices is None and sets:
-            devices = device_of((), None, facts.trainable)
-        specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
-        if devices is None and len(specs) == 1:
-            print_line(
-                "no accelerator on this machine: cpu alone; name two specs to compare", sys.stderr
-            )
-        if sets:
-            specs = tuple(specs_with_sets(specs, sets, own_settings(config.workload)))
+        specs = _specs_to_compare(config, devices, sets, facts)
         views = start(config, specs, facts, runs_dir, warm)
     width = max(len(view.config.label) for view in views)
     follow(
@@ -144,6 +136,22 @@ def compare(
     )
     print_document(comparison_table([view.summary() for view in views], format), format == "json")
     return exit_code(views)
+
+
+def _specs_to_compare(
+    config: RunConfig,
+    devices: str | None,
+    sets: Mapping[str, Sequence[str]] | None,
+    facts: LazyFacts,
+) -> Sequence[DeviceSpec]:
+    if devices is None and sets:
+        devices = device_of((), None, facts.trainable)
+    specs = parse_devices(devices or ",".join(facts.trainable()[:2]))
+    if devices is None and len(specs) == 1:
+        print_line(
+            "no accelerator on this machine: cpu alone; name two specs to compare", sys.stderr
+        )
+    return specs_with_sets(specs, sets, own_settings(config.workload)) if sets else specs
 
 
 def start(
