@@ -8,9 +8,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from msgspec.structs import replace as replace_fields
 
@@ -24,7 +22,7 @@ from mpstui.domain.zoo import zoo_ref
 
 from .class_source import FAULT, read_file
 from .dataset import check_data
-from .files import persist, replace
+from .new_run import NewRun, move_all
 from .own_code import read_code
 from .own_settings import own_settings
 from .rundir import RunDir
@@ -47,15 +45,6 @@ _RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]+-[0-9a-f]{4}-.+")
 
 _COMPARISON = re.compile(r"\d{8}-\d{6}-[a-z0-9]+-[0-9a-f]{4}")
 """A comparison's id, as made by ``create``. Any other text is a run's id or a part of one."""
-
-
-class _NewRun(NamedTuple):
-    """A run that is to be created."""
-
-    name: str
-    config: RunConfig
-    files: dict[str, bytes]
-    """The user's files by their paths in its folder."""
 
 
 class RunStore:
@@ -100,13 +89,13 @@ class RunStore:
             check_data(config)
         own = own_settings(config.workload, None if earlier is None else earlier.workload)
 
-        def new_runs(group: str) -> list[_NewRun]:
+        def new_runs(group: str) -> list[NewRun]:
             comparison, digits = group if len(specs) > 1 else "", len(str(len(specs)))
             configs = [config.on(spec, comparison, own) for spec in specs]
             # The index sorts a comparison's runs in the order of the specs.
             numbers = [f"-{n:0{digits}}" if comparison else "" for n in range(1, len(specs) + 1)]
             return [
-                _NewRun(f"{group}{number}-{_slug(run_config.spec)}", run_config, files)
+                NewRun(f"{group}{number}-{_slug(run_config.spec)}", run_config, files)
                 for number, run_config, files in zip(numbers, configs, copied_files, strict=True)
             ]
 
@@ -124,7 +113,7 @@ class RunStore:
             FieldError: If the directories cannot be created; then none is.
         """
 
-        def new_runs(group: str) -> list[_NewRun]:
+        def new_runs(group: str) -> list[NewRun]:
             return [_recorded_run(config, rank, group) for rank in range(config.ranks)]
 
         return self._create(config.workload, machine, now, new_runs)
@@ -164,7 +153,7 @@ class RunStore:
         workload: str,
         machine: Machine,
         now: datetime,
-        new_runs: Callable[[str], list[_NewRun]],
+        new_runs: Callable[[str], list[NewRun]],
     ) -> list[RunDir]:
         """Create runs under an id that no other one has, here or in the trash."""
         for _ in range(DRAWS):
@@ -176,7 +165,7 @@ class RunStore:
         raise FieldError("runs_dir", problem, "a folder with fewer runs of this second")
 
     def _claim(
-        self, prefix: str, new_runs: Sequence[_NewRun], machine: Machine
+        self, prefix: str, new_runs: Sequence[NewRun], machine: Machine
     ) -> list[RunDir] | None:
         """Create runs, all of them or none; None if another run's id begins like theirs.
 
@@ -194,8 +183,8 @@ class RunStore:
                 if self._is_taken(prefix):
                     return None
                 for new_run in new_runs:
-                    _make(hidden, new_run, machine)
-                return _move_all(hidden, self.root, [new_run.name for new_run in new_runs])
+                    new_run.make(hidden, machine)
+                return move_all(hidden, self.root, [new_run.name for new_run in new_runs])
             finally:
                 shutil.rmtree(hidden, ignore_errors=True)
         except OSError as error:
@@ -297,39 +286,6 @@ class RunStore:
         )
 
 
-def _make(folder: Path, new_run: _NewRun, machine: Machine) -> None:
-    """Write a new run's directory.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
-    name, config, files = new_run
-    run = RunDir(folder / name)
-    run.path.mkdir()
-    run.write_config(config)
-    run.write_machine(machine)
-    for file, text in files.items():
-        replace(run.path / file, text, parents=True)
-
-
-def _move_all(source: Path, target: Path, names: Sequence[str]) -> list[RunDir]:
-    """Move runs to another folder, all of them or none.
-
-    Raises:
-        OSError: If one cannot be moved; then those before it are removed.
-    """
-    runs: list[RunDir] = []
-    try:
-        for name in names:
-            persist(partial(os.rename, source / name, target / name))
-            runs.append(RunDir(target / name))
-    except BaseException:
-        for run in runs:
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
-    return runs
-
-
 def _is_run(run: RunDir) -> bool:
     """Return whether a folder is a run, however damaged; else it is something of the user's."""
     if any(os.path.lexists(path) for path in (run.path / "config.toml", run.events)):
@@ -342,12 +298,12 @@ def _group(workload: str, now: datetime, token: str) -> str:
     return f"{now:%Y%m%d-%H%M%S}-{_workload_slug(workload)}-{token}"
 
 
-def _recorded_run(config: RunConfig, rank: int, group: str) -> _NewRun:
+def _recorded_run(config: RunConfig, rank: int, group: str) -> NewRun:
     name = f"{group}-run"
     if config.ranks > 1:
         name = rank_run(group, rank, config.ranks)
         config = replace_fields(config, comparison=group, rank=rank)
-    return _NewRun(name, config, {})
+    return NewRun(name, config, {})
 
 
 def rank_run(group: str, rank: int, ranks: int) -> str:
