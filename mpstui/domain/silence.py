@@ -11,7 +11,6 @@ SILENT_SECONDS = 15.0
 QUIET_SECONDS = 180.0
 """The same before its first sample: it may wait for a file system, a driver or a download."""
 
-
 _SILENT = "no word from the worker"
 
 

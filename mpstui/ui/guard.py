@@ -42,6 +42,13 @@ def _is_being_removed(pump: MessagePump) -> bool:
     return getattr(pump, "_pruning", False) or not pump.is_attached
 
 
+def _lost_its_screen(error: Exception) -> bool:
+    """Return whether a worker failed because its screen was left. Called in that worker."""
+    if not isinstance(error, WorkerFailed) or not isinstance(error.error, NoMatches):
+        return False
+    return _is_being_removed(get_current_worker().node)
+
+
 class GuardedApp(Guarded, PlainApp):
     """An app that goes on after errors that the user can act on."""
 
@@ -56,11 +63,7 @@ class GuardedApp(Guarded, PlainApp):
         cause = error.error if isinstance(error, WorkerFailed) else error
         if isinstance(cause, REPORTED) and self._is_mounted:
             self.report(cause)
-        elif not (
-            isinstance(error, WorkerFailed)
-            and isinstance(cause, NoMatches)
-            and _is_being_removed(get_current_worker().node)
-        ):
+        elif not _lost_its_screen(error):
             super()._handle_exception(error)
 
     def report(self, error: MpstuiError | OSError) -> None:
