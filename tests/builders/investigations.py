@@ -128,7 +128,7 @@ CONSTRUCTED_NOTHING = Investigation(
     seconds={"prepare": 2.2, "lockstep": 6.0, "ops": 28.3, "report": 0.1},
 )
 
-CONSTRUCTED_TOLD = (
+CONSTRUCTED_MESSAGES = (
     ProgressMessage(stage=Stage.PREPARE, text="building the run on both"),
     ProgressMessage(
         stage=Stage.PREPARE, text="450,000 parameters, the same weights on both", done=True
@@ -153,22 +153,22 @@ CONSTRUCTED_DONE = (
 
 
 class ConstructedInvestigating(InvestigationProcess):
-    """Tells what it is given, waits to be let go on, tells the rest, and returns its finding."""
+    """Reports messages, waits for ``go_on``, reports the rest, and returns its finding."""
 
     def __init__(
         self,
         finding: Investigation = CONSTRUCTED_VAE,
-        told: Sequence[ProgressMessage] = CONSTRUCTED_TOLD,
+        messages: Sequence[ProgressMessage] = CONSTRUCTED_MESSAGES,
         rest: Sequence[ProgressMessage] | None = None,
         waits: bool = False,
         files: bool = True,
         error: Exception | None = None,
     ) -> None:
-        self._finding, self._told, self._error = finding, told, error
+        self._finding, self._messages, self._error = finding, messages, error
         self._rest = CONSTRUCTED_DONE if rest is None else rest
         self._files = files
-        self.told = threading.Event()
-        """Set when everything before the wait was told."""
+        self.has_reported = threading.Event()
+        """Set when all messages before the wait are reported."""
         self.go_on = threading.Event()
         self.stopped = False
         self.folders: list[InvestigationFolder] = []
@@ -180,9 +180,9 @@ class ConstructedInvestigating(InvestigationProcess):
         return self
 
     def run(self, tell: OnProgress) -> Investigation:
-        for told in self._told:
-            tell(told)
-        self.told.set()
+        for message in self._messages:
+            tell(message)
+        self.has_reported.set()
         assert self.go_on.wait(PATIENCE)
         if self._error is not None:
             raise self._error
@@ -195,8 +195,8 @@ class ConstructedInvestigating(InvestigationProcess):
                 op=None,
                 seconds={},
             )
-        for told in self._rest:
-            tell(told)
+        for message in self._rest:
+            tell(message)
         folder = self.folders[-1]
         if self._files:
             folder.report.write_text(CONSTRUCTED_REPORT)

@@ -16,13 +16,14 @@ from mpstui.__main__ import main
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import UsageError
-from mpstui.processes.identity import Boot, Presence, identify
+from mpstui.processes.identity import Presence, identify
 from mpstui.runs.files import write_json
 from mpstui.runs.requests import OBEY_CHECKS, kill, send_request
 from mpstui.runs.rundir import KILLED, Exit, RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.view import RunView
 from mpstui.telemetry.machine import read_machine
+from tests.builders.identities import identity_elsewhere
 
 SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
@@ -98,8 +99,7 @@ def test_of_the_recorded_processes_only_those_that_still_have_their_pid_are_kill
 
 
 def test_a_run_on_another_machine_is_neither_over_nor_killed(run: RunDir) -> None:
-    boot = Boot(id="b", namespace="1", machine="m")
-    write_json(run.path / "worker.json", replace(identify(os.getpid()), boot=boot, host="a-mac"))
+    write_json(run.path / "worker.json", identity_elsewhere())
     view = RunView(run)
     view.catch_up()
     assert not view.history.state.over

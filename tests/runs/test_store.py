@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 import torch
 from hypothesis import given
@@ -21,13 +20,13 @@ from mpstui.domain.machine import Machine
 from mpstui.engine.pictures import save_grid
 from mpstui.investigate.client import create_folder
 from mpstui.investigate.request import InvestigationRequest
-from mpstui.processes.identity import Boot, identify
 from mpstui.runs import notes, trash
 from mpstui.runs.files import replace, write_json
 from mpstui.runs.notes import read_note, write_note
 from mpstui.runs.rundir import Exit, RunDir
 from mpstui.runs.store import TRASH, RunStore
 from mpstui.telemetry.machine import read_machine
+from tests.builders.identities import identity_elsewhere
 from tests.builders.summaries import bare_summary
 
 NOW = datetime(2026, 11, 23, 7)
@@ -224,9 +223,7 @@ def test_a_run_under_way_is_not_deleted_nor_is_what_was_named_with_it(store: Run
 
 def test_a_run_of_another_machine_is_deleted_by_force_alone(store: RunStore) -> None:
     here, there = made(store, day=1)[0], made(store, day=2)[0]
-    boot = Boot(id="b", namespace="1", machine="m")
-    identity = msgspec.structs.replace(identify(os.getpid()), boot=boot, host="a-mac")
-    write_json(store.find(there).path / "supervisor.json", identity)
+    write_json(store.find(there).path / "supervisor.json", identity_elsewhere())
     with pytest.raises(UsageError, match=f"{there}: .* container, a-mac; .*--force {there}"):
         trash.delete(store, [there])
     assert trash.delete(store, [there], force=True) == [there]

@@ -23,8 +23,8 @@ from mpstui.ui.screens.live import LiveScreen
 
 from tests.ui.conftest import LINUX, M2, NOW  # isort: skip
 from tests.builders.investigations import (
+    CONSTRUCTED_MESSAGES,
     CONSTRUCTED_NOTHING,
-    CONSTRUCTED_TOLD,
     CONSTRUCTED_VAE,
     ConstructedInvestigating,
 )
@@ -189,7 +189,10 @@ def investigated(theme: str, investigating: ConstructedInvestigating) -> Callabl
         await pilot.press("i")
         await until(
             pilot,
-            lambda: isinstance(pilot.app.screen, InvestigateScreen) and investigating.told.is_set(),
+            lambda: (
+                isinstance(pilot.app.screen, InvestigateScreen)
+                and investigating.has_reported.is_set()
+            ),
         )
         if investigating.go_on.is_set():
             await pilot.app.workers.wait_for_complete()
@@ -226,9 +229,9 @@ def test_investigate(
         (run.path / "supervisor.json").unlink()  # nobody trains
     monkeypatch.chdir(home)  # a path on screen has to be the same each time
     faulty = finding is CONSTRUCTED_VAE
-    told = CONSTRUCTED_TOLD if faulty else CONSTRUCTED_TOLD[:1]
+    messages = CONSTRUCTED_MESSAGES if faulty else CONSTRUCTED_MESSAGES[:1]
     rest = None if faulty else ()
-    investigating = ConstructedInvestigating(finding, told, rest, waits=waits, files=faulty)
+    investigating = ConstructedInvestigating(finding, messages, rest, waits=waits, files=faulty)
     app = make_app(investigate=investigating, runs_dir=Path("runs"))
     app.state.wall_clock = datetime(
         2026, 11, 23, 8, 0, 0
