@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from mpstui.processes.patience import Patience, cpu_seconds
+from mpstui.processes.patience import SAMPLING_SHARE, Patience, cpu_seconds
 from mpstui.runs.control import GapAlarm
 from mpstui.runs.rundir import RunDir
 
@@ -41,7 +41,7 @@ def act_on_alarm(run: RunDir, gate: Gate, policy: str, reason: str) -> None:
 
 
 ORPHAN_SECONDS = 60.0
-"""For a safe stop after the supervisor's end, without CPU time; see ``Patience``."""
+"""For a safe stop after the supervisor's end, without work; see ``Patience``."""
 
 
 def follow_supervisor(
@@ -61,7 +61,7 @@ def follow_supervisor(
         gate: Receives turns, and the stop.
         alarms: Receives alarms.
         end: Ends this process with an exit status.
-        limit: Seconds without CPU time after the supervisor's end.
+        limit: Seconds without work after the supervisor's end.
     """
 
     def follow() -> None:
@@ -71,7 +71,7 @@ def follow_supervisor(
             else:
                 gate.turn(message.strip() == b"go")
         gate.stop("the supervisor exited")
-        patience = Patience(lambda: cpu_seconds(os.getpid()), limit)
+        patience = Patience(lambda: cpu_seconds(os.getpid()), limit, SAMPLING_SHARE)
         while not patience.is_over():
             time.sleep(patience.interval)
         end(1)

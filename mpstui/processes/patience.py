@@ -8,7 +8,7 @@ as working, however slowly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 
 CHECK_SECONDS = 1.0
 """Least seconds between two checks; a busy or sleeping machine makes them rarer."""
@@ -17,31 +17,40 @@ WORKING_FACTOR = 10
 """A process that uses CPU time may stay silent for this multiple of the limit."""
 
 
+SAMPLING_SHARE = 0.05
+"""Most of a core that a worker's main thread uses; it samples the machine while training hangs."""
+
+
 class Patience:
     """A counter of checks on a process that has not answered.
 
     Args:
         cpu_seconds: Returns the process's CPU time so far, with that of its finished children.
         limit: Seconds without a line and without CPU time, after which waiting ends.
+        idle_share: Share of a core that the process uses without working.
     """
 
-    def __init__(self, cpu_seconds: Callable[[], float], limit: float) -> None:
+    def __init__(
+        self, cpu_seconds: Callable[[], float], limit: float, idle_share: float = 0.0
+    ) -> None:
         self.interval = min(CHECK_SECONDS, limit)
         """Seconds to wait before the next check."""
         self._cpu_seconds = cpu_seconds
+        self._idle_seconds = idle_share * self.interval
         self._max_checks = ceil(limit / self.interval)
         self._silent_checks = self._idle_checks = 0
-        self._last_cpu_seconds: float | None = None
+        self._last_cpu_seconds = -inf
 
     def reset(self) -> None:
         """Start counting again: the process has printed a line."""
         self._silent_checks = self._idle_checks = 0
-        self._last_cpu_seconds = None
+        self._last_cpu_seconds = -inf
 
     def is_over(self) -> bool:
         """Count one check; return True when the wait is over."""
         used = self._cpu_seconds()
-        self._idle_checks = self._idle_checks + 1 if used == self._last_cpu_seconds else 0
+        is_idle = used - self._last_cpu_seconds <= self._idle_seconds
+        self._idle_checks = self._idle_checks + 1 if is_idle else 0
         self._silent_checks, self._last_cpu_seconds = self._silent_checks + 1, used
         return (
             self._idle_checks >= self._max_checks

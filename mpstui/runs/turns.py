@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mpstui.processes.patience import Patience
+from mpstui.processes.patience import SAMPLING_SHARE, Patience
 from mpstui.processes.stdio import print_error
 
 from .workers import RunWorker
@@ -13,7 +13,7 @@ TURN_SECONDS = 2.0
 """Long enough that few steps are excluded at a turn's start, short enough to look responsive."""
 
 HANG_SECONDS = 120.0
-"""How long workers wait for one that uses no CPU time; see ``Patience``."""
+"""How long workers wait for one that does not work; see ``Patience``."""
 
 
 class Turns:
@@ -66,7 +66,7 @@ class HangWatch:
 
     def _start_waiting(self, state: str) -> None:
         self._state = state
-        self._patience = Patience(self.worker.cpu_seconds, self._limit)
+        self._patience = Patience(self.worker.cpu_seconds, self._limit, SAMPLING_SHARE)
         self._next_check = 0.0
         self._is_hung = False
 

@@ -8,12 +8,13 @@ app directly.
 
 from __future__ import annotations
 
+import traceback
 from typing import cast
 
-from textual.css.query import NoMatches
+from textual.css.query import DOMQuery, NoMatches
 from textual.message import Message
 from textual.message_pump import MessagePump
-from textual.worker import WorkerFailed, get_current_worker
+from textual.worker import WorkerFailed
 from typing_extensions import override
 
 from mpstui.domain.error_text import REPORTED, describe_error
@@ -32,21 +33,24 @@ class Guarded(MessagePump):
             await super()._dispatch_message(message)
         except REPORTED as error:
             cast("GuardedApp", self.app).report(error)
-        except NoMatches:
-            if not _is_being_removed(self):
+        except NoMatches as error:
+            if not _comes_too_late(error):
                 raise
 
 
-def _is_being_removed(pump: MessagePump) -> bool:
-    """Return whether a part of the app is going: a screen left as it opens loses its children."""
-    return getattr(pump, "_pruning", False) or not pump.is_attached
+def _comes_too_late(error: BaseException) -> bool:
+    """Return whether an error is a query of a part of the app that is being removed.
 
-
-def _lost_its_screen(error: Exception) -> bool:
-    """Return whether a worker failed because its screen was left. Called in that worker."""
-    if not isinstance(error, WorkerFailed) or not isinstance(error.error, NoMatches):
+    A screen that is left loses its children before its own timers, callbacks and workers end.
+    """
+    if not isinstance(error, NoMatches):
         return False
-    return _is_being_removed(get_current_worker().node)
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    queried = frames[-1].f_locals.get("self") if frames else None
+    queried = queried.node if isinstance(queried, DOMQuery) else queried
+    if not isinstance(queried, MessagePump):
+        return False
+    return getattr(queried, "_pruning", False) or not queried.is_attached
 
 
 class GuardedApp(Guarded, PlainApp):
@@ -63,7 +67,7 @@ class GuardedApp(Guarded, PlainApp):
         cause = error.error if isinstance(error, WorkerFailed) else error
         if isinstance(cause, REPORTED) and self._is_mounted:
             self.report(cause)
-        elif not _lost_its_screen(error):
+        elif not _comes_too_late(cause):
             super()._handle_exception(error)
 
     def report(self, error: MpstuiError | OSError) -> None:

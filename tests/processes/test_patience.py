@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import count
 
-from mpstui.processes.patience import WORKING_FACTOR, Patience, cpu_seconds
+from mpstui.processes.patience import SAMPLING_SHARE, WORKING_FACTOR, Patience, cpu_seconds
 
 
 def looks(patience: Patience) -> int:
@@ -20,6 +20,14 @@ def test_one_that_does_nothing_is_given_up_after_the_limit() -> None:
 def test_one_at_work_is_waited_for_longer_however_slow_it_is() -> None:
     used = count()
     assert looks(Patience(lambda: next(used) * 1e-2, limit=60)) == WORKING_FACTOR * 60
+
+
+def test_sampling_is_not_work_of_a_worker_that_hangs() -> None:
+    used = count()
+    assert looks(Patience(lambda: next(used) * 0.02, limit=60, idle_share=SAMPLING_SHARE)) == 61
+    used = count()
+    working = Patience(lambda: next(used) * 0.06, limit=60, idle_share=SAMPLING_SHARE)
+    assert looks(working) == WORKING_FACTOR * 60
 
 
 def test_a_line_starts_it_anew() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from textual import on
 from textual.content import Content
+from textual.events import Click
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 from typing_extensions import override
@@ -84,6 +85,12 @@ class FindingList(OptionList):
         """Move down a page."""
         if self.scrollable_content_region:
             super().action_page_down()  # type: ignore[no-untyped-call]
+
+    @override
+    async def _on_click(self, event: Click) -> None:
+        """Let Textual's handler move the cursor, unless the row clicked is gone since."""
+        if (event.style.meta.get("option") or 0) >= self.option_count:
+            event.prevent_default()
 
     @on(OptionList.OptionHighlighted)
     def _paint_cursor(self, event: OptionList.OptionHighlighted) -> None:

@@ -1,0 +1,65 @@
+"""Errors that come too late: a part of the screen that a handler or a click means is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.app import ComposeResult
+from textual.css.query import NoMatches
+from textual.screen import Screen
+from textual.widgets import Static
+
+from mpstui.ui.app import MpstuiApp
+from mpstui.ui.guard import Guarded
+
+from .conftest import LINUX, ConstructedProbes
+
+
+class _Left(Guarded, Screen[None]):
+    """A screen that is left while something still reports to it."""
+
+    def compose(self) -> ComposeResult:
+        """Yield the part that is asked for."""
+        yield Static(id="part")
+
+    def by_id(self) -> None:
+        """Ask for the part directly."""
+        self.query_one("#part")
+
+    def by_query(self) -> None:
+        """Ask for the first of a query's results."""
+        self.query("#part").first()
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> MpstuiApp:
+    return MpstuiApp(
+        runs_dir=tmp_path, probes=ConstructedProbes(LINUX, mps=False), start=lambda _: None
+    )
+
+
+@pytest.mark.parametrize("ask", [_Left.by_id, _Left.by_query])
+async def test_callback_for_a_part_of_a_screen_that_is_left_does_not_end_the_app(
+    app: MpstuiApp, ask: Callable[[_Left], None]
+) -> None:
+    async with app.run_test() as pilot:
+        screen = _Left()
+        await app.push_screen(screen)
+        await screen.dismiss(None)
+        with pytest.raises(NoMatches):
+            ask(screen)
+        app.call_later(ask, screen)
+        worker = app.run_worker(lambda: app.call_in_app(ask, screen), thread=True)
+        with pytest.raises(Exception, match="#part"):
+            await worker.wait()
+        await pilot.pause()
+        assert app.is_running
+
+
+async def test_a_part_that_was_never_there_is_a_defect(app: MpstuiApp) -> None:
+    with pytest.raises(NoMatches, match="#missing"):
+        async with app.run_test() as pilot:
+            app.call_later(lambda: app.screen.query_one("#missing"))
+            await pilot.pause()
