@@ -19,6 +19,7 @@ from typing_extensions import override
 from .domain.devices import DeviceSpec
 from .domain.environment_variables import FAST_MATH, anything_but_zero
 from .domain.errors import DeviceUnavailable
+from .domain.plan import PLAIN, Plan
 
 
 def available_host_bytes() -> int:
@@ -47,6 +48,11 @@ class Backend:
         {"allocator", "threads", "eval_chunk", "byte-dropout"}
     )
     """Fields of a plan, and rewrites, that autotune tries on this type of device only."""
+
+    usual_plan: ClassVar[Plan] = Plan(rewrites=("pool-first", "byte-dropout"), allocator="keep")
+    """What usually wins on this type of device, and a run starts with where no plan is saved. It
+    is :data:`~mpstui.domain.plan.PLAIN` where that was never measured; else the fused optimizer
+    comes with it, or a flat one."""
 
     loader_options: ClassVar[dict[str, Any]] = {}
     """DataLoader options of the article's script on this device."""
@@ -133,6 +139,7 @@ class Accelerator(Backend):
     is_asynchronous: ClassVar[bool] = True
     copies: ClassVar[Literal["none", "queue", "stream"]] = "stream"
     autotuned: ClassVar[frozenset[str]] = frozenset()
+    usual_plan: ClassVar[Plan] = PLAIN
 
     @override
     def name(self) -> str:
@@ -179,6 +186,7 @@ class Cuda(Accelerator):
     loader_options: ClassVar[dict[str, Any]] = {"num_workers": 1, "pin_memory": True}
     pins: ClassVar[bool] = True
     autotuned: ClassVar[frozenset[str]] = frozenset({"graph_steps", "bias-apart"})
+    usual_plan: ClassVar[Plan] = Plan(rewrites=("pool-first",), graph_steps=1)
 
     @override
     def set_precision(self, precision: str) -> tuple[str, ...]:

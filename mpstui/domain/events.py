@@ -68,7 +68,10 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
 
 
 class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
-    """The plan for running the steps was chosen; the time that this took is not counted."""
+    """A plan for the following steps was chosen: to start with, or by autotuning.
+
+    While autotuning compares plans, they alternate, and no step counts for timings.
+    """
 
     plan: Plan
     line: str
@@ -77,6 +80,8 @@ class PlanChosen(Event, frozen=True, kw_only=True, tag=True):
     """Speed relative to the plain loop; None if it was not measured."""
     untried: tuple[str, ...] = ()
     """Choices that were not measured, each with its reason."""
+    first_step: Step = 1
+    """The first step under this plan, counted from 1 over the whole run."""
 
 
 class WarmupFinished(Event, frozen=True, kw_only=True, tag=True):
@@ -123,6 +128,8 @@ class StepsCompleted(Event, frozen=True, kw_only=True, tag=True, omit_defaults=T
     """Resident memory of the worker process; None if it cannot be read."""
     data_seconds: Seconds | None = None
     """Time that a recorded script waited for its DataLoader; None if it has none."""
+    trial: str = ""
+    """The change of plan that these steps tried; empty under the plan that was chosen."""
     has_loss: bool = True
     """False for a recorded script's steps whose loss is unknown: the losses are then NaN."""
 

@@ -197,11 +197,12 @@ class RunHistory:
                 self._ready_at = self._resumed_at = event.at
                 self._earlier_steps = self.step
             case PlanChosen():
-                self.plan = event
-                self._ready_at = self._resumed_at = event.at  # autotuning is not training
-                self.state, self.message, self.fraction = RunState.WARMING_UP, "", None
+                self.plan, self.message = event, ""
+                if self.state is RunState.STARTING:  # what was checked before is not training
+                    self._ready_at = self._resumed_at = event.at
+                    self.state, self.fraction = RunState.WARMING_UP, None
             case WarmupFinished():
-                self.state, self._warm = RunState.TRAINING, True
+                self.state, self._warm, self.message = RunState.TRAINING, True, ""
             case StepsCompleted():
                 self._apply_steps(event)
             case EpochCompleted():
@@ -281,6 +282,8 @@ class RunHistory:
             self.state = RunState.TRAINING
         if event.epoch != self.epoch:
             self._epoch_start = event.first_step - 1
+        if event.trial:
+            self.message = f"autotuning: {event.trial}"
         self.epoch, self.step = event.epoch, int(steps[-1])
         self.samples += event.samples
         self.epoch_samples = event.epoch_samples

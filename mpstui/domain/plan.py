@@ -89,38 +89,31 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     text: str
     """The plan in one line; empty for the plain loop."""
-    plain_seconds: Seconds
-    """Median seconds of a training step in the plain loop."""
     seconds: Seconds
-    """Median seconds of a training step with the plan, alternating with the plain loop."""
-    took: Seconds
-    """Seconds that autotuning took, not counted as training."""
+    """Median seconds of a training step under the plan."""
+    gain: Number | None = None
+    """Speed relative to the plain loop, in alternating blocks of steps; None if the run was too
+    short to compare them. Where the plan keeps freed memory, the plain loop kept it too."""
     untried: tuple[str, ...] = ()
-    """Choices that were skipped for lack of time or failed, each with its reason."""
+    """Changes that were not tried or failed, each with its reason."""
     loading: str = ""
     """How a workload's own data is loaded and why; empty for digits."""
-    unsteady: Number | None = None
-    """Ratio of the plain loop's median block time to its fastest, if so high that the machine was
-    busy with something else; None if it was idle."""
+    has_chunks: bool = False
+    """Whether sizes of test chunks were compared."""
+    is_complete: bool = True
+    """Whether the run was long enough for every change; if not, the next run continues."""
 
-    @property
-    def gain(self) -> float:
-        """Speed relative to the plain loop."""
-        return self.plain_seconds / self.seconds if self.seconds > 0 else 1.0
-
-    def line(self, cached: bool = False) -> str:
+    def line(self, source: str) -> str:
         """Format a line for the log, such as ``channels_last, 2 threads: 1.9× the plain loop``.
 
         Args:
-            cached: Whether an earlier run measured it.
+            source: When it was measured, such as ``autotuned in steps 11 to 260``.
         """
-        source = "as an earlier run measured" if cached else f"autotuned in {self.took:.1f} s"
-        if self.unsteady is not None:
-            source += f", on a busy machine: the same steps took {self.unsteady:.1f}× as long"
         loading = f"; data: {self.loading}" if self.loading else ""
         if not self.text:
             return f"plain loop: nothing was faster ({source}){loading}"
-        return f"{self.text}: {times(self.gain)} the plain loop ({source}){loading}"
+        gain = "" if self.gain is None else f": {times(self.gain)} the plain loop"
+        return f"{self.text}{gain} ({source}){loading}"
 
 
 class PlanKey(msgspec.Struct, frozen=True, kw_only=True):

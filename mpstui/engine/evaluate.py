@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from .workloads.contract import Ratio, takes_parts
 from .workloads.custom import hook_name
 from .workloads.scores import add, check_counts, count, quotient
 
+if TYPE_CHECKING:
+    from .autotune.chunks import TestChunks
+
 CHECKED_SAMPLES = 64
 """Least samples of an evaluation check, so that its correct answers can be counted."""
 
@@ -29,6 +33,7 @@ def evaluate(
     progress: Progress,
     now: Callable[[], float],
     hold: Callable[[], Iterator[AnyEvent]],
+    chunks: TestChunks | None = None,
 ) -> Generator[AnyEvent, None, Batch | None]:
     """Evaluate the model on the test set.
 
@@ -37,6 +42,7 @@ def evaluate(
         progress: Epoch and step of the event.
         now: Wall-clock Unix time in seconds.
         hold: Passes the gate before each batch; yields pauses.
+        chunks: Compares sizes of the batches, on the CPU.
 
     Returns:
         The first batch, for an evaluation check; one that can be cut is about as large as a
@@ -51,8 +57,13 @@ def evaluate(
     for batch in setup.pipeline.test(setup.plan.eval_chunk or config.test_batch_size):
         yield from hold()
         first_batch = first_batch or batch
-        with setup.fault:
-            add(sums, setup.score(batch))
+        parts = [batch] if chunks is None else chunks.cut(batch)
+        batch_began = time.perf_counter()
+        for part in parts:
+            with setup.fault:
+                add(sums, setup.score(part))
+        if chunks is not None:
+            chunks.timed(time.perf_counter() - batch_began, batch.samples)
         samples += batch.samples
         if config.dry_run:
             break

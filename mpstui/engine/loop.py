@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -32,7 +33,8 @@ from mpstui.runs.user_code import USER_ERRORS
 from mpstui.telemetry.system import resident_bytes
 
 from .checks.schedule import CheckSchedule
-from .data.feed import Batch, Feed, on_host
+from .data.feed import Batch, Feed
+from .data.source import Pipeline
 from .evaluate import evaluate, save_pictures
 from .gate import Gate
 from .meter import SETTLE_STEPS, WARMUP_STEPS, Meter
@@ -45,13 +47,20 @@ from .steps import steps_of
 from .steps.base import split
 from .work import WorkMeter
 
-SelectPlan = Callable[[Setup, Callable[[], bool]], Generator[AnyEvent, None, Setup]]
-"""Yields what it tries and returns the run under the plan it selects; its second argument returns
-False when the user wants the run to pause or stop."""
+if TYPE_CHECKING:  # a run without autotuning does not import it
+    from .autotune.tuner import Tuner
 
 
 class StopRequested(Exception):
     """The gate asks the loop to stop."""
+
+
+class FeedForm(NamedTuple):
+    """What a feed depends on beside its place in the epoch; plans differ in it."""
+
+    pipeline: Pipeline
+    joined: int
+    """Batches that are concatenated to one."""
 
 
 class Loop:
@@ -65,7 +74,7 @@ class Loop:
         energy: Callable[[], float | None] | None = None,
         snapshots: Snapshots | None = None,
         resume: Progress | None = None,
-        select_plan: SelectPlan | None = None,
+        tuner: Tuner | None = None,
         checks: CheckSchedule | None = None,
     ) -> None:
         """Prepare to train.
@@ -77,7 +86,7 @@ class Loop:
             energy: Joules since a fixed moment; None where unknown.
             snapshots: Saves the state during training; None for no snapshots.
             resume: Where to resume; None for the beginning.
-            select_plan: Selects the plan once the device is free; None for the plain loop.
+            tuner: Selects the plan once the device is free; None for the plain loop.
             checks: Compares steps and evaluations with the CPU's; None for no checks.
         """
         self._setup = setup
@@ -87,7 +96,7 @@ class Loop:
         self._meter = Meter(setup.backend, setup.workload.per_sample, energy=energy)
         self._profiler = Profiler()
         self._snapshots = snapshots
-        self._select_plan = select_plan
+        self._tuner = tuner
         self._checks = checks
         self._evaluation_checked = False
         self._batch: Batch | None = None  # the newest, for the step check
@@ -114,9 +123,8 @@ class Loop:
         self._gate.ready()
         try:
             yield from self._hold()
-            if self._select_plan is not None:
-                self._setup = yield from self._select_plan(self._setup, self._not_interrupted)
-                self._steps = steps_of(self._setup)
+            if self._tuner is not None:
+                self._put_under((yield from self._tuner.start(self._setup)))
             self._meter.start(WARMUP_STEPS)
             while self._resuming or self.step < self._config.total_steps:
                 yield from self._run_epoch()
@@ -162,11 +170,26 @@ class Loop:
 
     def _train_batches(self) -> Iterator[AnyEvent]:
         """Train on the rest of the epoch."""
-        size = self._config.batch_size
+        is_at_end = self._steps_left_in_epoch == 0  # the run stopped before its evaluation
+        while not is_at_end:
+            is_at_end = yield from self._train_on(*self._open_feed())
+        yield from self._profiler.watch(self._flush())  # epochs may be shorter than a window
+        yield from self._measure_matmul()
+
+    def _open_feed(self) -> tuple[Feed, FeedForm]:
+        """Open the feed of the rest of the epoch; while plans are compared, of single batches."""
         done = self.step - (self._progress.epoch - 1) * self._config.steps_per_epoch
-        batches = Feed(iter(()), on_host)
-        if steps := self._steps_left_in_epoch:  # else the run stopped before its evaluation
-            batches = self._setup.batches(self._progress.epoch, done, steps, self._steps.batches)
+        form = self._feed_form()
+        left = self._steps_left_in_epoch
+        return self._setup.batches(self._progress.epoch, done, left, form.joined), form
+
+    def _feed_form(self) -> FeedForm:
+        is_raced = self._tuner is not None and self._tuner.block is not None
+        return FeedForm(self._setup.pipeline, 1 if is_raced else self._steps.batches)
+
+    def _train_on(self, batches: Feed, form: FeedForm) -> Generator[AnyEvent, None, bool]:
+        """Train on a feed; return whether it ended, not that another form of feed is needed."""
+        size = self._config.batch_size
         for batch in batches:
             yield from self._hold()
             if self._checks is not None:
@@ -179,10 +202,54 @@ class Loop:
             if self._meter.due:
                 yield from self._profiler.watch(self._flush())
                 yield from self._snapshot()
+                yield from self._tune(batches)
+                if self._feed_form() != form:
+                    return self._steps_left_in_epoch == 0
                 yield from self._profile(batches)
                 yield from self._measure_matmul()
-        yield from self._profiler.watch(self._flush())  # epochs may be shorter than a window
-        yield from self._measure_matmul()
+        return True
+
+    def _put_under(self, setup: Setup) -> None:
+        """Go on under another plan."""
+        if setup is not self._setup:
+            self._setup, self._steps = setup, steps_of(setup)
+
+    def _tune(self, batches: Feed) -> Iterator[AnyEvent]:
+        """Train on the next batches under plans in turn, outside the clock, until one is chosen."""
+        tuner = self._tuner
+        if tuner is None or tuner.block is None or self._new_steps < WARMUP_STEPS:
+            return
+        while (block := tuner.block) is not None and self._is_free():
+            self._put_under(tuner.setup())
+            seconds = self._train_block(batches, block.steps)
+            yield from self._flush(trial=block.label if block.is_trial else "")
+            if seconds is None:
+                break
+            self._step_seconds = seconds
+            choice = tuner.timed(seconds, self.step)
+            if choice is not None:
+                yield choice
+            yield from self._snapshot()
+        self._put_under(tuner.setup())
+        self._meter.start(SETTLE_STEPS)
+        yield from self._end_warm_up()
+
+    def _train_block(self, batches: Feed, steps: int) -> float | None:
+        """Return the seconds of a step; None if the epoch ends first, or the run must wait."""
+        joined = self._steps.batches
+        calls = -(-steps // joined)
+        self._meter.start((self._steps.settling + calls) * joined)
+        began = 0.0
+        for call in range(self._steps.settling + calls):
+            if call == self._steps.settling:
+                self._setup.backend.synchronize()
+                began = time.perf_counter()
+            batch = batches.join(joined) if self._is_free() else None
+            if batch is None:
+                return None
+            self._count_steps(self._steps.take(batch), batch.samples)
+        self._setup.backend.synchronize()
+        return (time.perf_counter() - began) / (calls * joined)
 
     def _measure_matmul(self) -> Iterator[AnyEvent]:
         """Once a run, measure a matrix product on the device, outside the clock."""
@@ -195,7 +262,12 @@ class Loop:
 
     def _evaluate(self) -> Iterator[AnyEvent]:
         self._rng_state = self._setup.backend.rng_state()
-        batch = yield from evaluate(self._setup, self._progress, self._now, self._hold)
+        tuner = self._tuner
+        chunks = None if tuner is None else tuner.test_chunks()
+        batch = yield from evaluate(self._setup, self._progress, self._now, self._hold, chunks)
+        if tuner is not None and (choice := tuner.choose_chunk(self.step)) is not None:
+            self._put_under(tuner.setup())
+            yield choice
         if batch is not None:
             yield from self._check_evaluation(batch)
         yield from save_pictures(self._setup, self._progress, self._now)
@@ -270,10 +342,6 @@ class Loop:
             sizes = [min(size, samples - at) for at in range(0, samples, size)]
         self._meter.add(objectives, sizes)
 
-    def _not_interrupted(self) -> bool:
-        """True unless the user asked to pause or stop; turn changes don't count."""
-        return not self._gate.paused and not self._gate.stop_reason
-
     def _is_free(self) -> bool:
         return not self._gate.shut and not self._gate.stop_reason
 
@@ -304,8 +372,12 @@ class Loop:
             raise StopRequested
         self._meter.start(SETTLE_STEPS if self._warm else WARMUP_STEPS)
 
-    def _flush(self) -> Iterator[AnyEvent]:
-        """Read the losses of the steps since the last flush, and yield what they show."""
+    def _flush(self, trial: str = "") -> Iterator[AnyEvent]:
+        """Read the losses of the steps since the last flush, and yield what they show.
+
+        Args:
+            trial: The change of plan that they tried.
+        """
         steps = self._meter.flush()
         if steps is None:
             return
@@ -314,6 +386,8 @@ class Loop:
         self._progress.add(steps)
         if steps.timed:
             self._step_seconds = steps.seconds / len(steps.losses)
+            if self._tuner is not None:
+                self._tuner.watch(self._step_seconds, self.step)
         if self._snapshots is not None:
             self._snapshots.trained(steps.seconds)
         norm = gradient_norm(self._setup.model.parameters())
@@ -331,11 +405,14 @@ class Loop:
             joules=steps.joules,
             grad_norm=norm,
             worker_bytes=resident_bytes(),
+            trial=trial,
         )
         yield from self._setup.series.flush(first, self._now())
         yield from self._work.counted()
         self._meter.exclude_elapsed()
-        yield from self._warm_up(steps.seconds)
+        if not self._warm:
+            self._warmup_seconds += steps.seconds
+        yield from self._end_warm_up()
         divergence = self._divergence.check(self._progress, first, steps.losses, self._now())
         if divergence is not None:
             yield divergence
@@ -343,14 +420,18 @@ class Loop:
         is_finite = norm is not None or not has_gradients(self._setup.model)
         self._sound = not self._divergence.diverged and is_finite
 
-    def _warm_up(self, seconds: float) -> Iterator[AnyEvent]:
-        if self._warm:
+    @property
+    def _new_steps(self) -> int:
+        """The steps of this process in the log."""
+        return self._flushed_steps - self._first_step
+
+    def _end_warm_up(self) -> Iterator[AnyEvent]:
+        """Yield that warm-up is over once it is; comparing plans is part of it."""
+        is_raced = self._tuner is not None and self._tuner.block is not None
+        if self._warm or is_raced or self._new_steps < WARMUP_STEPS:
             return
-        self._warmup_seconds += seconds
-        steps = self._flushed_steps - self._first_step
-        if steps >= WARMUP_STEPS:
-            self._warm = True
-            yield WarmupFinished(at=self._now(), steps=steps, seconds=self._warmup_seconds)
+        self._warm = True
+        yield WarmupFinished(at=self._now(), steps=self._new_steps, seconds=self._warmup_seconds)
 
     def _save_model(self) -> None:
         if self._config.save_model:

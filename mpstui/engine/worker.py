@@ -44,7 +44,7 @@ from .sampling import poll_until
 from .supervisor_pipes import message_sender, supervisor_messages, take_pipes, wait_for_run
 
 if TYPE_CHECKING:  # the training thread imports torch, later
-    from .loop import SelectPlan
+    from .autotune.tuner import Tuner
     from .progress import Progress
     from .setup import Setup
 
@@ -84,14 +84,14 @@ def train_run(
         check_contract(setup)
         setup, resume = _load_resumed_state(run, setup)
         snapshots = Snapshots(run.path, frozen=lambda: recorder.history.alarm is not None)
-        select_plan = _plan_selector(run, recorder) if config.autotune != "off" else None
+        tuner = _tuner(run, recorder) if config.autotune != "off" else None
         loop = Loop(
             setup,
             gate,
             energy=energy,
             snapshots=snapshots,
             resume=resume,
-            select_plan=select_plan,
+            tuner=tuner,
             checks=CheckSchedule() if config.checked else None,
         )
         for event in loop.events():
@@ -118,12 +118,12 @@ def _describe(error: BaseException, run: RunDir) -> str:
     return f"{line}; full traceback: {run.worker_log}" if place_of(error) else line
 
 
-def _plan_selector(run: RunDir, recorder: EventRecorder) -> SelectPlan | None:
-    """Return a selector of the run's plan; a resumed run keeps the plan of its original."""
-    from .autotune.select import PlanSelector
+def _tuner(run: RunDir, recorder: EventRecorder) -> Tuner | None:
+    """Return the tuner of a run; a resumed run keeps the plan of its original."""
+    from .autotune.tuner import Tuner
 
     machine, previous = run.machine(), recorder.history.plan
-    return PlanSelector(machine, previous.plan if previous else None) if machine else None
+    return Tuner(machine, previous.plan if previous else None) if machine else None
 
 
 def _load_resumed_state(run: RunDir, setup: Setup) -> tuple[Setup, Progress | None]:

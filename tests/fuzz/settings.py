@@ -90,7 +90,7 @@ def fuzz_settings(count: int, seed: int, scratch: Path) -> list[str]:
     config = make_config({"workload": "vae", "seed": 7})
     run = RunDir(scratch / "run")
     run.path.mkdir()
-    save_plan(key, AutotuneResult(plan=PLAIN, text="", plain_seconds=1.0, seconds=0.5, took=2.0))
+    save_plan(key, AutotuneResult(plan=PLAIN, text="", seconds=0.5, gain=2.0))
     save_last(config, parse_devices("cpu"))
     save_view(home() / "view.json", ViewState())
     (plan,) = (home() / "plans").iterdir()

@@ -334,7 +334,7 @@ def test_a_workload_is_stored_with_its_absolute_path(
 
 
 def test_a_plan_depends_on_the_modules_too(folder: Path) -> None:
-    from mpstui.engine.autotune.select import _workload_key
+    from mpstui.engine.autotune.key import workload_key
     from mpstui.engine.set_up import set_up
     from mpstui.runs.rundir import Dataset
 
@@ -342,7 +342,7 @@ def test_a_plan_depends_on_the_modules_too(folder: Path) -> None:
 
     def key() -> str:
         run = create("mine.py:Mine")
-        return _workload_key(
+        return workload_key(
             run.config(), set_up(run.config(), Dataset(source="embedded"), run.path)
         )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from mpstui.domain.plan import SAME, Plan
@@ -18,16 +19,17 @@ from mpstui.engine.setup import Setup
 from mpstui.engine.workloads.training import Schedulers, build_schedulers
 
 from . import allocator
-from .optimizers import graphable, implement, implementations
+from .optimizers import graphable, implement, implementations, match_layout
 from .rewrites import rewrite
 
 
-def apply_plan(plan: Plan, setup: Setup) -> Setup:
+def apply_plan(plan: Plan, setup: Setup, net: nn.Module | None = None) -> Setup:
     """Apply a plan to a run; weights, optimizer state and random numbers stay the same.
 
     Args:
         plan: The plan; the process's thread count and allocator are set too.
         setup: A run under the plain plan. Its model is changed in place; don't train it any more.
+        net: The model with the plan's rewrites; None to rewrite it.
     """
     plan = _drop_unusable(plan, setup)
     if plan.allocator == "keep":
@@ -37,6 +39,8 @@ def apply_plan(plan: Plan, setup: Setup) -> Setup:
     model = setup.model
     if plan.layout == "channels_last":
         model = model.to(memory_format=torch.channels_last)
+        for optimizer in setup.optimizers:
+            match_layout(optimizer)
     is_capturable = bool(plan.graph_steps)
     optimizers = setup.optimizers
     if len(optimizers) == 1:
@@ -44,7 +48,7 @@ def apply_plan(plan: Plan, setup: Setup) -> Setup:
     return replace(
         setup,
         model=model,
-        net=rewrite(model, plan.rewrites) if plan.rewrites else setup.net,
+        net=net or (rewrite(model, plan.rewrites) if plan.rewrites else setup.net),
         pipeline=_pipeline(setup, plan),
         optimizers=optimizers,
         schedulers=_schedulers(setup, optimizers[0]),
@@ -89,9 +93,10 @@ def _drop_unusable(plan: Plan, setup: Setup) -> Plan:
 
 
 def _pipeline(setup: Setup, plan: Plan) -> Pipeline:
-    if not plan.loader_workers or not isinstance(setup.data, Items):
-        return setup.pipeline
     size = LoaderSize(plan.loader_workers, plan.loader_prefetch)
+    current = LoaderSize(setup.plan.loader_workers, setup.plan.loader_prefetch)
+    if not size.workers or size == current or not isinstance(setup.data, Items):
+        return setup.pipeline
     return Loader(setup.data, setup.backend, setup.config.batch_size, size)
 
 

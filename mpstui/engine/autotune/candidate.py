@@ -1,11 +1,10 @@
-"""A copy of a run under a plan, to time it and to compare its results with the plain loop's."""
+"""A copy of a run under a plan, to compare its results with the plain loop's."""
 
 from __future__ import annotations
 
 import copy
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -35,20 +34,15 @@ rounding."""
 class Candidate:
     """A copy of a run, trained on a few batches on its device."""
 
-    def __init__(
-        self, setup: Setup, plan: Plan, batches: Sequence[Batch], threads: int | None = None
-    ) -> None:
+    def __init__(self, setup: Setup, plan: Plan, batches: Sequence[Batch]) -> None:
         """Build the copy.
 
         Args:
             setup: The run under the plain plan. It is not changed.
             plan: How the copy trains.
             batches: Full batches, used cyclically.
-            threads: CPU threads if the plan does not set them.
         """
-        self.plan = plan
-        self._threads = plan.threads or threads or torch.get_num_threads()
-        self.setup = apply_plan(plan, _copy(setup))
+        self.setup = apply_plan(plan, copy_of(setup))
         self._steps = steps_of(self.setup)
         batches = [batch.clone() for batch in batches]
         self._batches = [_join(batches, at, self._steps.batches) for at in range(len(batches))]
@@ -60,22 +54,6 @@ class Candidate:
         batch = self._batches[self._next % len(self._batches)]
         self._next += self._steps.batches
         return self._steps.take(batch)
-
-    def seconds(self, calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
-        """Return the seconds of a training step, over some calls of ``take``."""
-        torch.set_num_threads(self._threads)
-        self.setup.backend.synchronize()
-        began = clock()
-        for _ in range(calls):
-            self.take()
-        self.setup.backend.synchronize()
-        return (clock() - began) / calls / self._steps.batches
-
-    def test(self, batch: Batch) -> None:
-        """Run one evaluation batch for timing; the result is discarded."""
-        self.setup.model.eval()
-        self.setup.score(batch)
-        self.setup.model.train()
 
     def changes_host_state(self) -> bool:
         """Return whether a step changes host values or generators, which a CUDA graph would not."""
@@ -175,7 +153,7 @@ def _relative(losses: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return (losses.float() - reference.float()).abs() / reference.float().abs().clamp_min(1e-30)
 
 
-def _copy(setup: Setup) -> Setup:
+def copy_of(setup: Setup) -> Setup:
     """Copy a run's workload, model, optimizer and scheduler."""
     # A custom workload may have counters or parameters; its data sets are shared.
     shared = {id(part): part for part in getattr(setup.data, "parts", ())}

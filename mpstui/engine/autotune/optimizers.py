@@ -212,6 +212,18 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     load_in_place(optimizer, state)
 
 
+def match_layout(optimizer: Optimizer) -> None:
+    """Give the tensors of an optimizer's state the strides of their parameters.
+
+    Elementwise kernels take the slow path if two tensors of a parameter have other strides.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            is_alike = isinstance(value, torch.Tensor) and value.shape == parameter.shape
+            if is_alike and value.dim() and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
 def _join(parameters: list[nn.Parameter]) -> nn.Parameter:
     """Join parameters to one long tensor with a gradient; they and theirs become views of it."""
     first, count = parameters[0], sum(parameter.numel() for parameter in parameters)

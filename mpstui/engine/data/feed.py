@@ -7,6 +7,7 @@ the device supports it: otherwise the driver copies twice.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +16,7 @@ import torch
 from typing_extensions import override
 
 from mpstui.backends import Backend
-from mpstui.trees import Tree, map_tensors, move, tensors_in
+from mpstui.trees import Tree, concatenate, map_tensors, move, tensors_in
 
 
 class Batch(NamedTuple):
@@ -62,6 +63,7 @@ class Feed(Iterator[Batch]):
         """Whether sending copies a batch."""
         self._unsent: Batch | None = None
         self._sent: deque[Ready] = deque()
+        self._returned: deque[Batch] = deque()
 
     def make(self) -> bool:
         """Make the next batch on the host; return False at the end."""
@@ -81,12 +83,29 @@ class Feed(Iterator[Batch]):
 
     @override
     def __next__(self) -> Batch:
+        if self._returned:
+            return self._returned.popleft()
         while len(self._sent) <= self.ahead and self.make():
             self.send()
         batch = self.take()
         if batch is None:
             raise StopIteration
         return batch
+
+    def join(self, count: int) -> Batch | None:
+        """Return the next batches concatenated; None if fewer are left, of which none is taken.
+
+        Args:
+            count: How many.
+        """
+        parts = list(itertools.islice(self, count))
+        if len(parts) < count:
+            self._returned.extend(parts)
+            return None
+        if count == 1:
+            return parts[0]
+        content = concatenate([part.content for part in parts])
+        return Batch(content, sum(part.samples for part in parts))
 
 
 def on_host(batch: Batch) -> Ready:

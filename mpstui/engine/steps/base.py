@@ -16,6 +16,8 @@ class Steps(Protocol):
 
     batches: int
     """How many concatenated batches each call of ``take`` gets."""
+    settling: int
+    """Calls before the first one that takes as long as later ones."""
 
     def take(self, batch: Batch) -> torch.Tensor:
         """Train on ``batches`` batches, or on fewer at an epoch's end.

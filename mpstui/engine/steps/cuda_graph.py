@@ -26,6 +26,7 @@ class CudaGraphSteps(Steps):
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.batches = setup.plan.graph_steps
+        self.settling = -(-CAPTURE_WARMUP_STEPS // self.batches) + 1
         self._size = setup.config.batch_size
         self._samples = self._size * self.batches
         self._warm = 0

@@ -15,6 +15,7 @@ class EagerSteps(Steps):
     """Steps op by op, as in PyTorch's examples."""
 
     batches = 1
+    settling = 1
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import ClassVar
 
+from textual._styles_cache import StylesCache  # its cache holds removed widgets
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
@@ -181,6 +182,8 @@ class LiveScreen(LiveCharts):
         await together.remove_children()
         self._overlay, self._gap = Overlay(session), GapStrip(_reference_name(session))
         await together.mount_all([self._overlay, self._gap])
+        # Textual keeps the drawn lines of 1,024 removed widgets alive in this method's lru_cache.
+        StylesCache.get_inner_outer.cache_clear()
         self.call_after_refresh(self.sync)  # after the layout
         self.set_class(bool(session.gaps), "-compared")
 

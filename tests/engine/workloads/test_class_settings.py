@@ -14,7 +14,7 @@ from mpstui.backends import Backend
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.devices import parse_device
 from mpstui.domain.errors import FieldError
-from mpstui.engine.autotune.select import _workload_key
+from mpstui.engine.autotune.key import workload_key
 from mpstui.engine.data.items import Items
 from mpstui.engine.data.loader import Loader, LoaderSize
 from mpstui.engine.set_up import set_up
@@ -154,7 +154,7 @@ def test_a_plan_is_kept_for_its_settings(file: Path) -> None:
     (file.parent / "workload.py").write_text(MINE)
     setup: Any = SimpleNamespace(run_dir=file.parent)
     keys = {
-        _workload_key(config_of(file, settings=settings), setup)
+        workload_key(config_of(file, settings=settings), setup)
         for settings in ({}, {"width": 3}, {"width": 4})
     }
     assert len(keys) == 3

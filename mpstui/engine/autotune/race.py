@@ -1,0 +1,180 @@
+"""The race of plans on the run's own steps: decisions only. The loop trains and times the blocks.
+
+Every plan does the same mathematics, so a trial is training: blocks of steps under the best plan so
+far and under a change of it alternate, and the faster one stays. No step is wasted, and what else
+the machine does disturbs both alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Generator, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from mpstui.domain.plan import PLAIN, Plan
+
+BLOCK_SECONDS = 0.015
+"""Least time of a block of steps between two readings of the clock."""
+
+ROUNDS = 5
+"""Alternations of two plans."""
+
+MOST_ROUNDS = 11
+"""Alternations of two plans that are close."""
+
+CLOSE = 0.03
+"""Plans whose times differ by less than this share, on median, are compared in more rounds."""
+
+FASTER = 0.99
+"""A change stays if it takes less than this share of the best plan's time: the rest is noise."""
+
+HOPELESS = 1.03
+"""A change that is slower than this twice is not measured any further."""
+
+SHORTEST_RUN = 4.0
+"""Least seconds of training in which comparing plans pays off."""
+
+TOO_SHORT = "the run is too short"
+
+
+class Block(NamedTuple):
+    """Steps to train and to time."""
+
+    label: str
+    """The change that is on trial."""
+    plan: Plan
+    steps: int
+    """How many, at least."""
+    is_trial: bool = False
+    """Whether it is of the change, and not of the best plan so far."""
+
+
+class PlanChange(NamedTuple):
+    """A change to the best plan so far, and the plan with it."""
+
+    label: str
+    plan: Plan
+
+
+class RaceResult(NamedTuple):
+    """The plan that won."""
+
+    plan: Plan
+    seconds: float
+    """Of a training step under it."""
+    gain: float | None
+    """Its speed relative to the plain loop, with freed memory treated alike; None if unknown."""
+    untried: tuple[str, ...]
+    """Changes that failed or were not tried, each with its reason."""
+    is_complete: bool
+    """Whether the run was long enough for every change."""
+    has_compared: bool
+    """Whether it was long enough for a race at all."""
+
+
+class Race:
+    """One race; ``run`` requests blocks and receives their times."""
+
+    def __init__(
+        self,
+        first: Plan,
+        changes: Callable[[Plan], Iterable[PlanChange]],
+        check: Callable[[Plan], str],
+        has_steps: Callable[[], bool],
+        has_time_to_check: Callable[[float], bool],
+        on_pace: Callable[[float], None],
+        total_steps: int,
+        shortest: float = SHORTEST_RUN,
+    ) -> None:
+        """Prepare a race.
+
+        Args:
+            first: The plan that the run trains under already.
+            changes: Returns the changes to a plan that are worth a trial, in their order. A label
+                is tried once.
+            check: Compares a plan's results with the plain loop's; returns why it must not be used,
+                or nothing.
+            has_steps: Whether the run has steps left for trials.
+            has_time_to_check: Whether there is time for another check, at so many seconds a step.
+            on_pace: Called once with the seconds of a step under ``first``, in a run that is long
+                enough.
+            total_steps: Of the run.
+            shortest: Least seconds of training for a race.
+        """
+        self._best = first
+        self._changes = changes
+        self._check = check
+        self._has_steps = has_steps
+        self._has_time_to_check = has_time_to_check
+        self._on_pace = on_pace
+        self._total_steps = total_steps
+        self._shortest = shortest
+        self._untried: list[str] = []
+        self._is_complete = True
+
+    def run(self) -> Generator[Block, float, RaceResult]:
+        """Request blocks one by one; each is answered with the seconds of one of its steps."""
+        self._seconds = yield Block("the pace", self._best, 1)
+        self._seconds = yield Block("the pace", self._best, self._steps_of_block())
+        if self._seconds * self._total_steps < self._shortest:
+            return RaceResult(self._best, self._seconds, None, (), False, has_compared=False)
+        self._on_pace(self._seconds)
+        tried = {f"{self._best.optimizer} optimizer"}
+        while (change := self._next_change(tried)) is not None:
+            tried.add(change.label)
+            if not self._may_try(change):
+                continue
+            ratio = yield from self._ratio(change.label, change.plan)
+            if ratio < FASTER:
+                self._best, self._seconds = change.plan, self._seconds * ratio
+        plain = msgspec.structs.replace(PLAIN, allocator=self._best.allocator)
+        if self._best == plain:
+            return self._result(1.0)
+        if not self._has_steps():
+            return self._result(None)
+        ratio = yield from self._ratio("the plain loop", plain)
+        return self._result(ratio)
+
+    def _next_change(self, tried: set[str]) -> PlanChange | None:
+        changes = self._changes(self._best)
+        return next((change for change in changes if change.label not in tried), None)
+
+    def _may_try(self, change: PlanChange) -> bool:
+        if not self._has_steps() or not self._has_time_to_check(self._seconds):
+            self._untried.append(f"{change.label}: {TOO_SHORT}")
+            self._is_complete = False
+            return False
+        problem = self._check(change.plan)
+        if problem:
+            self._untried.append(f"{change.label}: {problem}")
+        return not problem
+
+    def _ratio(self, label: str, plan: Plan) -> Generator[Block, float, float]:
+        """Return a plan's time as a share of the best one's: the median of alternations."""
+        steps, ratios = self._steps_of_block(), list[float]()
+        while self._is_undecided(ratios):
+            first = Block(label, plan, steps, is_trial=True)
+            second = Block(label, self._best, steps)
+            if len(ratios) % 2:  # a drift favours neither
+                base, trial = (yield second), (yield first)
+            else:
+                trial, base = (yield first), (yield second)
+            ratios.append(trial / base)
+        return statistics.median(ratios)
+
+    def _is_undecided(self, ratios: list[float]) -> bool:
+        if len(ratios) >= 2 and min(ratios) > HOPELESS:
+            return False
+        if len(ratios) < ROUNDS:
+            return True
+        is_close = abs(statistics.median(ratios) - 1) < CLOSE
+        return is_close and len(ratios) < MOST_ROUNDS and self._has_steps()
+
+    def _steps_of_block(self) -> int:
+        return max(round(BLOCK_SECONDS / self._seconds), 1)
+
+    def _result(self, gain: float | None) -> RaceResult:
+        untried = tuple(self._untried)
+        return RaceResult(self._best, self._seconds, gain, untried, self._is_complete, True)

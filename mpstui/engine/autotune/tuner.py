@@ -1,0 +1,257 @@
+"""Autotunes a run: a plan to start under, and a race of plans on the run's own steps."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+
+import msgspec
+
+from mpstui.domain.events import AnyEvent, PlanChosen, PreparationAdvanced
+from mpstui.domain.machine import Machine
+from mpstui.domain.plan import PLAIN, AutotuneResult, Plan, PlanKey
+from mpstui.engine.data.items import Items
+from mpstui.engine.data.loader import LoaderSize
+from mpstui.engine.data.size import size_loader
+from mpstui.engine.setup import Setup
+from mpstui.engine.sides import preserve_rng
+from mpstui.runs.saved_plans import load_plan, save_plan
+
+from .check import PlanCheck, differs_from_plain
+from .chunks import TestChunks, may_chunk
+from .key import plan_key
+from .race import SHORTEST_RUN, TOO_SHORT, Block, PlanChange, Race, RaceResult
+from .start import plain_only, select_start
+from .switch import PlanSwitch
+from .usual import PlanSpace
+
+RACE_SHARE = 0.25
+"""Most of a run's steps in which plans alternate; the others are timed."""
+
+CHECK_SHARE = 0.01
+"""Most of a run's training time that checks take, after that of the usual plan."""
+
+LOADER_SECONDS = 6.0
+"""Limit for the DataLoader of custom data: processes take a second or two to start."""
+
+LEFT = f": {TOO_SHORT}"
+"""What ends the line of a change that a run had no time for."""
+
+DRIFT = 1.25
+"""Ratio of a step's time to that at the choice, or its inverse, at which a run races again."""
+
+DRIFT_WINDOWS = 20
+"""Timed windows in a row with such a ratio."""
+
+
+class Tuner:
+    """Autotunes one run. The loop trains the blocks that it requests, between its own steps."""
+
+    def __init__(
+        self, machine: Machine, previous: Plan | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        """Tune a run on a machine.
+
+        Args:
+            machine: The machine.
+            previous: For a resumed run, the plan of its original, which it keeps.
+            now: Wall-clock Unix time in seconds.
+        """
+        self.block: Block | None = None
+        """The next steps to train and to time; None while no plans are compared."""
+        self._machine = machine
+        self._previous = previous
+        self._now = now
+        self._race: Generator[Block, float, RaceResult] | None = None
+        self._race_began = self._raced_steps = 0
+        self._windows_off_pace = 0
+        self._pace: float | None = None
+        self._chunks: TestChunks | None = None
+        self._result: AutotuneResult | None = None
+        self._check: PlanCheck | None = None
+        self._line = self._loading = ""
+
+    def start(self, setup: Setup) -> Generator[AnyEvent, None, Setup]:
+        """Yield what is prepared, then the plan; return the run under it.
+
+        Args:
+            setup: The run under the plain plan.
+        """
+        if plain_only(setup.config):
+            return setup
+        yield PreparationAdvanced(at=self._now(), stage="autotuning: the plan to start with")
+        self._key = plan_key(setup, self._machine)
+        start = select_start(setup, self._previous, lambda: load_plan(self._key))
+        self._line, self._result, self._check = start.line, start.result, start.check
+        loader = LoaderSize(start.plan.loader_workers, start.plan.loader_prefetch)
+        self._switch = PlanSwitch(setup)
+        self._switch.load_with(loader)
+        planned = self._switch.to(start.plan)
+        self._plan = planned.plan  # without parts of a saved plan that do not fit any more
+        result = start.result
+        yield PlanChosen(
+            at=self._now(),
+            plan=self._plan,
+            line=start.line,
+            gain=result.gain if result else None,
+            untried=result.untried if result else (),
+        )
+        if result is not None:
+            self._pace = result.seconds
+        is_kept = start.plan == self._previous
+        if not is_kept and may_chunk(setup) and not (result and result.has_chunks):
+            self._chunks = TestChunks(setup.config.test_batch_size)
+        if start.is_raced:
+            self._open_race(0)
+        return planned
+
+    def setup(self) -> Setup:
+        """Return the run under the plan of the next block, or under the chosen one."""
+        return self._switch.to(self._plan if self.block is None else self.block.plan)
+
+    def timed(self, seconds: float, step: int) -> PlanChosen | None:
+        """Take the time of the requested block; return the choice once it is made.
+
+        Args:
+            seconds: Of one of its steps.
+            step: The last completed one.
+        """
+        assert self._race is not None
+        try:
+            self.block = self._race.send(seconds)
+            self._raced_steps = step - self._race_began
+        except StopIteration as end:
+            self.block = self._race = None
+            return self._choose(end.value, step)
+        return None
+
+    def watch(self, seconds: float, step: int) -> None:
+        """Watch the pace of the chosen plan, and race again if it drifts.
+
+        Args:
+            seconds: Of a step, in a window that counts for timings.
+            step: The last completed one.
+        """
+        if self.block is not None or self._pace is None:
+            return
+        ratio = seconds / self._pace
+        is_off = ratio > DRIFT or ratio < 1 / DRIFT
+        self._windows_off_pace = self._windows_off_pace + 1 if is_off else 0
+        if self._windows_off_pace >= DRIFT_WINDOWS and self._has_steps():
+            self._open_race(step)
+
+    def test_chunks(self) -> TestChunks | None:
+        """Return what compares test chunks in the next evaluation; None for the plan's size."""
+        return self._chunks if self.block is None else None
+
+    def choose_chunk(self, step: int) -> PlanChosen | None:
+        """Return the plan with the fastest test chunks, once evaluations have shown it.
+
+        Args:
+            step: The last completed one.
+        """
+        size = None if self._chunks is None else self._chunks.fastest()
+        if size is None:
+            return None
+        self._chunks = None
+        default = self._switch.setup.config.test_batch_size
+        chunk = None if size == default else size
+        if self._result is not None:
+            plan = msgspec.structs.replace(self._result.plan, eval_chunk=chunk)
+            self._result = msgspec.structs.replace(self._result, plan=plan, has_chunks=True)
+            _save(self._key, self._result)
+        if chunk is None:
+            return None
+        planned = self._switch.to(msgspec.structs.replace(self._plan, eval_chunk=chunk))
+        self._plan = planned.plan
+        line = f"{self._describe(planned)}: compared in an evaluation"
+        gain = self._result.gain if self._result else None
+        return PlanChosen(
+            at=self._now(), plan=self._plan, line=line, gain=gain, first_step=step + 1
+        )
+
+    def _open_race(self, step: int) -> None:
+        setup = self._switch.to(PLAIN)
+        check, self._check = self._check or PlanCheck(setup), None  # its copy of the model goes
+        space = PlanSpace(setup, check.can_capture)
+        total = setup.config.total_steps
+        self._race_began = step - self._raced_steps
+        self._windows_off_pace = 0
+        untried = self._result.untried if self._result else ()
+        pending = [line.removesuffix(LEFT) for line in untried if line.endswith(LEFT)]
+
+        def changes(best: Plan) -> Iterator[PlanChange]:
+            """Yield all changes, or those that an earlier run left."""
+            every = space.changes(best)
+            return (change for change in every if not pending or change.label in pending)
+
+        def why_not(plan: Plan) -> str:
+            return check(plan) if differs_from_plain(plan) else ""
+
+        spent = check.seconds
+        race = Race(
+            self._plan,
+            changes,
+            why_not,
+            self._has_steps,
+            lambda seconds: check.seconds - spent <= CHECK_SHARE * total * seconds,
+            self._size_loader,
+            total,
+            0.0 if setup.config.autotune == "again" else SHORTEST_RUN,
+        )
+        self._race = race.run()
+        self.block = next(self._race)
+
+    def _has_steps(self) -> bool:
+        return self._raced_steps < RACE_SHARE * self._switch.setup.config.total_steps
+
+    def _size_loader(self, step_seconds: float) -> None:
+        """Choose the processes that load custom data, beside steps of that length."""
+        setup = self._switch.setup
+        if not isinstance(setup.data, Items) or (self._result and self._result.loading):
+            return
+        shared, pipeline = setup.own_state.shared, setup.pipeline
+        with preserve_rng(setup.backend), shared.preserved(), pipeline.preserved():
+            size = size_loader(
+                *(setup.data, setup.config.batch_size, setup.backend, LOADER_SECONDS, step_seconds)
+            )
+        self._loading = size.reason
+        self._switch.load_with(size)
+
+    def _choose(self, race: RaceResult, step: int) -> PlanChosen:
+        """Put the run under the plan that won, and save it."""
+        planned = self._switch.to(race.plan)
+        self._plan, self._pace = planned.plan, race.seconds
+        line = f"{self._line}; not compared with others: {TOO_SHORT}"
+        if race.has_compared:
+            self._result = AutotuneResult(
+                plan=self._plan,
+                text=self._describe(planned),
+                seconds=race.seconds,
+                gain=race.gain,
+                untried=race.untried,
+                loading=self._loading or (self._result.loading if self._result else ""),
+                has_chunks=self._result is not None and self._result.has_chunks,
+                is_complete=race.is_complete,
+            )
+            line = self._result.line(f"autotuned in steps {self._race_began + 1} to {step}")
+            _save(self._key, self._result)
+        return PlanChosen(
+            at=self._now(),
+            plan=self._plan,
+            line=line,
+            gain=race.gain,
+            untried=race.untried,
+            first_step=step + 1,
+        )
+
+    def _describe(self, setup: Setup) -> str:
+        return setup.plan.describe(type(setup.optimizer).__name__)
+
+
+def _save(key: PlanKey, result: AutotuneResult) -> None:
+    try:
+        save_plan(key, result)
+    except OSError as error:  # the run can train without it
+        sys.stderr.write(f"plan not saved: {error}\n")
