@@ -20,9 +20,9 @@ from mpstui.runs.saved_plans import load_plan, save_plan
 
 from .check import PlanCheck, differs_from_plain
 from .chunks import TestChunks, may_chunk
+from .first_plan import plain_only, select_first_plan
 from .key import plan_key
 from .race import SHORTEST_RUN, TOO_SHORT, Block, PlanChange, Race, RaceResult
-from .start import plain_only, select_start
 from .switch import PlanSwitch
 from .usual import PlanSpace
 
@@ -82,7 +82,7 @@ class Tuner:
             return setup
         yield PreparationAdvanced(at=self._now(), stage="autotuning: the plan to start with")
         self._key = plan_key(setup, self._machine)
-        start = select_start(setup, self._previous, lambda: load_plan(self._key))
+        start = select_first_plan(setup, self._previous, lambda: load_plan(self._key))
         self._line, self._result, self._check = start.line, start.result, start.check
         loader = LoaderSize(start.plan.loader_workers, start.plan.loader_prefetch)
         self._switch = PlanSwitch(setup)

@@ -221,7 +221,7 @@ def test_a_usual_plan_that_is_wrong_here_is_not_used(
         def __call__(self, plan: Plan) -> str:
             return "other results here (0.1)"
 
-    monkeypatch.setattr("mpstui.engine.autotune.start.PlanCheck", Wrong)
+    monkeypatch.setattr("mpstui.engine.autotune.first_plan.PlanCheck", Wrong)
     choice = started(ready())
     assert choice.plan == PLAIN
     expected = "plain loop; the usual plan is not used: other results here (0.1)"

@@ -21,7 +21,7 @@ FEWEST_STEPS = 100
 AS_MEASURED = "as an earlier run measured"
 
 
-class Start(NamedTuple):
+class FirstPlan(NamedTuple):
     """What a run starts under."""
 
     plan: Plan
@@ -50,9 +50,9 @@ def plain_only(config: RunConfig) -> bool:
     )
 
 
-def select_start(
+def select_first_plan(
     setup: Setup, previous: Plan | None, saved: Callable[[], AutotuneResult | None]
-) -> Start:
+) -> FirstPlan:
     """Select the plan that a run starts under.
 
     Args:
@@ -61,26 +61,26 @@ def select_start(
         saved: Returns what an earlier run measured under the same circumstances.
     """
     if reason := plain_reason(setup):
-        return Start(PLAIN, f"plain loop: {reason}")
+        return FirstPlan(PLAIN, f"plain loop: {reason}")
     again = setup.config.autotune == "again"
     if previous is not None and not again:
-        return Start(previous, "same plan as the original run")
+        return FirstPlan(previous, "same plan as the original run")
     result = None if again else saved()
     if result is not None:
         line = result.line(AS_MEASURED)
-        return Start(result.plan, line, not result.is_complete, result)
+        return FirstPlan(result.plan, line, not result.is_complete, result)
     steps = setup.config.total_steps
     if steps < FEWEST_STEPS and not again:
-        return Start(PLAIN, f"plain loop: not autotuned: {steps} steps are too few")
+        return FirstPlan(PLAIN, f"plain loop: not autotuned: {steps} steps are too few")
     return _usual(setup)
 
 
-def _usual(setup: Setup) -> Start:
+def _usual(setup: Setup) -> FirstPlan:
     try:
         check = PlanCheck(setup)
     except Exception as error:  # noqa: BLE001 - custom code is copied here
         line = str(error).partition("\n")[0]
-        return Start(PLAIN, f"plain loop: not autotuned: {type(error).__name__}: {line}")
+        return FirstPlan(PLAIN, f"plain loop: not autotuned: {type(error).__name__}: {line}")
     plan = PlanSpace(setup, check.can_capture).usual()
     problem = check(plan) if differs_from_plain(plan) else ""
     if problem:
@@ -89,4 +89,4 @@ def _usual(setup: Setup) -> Start:
     line = f"{name}: usual on this type of device" if name else "plain loop"
     if problem:
         line += f"; the usual plan is not used: {problem}"
-    return Start(plan, line, True, check=check)
+    return FirstPlan(plan, line, True, check=check)
