@@ -1,9 +1,10 @@
-"""``mpstui sweep``: samples/s by batch size on each device, with one process for each point."""
+"""``mpstui sweep``: samples/s by batch size on each device, plain and tuned, in one process."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 from mpstui.doctor.probes import gather
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
-from mpstui.domain.anatomy import SweepPoint
+from mpstui.domain.anatomy import PointRequest, SweepPoint
 from mpstui.domain.config import BY_NAME, make_config
 from mpstui.domain.devices import DeviceSpec, parse_devices
 from mpstui.domain.errors import DeviceUnavailable, FieldError
@@ -43,6 +44,7 @@ def sweep(
     seconds: float,
     format: str,
     sets: Sequence[str] = (),
+    is_plain: bool = False,
 ) -> int:
     """Measure, and print the points, a chart and a summary on stdout; progress goes to stderr.
 
@@ -53,6 +55,7 @@ def sweep(
         seconds: Timed, for each point.
         format: ``table``, ``markdown``, ``csv`` or ``json``.
         sets: ``--set``'s values.
+        is_plain: Measure the plain loop only.
 
     Returns:
         0 if every device has a point; 1 if one has none, or after Ctrl-C.
@@ -72,9 +75,10 @@ def sweep(
     points: list[SweepPoint] = []
     interrupted = False
     try:
-        for point in _measure(names, sizes, values, seconds):
+        requests = requests_of(names, sizes, is_plain)
+        for point in measure_points(requests, values, seconds):
             points.append(point)
-            _print_progress(f"{len(points)}/{len(names) * len(sizes)}  {describe_point(point)}")
+            _print_progress(f"{len(points)}/{len(requests)}  {describe_point(point)}")
     except KeyboardInterrupt:  # report the measured points: a sweep on a CPU takes minutes
         interrupted = True
         _print_progress("stopped; these are the points so far")
@@ -123,47 +127,59 @@ def _refuse(specs: Sequence[DeviceSpec]) -> None:
                 raise DeviceUnavailable(f"device: {reason}")
 
 
-def _measure(
-    devices: Sequence[str], sizes: Sequence[int], values: Mapping[str, Any], seconds: float
-) -> Iterator[SweepPoint]:
-    """Measure and yield the points: devices in turn, in reversed order at every other size.
+def requests_of(
+    devices: Sequence[str], sizes: Sequence[int], is_plain: bool = False
+) -> list[PointRequest]:
+    """Return the points to measure: devices in turn, in reversed order at every other size.
 
-    So a machine that heats up or is busy for a while affects all devices equally. After a device
-    ran out of memory, larger batches are not tried there.
+    So a machine that heats up or is busy for a while affects all devices equally. The tuned points
+    follow the plain ones: see :mod:`mpstui.engine.sweep`.
     """
-    full: set[str] = set()
-    for number, size in enumerate(sizes):
-        for device in devices if number % 2 == 0 else devices[::-1]:
-            if device in full:
-                yield SweepPoint(device=device, batch_size=size, error="not tried: out of memory")
-                continue
-            point = measure_point(device, values, size, seconds)
-            if point.error == "out of memory":
-                full.add(device)
-            yield point
+    return [
+        PointRequest(device=device, batch_size=size, is_tuned=is_tuned)
+        for is_tuned in ((False,) if is_plain else (False, True))
+        for number, size in enumerate(sizes)
+        for device in (devices if number % 2 == 0 else devices[::-1])
+    ]
 
 
-def measure_point(
-    device: str, values: Mapping[str, Any], batch_size: int, seconds: float
-) -> SweepPoint:
-    """Measure one point in a separate process; a failure of the process becomes its error.
+def measure_points(
+    requests: Sequence[PointRequest], values: Mapping[str, Any], seconds: float
+) -> Iterator[SweepPoint]:
+    """Measure and yield points in a separate process.
+
+    A failure of the process becomes the error of the point that it was at, and another one
+    continues behind it.
 
     Args:
-        device: A device spec.
+        requests: The points.
         values: The workload, and what else the user set, as for ``make_config``.
-        batch_size: Samples a step.
-        seconds: Timed.
+        seconds: Timed, for each point.
     """
-    document = msgspec.json.encode({**values, "device": device, "batch_size": batch_size})
-    command = module_command("mpstui.engine.sweep", document.decode(), repr(seconds))
-    try:
-        lines = list(ProcessClient().lines(command, PATIENCE + 10 * seconds))
-        return msgspec.json.decode(lines[-1], type=SweepPoint)
-    except ProcessFailed as error:
-        reason = str(error)
-    except (IndexError, msgspec.DecodeError):
-        reason = "the process gave no answer"
-    return SweepPoint(device=device, batch_size=batch_size, error=reason)
+    left = deque(requests)
+    while left:
+        error = "the process gave no answer"
+        try:
+            for point in _measured(list(left), values, seconds):
+                left.popleft()
+                yield point
+        except ProcessFailed as failure:
+            error = str(failure)
+        if left:
+            yield SweepPoint(**msgspec.structs.asdict(left.popleft()), error=error)
+
+
+def _measured(
+    requests: Sequence[PointRequest], values: Mapping[str, Any], seconds: float
+) -> Iterator[SweepPoint]:
+    documents = (msgspec.json.encode(document).decode() for document in (values, requests))
+    values_text, requests_text = documents
+    command = module_command("mpstui.engine.sweep", values_text, repr(seconds), requests_text)
+    for line in ProcessClient().lines(command, PATIENCE + 10 * seconds):
+        try:
+            yield msgspec.json.decode(line, type=SweepPoint)
+        except msgspec.DecodeError:
+            continue  # what a driver prints
 
 
 def _print_progress(text: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mpstui.domain.anatomy import SweepPoint
 from mpstui.domain.tables import aligned, as_json
-from mpstui.domain.units import DASH
+from mpstui.domain.units import DASH, times
 from mpstui.domain.workloads import short_name
 
 from .sweep_chart import chart
@@ -48,19 +48,20 @@ def report(
             text,
             *failures,
             "",
-            *chart({device: _rates(points, device) for device in devices}),
+            *chart(_curves(devices, points)),
             "",
             *verdict,
         ]
     )
 
 
-def measured_points(points: Sequence[SweepPoint], device: str) -> Rates:
+def measured_points(points: Sequence[SweepPoint], device: str, is_tuned: bool = False) -> Rates:
     """Return a device's points that have a rate, smallest batch first."""
     by_size = {
         point.batch_size: point
         for point in points
-        if point.device == device and point.samples_per_second is not None
+        if (point.device, point.is_tuned) == (device, is_tuned)
+        and point.samples_per_second is not None
     }
     return dict(sorted(by_size.items()))
 
@@ -68,41 +69,68 @@ def measured_points(points: Sequence[SweepPoint], device: str) -> Rates:
 def describe_point(point: SweepPoint) -> str:
     """Describe a point in one line."""
     outcome = point.error or f"{_rate(point)} samples/s"
-    return f"batch {point.batch_size} on {point.device}: {outcome}"
+    tuned = ", tuned" if point.is_tuned else ""
+    return f"batch {point.batch_size} on {point.device}{tuned}: {outcome}"
 
 
 def table(devices: Sequence[str], points: Sequence[SweepPoint]) -> list[list[str]]:
-    """Return headings and a row for each batch size, with factors relative to the first device."""
-    by_device = {device: measured_points(points, device) for device in devices}
-    first = by_device[devices[0]]
-    heading = ["batch", devices[0]]
-    for device in devices[1:]:
-        heading += [device, "factor"]
+    """Return headings and a row for each batch size.
+
+    A device has the plain loop's rate, its factor relative to the first device's, and the tuned
+    rate if any was requested.
+    """
+    plain = {device: measured_points(points, device) for device in devices}
+    tuned = {device: measured_points(points, device, is_tuned=True) for device in devices}
+    has_tuned = any(point.is_tuned for point in points)
+    first = devices[0]
+    heading = ["batch"]
+    for device in devices:
+        heading += [device, *(["factor"] if device != first else []), *(["tuned"] * has_tuned)]
     rows = [heading]
     for size in sorted({point.batch_size for point in points}):
-        row = [str(size), _rate(first.get(size))]
-        for device in devices[1:]:
-            point, base = by_device[device].get(size), first.get(size)
-            factor = _value(point) / _value(base) if point and base else None
-            row += [_rate(point), DASH if factor is None else f"{factor:.2f}×"]
+        row, base = [str(size)], plain[first].get(size)
+        for device in devices:
+            point = plain[device].get(size)
+            row.append(_rate(point))
+            if device != first:
+                row.append(f"{_value(point) / _value(base):.2f}×" if point and base else DASH)
+            if has_tuned:
+                row.append(_rate(tuned[device].get(size)))
         rows.append(row)
     return rows
 
 
 def sentences(devices: Sequence[str], points: Sequence[SweepPoint]) -> list[str]:
-    """Describe where each device overtakes the first CPU, or the first device without a CPU."""
+    """Describe where each device overtakes the first CPU, and what tuning gains."""
     base = next((device for device in devices if device.startswith("cpu")), devices[0])
     rivals = [device for device in devices if device != base]
+    gains = [line for device in devices if (line := _gain(device, points))]
     if not rivals:
         rates = measured_points(points, base)
         if not rates:
             return [f"{base}: no batch size could be measured"]
         best = max(rates, key=lambda size: _value(rates[size]))
-        return [f"{base} is fastest at batch {best}: {_rate(rates[best])} samples/s"]
-    return [
+        return [f"{base} is fastest at batch {best}: {_rate(rates[best])} samples/s", *gains]
+    overtakings = [
         overtaking(rival, measured_points(points, rival), base, measured_points(points, base))
         for rival in rivals
     ]
+    return [*overtakings, *gains]
+
+
+def _gain(device: str, points: Sequence[SweepPoint]) -> str:
+    """Describe the gain of tuning on a device; empty without tuned points."""
+    plain = measured_points(points, device)
+    tuned = measured_points(points, device, is_tuned=True)
+    gains = {
+        size: _value(tuned[size]) / _value(plain[size]) for size in plain.keys() & tuned.keys()
+    }
+    if not gains:
+        return ""
+    best = max(gains, key=lambda size: gains[size])
+    plan = tuned[best].plan or "the plain loop"
+    span = f"{times(min(gains.values()))} to {times(gains[best])}"
+    return f"{device}, tuned: {span} the plain loop, most at batch {best} ({plan})"
 
 
 def overtaking(device: str, rates: Rates, base: str, base_rates: Rates) -> str:
@@ -131,16 +159,25 @@ def overtaking(device: str, rates: Rates, base: str, base_rates: Rates) -> str:
 def _csv(points: Sequence[SweepPoint]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["device", "batch_size", "samples_per_second", "spread", "windows", "error"])
+    heading = ["device", "batch_size", "samples_per_second", "spread", "windows", "error"]
+    writer.writerow([*heading, "tuned", "plan"])
     for point in points:
         numbers = (point.samples_per_second, point.spread)
         texts = ["" if number is None else f"{number:.6g}" for number in numbers]
-        writer.writerow([point.device, point.batch_size, *texts, point.windows, point.error])
+        measured = [point.device, point.batch_size, *texts, point.windows, point.error]
+        writer.writerow([*measured, int(point.is_tuned), point.plan])
     return out.getvalue().rstrip()
 
 
-def _rates(points: Sequence[SweepPoint], device: str) -> dict[int, float]:
-    return {size: _value(point) for size, point in measured_points(points, device).items()}
+def _curves(devices: Sequence[str], points: Sequence[SweepPoint]) -> dict[str, dict[int, float]]:
+    """Return the rates of all curves by batch size, the plain ones first."""
+    return {
+        f"{device}, tuned" if is_tuned else device: {
+            size: _value(point) for size, point in measured_points(points, device, is_tuned).items()
+        }
+        for is_tuned in sorted({point.is_tuned for point in points})
+        for device in devices
+    }
 
 
 def _rate(point: SweepPoint | None) -> str:

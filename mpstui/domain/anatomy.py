@@ -58,12 +58,27 @@ class Anatomy(msgspec.Struct, frozen=True, kw_only=True):
         return {part: self.seconds[part] / self.wall for part in TIME_PARTS}
 
 
-class SweepPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The throughput of a device at one batch size, or why there is none."""
+OUT_OF_MEMORY = "out of memory"
+
+NOT_TRIED = f"not tried: {OUT_OF_MEMORY}"
+"""The error of a point with a larger batch than one that did not fit."""
+
+
+class PointRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A point of a sweep to measure."""
 
     device: str
     """The device spec."""
     batch_size: int
+    is_tuned: bool = False
+    """Under the plan that a run starts with, not the plain loop."""
+
+
+class SweepPoint(PointRequest, frozen=True, kw_only=True):
+    """The throughput of a device at one batch size, or why there is none."""
+
+    plan: str = ""
+    """The plan in one line; empty for the plain loop."""
     samples_per_second: float | None = None
     """Median over the windows."""
     spread: float | None = None

@@ -184,7 +184,7 @@ class Loop:
         return self._setup.batches(self._progress.epoch, done, left, form.joined), form
 
     def _feed_form(self) -> FeedForm:
-        is_raced = self._tuner is not None and self._tuner.block is not None
+        is_raced = self._tuner is not None and self._tuner.is_racing
         return FeedForm(self._setup.pipeline, 1 if is_raced else self._steps.batches)
 
     def _train_on(self, batches: Feed, form: FeedForm) -> Generator[AnyEvent, None, bool]:
@@ -217,8 +217,9 @@ class Loop:
     def _tune(self, batches: Feed) -> Iterator[AnyEvent]:
         """Train on the next batches under plans in turn, outside the clock, until one is chosen."""
         tuner = self._tuner
-        if tuner is None or tuner.block is None or self._new_steps < WARMUP_STEPS:
+        if tuner is None or not tuner.is_racing or self._new_steps < WARMUP_STEPS:
             return
+        tuner.race(self.step)
         while (block := tuner.block) is not None and self._is_free():
             self._put_under(tuner.setup())
             seconds = self._train_block(batches, block.steps)
@@ -387,7 +388,7 @@ class Loop:
         if steps.timed:
             self._step_seconds = steps.seconds / len(steps.losses)
             if self._tuner is not None:
-                self._tuner.watch(self._step_seconds, self.step)
+                self._tuner.watch(self._step_seconds)
         if self._snapshots is not None:
             self._snapshots.trained(steps.seconds)
         norm = gradient_norm(self._setup.model.parameters())
@@ -427,7 +428,7 @@ class Loop:
 
     def _end_warm_up(self) -> Iterator[AnyEvent]:
         """Yield that warm-up is over once it is; comparing plans is part of it."""
-        is_raced = self._tuner is not None and self._tuner.block is not None
+        is_raced = self._tuner is not None and self._tuner.is_racing
         if self._warm or is_raced or self._new_steps < WARMUP_STEPS:
             return
         self._warm = True

@@ -1,35 +1,42 @@
-"""One point of a sweep: ``python -m mpstui.engine.sweep VALUES SECONDS``.
+"""The points of a sweep: ``python -m mpstui.engine.sweep VALUES SECONDS REQUESTS``.
 
-Each point has its own process, so that a device that runs out of memory or aborts costs one point,
-and every point starts equally cold. It prints one line of JSON, a
-:class:`~mpstui.domain.anatomy.SweepPoint`.
+One process measures them in turn, since an import of torch takes longer than a point. It prints a
+line of JSON for each, a :class:`~mpstui.domain.anatomy.SweepPoint`. The tuned points come last: a
+plan may keep freed memory in the process, which the plain loop would profit from.
 """
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import torch
 
-from mpstui.domain.anatomy import SweepPoint
+from mpstui.domain.anatomy import NOT_TRIED, OUT_OF_MEMORY, PointRequest, SweepPoint
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.summary import measure
 from mpstui.processes.parent import end_with_parent
 from mpstui.runs.rundir import Dataset
+from mpstui.runs.saved_plans import load_plan
 from mpstui.runs.user_code import describe_error
+from mpstui.telemetry.machine import read_machine
 
+from .autotune.apply import apply_plan
+from .autotune.first_plan import plain_only, select_first_plan
+from .autotune.key import plan_key
 from .data.feed import Batch
 from .meter import WARMUP_STEPS
 from .set_up import set_up
 from .setup import Setup
-from .steps.base import train_step
+from .steps import steps_of
 
 SWEEP_WINDOWS = 5
 """Windows that the timed seconds are divided into, for a spread."""
@@ -40,23 +47,26 @@ LEAST_WINDOWS = 3
 LEAST_WARMUP = 2
 """Steps; the first ones load kernels, and a large batch on a CPU may take seconds a step."""
 
-OUT_OF_MEMORY = "out of memory"
 
-
-def sweep_point(config: RunConfig, seconds: float) -> SweepPoint:
+def sweep_point(config: RunConfig, seconds: float, is_tuned: bool = False) -> SweepPoint:
     """Train on the embedded digits and measure the throughput.
 
     Args:
         config: The workload, the device and the batch size.
         seconds: The timed duration to aim for; at least three steps are timed.
+        is_tuned: Train under the plan that a run starts with: an earlier run's, or the usual one.
 
     Returns:
         The point; an error is reported in its ``error``.
     """
-    point = SweepPoint(device=config.device, batch_size=config.batch_size)
+    point = SweepPoint(device=config.device, batch_size=config.batch_size, is_tuned=is_tuned)
     try:
         with TemporaryDirectory() as empty:  # the current one may hold an unrelated workload.py
             setup = set_up(config, Dataset(source="embedded"), Path(empty))
+            if is_tuned and not plain_only(config):
+                setup = _tuned(setup)
+                plan = setup.plan.describe(type(setup.optimizer).__name__)
+                point = msgspec.structs.replace(point, plan=plan)
         windows = rates(setup, seconds)
     except MpstuiError as error:
         return msgspec.structs.replace(point, error=str(error))
@@ -69,6 +79,12 @@ def sweep_point(config: RunConfig, seconds: float) -> SweepPoint:
     )
 
 
+def _tuned(setup: Setup) -> Setup:
+    """Return a run under the plan that it starts with; ``setup`` must not be used any more."""
+    key = plan_key(setup, read_machine())
+    return apply_plan(select_first_plan(setup, None, lambda: load_plan(key)).plan, setup)
+
+
 def rates(
     setup: Setup, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
@@ -76,7 +92,8 @@ def rates(
 
     Warm-up is ten steps, as in a run, or fewer if they take longer than a window.
     """
-    batches = _endless(setup)
+    taker = steps_of(setup)
+    batches = _endless(setup, taker.batches)
     setup.model.train()
 
     def timed(steps: int) -> tuple[float, int]:
@@ -85,7 +102,7 @@ def rates(
         began = clock()
         for _ in range(steps):
             batch = next(batches)
-            train_step(setup, batch)
+            taker.take(batch)
             samples += batch.samples
         setup.backend.synchronize()
         return clock() - began, samples
@@ -105,12 +122,18 @@ def rates(
     return [samples / window_seconds for window_seconds, samples in windows]
 
 
-def _endless(setup: Setup) -> Iterator[Batch]:
-    """Yield full batches, epoch after epoch; a smaller last one would distort the measurement."""
+def _endless(setup: Setup, joined: int = 1) -> Iterator[Batch]:
+    """Yield full batches, epoch after epoch; a smaller last one would distort the measurement.
+
+    Args:
+        setup: The run.
+        joined: How many are concatenated to one.
+    """
     size = setup.config.batch_size
     samples = setup.config.epoch_samples(setup.pipeline.train_samples)
+    steps = max(samples // size // joined, 1) * joined
     for epoch in itertools.count(1):
-        yield from setup.batches(epoch, 0, max(samples // size, 1))
+        yield from setup.batches(epoch, 0, steps, joined)
 
 
 def _describe(error: BaseException) -> str:
@@ -123,16 +146,54 @@ def _describe(error: BaseException) -> str:
     return describe_error(error)
 
 
-def main(arguments: list[str]) -> None:
-    """Measure one point and print it.
+def sweep_points(
+    values: Mapping[str, Any], seconds: float, requests: Sequence[PointRequest]
+) -> Iterator[SweepPoint]:
+    """Measure points in turn.
 
     Args:
-        arguments: Values for ``make_config`` as JSON, and the seconds.
+        values: The workload, and what else the user set, as for ``make_config``.
+        seconds: Timed, for each point.
+        requests: The points.
+
+    Yields:
+        Each point. After a device ran out of memory, larger batches are not tried there.
+    """
+    threads = torch.get_num_threads()
+    full: set[tuple[str, bool]] = set()
+    for request in requests:
+        curve = (request.device, request.is_tuned)
+        if curve in full:
+            yield SweepPoint(**msgspec.structs.asdict(request), error=NOT_TRIED)
+            continue
+        torch.set_num_threads(threads)  # a spec, or a plan, may have set others
+        config = make_config({**values, "device": request.device, "batch_size": request.batch_size})
+        point = sweep_point(config, seconds, request.is_tuned)
+        if point.error == OUT_OF_MEMORY:
+            full.add(curve)
+        yield point
+        _free(config)
+
+
+def _free(config: RunConfig) -> None:
+    """Give the memory of a point back, so that the next one has all of it."""
+    gc.collect()
+    if config.spec.type != "cpu":
+        torch.get_device_module(config.spec.type).empty_cache()
+
+
+def main(arguments: list[str]) -> None:
+    """Measure points and print each.
+
+    Args:
+        arguments: Values for ``make_config`` as JSON, the seconds, and the requests as JSON.
     """
     end_with_parent()
-    values, seconds = arguments
-    point = sweep_point(make_config(msgspec.json.decode(values)), float(seconds))
-    sys.stdout.write(msgspec.json.encode(point).decode() + "\n")
+    values, seconds, requests = arguments
+    wanted = msgspec.json.decode(requests, type=list[PointRequest])
+    for point in sweep_points(msgspec.json.decode(values), float(seconds), wanted):
+        sys.stdout.write(msgspec.json.encode(point).decode() + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -12,19 +11,21 @@ from hypothesis import strategies as st
 
 from mpstui.__main__ import main
 from mpstui.cli import sweep as module
-from mpstui.cli.sweep import measure_point, parse_batch_sizes
+from mpstui.cli.sweep import measure_points, parse_batch_sizes, requests_of
 from mpstui.cli.sweep_chart import chart
 from mpstui.cli.sweep_report import measured_points, overtaking, report, sentences, table
-from mpstui.domain.anatomy import SweepPoint
+from mpstui.domain.anatomy import PointRequest, SweepPoint
 from mpstui.domain.errors import FieldError
 from mpstui.processes.client import ProcessFailed
 
-Ask = Callable[[str, str, int, float], SweepPoint]
 
-
-def point(device: str, size: int, rate: float | None, error: str = "") -> SweepPoint:
+def point(
+    device: str, size: int, rate: float | None, error: str = "", plan: str | None = None
+) -> SweepPoint:
     return SweepPoint(
         device=device,
+        is_tuned=plan is not None,
+        plan=plan or "",
         batch_size=size,
         samples_per_second=rate,
         spread=None if rate is None else 1.0,
@@ -49,17 +50,36 @@ CPU = rates("cpu", 100.0, 110.0, 120.0, 130.0)
 CUDA = rates("cuda", 50.0, 100.0, 200.0, 400.0)
 
 
+Answer = Callable[[PointRequest], SweepPoint]
+
+
+class Process:
+    """Stands for the process that measures."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.requests: list[PointRequest] = []
+        """What was measured, in order."""
+
+    def lines(self, command: list[str], timeout: float) -> Iterator[str]:
+        assert command[-4] == "mpstui.engine.sweep"
+        for request in msgspec.json.decode(command[-1], type=list[PointRequest]):
+            self.requests.append(request)
+            yield msgspec.json.encode(self.answer(request)).decode() + "\n"
+
+
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[PointRequest]:
     """What was measured, in order; each device's rate is its threads times the batch size."""
-    order: list[tuple[str, int]] = []
 
-    def answer(device: str, values: dict[str, Any], batch_size: int, seconds: float) -> SweepPoint:
-        order.append((device, batch_size))
-        return point(device, batch_size, float(device[-1]) * batch_size)
+    def answer(request: PointRequest) -> SweepPoint:
+        device, size = request.device, request.batch_size
+        plan = "fused Adam" if request.is_tuned else None
+        return point(device, size, float(device[-1]) * size * (1 + request.is_tuned), plan=plan)
 
-    monkeypatch.setattr(module, "measure_point", answer)
-    return order
+    process = Process(answer)
+    monkeypatch.setattr(module, "ProcessClient", lambda: process)
+    return process.requests
 
 
 @pytest.mark.parametrize(
@@ -112,17 +132,21 @@ def test_any_text_is_sizes_within_bounds_or_a_field_error(text: str) -> None:
 
 
 def test_devices_alternate_and_stdout_has_the_answer_alone(
-    asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+    asked: list[PointRequest], capsys: pytest.CaptureFixture[str]
 ) -> None:
     devices = "cpu@threads=1,cpu@threads=2"
     assert main(["sweep", "--devices", devices, "--batch-sizes", "16..64"]) == 0
     one, two = devices.split(",")
-    assert asked == [(one, 16), (two, 16), (two, 32), (one, 32), (one, 64), (two, 64)]
+    order = [(one, 16), (two, 16), (two, 32), (one, 32), (one, 64), (two, 64)]
+    assert [(request.device, request.batch_size) for request in asked] == order * 2
+    assert [request.is_tuned for request in asked] == [False] * 6 + [True] * 6
     out, error = capsys.readouterr()
-    assert [line.split()[0] for line in error.splitlines()] == [f"{n}/6" for n in range(1, 7)]
-    assert out.splitlines()[-1] == (
-        "cpu@threads=2 is ahead of cpu@threads=1 from the smallest batch on, 16 to 64"
-    )
+    assert [line.split()[0] for line in error.splitlines()] == [f"{n}/12" for n in range(1, 13)]
+    assert out.splitlines()[-3:] == [
+        "cpu@threads=2 is ahead of cpu@threads=1 from the smallest batch on, 16 to 64",
+        f"{one}, tuned: 2× to 2× the plain loop, most at batch 16 (fused Adam)",
+        f"{two}, tuned: 2× to 2× the plain loop, most at batch 16 (fused Adam)",
+    ]
     assert "mnist" in out.splitlines()[0]
 
 
@@ -137,7 +161,7 @@ def test_devices_alternate_and_stdout_has_the_answer_alone(
     ],
 )
 def test_bad_usage_exits_2_before_anything_is_measured(
-    asked: list[tuple[str, int]],
+    asked: list[PointRequest],
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     words: str,
@@ -147,77 +171,73 @@ def test_bad_usage_exits_2_before_anything_is_measured(
     assert asked == []
 
 
-def test_larger_batches_are_not_tried_where_memory_ran_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_plain_loop_alone(
+    asked: list[PointRequest], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    order: list[tuple[str, int]] = []
-
-    def answer(device: str, values: dict[str, Any], size: int, seconds: float) -> SweepPoint:
-        order.append((device, size))
-        full = device == "cpu" and size == 32
-        return point(device, size, None if full else 5.0, "out of memory" if full else "")
-
-    monkeypatch.setattr(module, "measure_point", answer)
-    devices = "cpu,cpu@threads=1"
-    arguments = ["--devices", devices, "--batch-sizes", "16..64", "--format", "json"]
-    assert main(["sweep", *arguments]) == 0
-    assert ("cpu", 64) not in order
-    assert ("cpu@threads=1", 64) in order
-    told = json.loads(capsys.readouterr().out)["points"]
-    errors = {(each["device"], each["batch_size"]): each["error"] for each in told}
-    assert errors["cpu", 32] == "out of memory"
-    assert errors["cpu", 64] == "not tried: out of memory"
+    arguments = ["--devices", "cpu@threads=1", "--batch-sizes", "16,32", "--plain"]
+    assert main(["sweep", *arguments, "--format", "csv"]) == 0
+    assert [request.is_tuned for request in asked] == [False, False]
+    assert capsys.readouterr().out.splitlines() == [
+        "device,batch_size,samples_per_second,spread,windows,error,tuned,plan",
+        "cpu@threads=1,16,16,1,5,,0,",
+        "cpu@threads=1,32,32,1,5,,0,",
+    ]
 
 
 def test_ctrl_c_keeps_what_was_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def answer(device: str, values: dict[str, Any], size: int, seconds: float) -> SweepPoint:
-        if size == 32:
+    def answer(request: PointRequest) -> SweepPoint:
+        if request.batch_size == 32:
             raise KeyboardInterrupt
-        return point(device, size, 5.0)
+        return point(request.device, request.batch_size, 5.0)
 
-    monkeypatch.setattr(module, "measure_point", answer)
+    monkeypatch.setattr(module, "ProcessClient", lambda: Process(answer))
     assert main(["sweep", "--devices", "cpu", "--format", "csv"]) == 1
-    assert capsys.readouterr().out.splitlines()[1:] == ["cpu,16,5,1,5,"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["cpu,16,5,1,5,,0,"]
 
 
 def test_a_device_without_any_point_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        module, "measure_point", lambda *asked: point(asked[0], asked[2], None, "no")
-    )
-    assert main(["sweep", "--devices", "cpu", "--batch-sizes", "16"]) == 1
+    def answer(request: PointRequest) -> SweepPoint:
+        return point(request.device, request.batch_size, None, "no")
+
+    monkeypatch.setattr(module, "ProcessClient", lambda: Process(answer))
+    assert main(["sweep", "--devices", "cpu", "--batch-sizes", "16", "--plain"]) == 1
     out = capsys.readouterr().out
     assert "batch 16 on cpu: no" in out
     assert "cpu: no batch size could be measured" in out
 
 
-@pytest.mark.parametrize(
-    ("told", "error"),
-    [
-        (["noise\n", '{"device":"cpu","batch_size":8,"samples_per_second":2.0}\n'], ""),
-        (["noise\n"], "the process gave no answer"),
-        ([], "the process gave no answer"),
-        (ProcessFailed("the process was killed (SIGKILL)"), "the process was killed (SIGKILL)"),
-    ],
-)
-def test_an_end_without_an_answer_is_the_points_error(
-    monkeypatch: pytest.MonkeyPatch, told: list[str] | ProcessFailed, error: str
-) -> None:
+REQUESTS = requests_of(["cpu"], [8, 16, 32], is_plain=True)
+
+
+def test_a_process_that_dies_costs_one_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = "the process was killed (SIGKILL)"
+
+    def answer(request: PointRequest) -> SweepPoint:
+        if request.batch_size == 16:
+            raise ProcessFailed(killed)
+        return point(request.device, request.batch_size, 5.0)
+
+    process = Process(answer)
+    monkeypatch.setattr(module, "ProcessClient", lambda: process)
+    points = list(measure_points(REQUESTS, {"workload": "vae"}, 0.5))
+    assert [(each.batch_size, each.error) for each in points] == [(8, ""), (16, killed), (32, "")]
+    assert [request.batch_size for request in process.requests] == [8, 16, 32]
+
+
+def test_an_end_without_an_answer_is_the_points_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Answers:
         def lines(self, command: list[str], timeout: float) -> list[str]:
-            assert command[-3] == "mpstui.engine.sweep"
-            values = {"workload": "vae", "device": "cpu", "batch_size": 8}
-            assert (json.loads(command[-2]), command[-1]) == (values, "0.5")
-            if isinstance(told, ProcessFailed):
-                raise told
-            return told
+            assert (json.loads(command[-3]), command[-2]) == ({"workload": "vae"}, "0.5")
+            return ["noise of a driver\n"]
 
     monkeypatch.setattr(module, "ProcessClient", Answers)
-    answer = measure_point("cpu", {"workload": "vae"}, 8, 0.5)
-    assert (answer.device, answer.batch_size, answer.error) == ("cpu", 8, error)
+    (answer,) = measure_points(REQUESTS[:1], {"workload": "vae"}, 0.5)
+    assert (answer.device, answer.batch_size) == ("cpu", 8)
+    assert answer.error == "the process gave no answer"
 
 
 @pytest.mark.parametrize(
@@ -256,6 +276,18 @@ def test_the_table_has_a_dash_for_what_was_not_measured() -> None:
         ["32", "110 ± 1", "100 ± 1", "0.91×"],
         ["64", "120 ± 1", "200 ± 1", "1.67×"],
         ["128", "130 ± 1", "—", "—"],
+    ]
+
+
+def test_the_table_has_a_column_for_the_tuned_rate() -> None:
+    tuned = [point("cpu", 16, 150.0, plan="fused Adam"), point("cuda", 16, 60.0, plan="")]
+    assert table(["cpu", "cuda"], [CPU[0], CUDA[0], *tuned]) == [
+        ["batch", "cpu", "tuned", "cuda", "factor", "tuned"],
+        ["16", "100 ± 1", "150 ± 1", "50 ± 1", "0.50×", "60 ± 1"],
+    ]
+    assert sentences(["cpu", "cuda"], [CPU[0], CUDA[0], *tuned])[1:] == [
+        "cpu, tuned: 1.5× to 1.5× the plain loop, most at batch 16 (fused Adam)",
+        "cuda, tuned: 1.2× to 1.2× the plain loop, most at batch 16 (the plain loop)",
     ]
 
 

@@ -10,16 +10,18 @@ import msgspec
 import pytest
 import torch
 
-from mpstui.domain.anatomy import SweepPoint
-from mpstui.domain.config import make_config
+from mpstui.domain.anatomy import OUT_OF_MEMORY, PointRequest, SweepPoint
+from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import DeviceUnavailable
 from mpstui.engine import sweep as module
+from mpstui.engine.autotune import allocator
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.meter import WARMUP_STEPS
 from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.engine.steps.base import train_step
-from mpstui.engine.sweep import LEAST_WARMUP, LEAST_WINDOWS, OUT_OF_MEMORY, rates, sweep_point
+from mpstui.engine.steps.eager import EagerSteps
+from mpstui.engine.sweep import LEAST_WARMUP, LEAST_WINDOWS, rates, sweep_point
 from mpstui.runs.rundir import Dataset
 
 
@@ -36,12 +38,12 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], tuple[list[int
     def make(seconds: float) -> tuple[list[int], Callable[[], float]]:
         now, sizes = 0.0, list[int]()
 
-        def step(setup: Setup, batch: Batch) -> None:
+        def take(self: EagerSteps, batch: Batch) -> None:
             nonlocal now
             now += seconds
             sizes.append(batch.samples)
 
-        monkeypatch.setattr(module, "train_step", step)
+        monkeypatch.setattr(EagerSteps, "take", take)
         return sizes, lambda: now
 
     return make
@@ -60,7 +62,7 @@ def test_the_rate_counts_the_samples_of_batches_that_are_not_whole(
     setup: Setup, clocked: Callable[[float], tuple[list[int], Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = next(module._endless(setup))
-    monkeypatch.setattr(module, "_endless", lambda _: itertools.repeat(batch._replace(samples=5)))
+    monkeypatch.setattr(module, "_endless", lambda *_: itertools.repeat(batch._replace(samples=5)))
     _, clock = clocked(5.0)
     assert rates(setup, 1.0, clock) == pytest.approx([5 / 5.0] * LEAST_WINDOWS)
 
@@ -130,13 +132,66 @@ def test_a_device_that_is_not_there_is_the_points_error(monkeypatch: pytest.Monk
     assert sweep_point(config, 0.01).error == "device: cuda: no driver"
 
 
-def test_a_point_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
-    values = {"device": "cpu@threads=1", "workload": "vae", "batch_size": 8}
-    module.main([json.dumps(values), "0.01"])
-    (line,) = capsys.readouterr().out.splitlines()
-    point = msgspec.json.decode(line, type=SweepPoint)
-    assert (point.device, point.batch_size, point.error) == ("cpu@threads=1", 8, "")
-    assert point.samples_per_second is not None
-    assert point.samples_per_second > 0
-    assert point.windows >= LEAST_WINDOWS
-    assert json.loads(line)["spread"] >= 0
+def request(size: int, device: str = "cpu@threads=1", is_tuned: bool = False) -> PointRequest:
+    return PointRequest(device=device, batch_size=size, is_tuned=is_tuned)
+
+
+def test_points_are_lines_of_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MPSTUI_HOME", str(tmp_path))
+    monkeypatch.setattr(allocator, "available", lambda: False)
+    requests = [request(8), request(8, is_tuned=True)]
+    document = msgspec.json.encode(requests).decode()
+    module.main([json.dumps({"workload": "vae"}), "0.01", document])
+    plain, tuned = (
+        msgspec.json.decode(line, type=SweepPoint) for line in capsys.readouterr().out.splitlines()
+    )
+    for point in (plain, tuned):
+        assert (point.device, point.batch_size, point.error) == ("cpu@threads=1", 8, "")
+        assert point.samples_per_second is not None
+        assert point.samples_per_second > 0
+        assert point.windows >= LEAST_WINDOWS
+        assert point.spread is not None
+    assert (plain.plan, tuned.plan) == ("", "fused Adam")
+
+
+def test_larger_batches_are_not_tried_where_memory_ran_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[tuple[str, int, bool]] = []
+
+    def measure(config: RunConfig, seconds: float, is_tuned: bool) -> SweepPoint:
+        tried.append((config.device, config.batch_size, is_tuned))
+        error = OUT_OF_MEMORY if config.device == "cpu" and config.batch_size == 32 else ""
+        return SweepPoint(device=config.device, batch_size=config.batch_size, error=error)
+
+    monkeypatch.setattr(module, "sweep_point", measure)
+    devices = ("cpu", "cpu@threads=1")
+    requests = [request(size, device) for size in (16, 32, 64) for device in devices]
+    requests.append(request(64, "cpu", is_tuned=True))
+    points = list(module.sweep_points({}, 1.0, requests))
+    assert [point.error for point in points if point.device == "cpu"] == [
+        "",
+        "out of memory",
+        "not tried: out of memory",
+        "",
+    ]
+    assert ("cpu", 64, False) not in tried
+    assert ("cpu", 64, True) in tried, "another curve"
+    assert ("cpu@threads=1", 64, False) in tried
+
+
+def test_threads_of_one_point_are_not_those_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def measure(config: RunConfig, seconds: float, is_tuned: bool) -> SweepPoint:
+        threads.append(torch.get_num_threads())
+        torch.set_num_threads(threads[0] + 1)
+        return SweepPoint(device=config.device, batch_size=config.batch_size)
+
+    monkeypatch.setattr(module, "sweep_point", measure)
+    before = torch.get_num_threads()
+    list(module.sweep_points({}, 1.0, [request(8), request(16)]))
+    torch.set_num_threads(before)
+    assert threads == [before, before]

@@ -24,6 +24,9 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--seconds", type=float, default=1.0, help="timed, for each point (default: %(default)s)"
     )
+    parser.add_argument(
+        "--plain", action="store_true", help="measure the plain loop only, without a tuned curve"
+    )
     add_format(parser)
     parser.set_defaults(command=run)
 
@@ -39,4 +42,5 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.seconds,
         arguments.format,
         arguments.sets,
+        arguments.plain,
     )

@@ -60,6 +60,7 @@ class Tuner:
         """
         self.block: Block | None = None
         """The next steps to train and to time; None while no plans are compared."""
+        self._race_is_due = False
         self._machine = machine
         self._previous = previous
         self._now = now
@@ -102,9 +103,23 @@ class Tuner:
         is_kept = start.plan == self._previous
         if not is_kept and may_chunk(setup) and not (result and result.has_chunks):
             self._chunks = TestChunks(setup.config.test_batch_size)
-        if start.is_raced:
-            self._open_race(0)
+        self._race_is_due = start.is_raced
         return planned
+
+    @property
+    def is_racing(self) -> bool:
+        """Whether plans are compared, or will be when the loop calls :meth:`race`."""
+        return self._race_is_due or self.block is not None
+
+    def race(self, step: int) -> None:
+        """Open a race that is due. The run is under another plan then: see :meth:`setup`.
+
+        Args:
+            step: The last completed one.
+        """
+        if self._race_is_due:
+            self._race_is_due = False
+            self._open_race(step)
 
     def setup(self) -> Setup:
         """Return the run under the plan of the next block, or under the chosen one."""
@@ -126,24 +141,22 @@ class Tuner:
             return self._choose(end.value, step)
         return None
 
-    def watch(self, seconds: float, step: int) -> None:
+    def watch(self, seconds: float) -> None:
         """Watch the pace of the chosen plan, and race again if it drifts.
 
         Args:
             seconds: Of a step, in a window that counts for timings.
-            step: The last completed one.
         """
-        if self.block is not None or self._pace is None:
+        if self.is_racing or self._pace is None:
             return
         ratio = seconds / self._pace
         is_off = ratio > DRIFT or ratio < 1 / DRIFT
         self._windows_off_pace = self._windows_off_pace + 1 if is_off else 0
-        if self._windows_off_pace >= DRIFT_WINDOWS and self._has_steps():
-            self._open_race(step)
+        self._race_is_due = self._windows_off_pace >= DRIFT_WINDOWS and self._has_steps()
 
     def test_chunks(self) -> TestChunks | None:
         """Return what compares test chunks in the next evaluation; None for the plan's size."""
-        return self._chunks if self.block is None else None
+        return None if self.is_racing else self._chunks
 
     def choose_chunk(self, step: int) -> PlanChosen | None:
         """Return the plan with the fastest test chunks, once evaluations have shown it.

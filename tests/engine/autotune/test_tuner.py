@@ -92,7 +92,7 @@ def test_a_run_tunes_on_its_own_steps(ready: Ready) -> None:
     assert first.line == "fused Adam: usual on this type of device"
     assert first.plan == Plan(optimizer="fused")
     assert last.plan == PLAIN
-    assert last.line.startswith("plain loop: nothing was faster (autotuned in steps 1 to ")
+    assert last.line.startswith("plain loop: nothing was faster (autotuned in steps 11 to ")
     assert last.gain == 1.0
     # Each step of the race is one of the run's, and none is timed.
     assert len(losses(events)) == 1000
@@ -107,7 +107,11 @@ def test_a_run_tunes_on_its_own_steps(ready: Ready) -> None:
 
 
 @pytest.mark.usefixtures("paced")
-def test_a_run_that_tunes_learns_what_a_plain_run_learns(ready: Ready) -> None:
+@pytest.mark.parametrize("optimizer", ["fused", "flat", "foreach"])
+def test_a_run_that_tunes_learns_what_a_plain_run_learns(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    monkeypatch.setattr("mpstui.engine.autotune.usual.USUAL_OPTIMIZERS", (optimizer,))
     tuned, plain = losses(events_of(ready(steps=200))), ready(steps=200, autotune="off")
     expected = losses(list(Loop(plain, Gate()).events()))
     assert tuned[:20] == pytest.approx(expected[:20], rel=1e-3)
@@ -172,16 +176,18 @@ def test_a_pace_that_drifts_starts_another_race(ready: Ready) -> None:
     tuner = Tuner(M4)
     setup = ready(steps=4000)
     assert [*tuner.start(setup)]
+    tuner.race(10)
     while (block := tuner.block) is not None:
         tuner.timed(cost(block.plan), 10)
     for _ in range(DRIFT_WINDOWS - 1):
-        tuner.watch(0.2, 500)
-    tuner.watch(0.05, 500)  # as it was chosen: the count begins again
+        tuner.watch(0.2)
+    tuner.watch(0.05)  # as it was chosen: the count begins again
     for _ in range(DRIFT_WINDOWS - 1):
-        tuner.watch(0.2, 500)
-    assert tuner.block is None
-    tuner.watch(0.2, 500)
-    assert tuner.block is not None
+        tuner.watch(0.2)
+    assert not tuner.is_racing
+    tuner.watch(0.2)
+    assert tuner.is_racing
+    assert tuner.block is None, "the loop goes on under its plan until it opens the race"
 
 
 @pytest.mark.usefixtures("paced")
