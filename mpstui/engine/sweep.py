@@ -22,6 +22,7 @@ import torch
 from mpstui.domain.anatomy import NOT_TRIED, OUT_OF_MEMORY, PointRequest, SweepPoint
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import MpstuiError
+from mpstui.domain.plan import Plan
 from mpstui.domain.summary import measure
 from mpstui.processes.parent import end_with_parent
 from mpstui.runs.rundir import Dataset
@@ -45,28 +46,32 @@ LEAST_WINDOWS = 3
 """However slow a step is: fewer give no spread."""
 
 LEAST_WARMUP = 2
-"""Steps; the first ones load kernels, and a large batch on a CPU may take seconds a step."""
+"""Steps; the first ones load kernels. One is enough if it takes longer than a whole point."""
 
 
-def sweep_point(config: RunConfig, seconds: float, is_tuned: bool = False) -> SweepPoint:
+def sweep_point(
+    config: RunConfig, seconds: float, plans: dict[str, Plan] | None = None
+) -> SweepPoint:
     """Train on the embedded digits and measure the throughput.
 
     Args:
         config: The workload, the device and the batch size.
         seconds: The timed duration to aim for; at least three steps are timed.
-        is_tuned: Train under the plan that a run starts with: an earlier run's, or the usual one.
+        plans: Train under a device's plan, by device; one without a plan gets that which a run
+            starts with: an earlier run's, or the usual one. None trains with the plain loop.
 
     Returns:
         The point; an error is reported in its ``error``.
     """
+    is_tuned = plans is not None
     point = SweepPoint(device=config.device, batch_size=config.batch_size, is_tuned=is_tuned)
     try:
         with TemporaryDirectory() as empty:  # the current one may hold an unrelated workload.py
             setup = set_up(config, Dataset(source="embedded"), Path(empty))
-            if is_tuned and not plain_only(config):
-                setup = _tuned(setup)
-                plan = setup.plan.describe(type(setup.optimizer).__name__)
-                point = msgspec.structs.replace(point, plan=plan)
+            if plans is not None and not plain_only(config):
+                optimizer = type(setup.optimizer).__name__
+                setup = _tuned(setup, plans)
+                point = msgspec.structs.replace(point, plan=setup.plan.describe(optimizer))
         windows = rates(setup, seconds)
     except MpstuiError as error:
         return msgspec.structs.replace(point, error=str(error))
@@ -79,10 +84,17 @@ def sweep_point(config: RunConfig, seconds: float, is_tuned: bool = False) -> Sw
     )
 
 
-def _tuned(setup: Setup) -> Setup:
-    """Return a run under the plan that it starts with; ``setup`` must not be used any more."""
-    key = plan_key(setup, read_machine())
-    return apply_plan(select_first_plan(setup, None, lambda: load_plan(key)).plan, setup)
+def _tuned(setup: Setup, plans: dict[str, Plan]) -> Setup:
+    """Return a run under its device's plan; ``setup`` must not be used any more.
+
+    The plan is checked against the plain loop at the first batch size only: with large batches the
+    check would take longer than the points.
+    """
+    device = setup.config.device
+    if device not in plans:
+        key = plan_key(setup, read_machine())
+        plans[device] = select_first_plan(setup, None, lambda: load_plan(key)).plan
+    return apply_plan(plans[device], setup)
 
 
 def rates(
@@ -109,7 +121,7 @@ def rates(
 
     window, warming = seconds / SWEEP_WINDOWS, 0.0
     for step in range(WARMUP_STEPS):
-        if step >= LEAST_WARMUP and warming >= window:
+        if warming >= (window if step >= LEAST_WARMUP else seconds):
             break
         warming += timed(1)[0]
     # Enough steps to fill a window: synchronising after each step would cost too much.
@@ -161,6 +173,7 @@ def sweep_points(
     """
     threads = torch.get_num_threads()
     full: set[tuple[str, bool]] = set()
+    plans: dict[str, Plan] = {}
     for request in requests:
         curve = (request.device, request.is_tuned)
         if curve in full:
@@ -168,7 +181,7 @@ def sweep_points(
             continue
         torch.set_num_threads(threads)  # a spec, or a plan, may have set others
         config = make_config({**values, "device": request.device, "batch_size": request.batch_size})
-        point = sweep_point(config, seconds, request.is_tuned)
+        point = sweep_point(config, seconds, plans if request.is_tuned else None)
         if point.error == OUT_OF_MEMORY:
             full.add(curve)
         yield point

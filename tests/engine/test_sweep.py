@@ -21,7 +21,7 @@ from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.engine.steps.base import train_step
 from mpstui.engine.steps.eager import EagerSteps
-from mpstui.engine.sweep import LEAST_WARMUP, LEAST_WINDOWS, rates, sweep_point
+from mpstui.engine.sweep import LEAST_WINDOWS, rates, sweep_point
 from mpstui.runs.rundir import Dataset
 
 
@@ -72,7 +72,7 @@ def test_slow_steps_warm_up_less_and_still_give_three_windows(
 ) -> None:
     sizes, clock = clocked(5.0)
     assert len(rates(setup, 1.0, clock)) == LEAST_WINDOWS
-    assert len(sizes) == LEAST_WARMUP + LEAST_WINDOWS
+    assert len(sizes) == 1 + LEAST_WINDOWS
 
 
 def test_quick_steps_warm_up_as_a_run_does_and_share_a_synchronisation(
@@ -161,8 +161,8 @@ def test_larger_batches_are_not_tried_where_memory_ran_out(
 ) -> None:
     tried: list[tuple[str, int, bool]] = []
 
-    def measure(config: RunConfig, seconds: float, is_tuned: bool) -> SweepPoint:
-        tried.append((config.device, config.batch_size, is_tuned))
+    def measure(config: RunConfig, seconds: float, plans: object) -> SweepPoint:
+        tried.append((config.device, config.batch_size, plans is not None))
         error = OUT_OF_MEMORY if config.device == "cpu" and config.batch_size == 32 else ""
         return SweepPoint(device=config.device, batch_size=config.batch_size, error=error)
 
@@ -185,7 +185,7 @@ def test_larger_batches_are_not_tried_where_memory_ran_out(
 def test_threads_of_one_point_are_not_those_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
 
-    def measure(config: RunConfig, seconds: float, is_tuned: bool) -> SweepPoint:
+    def measure(config: RunConfig, seconds: float, plans: object) -> SweepPoint:
         threads.append(torch.get_num_threads())
         torch.set_num_threads(threads[0] + 1)
         return SweepPoint(device=config.device, batch_size=config.batch_size)

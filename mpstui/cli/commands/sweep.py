@@ -22,7 +22,7 @@ def add_parser(commands: Subparsers) -> None:
     add_workload(parser, default="mnist")
     add_set(parser)
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="timed, for each point (default: %(default)s)"
+        "--seconds", type=float, default=0.3, help="timed, for each point (default: %(default)s)"
     )
     parser.add_argument(
         "--plain", action="store_true", help="measure the plain loop only, without a tuned curve"

@@ -39,6 +39,11 @@ class PlanSwitch:
         self._execution = Execution(plain.optimizer)
         self._rewritten: dict[tuple[str, ...], nn.Module] = {}
 
+    @property
+    def optimizer_name(self) -> str:
+        """The class of the user's optimizer; the flat one's is mpstui's."""
+        return type(self._plain.optimizer).__name__
+
     def to(self, plan: Plan) -> Setup:
         """Put the run under a plan and return it; nothing happens if it is under it.
 

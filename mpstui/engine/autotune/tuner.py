@@ -260,7 +260,7 @@ class Tuner:
         )
 
     def _describe(self, setup: Setup) -> str:
-        return setup.plan.describe(type(setup.optimizer).__name__)
+        return setup.plan.describe(self._switch.optimizer_name)
 
 
 def _save(key: PlanKey, result: AutotuneResult) -> None:
