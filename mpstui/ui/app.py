@@ -252,7 +252,8 @@ class MpstuiApp(RunControls, DoctorControls):
         """Show the command palette."""
         from .palette import Palette  # imports Textual's, which the first frame does not need
 
-        if not isinstance(self.screen, Palette):
+        # One that was closed just now may not be removed yet, and has the same id.
+        if not any(isinstance(node, Palette) for node in self._nodes):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:

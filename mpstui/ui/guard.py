@@ -12,8 +12,10 @@ import traceback
 from typing import cast
 
 from textual.css.query import DOMQuery, NoMatches
+from textual.dom import DOMNode
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.widgets import OptionList
 from textual.worker import WorkerFailed
 from typing_extensions import override
 
@@ -69,6 +71,16 @@ class GuardedApp(Guarded, PlainApp):
             self.report(cause)
         elif not _comes_too_late(cause):
             super()._handle_exception(error)
+
+    @override
+    async def _dispatch_action(
+        self, namespace: DOMNode, action_name: str, params: tuple[object, ...]
+    ) -> bool:
+        """Run an action; a list without room has no pages to turn."""
+        is_page = action_name in ("page_up", "page_down") and isinstance(namespace, OptionList)
+        if is_page and not cast("OptionList", namespace).scrollable_content_region:
+            return True
+        return await super()._dispatch_action(namespace, action_name, params)
 
     def report(self, error: MpstuiError | OSError) -> None:
         """Show an error; once, while the same one is still shown."""

@@ -9,10 +9,12 @@ import pytest
 from textual.app import ComposeResult
 from textual.css.query import NoMatches
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import OptionList, Static
 
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.guard import Guarded
+from mpstui.ui.palette import Palette
+from mpstui.ui.screens.dialog import Dialog
 
 from .conftest import LINUX, ConstructedProbes
 
@@ -63,3 +65,51 @@ async def test_a_part_that_was_never_there_is_a_defect(app: MpstuiApp) -> None:
         async with app.run_test() as pilot:
             app.call_later(lambda: app.screen.query_one("#missing"))
             await pilot.pause()
+
+
+class _Asking(Dialog[str]):
+    """A dialog with a list."""
+
+    def compose(self) -> ComposeResult:
+        """Yield the list."""
+        yield OptionList("one", "two")
+
+
+async def test_a_dialog_is_answered_once(app: MpstuiApp) -> None:
+    async with app.run_test() as pilot:
+        below, answers = app.screen, list[str | None]()
+        dialog = _Asking()
+        await app.push_screen(dialog, answers.append)
+        dialog.dismiss("first")
+        dialog.dismiss("second")
+        await pilot.pause()
+        assert answers == ["first"]
+        assert app.screen is below
+
+
+@pytest.mark.parametrize("key", ["pageup", "pagedown"])
+async def test_a_list_without_room_has_no_pages(app: MpstuiApp, key: str) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.push_screen(_Asking())
+        await pilot.press("down", key)
+        options = app.screen.query_one(OptionList)
+        assert options.highlighted == (0 if key == "pageup" else 1)
+        options.styles.height = 0
+        await pilot.pause()
+        assert not options.scrollable_content_region
+        await pilot.press(key)
+        assert app.is_running
+
+
+async def test_a_palette_is_opened_again_only_once_it_is_gone(app: MpstuiApp) -> None:
+    async with app.run_test() as pilot:
+        app.action_command_palette()
+        await pilot.pause()
+        assert isinstance(app.screen, Palette)
+        app.screen.dismiss(None)
+        app.action_command_palette()
+        await pilot.pause()
+        assert not isinstance(app.screen, Palette)
+        app.action_command_palette()
+        await pilot.pause()
+        assert isinstance(app.screen, Palette)

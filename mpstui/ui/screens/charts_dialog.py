@@ -9,14 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import SelectionList
 
 from mpstui.ui.charts.view_state import CHARTS
 from mpstui.ui.plain import Static
 
+from .dialog import Dialog
 
-class ChartsDialog(ModalScreen["tuple[str, ...] | None"]):
+
+class ChartsDialog(Dialog["tuple[str, ...] | None"]):
     """A dialog that returns the selected charts, in their order; None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
 from mpstui.coverage.client import CoverageProcess
@@ -21,11 +20,12 @@ from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.workloads import NAMED_WORKLOADS
 from mpstui.runs.workload_path import absolute_workload
-from mpstui.ui.guard import Guarded
 from mpstui.ui.keymap import bindings
 from mpstui.ui.plain import Static
 from mpstui.ui.widgets import coverage_text as coverage_text
 from mpstui.ui.widgets.footer import KeyFooter
+
+from .dialog import Dialog
 
 if TYPE_CHECKING:
     from mpstui.ui.state_app import StateApp
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WORKLOAD_FORMS = ", ".join((*NAMED_WORKLOADS, FORM))
 
 
-class CoverageScreen(Guarded, ModalScreen[None]):
+class CoverageScreen(Dialog[None]):
     """A check of a workload, which starts immediately; the user can enter another one or torch."""
 
     MODE = "coverage"

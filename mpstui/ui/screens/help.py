@@ -8,10 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from mpstui.ui.keymap import ACTIONS, first_key_name
 from mpstui.ui.plain import Static
+
+from .dialog import Dialog
 
 READING = """\
 Clocks leave out warm-up, evaluation and other runs' turns; the device is synchronised at both \
@@ -41,7 +42,7 @@ SIGNS = (
 """Every sign that the screens use, with its meaning."""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """The help."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark", "dismiss", "close")]

@@ -10,20 +10,20 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
 from mpstui.ui.plain import Static
 
+from .dialog import Dialog
 from .questions import Answer, Question
 
 SUFFIXES = {"html": ".html", "markdown": ".md", "csv": ".csv", "json": ".json", "svg": ".svg"}
 """The file suffix of each format."""
 
 
-class NoteDialog(ModalScreen[str | None]):
+class NoteDialog(Dialog[str | None]):
     """An editor of a note's first line that keeps further lines; returns None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "cancel")]

@@ -9,21 +9,21 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
-from mpstui.ui.guard import Guarded
 from mpstui.ui.keymap import bindings
 from mpstui.ui.plain import Static
 from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.picture import Picture
 from mpstui.ui.widgets.run_panel import no_picture
 
+from .dialog import Dialog
+
 PICTURE_KINDS = ("reconstruction", "sample")
 
 
-class PicturesScreen(Guarded, ModalScreen[None]):
+class PicturesScreen(Dialog[None]):
     """One epoch's reconstructions over samples, a column for each run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("pictures"), ("q", "close")]

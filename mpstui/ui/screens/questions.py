@@ -8,10 +8,11 @@ from typing import ClassVar, NamedTuple
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button
 
 from mpstui.ui.plain import Static
+
+from .dialog import Dialog
 
 
 class Answer(NamedTuple):
@@ -22,7 +23,7 @@ class Answer(NamedTuple):
     variant: str = "default"
 
 
-class Question(ModalScreen[str]):
+class Question(Dialog[str]):
     """A question that returns the id of the answer; escape returns ``cancel``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -75,18 +75,6 @@ class FindingList(OptionList):
         self._head(findings)
 
     @override
-    def action_page_up(self) -> None:
-        """Move up a page; a list without room has no lines to count, and stays."""
-        if self.scrollable_content_region:
-            super().action_page_up()  # type: ignore[no-untyped-call]
-
-    @override
-    def action_page_down(self) -> None:
-        """Move down a page."""
-        if self.scrollable_content_region:
-            super().action_page_down()  # type: ignore[no-untyped-call]
-
-    @override
     async def _on_click(self, event: Click) -> None:
         """Let Textual's handler move the cursor, unless the row clicked is gone since."""
         if (event.style.meta.get("option") or 0) >= self.option_count:
