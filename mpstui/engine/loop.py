@@ -225,11 +225,14 @@ class Loop:
             seconds = self._train_block(batches, block.steps)
             yield from self._flush(trial=block.label if block.is_trial else "")
             if seconds is None:
-                break
-            self._step_seconds = seconds
-            choice = tuner.timed(seconds, self.step)
+                choice = tuner.failed(self.step)
+            else:
+                self._step_seconds = seconds
+                choice = tuner.timed(seconds, self.step)
             if choice is not None:
                 yield choice
+            if seconds is None:
+                break
             yield from self._snapshot()
         self._put_under(tuner.setup())
         self._meter.start(SETTLE_STEPS)
@@ -237,12 +240,13 @@ class Loop:
 
     def _train_block(self, batches: Feed, steps: int) -> float | None:
         """Return the seconds of a step; None if the epoch ends first, or the run must wait."""
-        joined = self._steps.batches
-        calls = -(-steps // joined)
-        self._meter.start((self._steps.settling + calls) * joined)
+        joined, settling = self._steps.batches, self._steps.settling
+        most_calls = self._config.steps_per_epoch // 2 // joined - settling
+        calls = max(min(-(-steps // joined), most_calls), 1)
+        self._meter.start((settling + calls) * joined)
         began = 0.0
-        for call in range(self._steps.settling + calls):
-            if call == self._steps.settling:
+        for call in range(settling + calls):
+            if call == settling:
                 self._setup.backend.synchronize()
                 began = time.perf_counter()
             batch = batches.join(joined) if self._is_free() else None

@@ -111,6 +111,7 @@ class Race:
         self._on_pace = on_pace
         self._total_steps = total_steps
         self._shortest = shortest
+        self._seconds = 0.0  # of a step under the best plan
         self._untried: list[str] = []
         self._is_complete = True
 
@@ -136,6 +137,11 @@ class Race:
             return self._result(None)
         ratio = yield from self._ratio("the plain loop", plain)
         return self._result(ratio)
+
+    def result_so_far(self) -> RaceResult:
+        """Return the best plan of a race that cannot go on."""
+        self._is_complete = False
+        return self._result(None)
 
     def _next_change(self, tried: set[str]) -> PlanChange | None:
         changes = self._changes(self._best)
@@ -177,4 +183,5 @@ class Race:
 
     def _result(self, gain: float | None) -> RaceResult:
         untried = tuple(self._untried)
-        return RaceResult(self._best, self._seconds, gain, untried, self._is_complete, True)
+        has_pace = self._seconds > 0
+        return RaceResult(self._best, self._seconds, gain, untried, self._is_complete, has_pace)

@@ -35,6 +35,9 @@ CHECK_SHARE = 0.01
 LOADER_SECONDS = 6.0
 """Limit for the DataLoader of custom data: processes take a second or two to start."""
 
+MOST_FAILED_BLOCKS = 5
+"""Attempts at a block: steps may take longer than a turn, or epochs be too short."""
+
 LEFT = f": {TOO_SHORT}"
 """What ends the line of a change that a run had no time for."""
 
@@ -64,7 +67,9 @@ class Tuner:
         self._machine = machine
         self._previous = previous
         self._now = now
-        self._race: Generator[Block, float, RaceResult] | None = None
+        self._race: Race | None = None
+        self._blocks: Generator[Block, float, RaceResult] | None = None
+        self._failed_blocks = 0
         self._race_began = self._raced_steps = 0
         self._windows_off_pace = 0
         self._pace: float | None = None
@@ -99,7 +104,7 @@ class Tuner:
             untried=result.untried if result else (),
         )
         if result is not None:
-            self._pace = result.seconds
+            self._pace = result.seconds or None
         is_kept = start.plan == self._previous
         if not is_kept and may_chunk(setup) and not (result and result.has_chunks):
             self._chunks = TestChunks(setup.config.test_batch_size)
@@ -132,14 +137,26 @@ class Tuner:
             seconds: Of one of its steps.
             step: The last completed one.
         """
-        assert self._race is not None
+        assert self._blocks is not None
+        self._failed_blocks = 0
         try:
-            self.block = self._race.send(seconds)
+            self.block = self._blocks.send(seconds)
             self._raced_steps = step - self._race_began
         except StopIteration as end:
-            self.block = self._race = None
             return self._choose(end.value, step)
         return None
+
+    def failed(self, step: int) -> PlanChosen | None:
+        """Repeat a block that was not trained to its end, or end a race in which none ever is.
+
+        Args:
+            step: The last completed one.
+        """
+        assert self._race is not None
+        self._failed_blocks += 1
+        if self._failed_blocks < MOST_FAILED_BLOCKS:
+            return None
+        return self._choose(self._race.result_so_far(), step)
 
     def watch(self, seconds: float) -> None:
         """Watch the pace of the chosen plan, and race again if it drifts.
@@ -213,8 +230,9 @@ class Tuner:
             total,
             0.0 if setup.config.autotune == "again" else SHORTEST_RUN,
         )
-        self._race = race.run()
-        self.block = next(self._race)
+        self._race, self._blocks = race, race.run()
+        self._failed_blocks = 0
+        self.block = next(self._blocks)
 
     def _has_steps(self) -> bool:
         return self._raced_steps < RACE_SHARE * self._switch.setup.config.total_steps
@@ -234,8 +252,9 @@ class Tuner:
 
     def _choose(self, race: RaceResult, step: int) -> PlanChosen:
         """Put the run under the plan that won, and save it."""
+        self.block = self._race = self._blocks = None
         planned = self._switch.to(race.plan)
-        self._plan, self._pace = planned.plan, race.seconds
+        self._plan, self._pace = planned.plan, race.seconds or None
         line = f"{self._line}; not compared with others: {TOO_SHORT}"
         if race.has_compared:
             self._result = AutotuneResult(

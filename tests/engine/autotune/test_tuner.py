@@ -190,6 +190,22 @@ def test_a_pace_that_drifts_starts_another_race(ready: Ready) -> None:
     assert tuner.block is None, "the loop goes on under its plan until it opens the race"
 
 
+def test_a_race_whose_blocks_never_end_is_given_up(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where steps take longer than a turn: the run must be timed all the same."""
+    train = Loop._train_block
+
+    def interrupted(self: Loop, batches: Any, steps: int) -> None:
+        train(self, batches, 1)
+
+    monkeypatch.setattr(Loop, "_train_block", interrupted)
+    events = events_of(ready(steps=200))
+    last = choices(events)[-1]
+    assert last.plan == Plan(optimizer="fused")
+    assert any(event.timed for event in steps(events))
+
+
 @pytest.mark.usefixtures("paced")
 def test_a_stop_during_the_race_ends_the_run_with_all_steps(ready: Ready) -> None:
     gate = Gate()
