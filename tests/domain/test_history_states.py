@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import get_args
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -260,3 +261,21 @@ def test_autotuning_is_no_part_of_the_time_that_a_run_trains() -> None:
     assert history.elapsed == 0.5
     assert history.plan is not None
     assert history.plan.gain == 2.0
+
+
+def test_plans_that_race_are_part_of_the_warm_up_and_named() -> None:
+    history = RunHistory()
+    history.apply(started(at=2.0, total_steps=600))
+    trial = msgspec.structs.replace(steps(1, [2.0], timed=False), trial="channels_last")
+    history.apply(trial)
+    assert (history.state, history.message) == (
+        RunState.WARMING_UP,
+        "autotuning: channels_last",
+    )
+    history.apply(steps(2, [1.9], timed=False))
+    assert history.message == "autotuning: channels_last", "blocks alternate; the line stays"
+    history.apply(PlanChosen(at=6.0, plan=Plan(), line="plain loop", first_step=3))
+    assert (history.state, history.message) == (RunState.WARMING_UP, "")
+    history.apply(WarmupFinished(at=6.0, steps=2, seconds=1.0))
+    assert history.state is RunState.TRAINING
+    assert (history.elapsed or 0.0) > 0, "its steps train"

@@ -258,6 +258,8 @@ def _status(history: RunHistory) -> Content:
         sign = "▲" if first.text.startswith("diverged from") else "✗"
         return Content.styled(f"{sign} {first.text}", "bold $text-error")
     state_name = history.state.value
+    if history.state is RunState.WARMING_UP and history.message:
+        state_name = history.message  # the change of plan that is tried
     style = {
         RunState.PAUSED: "$text-warning",
         RunState.FINISHED: "$text-success",
