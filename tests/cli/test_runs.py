@@ -460,11 +460,11 @@ def test_sweep_hands_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert main(["sweep", "--devices", "cpu,mps"]) == 0
     flags = ["--batch-sizes", "8,16", "--workload", "vae", "--seconds", "0.5", "--format", "csv"]
-    flags += ["--set", "lr=0.1"]
+    flags += ["--set", "lr=0.1", "--plain"]
     assert main(["sweep", "--devices", "cpu", *flags]) == 0
     assert asked == [
-        ("cpu,mps", "16..4096", "mnist", 1.0, "table", []),
-        ("cpu", "8,16", "vae", 0.5, "csv", ["lr=0.1"]),
+        ("cpu,mps", "16..4096", "mnist", 0.3, "table", [], False),
+        ("cpu", "8,16", "vae", 0.5, "csv", ["lr=0.1"], True),
     ]
 
 
