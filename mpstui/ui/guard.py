@@ -13,8 +13,10 @@ from typing import cast
 
 from textual.css.query import DOMQuery, NoMatches
 from textual.dom import DOMNode
+from textual.events import Resize
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.screen import Screen
 from textual.widgets import OptionList
 from textual.worker import WorkerFailed
 from typing_extensions import override
@@ -31,6 +33,9 @@ class Guarded(MessagePump):
     @override
     async def _dispatch_message(self, message: Message) -> None:
         """Handle a message, and report an error that the user can act on."""
+        is_resize = isinstance(message, Resize) and isinstance(self, Screen)
+        if is_resize and cast("Resize", message).size != self.app.size:
+            return  # a layout posts its size again: two sizes in the queue would alternate for ever
         try:
             await super()._dispatch_message(message)
         except REPORTED as error:

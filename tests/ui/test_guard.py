@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from textual.app import ComposeResult
 from textual.css.query import NoMatches
+from textual.events import Resize
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 
@@ -113,3 +115,25 @@ async def test_a_palette_is_opened_again_only_once_it_is_gone(app: MpstuiApp) ->
         app.action_command_palette()
         await pilot.pause()
         assert isinstance(app.screen, Palette)
+
+
+async def test_a_screen_ignores_a_size_that_is_outdated(
+    app: MpstuiApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid_out: list[Size] = []
+    resized = Screen._screen_resized
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        screen = app.screen
+        monkeypatch.setattr(
+            Screen,
+            "_screen_resized",
+            lambda self, size: (laid_out.append(size), resized(self, size)),
+        )
+        screen.post_message(Resize(Size(40, 10), Size(40, 10)))
+        await pilot.pause()
+        assert Size(40, 10) not in laid_out
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert app.screen.size == Size(80, 24)
+        assert set(laid_out) == {Size(80, 24)}
