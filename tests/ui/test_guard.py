@@ -122,14 +122,15 @@ async def test_a_screen_ignores_a_size_that_is_outdated(
 ) -> None:
     laid_out: list[Size] = []
     resized = Screen._screen_resized
+
+    def lay_out(self: Screen[None], size: Size) -> None:
+        laid_out.append(size)
+        resized(self, size)
+
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         screen = app.screen
-        monkeypatch.setattr(
-            Screen,
-            "_screen_resized",
-            lambda self, size: (laid_out.append(size), resized(self, size)),
-        )
+        monkeypatch.setattr(Screen, "_screen_resized", lay_out)
         screen.post_message(Resize(Size(40, 10), Size(40, 10)))
         await pilot.pause()
         assert Size(40, 10) not in laid_out
