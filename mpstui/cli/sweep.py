@@ -10,14 +10,10 @@ from typing import Any
 
 import msgspec
 
-from mpstui.doctor.probes import gather
-from mpstui.doctor.refusal import refuse_reason
-from mpstui.doctor.system import SystemProbes
 from mpstui.domain.anatomy import PointRequest, SweepPoint
 from mpstui.domain.config import BY_NAME, make_config
-from mpstui.domain.devices import DeviceSpec, parse_devices
-from mpstui.domain.errors import DeviceUnavailable, FieldError
-from mpstui.domain.facts import ProbeStage
+from mpstui.domain.devices import parse_devices
+from mpstui.domain.errors import FieldError
 from mpstui.domain.fields import Integer, Real
 from mpstui.domain.workloads import EPOCH_SAMPLES
 from mpstui.processes.client import ProcessClient, ProcessFailed
@@ -25,6 +21,7 @@ from mpstui.processes.command import module_command
 from mpstui.runs.own_settings import own_settings
 from mpstui.runs.workload_path import absolute_workload
 
+from .lazy_facts import LazyFacts, refuse
 from .output import print_document, print_line
 from .set_arguments import workload_values
 from .sweep_report import describe_point, measured_points, report
@@ -70,7 +67,7 @@ def sweep(
     values = workload_values(workload, sets)
     for spec in specs:
         make_config(values).on(spec, own=own_settings(workload))
-    _refuse(specs)
+    refuse(specs, LazyFacts())  # before the first point
     names = [str(spec) for spec in specs]
     points: list[SweepPoint] = []
     interrupted = False
@@ -113,18 +110,6 @@ def _size(text: str) -> int:
     size = _SIZE.parse(text)
     assert size is not None  # only an optional field's value can be None
     return size
-
-
-def _refuse(specs: Sequence[DeviceSpec]) -> None:
-    """Refuse unavailable devices before the first point."""
-    accelerators = [spec for spec in specs if spec.type != "cpu"]
-    if accelerators:
-        _print_progress("asking torch which devices it has …")
-        facts = gather(SystemProbes(), up_to=ProbeStage.TORCH)
-        for spec in accelerators:
-            reason = refuse_reason(facts, spec.type, spec.index)
-            if reason is not None:
-                raise DeviceUnavailable(f"device: {reason}")
 
 
 def requests_of(

@@ -14,6 +14,10 @@ def _discard(message: str) -> None:
     """Send nothing: there is no supervisor."""
 
 
+class StopRequested(Exception):
+    """The gate asks the loop to stop."""
+
+
 class Gate:
     """The current requests of the user and the supervisor to the loop."""
 

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -26,41 +25,27 @@ from mpstui.domain.events import (
     RunResumed,
     RunStopped,
     SnapshotSaved,
-    StepsCompleted,
     WarmupFinished,
 )
 from mpstui.runs.user_code import USER_ERRORS
-from mpstui.telemetry.system import resident_bytes
 
 from .checks.schedule import CheckSchedule
 from .data.feed import Batch, Feed
-from .data.source import Pipeline
+from .data.source import FeedForm
 from .evaluate import evaluate, save_pictures
-from .gate import Gate
+from .gate import Gate, StopRequested
 from .meter import SETTLE_STEPS, WARMUP_STEPS, Meter
 from .profile import Profiler, profile_steps
 from .progress import Progress
 from .setup import Setup
 from .snapshot_budget import Snapshots
-from .soundness import DivergenceWatch, gradient_norm, has_gradients
+from .snapshots import save_model
+from .soundness import DivergenceWatch, has_gradients
+from .step_events import steps_completed
 from .steps import steps_of
 from .steps.base import split
+from .tuning import Tuning, calls_of_block, train_block
 from .work import WorkMeter
-
-if TYPE_CHECKING:  # a run without autotuning does not import it
-    from .autotune.tuner import Tuner
-
-
-class StopRequested(Exception):
-    """The gate asks the loop to stop."""
-
-
-class FeedForm(NamedTuple):
-    """What a feed depends on beside its place in the epoch; plans differ in it."""
-
-    pipeline: Pipeline
-    joined: int
-    """Batches that are concatenated to one."""
 
 
 class Loop:
@@ -74,7 +59,7 @@ class Loop:
         energy: Callable[[], float | None] | None = None,
         snapshots: Snapshots | None = None,
         resume: Progress | None = None,
-        tuner: Tuner | None = None,
+        tuner: Tuning | None = None,
         checks: CheckSchedule | None = None,
     ) -> None:
         """Prepare to train.
@@ -96,7 +81,7 @@ class Loop:
         self._meter = Meter(setup.backend, setup.workload.per_sample, energy=energy)
         self._profiler = Profiler()
         self._snapshots = snapshots
-        self._tuner = tuner
+        self._tuner = tuner or Tuning()
         self._checks = checks
         self._evaluation_checked = False
         self._batch: Batch | None = None  # the newest, for the step check
@@ -123,17 +108,16 @@ class Loop:
         self._gate.ready()
         try:
             yield from self._hold()
-            if self._tuner is not None:
-                self._put_under((yield from self._tuner.start(self._setup)))
+            self._put_under((yield from self._tuner.start(self._setup)))
             self._meter.start(WARMUP_STEPS)
             while self._resuming or self.step < self._config.total_steps:
                 yield from self._run_epoch()
-            self._save_model()
+            save_model(self._setup)
             yield RunFinished(at=self._now(), step=self.step)
         except StopRequested:
             yield from self._flush()
             yield from self._snapshot(stopping=True)
-            self._save_model()
+            save_model(self._setup)
             yield RunStopped(at=self._now(), step=self.step, reason=self._gate.stop_reason)
         except USER_ERRORS:
             # The log needs the steps before the error, above all a divergence that caused it.
@@ -184,8 +168,8 @@ class Loop:
         return self._setup.batches(self._progress.epoch, done, left, form.joined), form
 
     def _feed_form(self) -> FeedForm:
-        is_raced = self._tuner is not None and self._tuner.is_racing
-        return FeedForm(self._setup.pipeline, 1 if is_raced else self._steps.batches)
+        joined = 1 if self._tuner.is_racing else self._steps.batches
+        return FeedForm(self._setup.pipeline, joined)
 
     def _train_on(self, batches: Feed, form: FeedForm) -> Generator[AnyEvent, None, bool]:
         """Train on a feed; return whether it ended, not that another form of feed is needed."""
@@ -217,7 +201,7 @@ class Loop:
     def _tune(self, batches: Feed) -> Iterator[AnyEvent]:
         """Train on the next batches under plans in turn, outside the clock, until one is chosen."""
         tuner = self._tuner
-        if tuner is None or not tuner.is_racing or self._new_steps < WARMUP_STEPS:
+        if not tuner.is_racing or self._new_steps < WARMUP_STEPS:
             return
         tuner.race(self.step)
         while (block := tuner.block) is not None and self._is_free():
@@ -240,21 +224,10 @@ class Loop:
 
     def _train_block(self, batches: Feed, steps: int) -> float | None:
         """Return the seconds of a step; None if the epoch ends first, or the run must wait."""
-        joined, settling = self._steps.batches, self._steps.settling
-        most_calls = self._config.steps_per_epoch // 2 // joined - settling
-        calls = max(min(-(-steps // joined), most_calls), 1)
-        self._meter.start((settling + calls) * joined)
-        began = 0.0
-        for call in range(settling + calls):
-            if call == settling:
-                self._setup.backend.synchronize()
-                began = time.perf_counter()
-            batch = batches.join(joined) if self._is_free() else None
-            if batch is None:
-                return None
-            self._count_steps(self._steps.take(batch), batch.samples)
-        self._setup.backend.synchronize()
-        return (time.perf_counter() - began) / (calls * joined)
+        setup, stepper = self._setup, self._steps
+        calls = calls_of_block(stepper, steps, self._config.steps_per_epoch)
+        self._meter.start((stepper.settling + calls) * stepper.batches)
+        return train_block(setup, stepper, batches, calls, self._count_steps, self._is_free)
 
     def _measure_matmul(self) -> Iterator[AnyEvent]:
         """Once a run, measure a matrix product on the device, outside the clock."""
@@ -268,9 +241,9 @@ class Loop:
     def _evaluate(self) -> Iterator[AnyEvent]:
         self._rng_state = self._setup.backend.rng_state()
         tuner = self._tuner
-        chunks = None if tuner is None else tuner.test_chunks()
+        chunks = tuner.test_chunks()
         batch = yield from evaluate(self._setup, self._progress, self._now, self._hold, chunks)
-        if tuner is not None and (choice := tuner.choose_chunk(self.step)) is not None:
+        if (choice := tuner.choose_chunk(self.step)) is not None:
             self._put_under(tuner.setup())
             yield choice
         if batch is not None:
@@ -391,27 +364,11 @@ class Loop:
         self._progress.add(steps)
         if steps.timed:
             self._step_seconds = steps.seconds / len(steps.losses)
-            if self._tuner is not None:
-                self._tuner.watch(self._step_seconds)
+            self._tuner.watch(self._step_seconds)
         if self._snapshots is not None:
             self._snapshots.trained(steps.seconds)
-        norm = gradient_norm(self._setup.model.parameters())
-        yield StepsCompleted(
-            at=self._now(),
-            epoch=self._progress.epoch,
-            first_step=first,
-            losses=steps.losses.astype("<f4").tobytes(),
-            samples=steps.samples,
-            epoch_samples=self._progress.samples,
-            seconds=round(steps.seconds, 7),
-            timed=steps.timed,
-            lr=float(self._setup.optimizer.param_groups[0]["lr"]),
-            device_bytes=self._setup.backend.allocated(),
-            joules=steps.joules,
-            grad_norm=norm,
-            worker_bytes=resident_bytes(),
-            trial=trial,
-        )
+        completed = steps_completed(self._setup, self._progress, steps, first, self._now(), trial)
+        yield completed
         yield from self._setup.series.flush(first, self._now())
         yield from self._work.counted()
         self._meter.exclude_elapsed()
@@ -422,7 +379,7 @@ class Loop:
         if divergence is not None:
             yield divergence
         # A gradient that is not finite has spoilt the weights before any loss shows it.
-        is_finite = norm is not None or not has_gradients(self._setup.model)
+        is_finite = completed.grad_norm is not None or not has_gradients(self._setup.model)
         self._sound = not self._divergence.diverged and is_finite
 
     @property
@@ -432,14 +389,7 @@ class Loop:
 
     def _end_warm_up(self) -> Iterator[AnyEvent]:
         """Yield that warm-up is over once it is; comparing plans is part of it."""
-        is_raced = self._tuner is not None and self._tuner.is_racing
-        if self._warm or is_raced or self._new_steps < WARMUP_STEPS:
+        if self._warm or self._tuner.is_racing or self._new_steps < WARMUP_STEPS:
             return
         self._warm = True
         yield WarmupFinished(at=self._now(), steps=self._new_steps, seconds=self._warmup_seconds)
-
-    def _save_model(self) -> None:
-        if self._config.save_model:
-            path = self._setup.run_dir / "checkpoints" / "model.pt"
-            path.parent.mkdir(exist_ok=True)
-            torch.save(self._setup.model.state_dict(), path)

@@ -223,6 +223,14 @@ def preserve_rng(backend: Backend) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
+@contextmanager
+def preserve_run(setup: Setup) -> Iterator[None]:
+    """Restore random numbers, what steps share, and the pipeline's state at the context's end."""
+    shared, pipeline = setup.own_state.shared, setup.pipeline
+    with preserve_rng(setup.backend), shared.preserved(), pipeline.preserved():
+        yield
+
+
 def _build_model(setup: Setup) -> tuple[Workload, nn.Module]:
     """Create a workload and its model; what loading the data gave the workload is shared."""
     workload = find_workload(setup.config, setup.run_dir)

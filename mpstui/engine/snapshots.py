@@ -151,6 +151,14 @@ def tensor_bytes(setup: Setup) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
+def save_model(setup: Setup) -> None:
+    """Save a run's weights alone, as the examples' scripts do, if the user requested it."""
+    if setup.config.save_model:
+        path = setup.run_dir / "checkpoints" / "model.pt"
+        path.parent.mkdir(exist_ok=True)
+        torch.save(setup.model.state_dict(), path)
+
+
 def load_snapshot(path: Path) -> Snapshot:
     """Read a snapshot.
 

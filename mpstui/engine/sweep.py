@@ -104,8 +104,8 @@ def rates(
 
     Warm-up is ten steps, as in a run, or fewer if they take longer than a window.
     """
-    taker = steps_of(setup)
-    batches = _endless(setup, taker.batches)
+    training = steps_of(setup)
+    batches = _endless(setup, training.batches)
     setup.model.train()
 
     def timed(steps: int) -> tuple[float, int]:
@@ -114,7 +114,7 @@ def rates(
         began = clock()
         for _ in range(steps):
             batch = next(batches)
-            taker.take(batch)
+            training.take(batch)
             samples += batch.samples
         setup.backend.synchronize()
         return clock() - began, samples

@@ -252,7 +252,7 @@ class MpstuiApp(RunControls, DoctorControls):
         """Show the command palette."""
         from .palette import Palette  # imports Textual's, which the first frame does not need
 
-        # One that was closed just now may not be removed yet, and has the same id.
+        # A closed palette keeps its id until Textual has removed it.
         if not any(isinstance(node, Palette) for node in self._nodes):
             self.push_screen(Palette(id="--command-palette"))
 

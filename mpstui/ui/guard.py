@@ -35,7 +35,7 @@ class Guarded(MessagePump):
         """Handle a message, and report an error that the user can act on."""
         is_resize = isinstance(message, Resize) and isinstance(self, Screen)
         if is_resize and cast("Resize", message).size != self.app.size:
-            return  # a layout posts its size again: two sizes in the queue would alternate for ever
+            return  # each layout posts its size: two sizes in the queue would alternate endlessly
         try:
             await super()._dispatch_message(message)
         except REPORTED as error:

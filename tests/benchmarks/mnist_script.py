@@ -1,4 +1,4 @@
-"""The article's MNIST script, written anew: a CNN, Adadelta, DataLoader, PIL and transforms.
+"""The article's MNIST script, rewritten: a CNN, Adadelta, DataLoader, PIL and transforms.
 
 ``python -m tests.benchmarks.mnist_script --data DIR [--device cpu] [--epochs 1]``. The folder has
 torchvision's layout, ``MNIST/raw``. Source: the ``mnist`` example of pytorch/examples, whose model,

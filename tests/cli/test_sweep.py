@@ -224,7 +224,8 @@ def test_a_process_that_dies_costs_one_point(monkeypatch: pytest.MonkeyPatch) ->
     process = Process(answer)
     monkeypatch.setattr(module, "ProcessClient", lambda: process)
     points = list(measure_points(REQUESTS, {"workload": "vae"}, 0.5))
-    assert [(each.batch_size, each.error) for each in points] == [(8, ""), (16, killed), (32, "")]
+    errors = [(measured.batch_size, measured.error) for measured in points]
+    assert errors == [(8, ""), (16, killed), (32, "")]
     assert [request.batch_size for request in process.requests] == [8, 16, 32]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,13 +24,13 @@ from mpstui.domain.events import (
 )
 from mpstui.engine.checks.schedule import CheckSchedule
 from mpstui.engine.checks.trio import Trio, build
-from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.modes.agreement import CONSTANT
 from mpstui.runs.rundir import Dataset
+from tests.builders.digits import few_digits
 
 pytestmark = pytest.mark.usefixtures("one_thread", "short_epochs")
 
@@ -131,18 +130,6 @@ class Sound(Fault):
 """
 
 
-@cache
-def few() -> Digits:
-    whole = load_digits(Dataset(source="embedded"), "")
-    return Digits(
-        whole.train_images[::10],
-        whole.train_labels[::10],
-        whole.test_images[:50],
-        whole.test_labels[:50],
-        "few digits",
-    )
-
-
 @pytest.fixture
 def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs of 60 samples."""
@@ -156,7 +143,7 @@ Train = Callable[..., tuple[list[AnyEvent], Setup]]
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Trains on 500 digits, tested on 50; ``checks`` may be None; other keywords are fields'."""
-    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few_digits(50))
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "faults.py").write_text(FAULTS)
 

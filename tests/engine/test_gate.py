@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from mpstui.domain.events import (
     RunStopped,
     StepsCompleted,
 )
-from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.feed import Feed
 from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
@@ -30,22 +28,11 @@ from mpstui.engine.meter import SETTLE_STEPS
 from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import Dataset
+from tests.builders.digits import few_digits
 
 PATIENCE = 600.0
 Make = Callable[..., Loop]
 Told = AnyEvent | str
-
-
-@cache
-def few() -> Digits:
-    whole = load_digits(Dataset(source="embedded"), "")
-    return Digits(
-        whole.train_images[::10],
-        whole.train_labels[::10],
-        whole.test_images[:20],
-        whole.test_labels[:20],
-        "few digits",
-    )
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -53,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few_digits(20))
 
     def loop(gate: Gate, **values: Any) -> Loop:
         config = make_config({"workload": "vae", "batch_size": 8, **values})

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +26,6 @@ from mpstui.domain.events import (
     StepsCompleted,
     WarmupFinished,
 )
-from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.feed import Feed
 from mpstui.engine.data.source import IndexedPipeline
 from mpstui.engine.gate import Gate
@@ -37,21 +35,10 @@ from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.engine.workloads import BUILT_IN
 from mpstui.runs.rundir import Dataset
+from tests.builders.digits import few_digits
 
 E = TypeVar("E")
 Make = Callable[..., Loop]
-
-
-@cache
-def few() -> Digits:
-    whole = load_digits(Dataset(source="embedded"), "")
-    return Digits(
-        whole.train_images[::10],
-        whole.train_labels[::10],
-        whole.test_images[:50],
-        whole.test_labels[:50],
-        "few digits",
-    )
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes a loop on 500 digits, tested on 50; keywords go to the config."""
-    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few_digits(50))
 
     def loop(gate: Gate | None = None, **values: Any) -> Loop:
         asked = {"workload": "vae", "batch_size": 16, "test_batch_size": 20, **values}
@@ -148,7 +135,7 @@ def test_the_start_says_what_runs_and_where(make: Make) -> None:
 def test_notes_name_the_pipeline_and_why_there_is_no_full_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few_digits(50))
     config = make_config({"pipeline": "reference", "precision": "bf16"})
     setup = set_up(config, Dataset(source="embedded", reason="no network"), tmp_path)
     assert len(setup.notes) == 3

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from mpstui.domain.events import (
     StepsCompleted,
 )
 from mpstui.engine import profile as module
-from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
 from mpstui.engine.meter import PROFILE_STEPS, SETTLE_STEPS, WARMUP_STEPS
@@ -31,17 +29,11 @@ from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import Dataset
 from tests.builders.batches import training_feed
+from tests.builders.digits import few_digits
 
 Make = Callable[..., Loop]
 AFTER = 6
 """Timed steps before the profile in these tests, which are short."""
-
-
-@cache
-def few() -> Digits:
-    whole = load_digits(Dataset(source="embedded"), "")
-    train = (whole.train_images[::10], whole.train_labels[::10])
-    return Digits(*train, whole.test_images[:20], whole.test_labels[:20], "few digits")
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +41,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread; a window at each step; a profile early on."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few_digits(20))
     monkeypatch.setattr("mpstui.engine.meter.FLUSH_STEPS", 1)
     monkeypatch.setattr(module, "PROFILE_AFTER", AFTER)
     yield

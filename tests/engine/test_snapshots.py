@@ -24,7 +24,6 @@ from mpstui.domain.events import (
     SnapshotSaved,
     StepsCompleted,
 )
-from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.data.order import order_of_epoch
 from mpstui.engine.data.source import IndexedPipeline
@@ -38,6 +37,7 @@ from mpstui.engine.snapshot_budget import MIN_TRAINING_SECONDS, MOST_FILES, SHAR
 from mpstui.engine.snapshots import load_snapshot, pack, snapshots_of
 from mpstui.engine.workloads import BUILT_IN
 from mpstui.runs.rundir import Dataset
+from tests.builders.digits import few_digits
 
 E = TypeVar("E")
 Build = Callable[..., Setup]
@@ -50,15 +50,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """Builds runs on 250 digits whose epochs are 60 samples: 6 steps at batch 10."""
-    whole = load_digits(Dataset(source="embedded"), "")
-    few = Digits(
-        whole.train_images[::20],
-        whole.train_labels[::20],
-        whole.test_images[:50],
-        whole.test_labels[:50],
-        "few digits",
+    monkeypatch.setattr(
+        "mpstui.engine.set_up.load_digits", lambda dataset, folder: few_digits(50, every=20)
     )
-    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few)
     monkeypatch.setattr("mpstui.domain.config.EPOCH_SAMPLES", 60)
 
     def built(folder: str = "run", **values: Any) -> Setup:

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from mpstui.domain.plan import PLAIN, Plan
+from mpstui.engine.checks.trio import format_error
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import preserve_rng
+from mpstui.engine.sides import preserve_run
 from mpstui.trees import is_stackable, tensors_in
 
 from .candidate import (
@@ -45,7 +46,7 @@ class PlanCheck:
         """Taken by all checks so far."""
         self._setup = setup
         self._clock = clock
-        with preserve_rng(setup.backend), setup.pipeline.preserved():
+        with preserve_run(setup):
             self._batches = _first_batches(setup)
         self._copy = copy_of(setup)
         self._plain_steps: TwoSteps | None = None
@@ -57,13 +58,12 @@ class PlanCheck:
 
     def __call__(self, plan: Plan) -> str:
         """Return why a plan must not be used; empty if its results are the plain loop's."""
-        began, setup = self._clock(), self._setup
-        shared, pipeline = setup.own_state.shared, setup.pipeline
+        began = self._clock()
         try:
-            with preserve_rng(setup.backend), shared.preserved(), pipeline.preserved():
+            with preserve_run(self._setup):
                 return self._check(plan)
         except Exception as error:  # noqa: BLE001 - custom code runs here in unforeseen ways
-            return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            return format_error(error)
         finally:
             self.seconds += self._clock() - began
 

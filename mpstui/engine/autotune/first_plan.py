@@ -9,6 +9,7 @@ import msgspec
 
 from mpstui.domain.config import RunConfig
 from mpstui.domain.plan import PLAIN, AutotuneResult, Plan
+from mpstui.engine.checks.trio import format_error
 from mpstui.engine.setup import Setup
 
 from .apply import plain_reason
@@ -79,8 +80,7 @@ def _usual(setup: Setup) -> FirstPlan:
     try:
         check = PlanCheck(setup)
     except Exception as error:  # noqa: BLE001 - custom code is copied here
-        line = str(error).partition("\n")[0]
-        return FirstPlan(PLAIN, f"plain loop: not autotuned: {type(error).__name__}: {line}")
+        return FirstPlan(PLAIN, f"plain loop: not autotuned: {format_error(error)}")
     plan = PlanSpace(setup, check.can_capture).usual()
     problem = check(plan) if differs_from_plain(plan) else ""
     if problem:

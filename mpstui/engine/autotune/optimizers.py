@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -208,8 +209,13 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """
     state = copy.deepcopy(state)
     for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=False):
-        saved.update({name: group[name] for name in EXECUTION_OPTIONS if name in group})
+        saved.update(execution_of(group))
     load_in_place(optimizer, state)
+
+
+def execution_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a group's options for how the optimizer computes; or those of its defaults."""
+    return {name: group[name] for name in EXECUTION_OPTIONS if name in group}
 
 
 def match_layout(optimizer: Optimizer) -> None:

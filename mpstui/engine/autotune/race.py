@@ -1,8 +1,8 @@
 """The race of plans on the run's own steps: decisions only. The loop trains and times the blocks.
 
 Every plan does the same mathematics, so a trial is training: blocks of steps under the best plan so
-far and under a change of it alternate, and the faster one stays. No step is wasted, and what else
-the machine does disturbs both alike.
+far and under a change of it alternate, and the faster one stays. No step is wasted, and other load
+on the machine affects both plans equally.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Race:
         while self._is_undecided(ratios):
             first = Block(label, plan, steps, is_trial=True)
             second = Block(label, self._best, steps)
-            if len(ratios) % 2:  # a drift favours neither
+            if len(ratios) % 2:  # a drift does not favour one plan
                 base, trial = (yield second), (yield first)
             else:
                 trial, base = (yield first), (yield second)

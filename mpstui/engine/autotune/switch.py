@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import torch
 from torch import nn
@@ -14,7 +12,7 @@ from mpstui.engine.data.loader import LoaderSize
 from mpstui.engine.setup import Setup
 
 from .apply import apply_plan
-from .optimizers import EXECUTION_OPTIONS, load_state, match_layout
+from .optimizers import execution_of, load_state, match_layout
 from .rewrites import rewrite
 
 
@@ -105,8 +103,8 @@ class Execution:
     """How an optimizer was built to compute: the options that a plan changes."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._defaults = _options(optimizer.defaults)
-        self._groups = [_options(group) for group in optimizer.param_groups]
+        self._defaults = execution_of(optimizer.defaults)
+        self._groups = [execution_of(group) for group in optimizer.param_groups]
         self._scales = getattr(optimizer, "_step_supports_amp_scaling", None)
 
     def restore(self, optimizer: Optimizer) -> None:
@@ -116,7 +114,3 @@ class Execution:
             group.update(options)
         if self._scales is not None:
             optimizer._step_supports_amp_scaling = self._scales  # type: ignore[attr-defined]
-
-
-def _options(group: dict[str, Any]) -> dict[str, Any]:
-    return {name: group[name] for name in EXECUTION_OPTIONS if name in group}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 import msgspec
+from typing_extensions import override
 
 from mpstui.domain.events import AnyEvent, PlanChosen, PreparationAdvanced
 from mpstui.domain.machine import Machine
@@ -15,7 +16,8 @@ from mpstui.engine.data.items import Items
 from mpstui.engine.data.loader import LoaderSize
 from mpstui.engine.data.size import size_loader
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import preserve_rng
+from mpstui.engine.sides import preserve_run
+from mpstui.engine.tuning import Tuning
 from mpstui.runs.saved_plans import load_plan, save_plan
 
 from .check import PlanCheck, differs_from_plain
@@ -48,7 +50,7 @@ DRIFT_WINDOWS = 20
 """Timed windows in a row with such a ratio."""
 
 
-class Tuner:
+class Tuner(Tuning):
     """Autotunes one run. The loop trains the blocks that it requests, between its own steps."""
 
     def __init__(
@@ -61,8 +63,7 @@ class Tuner:
             previous: For a resumed run, the plan of its original, which it keeps.
             now: Wall-clock Unix time in seconds.
         """
-        self.block: Block | None = None
-        """The next steps to train and to time; None while no plans are compared."""
+        self.block = None
         self._race_is_due = False
         self._machine = machine
         self._previous = previous
@@ -78,12 +79,8 @@ class Tuner:
         self._check: PlanCheck | None = None
         self._line = self._loading = ""
 
+    @override
     def start(self, setup: Setup) -> Generator[AnyEvent, None, Setup]:
-        """Yield what is prepared, then the plan; return the run under it.
-
-        Args:
-            setup: The run under the plain plan.
-        """
         if plain_only(setup.config):
             return setup
         yield PreparationAdvanced(at=self._now(), stage="autotuning: the plan to start with")
@@ -112,31 +109,22 @@ class Tuner:
         return planned
 
     @property
+    @override
     def is_racing(self) -> bool:
-        """Whether plans are compared, or will be when the loop calls :meth:`race`."""
         return self._race_is_due or self.block is not None
 
+    @override
     def race(self, step: int) -> None:
-        """Open a race that is due. The run is under another plan then: see :meth:`setup`.
-
-        Args:
-            step: The last completed one.
-        """
         if self._race_is_due:
             self._race_is_due = False
             self._open_race(step)
 
+    @override
     def setup(self) -> Setup:
-        """Return the run under the plan of the next block, or under the chosen one."""
         return self._switch.to(self._plan if self.block is None else self.block.plan)
 
+    @override
     def timed(self, seconds: float, step: int) -> PlanChosen | None:
-        """Take the time of the requested block; return the choice once it is made.
-
-        Args:
-            seconds: Of one of its steps.
-            step: The last completed one.
-        """
         assert self._blocks is not None
         self._failed_blocks = 0
         try:
@@ -146,24 +134,17 @@ class Tuner:
             return self._choose(end.value, step)
         return None
 
+    @override
     def failed(self, step: int) -> PlanChosen | None:
-        """Repeat a block that was not trained to its end, or end a race in which none ever is.
-
-        Args:
-            step: The last completed one.
-        """
         assert self._race is not None
         self._failed_blocks += 1
         if self._failed_blocks < MOST_FAILED_BLOCKS:
             return None
         return self._choose(self._race.result_so_far(), step)
 
+    @override
     def watch(self, seconds: float) -> None:
-        """Watch the pace of the chosen plan, and race again if it drifts.
-
-        Args:
-            seconds: Of a step, in a window that counts for timings.
-        """
+        """Watch the pace of the chosen plan, and race again if it drifts."""
         if self.is_racing or self._pace is None:
             return
         ratio = seconds / self._pace
@@ -171,16 +152,12 @@ class Tuner:
         self._windows_off_pace = self._windows_off_pace + 1 if is_off else 0
         self._race_is_due = self._windows_off_pace >= DRIFT_WINDOWS and self._has_steps()
 
+    @override
     def test_chunks(self) -> TestChunks | None:
-        """Return what compares test chunks in the next evaluation; None for the plan's size."""
         return None if self.is_racing else self._chunks
 
+    @override
     def choose_chunk(self, step: int) -> PlanChosen | None:
-        """Return the plan with the fastest test chunks, once evaluations have shown it.
-
-        Args:
-            step: The last completed one.
-        """
         size = None if self._chunks is None else self._chunks.fastest()
         if size is None:
             return None
@@ -242,8 +219,7 @@ class Tuner:
         setup = self._switch.setup
         if not isinstance(setup.data, Items) or (self._result and self._result.loading):
             return
-        shared, pipeline = setup.own_state.shared, setup.pipeline
-        with preserve_rng(setup.backend), shared.preserved(), pipeline.preserved():
+        with preserve_run(setup):
             size = size_loader(
                 *(setup.data, setup.config.batch_size, setup.backend, LOADER_SECONDS, step_seconds)
             )

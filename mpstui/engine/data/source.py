@@ -36,6 +36,14 @@ class EpochPart(NamedTuple):
     """How many steps' batches are concatenated to one."""
 
 
+class FeedForm(NamedTuple):
+    """What a feed depends on beside its part of the epoch; plans differ in it."""
+
+    pipeline: Pipeline
+    joined: int
+    """As :attr:`EpochPart.joined`."""
+
+
 class Pipeline(Protocol):
     """A source of batches on a device."""
 

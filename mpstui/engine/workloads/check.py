@@ -20,7 +20,7 @@ from mpstui.domain.errors import FieldError
 from mpstui.engine.data.feed import Batch
 from mpstui.engine.evaluate import draw_pictures
 from mpstui.engine.setup import Setup
-from mpstui.engine.sides import preserve_rng, rebuild
+from mpstui.engine.sides import preserve_run, rebuild
 from mpstui.runs.user_code import USER_ERRORS, describe_error
 
 from .custom import call_hook, hook_name
@@ -49,11 +49,7 @@ def check_contract(setup: Setup) -> None:
     """
     if class_path(setup.config.workload) is None or not _has_room(setup):
         return
-    with (
-        preserve_rng(setup.backend),
-        setup.pipeline.preserved(),
-        setup.own_state.shared.preserved(),
-    ):
+    with preserve_run(setup):
         training_batch = next(setup.batches(1, 0, 1)).clone()
         size = min(setup.config.test_batch_size, MOST_SAMPLES)
         test_batch = next(setup.pipeline.test(size)).clone()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +8,17 @@ import pytest
 
 from mpstui.domain.config import make_config
 from mpstui.engine.autotune import allocator
-from mpstui.engine.data.digits import Digits, load_digits
 from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import Dataset
+from tests.builders.digits import few_digits
 
 Ready = Callable[..., Setup]
 
 
-@cache
-def few() -> Digits:
-    whole = load_digits(Dataset(source="embedded"), "")
-    train = (whole.train_images[::10], whole.train_labels[::10])
-    return Digits(*train, whole.test_images[:50], whole.test_labels[:50], "few digits")
-
-
 @pytest.fixture(autouse=True)
-def memory_given_back() -> Iterator[None]:
-    """What a plan says of the allocator is of the whole process."""
+def system_allocator() -> Iterator[None]:
+    """Restore the allocator, which is the whole process's."""
     yield
     allocator.keep(False)
 
@@ -34,7 +26,7 @@ def memory_given_back() -> Iterator[None]:
 @pytest.fixture
 def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ready:
     """Build a small run."""
-    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few())
+    monkeypatch.setattr("mpstui.engine.set_up.load_digits", lambda dataset, folder: few_digits(50))
     monkeypatch.setenv("MPSTUI_HOME", str(tmp_path / "home"))
 
     def make(**values: Any) -> Setup:

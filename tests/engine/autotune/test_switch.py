@@ -1,4 +1,4 @@
-"""A live run that changes its plan between two steps, and goes on as if it had not."""
+"""A live run whose plan changes between two steps, which does not change its training."""
 
 from __future__ import annotations
 

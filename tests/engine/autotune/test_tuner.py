@@ -1,4 +1,4 @@
-"""The tuner in a run: what it starts under, how plans alternate, what is said and saved."""
+"""The tuner in a run: its first plan, the race, the log's lines and the saved plans."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_pace_that_drifts_starts_another_race(ready: Ready) -> None:
 def test_a_race_whose_blocks_never_end_is_given_up(
     ready: Ready, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where steps take longer than a turn: the run must be timed all the same."""
+    """Steps may take longer than a turn; the run must have timed steps even so."""
     train = Loop._train_block
 
     def interrupted(self: Loop, batches: Any, steps: int) -> None:
