@@ -55,6 +55,12 @@ class Playground:
                 else:
                     os.environ[name] = value
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Let no run grow meanwhile, so that no file of theirs is open."""
+        with self._lock:
+            yield
+
     def app(self) -> MpstuiApp:
         """Return an app on these runs."""
         app = MpstuiApp(

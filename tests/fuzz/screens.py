@@ -7,6 +7,7 @@ seed and its last inputs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 import sys
@@ -14,6 +15,7 @@ import tempfile
 import threading
 import traceback
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ import psutil
 
 from mpstui.ui.app import MpstuiApp
 from mpstui.ui.keymap import ACTIONS
+from tests.fuzz.guard import HANG_SECONDS, Hang, watchdog
 from tests.fuzz.playground import Playground
 from tests.fuzz.result import FuzzResult
 from tests.fuzz.terminal import Terminal
@@ -57,22 +60,32 @@ MOST_FAILURES = 10
 
 
 class _Resources(NamedTuple):
-    """What this process holds."""
+    """What this process holds, by name."""
 
-    files: int
-    threads: int
-    children: int
+    files: tuple[str, ...]
+    threads: tuple[str, ...]
+    children: tuple[str, ...]
 
     @classmethod
     def now(cls) -> _Resources:
-        """Count them now."""
+        """Name them now; where the system names no file descriptors, their number stands."""
         gc.collect()
-        process = psutil.Process()
-        if sys.platform == "win32":
-            files = process.num_handles()
-        else:
-            files = process.num_fds()
-        return cls(files, threading.active_count(), len(process.children(recursive=True)))
+        return cls(
+            tuple(_file_descriptors()),
+            tuple(thread.name for thread in threading.enumerate()),
+            tuple(str(child) for child in psutil.Process().children(recursive=True)),
+        )
+
+
+def _file_descriptors() -> Iterator[str]:
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        count = getattr(psutil.Process(), "num_handles" if sys.platform == "win32" else "num_fds")
+        yield from map(str, range(count()))
+        return
+    for link in folder.iterdir():
+        with contextlib.suppress(OSError):  # the one that lists the folder is gone by now
+            yield f"{link.name} {link.readlink()}"
 
 
 def fuzz_screens(count: int, seed: int) -> FuzzResult:
@@ -88,21 +101,23 @@ def fuzz_screens(count: int, seed: int) -> FuzzResult:
     chance, tried, failures = random.Random(seed), 0, list[str]()
     with tempfile.TemporaryDirectory() as folder, Playground(Path(folder)).growing() as playground:
         asyncio.run(_session(playground, random.Random(0), WARM_UP, deque()))
-        before = _Resources.now()
+        with playground.at_rest():
+            before = _Resources.now()
         while tried < count and len(failures) < MOST_FAILURES:
             playground.add(f"20270101-{tried:06}-vae-{seed:04x}-cpu")
             inputs = deque[str](maxlen=LAST)
             amount = min(SESSION, count - tried)
             try:
                 tried += asyncio.run(_session(playground, chance, amount, inputs))
-            except Exception:  # noqa: BLE001 - whatever the app raises is what this looks for
+            except (Exception, Hang):  # noqa: BLE001 - whatever the app raises is what this looks for
                 tried += 1
                 failures.append(f"seed {seed}: {' '.join(inputs)}\n{traceback.format_exc(-8)}")
-        left = _Resources.now()
+        with playground.at_rest():
+            left = _Resources.now()
     failures += [
-        f"seed {seed}: {now} {name}, {then} at the start"
+        f"seed {seed}: {name} at the end {', '.join(now)}; at the start {', '.join(then)}"
         for name, then, now in zip(_Resources._fields, before, left, strict=True)
-        if now > then
+        if len(now) > len(then)
     ]
     return FuzzResult(KIND, tried, failures)
 
@@ -117,9 +132,10 @@ async def _session(
         number = 0
         while number < count:
             number += 1
-            _input(app, terminal, chance, inputs)
-            if chance.random() < SETTLING:
-                await terminal.settle()
+            with watchdog(2 * HANG_SECONDS):  # for one call; settle has a limit of its own
+                _input(app, terminal, chance, inputs)
+                if chance.random() < SETTLING:
+                    await terminal.settle()
             if app._exit:
                 break
         for _ in range(DEPTH):

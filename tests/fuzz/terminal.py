@@ -6,23 +6,41 @@ screen's widgets have handled it, so that thousands take minutes.
 
 from __future__ import annotations
 
+import asyncio
+import time
 import unicodedata
+from collections import Counter
 from contextlib import suppress
 from typing import Any
+from unittest import mock
 
 from textual import events
 from textual.geometry import Size
 from textual.keys import REPLACED_KEYS, _character_to_key, _get_unicode_name_from_key
+from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
-from tests.waiting import PATIENCE  # isort: skip
+from .guard import HANG_SECONDS
+
+
+async def _handled(seconds: float = 2.0) -> Counter[str]:
+    """Return the messages that all pumps handle for a while."""
+    counts, handle = Counter[str](), MessagePump._dispatch_message
+
+    async def count(pump: MessagePump, message: Message) -> None:
+        counts[f"{message!r} by {pump!r}"] += 1
+        await handle(pump, message)
+
+    with mock.patch.object(MessagePump, "_dispatch_message", count):
+        await asyncio.sleep(seconds)
+    return counts
 
 
 class Terminal:
     """The input of an app's terminal."""
 
     def __init__(self, pilot: Pilot[Any]) -> None:
-        self._pilot = pilot
         self._app = pilot.app
 
     def press(self, key: str) -> None:
@@ -52,8 +70,26 @@ class Terminal:
         self._app.post_message(events.Resize(size, size))
 
     async def settle(self) -> None:
-        """Wait until every widget of the screen has handled the messages that it has."""
-        await self._pilot._wait_for_screen(PATIENCE)
+        """Wait until every widget of the screen has handled the messages that it has.
+
+        A widget that is removed meanwhile never handles the rest of its messages.
+
+        Raises:
+            AssertionError: If one has not after as long as only a hang takes; it names what the
+                app was busy with.
+        """
+        pumps: list[MessagePump] = [self._app, *self._app.screen.walk_children(with_self=True)]
+        busy = set[MessagePump]()
+
+        def answered(pump: MessagePump) -> None:
+            busy.discard(pump)
+
+        busy |= {pump for pump in pumps if pump.call_later(answered, pump)}
+        deadline = time.monotonic() + HANG_SECONDS
+        while any(not pump._closing for pump in busy) and not self._app._exception_event.is_set():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{busy} did not answer; handled: {await _handled()}")
+            await asyncio.sleep(0.001)
 
     def _send(self, event: events.Event) -> None:
         event.set_sender(self._app)
