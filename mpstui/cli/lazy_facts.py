@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from mpstui.doctor.probes import gather
+from mpstui.doctor.probes import ask_torch
 from mpstui.doctor.refusal import refuse_reason
 from mpstui.doctor.system import SystemProbes
 from mpstui.domain.devices import DeviceSpec
 from mpstui.domain.errors import DeviceUnavailable
-from mpstui.domain.facts import DoctorFacts, ProbeStage
+from mpstui.domain.facts import DoctorFacts, TorchFacts
+from mpstui.telemetry.machine import read_machine
 
 from .output import print_line
 
@@ -18,22 +19,26 @@ from .output import print_line
 class LazyFacts:
     """Facts that are probed on first use: an import of torch takes long."""
 
-    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, ask: Callable[[], TorchFacts | None] = lambda: None) -> None:
         """Probe nothing yet.
 
         Args:
-            meanwhile: Called before the first probe: starts what can go on beside it.
+            ask: Asks a process that imports torch anyway; where it knows nothing, the doctor's
+                probe answers.
         """
         self._facts: DoctorFacts | None = None
-        self._meanwhile = meanwhile
+        self._ask = ask
 
     def get(self) -> DoctorFacts:
         """Return the facts, with those from torch."""
         if self._facts is None:
-            self._meanwhile()
             print_line("asking torch which devices it has …", sys.stderr)
-            self._facts = gather(SystemProbes(), up_to=ProbeStage.TORCH)
+            machine = DoctorFacts(machine=read_machine())
+            self._facts = ask_torch(self._torch_facts, machine)
         return self._facts
+
+    def _torch_facts(self) -> TorchFacts:
+        return self._ask() or SystemProbes().torch_facts()
 
     def trainable(self) -> tuple[str, ...]:
         """Return the devices that can train: the CPU first, then the best accelerator.

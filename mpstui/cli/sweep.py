@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import msgspec
+from collections.abc import Sequence
+from contextlib import closing
 
 from mpstui.domain.anatomy import PointRequest, SweepPoint
 from mpstui.domain.config import BY_NAME, make_config
@@ -16,20 +13,16 @@ from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError
 from mpstui.domain.fields import Integer, Real
 from mpstui.domain.workloads import EPOCH_SAMPLES
-from mpstui.processes.client import ProcessClient, ProcessFailed
-from mpstui.processes.command import module_command
 from mpstui.runs.own_settings import own_settings
 from mpstui.runs.workload_path import absolute_workload
 
 from .lazy_facts import LazyFacts, refuse
 from .output import print_document, print_line
 from .set_arguments import workload_values
+from .sweep_process import SweepProcess
 from .sweep_report import describe_point, measured_points, report
 
 ALLOWED = f"N, N,N… or N..N (the powers of two between), each from 1 to {EPOCH_SAMPLES:,}"
-PATIENCE = 600.0
-"""Time limit of a point, in seconds: it includes an import of torch, and slow steps on a CPU."""
-
 _SIZE = Integer("batch_sizes", "Batch sizes", "samples a training step", 1, EPOCH_SAMPLES)
 _SECONDS = Real("seconds", "Seconds", "timed, for each point", 0.0, 600.0, above=True)
 
@@ -67,18 +60,19 @@ def sweep(
     values = workload_values(workload, sets)
     for spec in specs:
         make_config(values).on(spec, own=own_settings(workload))
-    refuse(specs, LazyFacts())  # before the first point
     names = [str(spec) for spec in specs]
+    requests = requests_of(names, sizes, is_plain)
     points: list[SweepPoint] = []
     interrupted = False
-    try:
-        requests = requests_of(names, sizes, is_plain)
-        for point in measure_points(requests, values, seconds):
-            points.append(point)
-            _print_progress(f"{len(points)}/{len(requests)}  {describe_point(point)}")
-    except KeyboardInterrupt:  # report the measured points: a sweep on a CPU takes minutes
-        interrupted = True
-        _print_progress("stopped; these are the points so far")
+    with closing(SweepProcess(requests, values, seconds)) as process:
+        refuse(specs, LazyFacts(process.torch_facts))  # before the first point
+        try:
+            for point in process.points():
+                points.append(point)
+                _print_progress(f"{len(points)}/{len(requests)}  {describe_point(point)}")
+        except KeyboardInterrupt:  # report the measured points: a sweep on a CPU takes minutes
+            interrupted = True
+            _print_progress("stopped; these are the points so far")
     print_document(report(names, points, workload, seconds, format), format == "json")
     without_points = [name for name in names if not measured_points(points, name)]
     return 1 if interrupted or without_points else 0
@@ -126,45 +120,6 @@ def requests_of(
         for number, size in enumerate(sizes)
         for device in (devices if number % 2 == 0 else devices[::-1])
     ]
-
-
-def measure_points(
-    requests: Sequence[PointRequest], values: Mapping[str, Any], seconds: float
-) -> Iterator[SweepPoint]:
-    """Measure and yield points in a separate process.
-
-    A failure of the process becomes the error of the point that it was at, and another one
-    continues behind it.
-
-    Args:
-        requests: The points.
-        values: The workload, and what else the user set, as for ``make_config``.
-        seconds: Timed, for each point.
-    """
-    left = deque(requests)
-    while left:
-        error = "the process gave no answer"
-        try:
-            for point in _measured(list(left), values, seconds):
-                left.popleft()
-                yield point
-        except ProcessFailed as failure:
-            error = str(failure)
-        if left:
-            yield SweepPoint(**msgspec.structs.asdict(left.popleft()), error=error)
-
-
-def _measured(
-    requests: Sequence[PointRequest], values: Mapping[str, Any], seconds: float
-) -> Iterator[SweepPoint]:
-    documents = (msgspec.json.encode(document).decode() for document in (values, requests))
-    values_text, requests_text = documents
-    command = module_command("mpstui.engine.sweep", values_text, repr(seconds), requests_text)
-    for line in ProcessClient().lines(command, PATIENCE + 10 * seconds):
-        try:
-            yield msgspec.json.decode(line, type=SweepPoint)
-        except msgspec.DecodeError:
-            continue  # what a driver prints
 
 
 def _print_progress(text: str) -> None:

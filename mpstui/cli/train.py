@@ -61,7 +61,7 @@ def train(
         runs_dir: The folder of runs; None for the default.
     """
     with closing(PrewarmedSupervisor()) as warm:
-        facts = LazyFacts(partial(warm.prewarm, 1))
+        facts = LazyFacts(partial(warm.torch_facts, 1))
         specs = [parse_device(device_of(example_flags, device, facts.trainable))]
         (view,) = start(config, specs, facts, runs_dir, warm)
     return _train(view, json)
@@ -103,7 +103,7 @@ def resume(text: str, changes: Mapping[str, Any], json: bool, runs_dir: Path | N
     store = RunStore(runs_dir or default_runs_dir())
     original = store.find(text)
     with closing(PrewarmedSupervisor()) as warm:
-        refuse([original.config().spec], LazyFacts(partial(warm.prewarm, 1)))
+        refuse([original.config().spec], LazyFacts(partial(warm.torch_facts, 1)))
         run = resume_run(store, original, changes, read_machine(), datetime.now())
         launch([run], warm)
     return _train(RunView(run), json)
@@ -127,7 +127,7 @@ def compare(
         sets: Several values for each name, as text; there is a run for each combination of them.
     """
     with closing(PrewarmedSupervisor()) as warm:
-        facts = LazyFacts(partial(warm.prewarm, USUAL_RUNS))
+        facts = LazyFacts(partial(warm.torch_facts, USUAL_RUNS))
         specs = _specs_to_compare(config, devices, sets, facts)
         views = start(config, specs, facts, runs_dir, warm)
     width = max(len(view.config.label) for view in views)

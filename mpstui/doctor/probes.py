@@ -84,7 +84,7 @@ def gather(
         facts = replace(facts, conditions=probes.conditions())
         report(facts)
     if up_to >= ProbeStage.TORCH:
-        facts = ask_torch(probes, facts)
+        facts = ask_torch(probes.torch_facts, facts)
         report(facts)
     if up_to >= ProbeStage.USE and facts.torch is not None:
         for fact in facts.torch.devices:
@@ -98,10 +98,10 @@ def gather(
     return facts
 
 
-def ask_torch(probes: Probes, facts: DoctorFacts) -> DoctorFacts:
-    """Probe torch; return the facts with its answer, or with the reason for the failure."""
+def ask_torch(torch_facts: Callable[[], TorchFacts], facts: DoctorFacts) -> DoctorFacts:
+    """Ask torch for its facts; return them with the others, or the reason for the failure."""
     try:
-        torch = probes.torch_facts()
+        torch = torch_facts()
     except ProcessUndecided as error:
         return replace(facts, torch=None, torch_error=str(error), torch_state="undecided")
     except ProcessFailed as error:

@@ -74,7 +74,7 @@ def merge_facts(before: DoctorFacts | None, partial: DoctorFacts) -> DoctorFacts
 def _torch_again(probes: Probes, facts: DoctorFacts) -> DoctorFacts:
     """Probe torch again; keep the results of earlier device trials."""
     earlier_by_device = {fact.device: fact for fact in facts.torch.devices} if facts.torch else {}
-    facts = ask_torch(probes, replace(facts, conditions=probes.conditions()))
+    facts = ask_torch(probes.torch_facts, replace(facts, conditions=probes.conditions()))
     if facts.torch is None:
         return facts
     devices = tuple(

@@ -1,8 +1,9 @@
-"""The points of a sweep: ``python -m mpstui.engine.sweep VALUES SECONDS REQUESTS``.
+"""The points of a sweep: ``python -m mpstui.engine.sweep [--facts] VALUES SECONDS REQUESTS``.
 
 One process measures them in turn, since an import of torch takes longer than a point. It prints a
-line of JSON for each, a :class:`~mpstui.domain.anatomy.SweepPoint`. The tuned points come last: a
-plan may keep freed memory in the process, which the plain loop would profit from.
+line of JSON for each, a :class:`~mpstui.domain.anatomy.SweepPoint`; with ``--facts`` a
+:class:`~mpstui.domain.facts.TorchFacts` comes first. The tuned points come last: a plan may keep
+freed memory in the process, which the plain loop would profit from.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from typing import Any
 
 import msgspec
 import torch
+import torch._dynamo  # the first optimizer would import it, inside of a point
 
+from mpstui.doctor.torch_probe.types import facts
 from mpstui.domain.anatomy import NOT_TRIED, OUT_OF_MEMORY, PointRequest, SweepPoint
 from mpstui.domain.config import RunConfig, make_config
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.plan import Plan
 from mpstui.domain.summary import measure
+from mpstui.processes.command import FACTS_FLAG
 from mpstui.processes.parent import end_with_parent
+from mpstui.processes.stdio import json_writer
 from mpstui.runs.rundir import Dataset
 from mpstui.runs.saved_plans import load_plan
 from mpstui.runs.user_code import describe_error
@@ -43,6 +48,9 @@ SWEEP_WINDOWS = 5
 """Windows that the timed seconds are divided into, for a spread."""
 
 LEAST_WINDOWS = 3
+"""Unless a step takes longer than a whole point should."""
+
+SLOW_WINDOWS = 2
 """However slow a step is: fewer give no spread."""
 
 LEAST_WARMUP = 2
@@ -56,7 +64,7 @@ def sweep_point(
 
     Args:
         config: The workload, the device and the batch size.
-        seconds: The timed duration to aim for; at least three steps are timed.
+        seconds: The timed duration to aim for; at least two steps are timed.
         plans: Train under a device's plan, by device; one without a plan gets that which a run
             starts with: an earlier run's, or the usual one. None trains with the plain loop.
 
@@ -78,7 +86,7 @@ def sweep_point(
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
         return msgspec.structs.replace(point, error=_describe(error))
     speed = measure(windows)
-    assert speed is not None  # there are three windows or more
+    assert speed is not None  # there are two windows or more
     return msgspec.structs.replace(
         point, samples_per_second=speed.median, spread=speed.spread, windows=speed.count
     )
@@ -129,7 +137,8 @@ def rates(
     while (first := timed(steps))[0] < window:
         steps *= 2
     windows = [first]
-    while len(windows) < LEAST_WINDOWS or sum(duration for duration, _ in windows) < seconds:
+    least = LEAST_WINDOWS if first[0] < seconds else SLOW_WINDOWS
+    while len(windows) < least or sum(duration for duration, _ in windows) < seconds:
         windows.append(timed(steps))
     return [samples / window_seconds for window_seconds, samples in windows]
 
@@ -199,15 +208,19 @@ def main(arguments: list[str]) -> None:
     """Measure points and print each.
 
     Args:
-        arguments: Values for ``make_config`` as JSON, the seconds, and the requests as JSON.
+        arguments: Values for ``make_config`` as JSON, the seconds, and the requests as JSON; before
+            them ``--facts``, to print torch's facts first.
     """
     end_with_parent()
-    values, seconds, requests = arguments
+    send = json_writer(sys.stdout)
+    *flags, values, seconds, requests = arguments
+    if FACTS_FLAG in flags:
+        send(facts())
     wanted = msgspec.json.decode(requests, type=list[PointRequest])
     for point in sweep_points(msgspec.json.decode(values), float(seconds), wanted):
-        sys.stdout.write(msgspec.json.encode(point).decode() + "\n")
-        sys.stdout.flush()
+        send(point)
 
 
 if __name__ == "__main__":
+    gc.freeze()  # torch's own objects, which take a tenth of a second to look through
     main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """The worker process: ``python -m mpstui.engine.worker [RUN_DIR]``. One for each run.
 
 Without a run directory it is a warm worker: it imports torch, and the supervisor sends the run
-later.
+later. With ``--facts`` instead, it tells the supervisor first which devices torch has.
 
 A training thread does everything that touches torch (two threads would open two OpenMP pools, and
 two threads on MPS crash); the main thread obeys control.json and samples psutil. A run needs its
@@ -16,10 +16,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from mpstui.domain.alarm import describe_check, fails
 from mpstui.domain.errors import LogError, MpstuiError
@@ -30,6 +33,7 @@ from mpstui.domain.events import (
     RunFailed,
     StepChecked,
 )
+from mpstui.processes.command import FACTS_FLAG
 from mpstui.processes.parent import die_with_parent
 from mpstui.runs.log import LogWriter
 from mpstui.runs.own_code import code_notes
@@ -150,25 +154,27 @@ def _load_resumed_state(run: RunDir, setup: Setup) -> tuple[Setup, Progress | No
     return replace(setup, notes=notes), snapshot.progress
 
 
-def main(path: Path | None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Work for a supervisor.
 
     Args:
-        path: The run's directory; None for a warm worker, which waits for the supervisor to send
-            one.
+        arguments: The run's directory; none for a warm worker, which waits for the supervisor to
+            send one, or ``--facts``.
     """
     die_with_parent()
     output, input_fd = take_pipes()
-    messages = supervisor_messages(input_fd)
+    send, messages = message_sender(output), supervisor_messages(input_fd)
     start_queue: queue.SimpleQueue[WorkerStart] = queue.SimpleQueue()
-    args = (start_queue, path is None)
+    path = None if not arguments or arguments[0] == FACTS_FLAG else Path(arguments[0])
+    prepare = None if path else partial(_import_ahead, send if arguments else None)
+    args = (start_queue, prepare)
     # A daemon: it would wait forever if this thread failed before the run's start.
     training = threading.Thread(target=_train, args=args, name="training", daemon=True)
     if path is None:
         training.start()
         path = wait_for_run(messages)
     run = RunDir(path)
-    gate = Gate(send=message_sender(output), takes_turns=True)
+    gate = Gate(send=send, takes_turns=True)
     with LogWriter(run.events) as log:
         recorder = EventRecorder(run, log)
         alarms = Alarms(run, gate, recorder)
@@ -207,21 +213,38 @@ class WorkerStart(NamedTuple):
     energy: Callable[[], float | None]
 
 
-def _train(start_queue: queue.SimpleQueue[WorkerStart], warm: bool) -> None:
+def _train(start_queue: queue.SimpleQueue[WorkerStart], prepare: Callable[[], None] | None) -> None:
     """Run as the training thread, until the run's end."""
-    if warm:
+    if prepare:
         with contextlib.suppress(Exception):  # it recurs in train_run, which logs it
-            _import_ahead()
+            prepare()
     train_run(*start_queue.get())
 
 
-def _import_ahead() -> None:
-    """Import what a run needs. No tensor is created and no device opened: the run decides those."""
+def _import_ahead(send_facts: Callable[[str], None] | None) -> None:
+    """Import what a run needs. No tensor is created, and without facts no device is opened.
+
+    Args:
+        send_facts: Receives torch's facts as JSON as soon as they are known, or an empty text if
+            there are none; None if nothing asks for them.
+    """
+    if send_facts:
+        answer = ""
+        try:
+            answer = _facts()
+        finally:
+            send_facts(answer)
     # Torch imports this when the first optimizer is created; it takes as long as torch itself.
     import torch._dynamo  # noqa: F401
 
     from . import loop, setup, snapshot_budget  # noqa: F401
 
 
+def _facts() -> str:
+    from mpstui.doctor.torch_probe.types import facts
+
+    return msgspec.json.encode(facts()).decode()
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    main(sys.argv[1:])

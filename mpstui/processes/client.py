@@ -11,7 +11,7 @@ import queue
 import subprocess
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
 
@@ -91,7 +91,7 @@ class ProcessClient:
         """
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
             with self._start(command, stderr) as process:
-                yield from _read_lines(process, timeout)
+                yield from read_lines(process.stdout, lambda: cpu_seconds(process.pid), timeout)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(self._grace)
                 # The output is complete. If the process does not exit in time, mpstui kills it,
@@ -127,17 +127,28 @@ class ProcessClient:
                     process.wait(self._grace)
 
 
-def _read_lines(process: subprocess.Popen[str], timeout: float) -> Iterator[str]:
-    """Read lines in a thread, because reading a pipe has no timeout."""
+def read_lines(
+    output: Iterable[str] | None, used_seconds: Callable[[], float], timeout: float
+) -> Iterator[str]:
+    """Yield a process's lines as they arrive; a thread reads: a pipe has no timeout.
+
+    Args:
+        output: The process's output.
+        used_seconds: Returns the CPU time that the process has used.
+        timeout: Seconds without a line and without CPU time, after which reading ends.
+
+    Raises:
+        ProcessTooSlow: The process exceeded ``timeout``.
+    """
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-    def read_lines() -> None:
-        for line in process.stdout or ():
+    def read_output() -> None:
+        for line in output or ():
             lines.put(line)
         lines.put(None)
 
-    threading.Thread(target=read_lines, daemon=True).start()
-    patience = Patience(lambda: cpu_seconds(process.pid), timeout)
+    threading.Thread(target=read_output, daemon=True).start()
+    patience = Patience(used_seconds, timeout)
     while True:
         try:
             line = lines.get(timeout=patience.interval)

@@ -11,6 +11,9 @@ OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGXCPU"})
 """Signals that come from outside: from the out-of-memory killer, a job scheduler or the user, never
 from a driver or a library."""
 
+FACTS_FLAG = "--facts"
+"""Asks a process that imports torch for its work to print torch's facts first."""
+
 _SHELL = 128
 """Offset that a shell adds to a signal's number for the exit status."""
 

@@ -58,6 +58,17 @@ class Patience:
         )
 
 
+def tree_cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process and its descendants; 0 when unreadable."""
+    import psutil
+
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return 0.0
+    return cpu_seconds(pid) + sum(cpu_seconds(child.pid) for child in children)
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the CPU seconds of a process and its finished children; 0 when unreadable."""
     import psutil  # late: a quick answer does not need it

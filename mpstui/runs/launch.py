@@ -12,9 +12,17 @@ import subprocess
 from collections.abc import Sequence
 from typing import IO
 
-from mpstui.processes.command import child_environment, module_command
+import msgspec
+
+from mpstui.domain.facts import TorchFacts
+from mpstui.processes.client import read_lines
+from mpstui.processes.command import FACTS_FLAG, child_environment, module_command
+from mpstui.processes.patience import tree_cpu_seconds
 
 from .rundir import RunDir
+
+FACTS_SECONDS = 120.0
+"""Seconds that processes may be idle before they answer for torch."""
 
 _NEW_PROCESS_GROUP = 0x0000_0200
 _NO_WINDOW = 0x0800_0000
@@ -42,7 +50,37 @@ class PrewarmedSupervisor:
         """
         if self._supervisor is None:
             arguments = ("--warm", str(workers))
-            self._supervisor = _start(arguments, subprocess.PIPE, subprocess.DEVNULL)
+            nowhere = subprocess.DEVNULL
+            self._supervisor = _start(arguments, subprocess.PIPE, nowhere, nowhere)
+
+    def torch_facts(self, workers: int, timeout: float = FACTS_SECONDS) -> TorchFacts | None:
+        """Start a supervisor whose workers import torch, and ask one of them for torch's facts.
+
+        So one process answers for the devices, and trains.
+
+        Args:
+            workers: How many workers to start.
+            timeout: Seconds that all of them may be idle; see
+                :class:`~mpstui.processes.patience.Patience`.
+
+        Returns:
+            The facts; None if the process has none, for instance because its import failed. The
+            doctor's probe knows why.
+
+        Raises:
+            ProcessTooSlow: There was no answer in time.
+        """
+        self.close()
+        arguments = ("--warm", str(workers), FACTS_FLAG)
+        supervisor = _start(arguments, subprocess.PIPE, subprocess.PIPE, subprocess.DEVNULL)
+        self._supervisor = supervisor
+        assert supervisor.stdout is not None
+        lines = (line.decode(errors="replace") for line in supervisor.stdout)
+        answers = read_lines(lines, lambda: tree_cpu_seconds(supervisor.pid), timeout)
+        try:
+            return msgspec.json.decode(next(answers, ""), type=TorchFacts)
+        except msgspec.DecodeError:
+            return None
 
     def take(self, runs: Sequence[RunDir]) -> subprocess.Popen[bytes] | None:
         """Hand runs to the waiting supervisor; None if there is none or it has died."""
@@ -83,7 +121,8 @@ def launch(
         supervisor = warm.take(runs) if warm is not None else None
         if supervisor is None:
             with (runs[0].path / "supervisor.log").open("ab") as log:
-                supervisor = _start([str(run.path) for run in runs], subprocess.DEVNULL, log)
+                paths = [str(run.path) for run in runs]
+                supervisor = _start(paths, subprocess.DEVNULL, log, log)
         for run in runs:
             run.record_supervisor(supervisor.pid)
     except OSError:
@@ -97,13 +136,16 @@ def launch(
 
 
 def _start(
-    arguments: Sequence[str], stdin: int, output: int | IO[bytes]
+    arguments: Sequence[str],
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         module_command("mpstui.runs.supervisor", *arguments),
         stdin=stdin,
-        stdout=output,
-        stderr=output,
+        stdout=stdout,
+        stderr=stderr,
         env=child_environment(),
         start_new_session=True,  # ignored on Windows
         creationflags=creation_flags(os.name),

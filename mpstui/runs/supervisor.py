@@ -2,11 +2,13 @@
 
 ``python -m mpstui.runs.supervisor RUN_DIR…``. It doesn't import torch and sleeps most of the time.
 With ``--warm N`` instead of runs it prestarts N workers, which import torch. Their runs
-follow as a line on stdin; if stdin is closed instead, all workers exit.
+follow as a line on stdin; if stdin is closed instead, all workers exit. With ``--facts`` behind it,
+it prints a line with torch's facts, which the last of these workers knows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -23,6 +25,7 @@ from mpstui.domain.events import AlarmRaised, AnyEvent, StartHashed, StepsComple
 from mpstui.domain.loss_gap import LossGapMonitor
 from mpstui.domain.same_settings import references
 from mpstui.domain.start_gap import describe_start_gap
+from mpstui.processes.command import FACTS_FLAG
 from mpstui.processes.stdio import print_error
 
 from .control import GapAlarm
@@ -156,9 +159,16 @@ def _check(watches: Sequence[GapWatch], now: float) -> None:
             print_error(f"no check for an alarm: {error}")
 
 
-def wait_for_runs(count: int) -> None:
-    """Prestart workers, then supervise the runs that the starting process sends."""
-    spares = [SpareWorker() for _ in range(count)]
+def wait_for_runs(count: int, asks_facts: bool) -> None:
+    """Prestart workers, then supervise the runs that the starting process sends.
+
+    Args:
+        count: The number of workers.
+        asks_facts: Print torch's facts. The last worker may open an accelerator for them: in a
+            comparison, the CPU is the first.
+    """
+    spares = [SpareWorker() for _ in range(count - 1)]
+    spares.append(SpareWorker(_print_facts if asks_facts else None))
     line = sys.stdin.readline()
     if not line.endswith("\n"):  # the app has exited without starting runs
         for spare in spares:
@@ -171,8 +181,14 @@ def wait_for_runs(count: int) -> None:
     keep(runs, spares)
 
 
+def _print_facts(line: str) -> None:
+    with contextlib.suppress(OSError):  # the command that asked has ended
+        sys.stdout.write(line.strip() + "\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--warm":
-        wait_for_runs(int(sys.argv[2]))
+        wait_for_runs(int(sys.argv[2]), FACTS_FLAG in sys.argv)
     else:
         keep([RunDir(Path(argument)) for argument in sys.argv[1:]])

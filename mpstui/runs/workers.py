@@ -1,7 +1,8 @@
 """A supervisor's worker processes: each has a run, or is prestarted and waits for one.
 
 A supervisor and a worker exchange one-line messages: ``run …``, ``go``, ``wait`` and ``alarm …`` to
-the worker; ``ready``, ``yielded``, ``paused`` and ``resumed`` to the supervisor.
+the worker; ``ready``, ``yielded``, ``paused`` and ``resumed`` to the supervisor. A prestarted
+worker may answer with torch's facts first, as a line of JSON.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ import json
 import queue
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from mpstui.processes.command import child_environment, module_command, user_environment
+from mpstui.processes.command import (
+    FACTS_FLAG,
+    child_environment,
+    module_command,
+    user_environment,
+)
 from mpstui.processes.patience import cpu_seconds
 from mpstui.processes.stdio import print_error
 
@@ -38,15 +44,31 @@ def _start(
 
 
 class SpareWorker:
-    """A worker process without a run: it imports torch, waits, and exits with its supervisor."""
+    """A worker process without a run: it imports torch, waits, and exits with its supervisor.
 
-    def __init__(self) -> None:
-        command = module_command("mpstui.engine.worker")
+    Args:
+        on_facts: Receives the process's first line, which has torch's facts, or an empty line if it
+            exits without. By default it is not asked for them.
+    """
+
+    def __init__(self, on_facts: Callable[[str], None] | None = None) -> None:
+        command = module_command("mpstui.engine.worker", *([FACTS_FLAG] if on_facts else []))
         # Once it has a run, it writes to the run's log.
         self._process = _start(command, child_environment(), stderr=subprocess.DEVNULL)
+        self._answer = threading.Thread(target=self._pass_on_facts, args=(on_facts,), daemon=True)
+        self._answer.start()
+
+    def _pass_on_facts(self, on_facts: Callable[[str], None] | None) -> None:
+        if on_facts is not None:
+            assert self._process.stdout is not None
+            on_facts(self._process.stdout.readline())
 
     def take(self, run: RunDir) -> subprocess.Popen[str] | None:
-        """Hand it a run; None if the process has exited, which is not an error for a spare."""
+        """Hand it a run; None if the process has exited, which is not an error for a spare.
+
+        A run comes after torch's facts, if they were asked for.
+        """
+        self._answer.join()
         if self._process.poll() is not None:
             return None
         assert self._process.stdin is not None

@@ -107,7 +107,7 @@ def test_a_bad_value_is_named_before_torch_is_asked(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(facts_module, "gather", None)
+    monkeypatch.setattr(facts_module, "ask_torch", None)
     assert main(line) == 2
     assert words in capsys.readouterr().err
 
@@ -224,7 +224,7 @@ def test_the_default_device_is_the_first_accelerator(
         raise KeyError
 
     machine = read_machine()
-    monkeypatch.setattr(facts_module, "gather", lambda *_, **__: facts(machine, *devices))
+    monkeypatch.setattr(facts_module, "ask_torch", lambda *_, **__: facts(machine, *devices))
     monkeypatch.setattr(train_module, "start", start)
     for command in ("train", "compare"):
         with pytest.raises(KeyError):
@@ -240,7 +240,7 @@ def test_without_torchs_answer_no_device_is_chosen_for_the_user(
     command: str,
 ) -> None:
     silent = DoctorFacts(machine=read_machine(), torch_state="undecided", torch_error="no answer")
-    monkeypatch.setattr(facts_module, "gather", lambda *_, **__: silent)
+    monkeypatch.setattr(facts_module, "ask_torch", lambda *_, **__: silent)
     assert main([command]) == 2
     assert "the available ones are unknown: no answer. Name one" in capsys.readouterr().err
     assert not (home / "runs").exists()
@@ -250,7 +250,7 @@ def test_a_device_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     machine = read_machine()
-    monkeypatch.setattr(facts_module, "gather", lambda *_, **__: facts(machine, "cpu", "cuda:0"))
+    monkeypatch.setattr(facts_module, "ask_torch", lambda *_, **__: facts(machine, "cpu", "cuda:0"))
     assert main(["train", "--device", "cuda:7"]) == 2
     assert "cuda:7" in capsys.readouterr().err
     assert not (home / "runs").exists()

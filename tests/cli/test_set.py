@@ -132,7 +132,7 @@ def test_comparing_settings_takes_the_one_best_device(
     class Facts:
         trainable = staticmethod(lambda: ("cpu", "mps"))
 
-        def __init__(self, meanwhile: object) -> None:
+        def __init__(self, ask: object) -> None:
             """Probe nothing."""
 
     monkeypatch.setattr(module, "start", stop)

@@ -10,13 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpstui.__main__ import main
-from mpstui.cli import sweep as module
-from mpstui.cli.sweep import measure_points, parse_batch_sizes, requests_of
+from mpstui.cli import sweep_process as module
+from mpstui.cli.sweep import parse_batch_sizes, requests_of
 from mpstui.cli.sweep_chart import chart
+from mpstui.cli.sweep_process import SweepProcess
 from mpstui.cli.sweep_report import measured_points, overtaking, report, sentences, table
+from mpstui.doctor.probes import NOT_BUILT
 from mpstui.domain.anatomy import PointRequest, SweepPoint
 from mpstui.domain.errors import FieldError
+from mpstui.domain.facts import TorchFacts
 from mpstui.processes.client import ProcessFailed
+from mpstui.processes.command import FACTS_FLAG
+from tests.builders.machines import CUDA as GPU
+from tests.builders.machines import LINUX, Answers, absent, torch
 
 
 def point(
@@ -62,7 +68,7 @@ class Process:
         """What was measured, in order."""
 
     def lines(self, command: list[str], timeout: float) -> Iterator[str]:
-        assert command[-4] == "mpstui.engine.sweep"
+        assert "mpstui.engine.sweep" in command
         for request in msgspec.json.decode(command[-1], type=list[PointRequest]):
             self.requests.append(request)
             yield msgspec.json.encode(self.answer(request)).decode() + "\n"
@@ -171,6 +177,57 @@ def test_bad_usage_exits_2_before_anything_is_measured(
     assert asked == []
 
 
+class AnsweringProcess(Process):
+    """Answers for torch first, or ends before."""
+
+    def __init__(self, answer: Answer, facts: TorchFacts | None) -> None:
+        super().__init__(answer)
+        self.facts = facts
+        self.starts, self.ends = 0, 0
+
+    def lines(self, command: list[str], timeout: float) -> Iterator[str]:
+        self.starts += 1
+        try:
+            if FACTS_FLAG in command:
+                if self.facts is None:
+                    raise ProcessFailed("the process aborted (SIGABRT)")
+                yield "a driver's greeting\n"
+                yield msgspec.json.encode(self.facts).decode() + "\n"
+            yield from super().lines(command, timeout)
+        finally:
+            self.ends += 1
+
+
+@pytest.mark.parametrize("has_cuda", [True, False])
+def test_the_process_that_measures_answers_for_torch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], has_cuda: bool
+) -> None:
+    facts = torch(absent("mps"), GPU if has_cuda else absent("cuda"))
+    process = AnsweringProcess(
+        lambda request: point(request.device, request.batch_size, 5.0), facts
+    )
+    monkeypatch.setattr(module, "ProcessClient", lambda: process)
+    monkeypatch.delattr("mpstui.cli.lazy_facts.SystemProbes")
+    arguments = ["sweep", "--devices", "cpu,cuda", "--batch-sizes", "16", "--plain"]
+    assert main(arguments) == (0 if has_cuda else 2)
+    assert len(process.requests) == (2 if has_cuda else 0)
+    assert (process.starts, process.ends) == (1, 1)
+    assert (NOT_BUILT in capsys.readouterr().err) is not has_cuda
+
+
+def test_a_process_that_ends_before_it_answers_for_torch_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = AnsweringProcess(lambda request: point(request.device, request.batch_size, 5.0), None)
+    probe = Answers(LINUX, torch(absent("mps"), GPU))
+    monkeypatch.setattr(module, "ProcessClient", lambda: process)
+    monkeypatch.setattr("mpstui.cli.lazy_facts.SystemProbes", lambda: probe)
+    arguments = ["sweep", "--devices", "cuda", "--batch-sizes", "16", "--plain"]
+    assert main(arguments) == 0
+    assert process.starts == 2
+    assert "batch 16 on cuda: 5 ± 1 samples/s" in capsys.readouterr().err
+
+
 def test_the_plain_loop_alone(
     asked: list[PointRequest], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,7 +280,7 @@ def test_a_process_that_dies_costs_one_point(monkeypatch: pytest.MonkeyPatch) ->
 
     process = Process(answer)
     monkeypatch.setattr(module, "ProcessClient", lambda: process)
-    points = list(measure_points(REQUESTS, {"workload": "vae"}, 0.5))
+    points = list(SweepProcess(REQUESTS, {"workload": "vae"}, 0.5).points())
     errors = [(measured.batch_size, measured.error) for measured in points]
     assert errors == [(8, ""), (16, killed), (32, "")]
     assert [request.batch_size for request in process.requests] == [8, 16, 32]
@@ -236,7 +293,7 @@ def test_an_end_without_an_answer_is_the_points_error(monkeypatch: pytest.Monkey
             return ["noise of a driver\n"]
 
     monkeypatch.setattr(module, "ProcessClient", Answers)
-    (answer,) = measure_points(REQUESTS[:1], {"workload": "vae"}, 0.5)
+    (answer,) = SweepProcess(REQUESTS[:1], {"workload": "vae"}, 0.5).points()
     assert (answer.device, answer.batch_size) == ("cpu", 8)
     assert answer.error == "the process gave no answer"
 

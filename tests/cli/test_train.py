@@ -9,9 +9,6 @@ import pytest
 from mpstui.__main__ import main
 from mpstui.runs.launch import PrewarmedSupervisor
 from mpstui.runs.rundir import RunDir
-from tests.builders.machines import Answers, absent, torch
-
-from tests.ui.conftest import LINUX  # isort: skip
 
 TINY = ["--dataset", "embedded", "--batch-size", "16"]
 
@@ -50,11 +47,10 @@ def test_no_runs_is_said_and_is_an_empty_list_in_json(capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out) == {"runs": [], "unreadable": [], "troubles": {}}
 
 
-def test_workers_import_torch_while_the_devices_are_probed(
+def test_one_process_answers_for_the_devices_and_trains(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = Answers(LINUX, torch(absent("mps"), absent("cuda")))
-    monkeypatch.setattr("mpstui.cli.lazy_facts.SystemProbes", lambda: answers)
+    monkeypatch.delattr("mpstui.cli.lazy_facts.SystemProbes")  # no second process imports torch
     take, took = PrewarmedSupervisor.take, list[bool]()
 
     def taking(warm: PrewarmedSupervisor, runs: Sequence[RunDir]) -> object:

@@ -21,7 +21,7 @@ from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.engine.steps.base import train_step
 from mpstui.engine.steps.eager import EagerSteps
-from mpstui.engine.sweep import LEAST_WINDOWS, rates, sweep_point
+from mpstui.engine.sweep import LEAST_WINDOWS, SLOW_WINDOWS, rates, sweep_point
 from mpstui.runs.rundir import Dataset
 
 
@@ -64,15 +64,22 @@ def test_the_rate_counts_the_samples_of_batches_that_are_not_whole(
     batch = next(module._endless(setup))
     monkeypatch.setattr(module, "_endless", lambda *_: itertools.repeat(batch._replace(samples=5)))
     _, clock = clocked(5.0)
-    assert rates(setup, 1.0, clock) == pytest.approx([5 / 5.0] * LEAST_WINDOWS)
+    assert rates(setup, 1.0, clock) == pytest.approx([5 / 5.0] * SLOW_WINDOWS)
 
 
-def test_slow_steps_warm_up_less_and_still_give_three_windows(
-    setup: Setup, clocked: Callable[[float], tuple[list[int], Any]]
+@pytest.mark.parametrize(
+    ("seconds", "warm_up", "windows"), [(0.9, 2, LEAST_WINDOWS), (5.0, 1, SLOW_WINDOWS)]
+)
+def test_slow_steps_warm_up_less_and_still_give_a_spread(
+    setup: Setup,
+    clocked: Callable[[float], tuple[list[int], Any]],
+    seconds: float,
+    warm_up: int,
+    windows: int,
 ) -> None:
-    sizes, clock = clocked(5.0)
-    assert len(rates(setup, 1.0, clock)) == LEAST_WINDOWS
-    assert len(sizes) == 1 + LEAST_WINDOWS
+    sizes, clock = clocked(seconds)
+    assert len(rates(setup, 1.0, clock)) == windows
+    assert len(sizes) == warm_up + windows
 
 
 def test_quick_steps_warm_up_as_a_run_does_and_share_a_synchronisation(
@@ -151,7 +158,7 @@ def test_points_are_lines_of_json(
         assert (point.device, point.batch_size, point.error) == ("cpu@threads=1", 8, "")
         assert point.samples_per_second is not None
         assert point.samples_per_second > 0
-        assert point.windows >= LEAST_WINDOWS
+        assert point.windows >= SLOW_WINDOWS
         assert point.spread is not None
     assert (plain.plan, tuned.plan) == ("", "fused Adam")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from mpstui.domain.config import make_config
 from mpstui.domain.events import (
@@ -201,9 +202,12 @@ def test_a_runs_folder_holds_only_what_is_meant_to_be_there(tmp_path: Path) -> N
 def test_a_run_obeys_control_json(tmp_path: Path) -> None:
     """Its worker is a warm one, of which nobody could tell."""
     run, warm = new_run(tmp_path, device="cpu@threads=1"), PrewarmedSupervisor()
-    warm.prewarm(1)
+    facts = warm.torch_facts(1)
     supervisor = launch([run], warm)
     try:
+        assert facts is not None
+        assert facts.version == torch.__version__
+        assert "cpu" in [fact.device for fact in facts.devices if fact.available]
         wait_for(run, trained)
         run.write_request("pause")
         wait_for(run, lambda event: isinstance(event, RunPaused))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +17,8 @@ import pytest
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
+from mpstui.domain.facts import TorchFacts
+from mpstui.processes.client import ProcessTooSlow
 from mpstui.processes.command import child_environment
 from mpstui.processes.identity import ProcessIdentity
 from mpstui.runs import supervisor, workers
@@ -122,6 +126,69 @@ def test_runs_are_given_to_the_supervisor_that_waits_unless_it_has_died(
     assert noted.pid == started.pid
     assert started.wait(PATIENCE) == 0
     assert how(runs) == ["cold" if killed else "warm"] * 2
+
+
+ANSWERING = """
+import sys
+print({answer!r}, flush=True)
+if {waits}:
+    sys.stdin.readline()
+"""
+FACTS = TorchFacts(
+    version="2.14.1",
+    cuda=None,
+    git=None,
+    default_accelerator=None,
+    threads=2,
+    devices=(),
+    import_seconds=1.0,
+)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("answer", ["", "a driver's greeting", "{}"])
+def test_without_an_answer_torchs_facts_are_none(
+    monkeypatch: pytest.MonkeyPatch, answer: str, waits: bool
+) -> None:
+    code = ANSWERING.format(answer=answer, waits=waits)
+    monkeypatch.setattr(
+        "mpstui.runs.launch.module_command", lambda *_: [sys.executable, "-c", code]
+    )
+    with closing(PrewarmedSupervisor()) as warm:
+        assert warm.torch_facts(1) is None
+
+
+def test_an_answer_with_torchs_facts_comes_from_the_supervisor_that_takes_the_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code = ANSWERING.format(answer=msgspec.json.encode(FACTS).decode(), waits=True)
+    monkeypatch.setattr(
+        "mpstui.runs.launch.module_command", lambda *_: [sys.executable, "-c", code]
+    )
+    warm = PrewarmedSupervisor()
+    assert warm.torch_facts(1) == FACTS
+    supervisor = warm._supervisor
+    assert launch(made(tmp_path, "cpu"), warm) is supervisor
+    assert supervisor is not None
+    assert supervisor.wait(PATIENCE) == 0
+
+
+def test_idle_processes_without_an_answer_are_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys; sys.stdin.readline()"
+    monkeypatch.setattr(
+        "mpstui.runs.launch.module_command", lambda *_: [sys.executable, "-c", code]
+    )
+    with closing(PrewarmedSupervisor()) as warm, pytest.raises(ProcessTooSlow):
+        warm.torch_facts(1, timeout=0.02)
+
+
+@pytest.mark.usefixtures("constructed")
+def test_a_worker_that_exits_without_facts_passes_on_an_empty_line() -> None:
+    lines: queue.Queue[str] = queue.Queue()
+    worker = SpareWorker(lines.put)  # it reads a run first, and gets none
+    worker._process.kill()
+    assert lines.get(timeout=PATIENCE) == ""
+    worker.end()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
