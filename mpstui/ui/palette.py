@@ -6,10 +6,10 @@ from textual.command import CommandList, CommandPalette
 from textual.events import Mount
 from typing_extensions import override
 
-from .guard import Guarded
+from .dialog import Dialog
 
 
-class Palette(Guarded, CommandPalette):
+class Palette(CommandPalette, Dialog[None]):  # Textual takes the first base's styles
     """A palette that no key ends the app in."""
 
     @override

@@ -68,7 +68,7 @@ def main(asked: argparse.Namespace) -> None:
         home = Path(folder)
         # Settles the plan, which later runs find; its own times are not used.
         settings = {"workload": asked.workload, "epochs": asked.epochs}
-        first = trained(home, fast, **settings, autotune="again", steps=100)
+        first = trained(home, fast, **settings, autotune="again")
         assert first.plan is not None
         slows, fasts, ends = [], [], []
         for turn in range(asked.alternations):

@@ -14,9 +14,9 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 
 from mpstui.ui.app import MpstuiApp
+from mpstui.ui.dialog import Dialog
 from mpstui.ui.guard import Guarded
 from mpstui.ui.palette import Palette
-from mpstui.ui.screens.dialog import Dialog
 
 from .conftest import LINUX, ConstructedProbes
 
@@ -115,6 +115,24 @@ async def test_a_palette_is_opened_again_only_once_it_is_gone(app: MpstuiApp) ->
         app.action_command_palette()
         await pilot.pause()
         assert isinstance(app.screen, Palette)
+
+
+async def test_a_key_that_comes_late_leaves_no_palette_below_a_dialog(app: MpstuiApp) -> None:
+    async with app.run_test() as pilot:
+        app.action_command_palette()
+        await pilot.pause()
+        palette = app.screen
+        assert isinstance(palette, Palette)
+        dialog = _Asking()
+        await app.push_screen(dialog)
+        palette._action_escape()
+        palette._action_escape()
+        await pilot.pause()
+        assert app.screen_stack[-2:] == [palette, dialog]
+        dialog.dismiss()
+        await pilot.pause()
+        await pilot.press("escape")
+        assert palette not in app.screen_stack
 
 
 async def test_a_screen_ignores_a_size_that_is_outdated(

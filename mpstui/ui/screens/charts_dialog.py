@@ -12,9 +12,8 @@ from textual.content import Content
 from textual.widgets import SelectionList
 
 from mpstui.ui.charts.view_state import CHARTS
+from mpstui.ui.dialog import Dialog
 from mpstui.ui.plain import Static
-
-from .dialog import Dialog
 
 
 class ChartsDialog(Dialog["tuple[str, ...] | None"]):

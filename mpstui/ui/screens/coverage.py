@@ -20,12 +20,11 @@ from mpstui.domain.coverage import Coverage
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.workloads import NAMED_WORKLOADS
 from mpstui.runs.workload_path import absolute_workload
+from mpstui.ui.dialog import Dialog
 from mpstui.ui.keymap import bindings
 from mpstui.ui.plain import Static
 from mpstui.ui.widgets import coverage_text as coverage_text
 from mpstui.ui.widgets.footer import KeyFooter
-
-from .dialog import Dialog
 
 if TYPE_CHECKING:
     from mpstui.ui.state_app import StateApp

@@ -9,10 +9,9 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 
+from mpstui.ui.dialog import Dialog
 from mpstui.ui.keymap import ACTIONS, first_key_name
 from mpstui.ui.plain import Static
-
-from .dialog import Dialog
 
 READING = """\
 Clocks leave out warm-up, evaluation and other runs' turns; the device is synchronised at both \

@@ -14,9 +14,9 @@ from textual.widgets import Input
 
 from mpstui.runs.rundir import RunDir
 from mpstui.runs.view import RunView
+from mpstui.ui.dialog import Dialog
 from mpstui.ui.plain import Static
 
-from .dialog import Dialog
 from .questions import Answer, Question
 
 SUFFIXES = {"html": ".html", "markdown": ".md", "csv": ".csv", "json": ".json", "svg": ".svg"}

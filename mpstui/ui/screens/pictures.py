@@ -12,13 +12,12 @@ from textual.content import Content
 
 from mpstui.domain.workloads import PICTURE_TILE
 from mpstui.runs.view import RunView
+from mpstui.ui.dialog import Dialog
 from mpstui.ui.keymap import bindings
 from mpstui.ui.plain import Static
 from mpstui.ui.widgets.footer import KeyFooter
 from mpstui.ui.widgets.picture import Picture
 from mpstui.ui.widgets.run_panel import no_picture
-
-from .dialog import Dialog
 
 PICTURE_KINDS = ("reconstruction", "sample")
 

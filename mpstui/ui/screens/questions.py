@@ -10,9 +10,8 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button
 
+from mpstui.ui.dialog import Dialog
 from mpstui.ui.plain import Static
-
-from .dialog import Dialog
 
 
 class Answer(NamedTuple):

@@ -6,7 +6,7 @@ from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, ScreenResultType
 from typing_extensions import override
 
-from mpstui.ui.guard import Guarded
+from .guard import Guarded
 
 
 class Dialog(Guarded, ModalScreen[ScreenResultType]):
