@@ -41,13 +41,6 @@ from .shared_state import shared_state
 from .workloads import Workload
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
-_OPTIMIZER_ATTRIBUTES = frozenset(
-    [
-        *vars(SGD([torch.zeros(1)], lr=0.0)),
-        *("_opt_called", "_step_count"),
-        *("_need_device_dtype_check_for_fused", "_step_supports_amp_scaling"),
-    ]
-)
 
 _CONSTANT = (
     types.FunctionType,
@@ -287,7 +280,7 @@ class OwnStateKeeper:
                     yield name, attribute
         for number, optimizer in enumerate(self._optimizers):
             for name, attribute in _attributes_of(f"optimizer.{number}", optimizer, visited):
-                if attribute.name not in _OPTIMIZER_ATTRIBUTES and _may_be_state(attribute.value):
+                if attribute.name not in _optimizer_attributes() and _may_be_state(attribute.value):
                     yield name, attribute
 
     def _new_attribute(self, path: str) -> _Attribute | None:
@@ -353,3 +346,11 @@ def _holds_tensors(value: object) -> bool:
 def _is_same_form(current: object, value: object) -> bool:
     tensors = isinstance(current, torch.Tensor) and isinstance(value, torch.Tensor)
     return tensors and current.shape == value.shape and current.dtype == value.dtype  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _optimizer_attributes() -> frozenset[str]:
+    """Return the names that torch gives an optimizer's own attributes."""
+    later = {"_opt_called", "_step_count"}
+    later |= {"_need_device_dtype_check_for_fused", "_step_supports_amp_scaling"}
+    return frozenset({*later, *vars(SGD([torch.zeros(1)], lr=0.0))})

@@ -23,6 +23,7 @@ from .data.digits import load_digits
 from .data.items import Items
 from .data.pipelines import open_pipeline
 from .data.seeding import seed_training, seeded
+from .late_dynamo import import_dynamo_late
 from .own_state import OwnStateKeeper
 from .setup import Setup
 from .workloads import Workload, check_kind, find_workload
@@ -68,6 +69,7 @@ def set_up(config: RunConfig, dataset: Dataset, run_dir: Path) -> Setup:
         DataError: When the data can't be read.
         FieldError: When the file of a simulated fault or of a custom workload does not define one.
     """
+    import_dynamo_late()
     fault_name = config.spec.option("fault")
     fault = load_fault(fault_name, run_dir) if fault_name else nullcontext()
     backend = open_backend(config.spec)

@@ -19,7 +19,6 @@ from typing import Any
 
 import msgspec
 import torch
-import torch._dynamo  # the first optimizer would import it, inside of a point
 
 from mpstui.doctor.torch_probe.types import facts
 from mpstui.domain.anatomy import NOT_TRIED, OUT_OF_MEMORY, PointRequest, SweepPoint

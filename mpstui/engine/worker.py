@@ -234,10 +234,7 @@ def _import_ahead(send_facts: Callable[[str], None] | None) -> None:
             answer = _facts()
         finally:
             send_facts(answer)
-    # Torch imports this when the first optimizer is created; it takes as long as torch itself.
-    import torch._dynamo  # noqa: F401
-
-    from . import loop, setup, snapshot_budget  # noqa: F401
+    from . import loop, set_up, snapshot_budget  # noqa: F401
 
 
 def _facts() -> str:
