@@ -13,7 +13,7 @@ from typing import cast
 
 from textual.css.query import DOMQuery, NoMatches
 from textual.dom import DOMNode
-from textual.events import Resize
+from textual.events import Click, Resize
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import Screen
@@ -58,6 +58,19 @@ def _comes_too_late(error: BaseException) -> bool:
     if not isinstance(queried, MessagePump):
         return False
     return getattr(queried, "_pruning", False) or not queried.is_attached
+
+
+_select_clicked = OptionList._on_click
+
+
+async def _select_clicked_if_there(options: OptionList, event: Click) -> None:
+    """Select the option that was clicked, unless it is gone by now: Textual raises IndexError."""
+    if (event.style.meta.get("option") or 0) < options.option_count:
+        await _select_clicked(options, event)
+
+
+# The lists inside of Textual's palette and of its selects can't be replaced by a class of ours.
+OptionList._on_click = _select_clicked_if_there  # type: ignore[assignment, method-assign]
 
 
 class GuardedApp(Guarded, PlainApp):

@@ -10,7 +10,9 @@ import asyncio
 import time
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -22,6 +24,18 @@ from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
 from .guard import HANG_SECONDS
+
+
+def _awaited(pump: MessagePump) -> Iterator[str]:
+    """Yield where a pump's task waits, innermost last."""
+    awaited: Any = pump.task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is None:
+            yield repr(awaited)
+            return
+        yield f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
 
 async def _handled(seconds: float = 2.0) -> Counter[str]:
@@ -88,7 +102,9 @@ class Terminal:
         deadline = time.monotonic() + HANG_SECONDS
         while any(not pump._closing for pump in busy) and not self._app._exception_event.is_set():
             if time.monotonic() > deadline:
-                raise AssertionError(f"{busy} did not answer; handled: {await _handled()}")
+                places = [" < ".join(_awaited(pump)) for pump in busy if not pump._closing]
+                handled = await _handled()
+                raise AssertionError(f"{busy} did not answer; in {places}; handled: {handled}")
             await asyncio.sleep(0.001)
 
     def _send(self, event: events.Event) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.style import Style
 from textual.app import ComposeResult
 from textual.css.query import NoMatches
-from textual.events import Resize
+from textual.events import Click, Resize
 from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
@@ -87,6 +88,21 @@ async def test_a_dialog_is_answered_once(app: MpstuiApp) -> None:
         await pilot.pause()
         assert answers == ["first"]
         assert app.screen is below
+
+
+async def test_a_click_on_an_option_that_is_gone_selects_nothing(app: MpstuiApp) -> None:
+    async with app.run_test() as pilot:
+        await app.push_screen(_Asking())
+        options = app.screen.query_one(OptionList)
+        for count in (1, 0):
+            options.remove_option_at_index(count)
+            click = Click(
+                options, 0, count, 0, 0, 1, False, False, False, style=Style(meta={"option": count})
+            )
+            options.post_message(click)
+            await pilot.pause()
+            assert app.is_running
+            assert options.option_count == count
 
 
 @pytest.mark.parametrize("key", ["pageup", "pagedown"])

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from textual import on
 from textual.content import Content
-from textual.events import Click
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
-from typing_extensions import override
 
 from mpstui.doctor.lead import count_answered
 from mpstui.domain.findings import Finding, Status
@@ -73,12 +71,6 @@ class FindingList(OptionList):
             self._fill(options)
             self._row_ids = ids
         self._head(findings)
-
-    @override
-    async def _on_click(self, event: Click) -> None:
-        """Let Textual's handler move the cursor, unless the row clicked is gone since."""
-        if (event.style.meta.get("option") or 0) >= self.option_count:
-            event.prevent_default()
 
     @on(OptionList.OptionHighlighted)
     def _paint_cursor(self, event: OptionList.OptionHighlighted) -> None:

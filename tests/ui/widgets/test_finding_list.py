@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.events import Click
 from textual.geometry import Offset
 
 from mpstui.domain.findings import Finding, Status
+from mpstui.ui.guard import GuardedApp
 from mpstui.ui.widgets.finding_list import FindingList
 
 
-class _ListApp(App[None]):
+class _ListApp(GuardedApp):
     def compose(self) -> ComposeResult:
         """Yield the list alone."""
         yield FindingList()
