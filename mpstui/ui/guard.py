@@ -94,11 +94,16 @@ class GuardedApp(Guarded, PlainApp):
     async def _dispatch_action(
         self, namespace: DOMNode, action_name: str, params: tuple[object, ...]
     ) -> bool:
-        """Run an action; a list without room has no pages to turn."""
+        """Run an action; a list without room has no pages to turn, a new screen no parts yet."""
         is_page = action_name in ("page_up", "page_down") and isinstance(namespace, OptionList)
         if is_page and not cast("OptionList", namespace).scrollable_content_region:
             return True
-        return await super()._dispatch_action(namespace, action_name, params)
+        try:
+            return await super()._dispatch_action(namespace, action_name, params)
+        except NoMatches:
+            if not isinstance(namespace, Screen) or namespace.is_mounted:
+                raise
+            return True
 
     def report(self, error: MpstuiError | OSError) -> None:
         """Show an error; once, while the same one is still shown."""

@@ -86,23 +86,26 @@ class Terminal:
     async def settle(self) -> None:
         """Wait until every widget of the screen has handled the messages that it has.
 
-        A widget that is removed meanwhile never handles the rest of its messages.
+        One that is removed meanwhile never handles the rest of its messages, nor does an app that
+        ends.
 
         Raises:
             AssertionError: If one has not after as long as only a hang takes; it names what the
                 app was busy with.
         """
-        pumps: list[MessagePump] = [self._app, *self._app.screen.walk_children(with_self=True)]
-        busy = set[MessagePump]()
 
         def answered(pump: MessagePump) -> None:
             busy.discard(pump)
 
-        busy |= {pump for pump in pumps if pump.call_later(answered, pump)}
+        pumps: list[MessagePump] = [self._app, *self._app.screen.walk_children(with_self=True)]
+        busy = {pump for pump in pumps if pump.call_later(answered, pump)}
         deadline = time.monotonic() + HANG_SECONDS
-        while any(not pump._closing for pump in busy) and not self._app._exception_event.is_set():
+        while not self._app._exception_event.is_set():
+            busy = {pump for pump in busy if not (pump._closing or pump._closed)}
+            if not busy:
+                return
             if time.monotonic() > deadline:
-                places = [" < ".join(_awaited(pump)) for pump in busy if not pump._closing]
+                places = [" < ".join(_awaited(pump)) for pump in busy]
                 handled = await _handled()
                 raise AssertionError(f"{busy} did not answer; in {places}; handled: {handled}")
             await asyncio.sleep(0.001)

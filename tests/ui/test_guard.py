@@ -105,6 +105,37 @@ async def test_a_click_on_an_option_that_is_gone_selects_nothing(app: MpstuiApp)
             assert options.option_count == count
 
 
+class _Answering(_Asking):
+    """A dialog with a list and a key that reads it."""
+
+    def action_take(self) -> None:
+        """Answer with the list's length."""
+        self.dismiss(str(self.query_one(OptionList).option_count))
+
+
+async def test_a_key_that_comes_before_a_screen_is_composed_is_ignored(app: MpstuiApp) -> None:
+    async with app.run_test() as pilot:
+        answers, dialog = list[str | None](), _Answering()
+        app.push_screen(dialog, answers.append)
+        assert not dialog.is_mounted
+        await app.run_action("take", dialog)
+        await pilot.pause()
+        assert app.screen is dialog
+        await app.run_action("take", dialog)
+        await pilot.pause()
+        assert answers == ["2"]
+
+
+async def test_a_key_whose_part_of_the_screen_is_missing_is_a_defect(app: MpstuiApp) -> None:
+    async with app.run_test() as pilot:
+        dialog = _Answering()
+        app.push_screen(dialog)
+        await pilot.pause()
+        await dialog.query_one(OptionList).remove()
+        with pytest.raises(NoMatches):
+            await app.run_action("take", dialog)
+
+
 @pytest.mark.parametrize("key", ["pageup", "pagedown"])
 async def test_a_list_without_room_has_no_pages(app: MpstuiApp, key: str) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
