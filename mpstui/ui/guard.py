@@ -9,7 +9,7 @@ app directly.
 from __future__ import annotations
 
 import traceback
-from typing import cast
+from typing import Any, cast
 
 from textual.css.query import DOMQuery, NoMatches
 from textual.dom import DOMNode
@@ -17,6 +17,7 @@ from textual.events import Click, Resize
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import OptionList
 from textual.worker import WorkerFailed
 from typing_extensions import override
@@ -59,6 +60,23 @@ def _comes_too_late(error: BaseException) -> bool:
         return False
     return getattr(queried, "_pruning", False) or not queried.is_attached
 
+
+_PAST_SECONDS = 0.05
+"""Seconds until a timer fires whose time is over already."""
+
+_init_timer = Timer.__init__
+
+
+def _init_timer_ahead(timer: Timer, event_target: Any, interval: float, **options: Any) -> None:
+    """Build a timer of the future.
+
+    With an interval of 0 or less, Textual's counts ticks without end and lets nothing else run. A
+    busy app starts such a timer for a notification that expires just then.
+    """
+    _init_timer(timer, event_target, interval if interval > 0 else _PAST_SECONDS, **options)
+
+
+Timer.__init__ = _init_timer_ahead  # type: ignore[assignment, method-assign]
 
 _select_clicked = OptionList._on_click
 

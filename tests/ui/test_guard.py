@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,17 @@ async def test_a_dialog_is_answered_once(app: MpstuiApp) -> None:
         await pilot.pause()
         assert answers == ["first"]
         assert app.screen is below
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1e-6, -3.0])
+async def test_a_timer_whose_time_is_over_fires_and_lets_the_app_go_on(
+    app: MpstuiApp, seconds: float
+) -> None:
+    fired = asyncio.Event()
+    async with app.run_test():
+        app.set_timer(seconds, fired.set)
+        await fired.wait()
+        assert app.is_running
 
 
 async def test_a_click_on_an_option_that_is_gone_selects_nothing(app: MpstuiApp) -> None:
