@@ -33,8 +33,7 @@ class LazyFacts:
         """Return the facts, with those from torch."""
         if self._facts is None:
             print_line("asking torch which devices it has …", sys.stderr)
-            machine = DoctorFacts(machine=read_machine())
-            self._facts = ask_torch(self._torch_facts, machine)
+            self._facts = ask_torch(self._torch_facts, DoctorFacts(machine=read_machine()))
         return self._facts
 
     def _torch_facts(self) -> TorchFacts:

@@ -12,6 +12,7 @@ from mpstui.domain.anatomy import PointRequest, SweepPoint
 from mpstui.domain.facts import TorchFacts
 from mpstui.processes.client import ProcessClient, ProcessFailed
 from mpstui.processes.command import FACTS_FLAG, module_command
+from mpstui.processes.stdio import read_answer
 
 PATIENCE = 600.0
 """Time limit of a point, in seconds: it includes an import of torch, and slow steps on a CPU."""
@@ -42,10 +43,8 @@ class SweepProcess:
         self._lines = self._start(FACTS_FLAG)
         try:
             for line in self._lines:
-                try:
-                    return msgspec.json.decode(line, type=TorchFacts)
-                except msgspec.DecodeError:
-                    continue  # what a driver prints
+                if facts := read_answer(line, TorchFacts):
+                    return facts
         except ProcessFailed:
             pass  # the doctor's probe says why
         self._lines = None
@@ -57,9 +56,10 @@ class SweepProcess:
             error = "the process gave no answer"
             self._lines = self._lines or self._start()
             try:
-                for point in _points_in(self._lines):
-                    self._left.popleft()
-                    yield point
+                for line in self._lines:
+                    if point := read_answer(line, SweepPoint):
+                        self._left.popleft()
+                        yield point
             except ProcessFailed as failure:
                 error = str(failure)
             self._lines = None
@@ -78,11 +78,3 @@ class SweepProcess:
         arguments = (*flags, values, repr(self._seconds), requests)
         command = module_command("mpstui.engine.sweep", *arguments)
         return ProcessClient().lines(command, PATIENCE + 10 * self._seconds)
-
-
-def _points_in(lines: Iterator[str]) -> Iterator[SweepPoint]:
-    for line in lines:
-        try:
-            yield msgspec.json.decode(line, type=SweepPoint)
-        except msgspec.DecodeError:
-            continue

@@ -23,6 +23,8 @@ from mpstui.processes.client import (
     ProcessUndecided,
 )
 from mpstui.processes.command import module_command
+from mpstui.processes.patience import IMPORT_SECONDS
+from mpstui.processes.stdio import read_answer
 from mpstui.runs.paths import runs_dir
 
 from .probes import TORCH_GONE, DeviceTrial
@@ -53,7 +55,7 @@ class SystemProbes:
     def __init__(
         self,
         command: Sequence[str] = tuple(module_command("mpstui.doctor.torch_probe")),
-        facts_timeout: float = 120.0,
+        facts_timeout: float = IMPORT_SECONDS,
         use_timeout: float = 60.0,
         ops_command: Sequence[str] = tuple(module_command("mpstui.opcheck.worker")),
         case_timeout: float = 120.0,
@@ -91,10 +93,10 @@ class SystemProbes:
         torch, imports, failure = None, dict[str, ImportFact](), None
         try:
             for line in self._asker.lines([*self._command, "facts"], self._facts_timeout):
-                if fact := _decode(line, ImportFact):
+                if fact := read_answer(line, ImportFact):
                     imports[fact.package] = fact
                 # A sitecustomize may print as well; lines that do not decode are ignored.
-                torch = _decode(line, TorchFacts) or torch
+                torch = read_answer(line, TorchFacts) or torch
         except ProcessFailed as error:
             failure = error
         if torch is not None:
@@ -169,13 +171,6 @@ class SystemProbes:
             return msgspec.json.decode(lines[-1] if lines else "", type=answer_type)
         except msgspec.DecodeError as error:
             raise failure or ProcessUndecided(f"the answer cannot be read: {error}") from None
-
-
-def _decode(line: str, answer: type[T]) -> T | None:
-    try:
-        return msgspec.json.decode(line, type=answer)
-    except msgspec.DecodeError:
-        return None
 
 
 def _with_failure(fact: ImportFact, failure: ProcessFailed | None) -> ImportFact:

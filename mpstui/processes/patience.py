@@ -17,6 +17,9 @@ WORKING_FACTOR = 10
 """A process that uses CPU time may stay silent for this multiple of the limit."""
 
 
+IMPORT_SECONDS = 120.0
+"""Seconds that a process may be idle while it imports torch and asks it for its devices."""
+
 SAMPLING_SHARE = 0.05
 """Most of a core that a worker's main thread uses; it samples the machine while training hangs."""
 

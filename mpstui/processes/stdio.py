@@ -9,9 +9,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 def take_stdout() -> TextIO:
@@ -26,6 +28,17 @@ def print_error(line: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+
+
+def read_answer(line: str, answer: type[T]) -> T | None:
+    """Return an answer that :func:`json_writer` wrote; None for what something else printed.
+
+    A ``sitecustomize`` or a driver may print as well.
+    """
+    try:
+        return msgspec.json.decode(line, type=answer)
+    except msgspec.DecodeError:
+        return None
 
 
 def json_writer(out: TextIO) -> Callable[[msgspec.Struct], None]:

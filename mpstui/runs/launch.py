@@ -12,17 +12,13 @@ import subprocess
 from collections.abc import Sequence
 from typing import IO
 
-import msgspec
-
 from mpstui.domain.facts import TorchFacts
-from mpstui.processes.client import read_lines
+from mpstui.processes.client import ProcessTooSlow, read_lines
 from mpstui.processes.command import FACTS_FLAG, child_environment, module_command
-from mpstui.processes.patience import tree_cpu_seconds
+from mpstui.processes.patience import IMPORT_SECONDS, tree_cpu_seconds
+from mpstui.processes.stdio import read_answer
 
 from .rundir import RunDir
-
-FACTS_SECONDS = 120.0
-"""Seconds that processes may be idle before they answer for torch."""
 
 _NEW_PROCESS_GROUP = 0x0000_0200
 _NO_WINDOW = 0x0800_0000
@@ -53,7 +49,7 @@ class PrewarmedSupervisor:
             nowhere = subprocess.DEVNULL
             self._supervisor = _start(arguments, subprocess.PIPE, nowhere, nowhere)
 
-    def torch_facts(self, workers: int, timeout: float = FACTS_SECONDS) -> TorchFacts | None:
+    def torch_facts(self, workers: int, timeout: float = IMPORT_SECONDS) -> TorchFacts | None:
         """Start a supervisor whose workers import torch, and ask one of them for torch's facts.
 
         So one process answers for the devices, and trains.
@@ -68,7 +64,7 @@ class PrewarmedSupervisor:
             doctor's probe knows why.
 
         Raises:
-            ProcessTooSlow: There was no answer in time.
+            ProcessTooSlow: There was no answer in time; the processes are ended.
         """
         self.close()
         arguments = ("--warm", str(workers), FACTS_FLAG)
@@ -78,9 +74,10 @@ class PrewarmedSupervisor:
         lines = (line.decode(errors="replace") for line in supervisor.stdout)
         answers = read_lines(lines, lambda: tree_cpu_seconds(supervisor.pid), timeout)
         try:
-            return msgspec.json.decode(next(answers, ""), type=TorchFacts)
-        except msgspec.DecodeError:
-            return None
+            return read_answer(next(answers, ""), TorchFacts)
+        except ProcessTooSlow:
+            self.close()  # a worker that hangs in its import must get no run
+            raise
 
     def take(self, runs: Sequence[RunDir]) -> subprocess.Popen[bytes] | None:
         """Hand runs to the waiting supervisor; None if there is none or it has died."""

@@ -55,20 +55,22 @@ class SpareWorker:
         command = module_command("mpstui.engine.worker", *([FACTS_FLAG] if on_facts else []))
         # Once it has a run, it writes to the run's log.
         self._process = _start(command, child_environment(), stderr=subprocess.DEVNULL)
-        self._answer = threading.Thread(target=self._pass_on_facts, args=(on_facts,), daemon=True)
-        self._answer.start()
-
-    def _pass_on_facts(self, on_facts: Callable[[str], None] | None) -> None:
+        self._answer: threading.Thread | None = None
         if on_facts is not None:
-            assert self._process.stdout is not None
-            on_facts(self._process.stdout.readline())
+            self._answer = threading.Thread(target=self._answer_to, args=(on_facts,), daemon=True)
+            self._answer.start()
+
+    def _answer_to(self, on_facts: Callable[[str], None]) -> None:
+        assert self._process.stdout is not None
+        on_facts(self._process.stdout.readline())
 
     def take(self, run: RunDir) -> subprocess.Popen[str] | None:
         """Hand it a run; None if the process has exited, which is not an error for a spare.
 
         A run comes after torch's facts, if they were asked for.
         """
-        self._answer.join()
+        if self._answer is not None:
+            self._answer.join()
         if self._process.poll() is not None:
             return None
         assert self._process.stdin is not None

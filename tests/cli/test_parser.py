@@ -17,12 +17,13 @@ from mpstui.cli.parser import build_parser
 from mpstui.domain.config import FIELDS, make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import FieldError
-from mpstui.domain.facts import DeviceFact, DoctorFacts, TorchFacts
+from mpstui.domain.facts import DeviceFact, DoctorFacts
 from mpstui.domain.fields import Flag
 from mpstui.domain.machine import Machine
 from mpstui.processes.command import child_environment
 from mpstui.runs.store import RunStore
 from mpstui.telemetry.machine import read_machine
+from tests.builders.machines import torch
 
 VALUES = {
     "workload": "vae",
@@ -194,16 +195,7 @@ def facts(machine: Machine, *devices: str) -> DoctorFacts:
     known = tuple(
         DeviceFact(device=device, built=True, available=True, usable=None) for device in devices
     )
-    torch = TorchFacts(
-        version="2.9",
-        cuda=None,
-        git=None,
-        default_accelerator=None,
-        threads=2,
-        devices=known,
-        import_seconds=1.0,
-    )
-    return DoctorFacts(machine=machine, torch=torch, torch_state="known")
+    return DoctorFacts(machine=machine, torch=torch(devices=known), torch_state="known")
 
 
 @pytest.mark.parametrize(

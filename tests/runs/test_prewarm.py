@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,6 @@ import pytest
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
-from mpstui.domain.facts import TorchFacts
 from mpstui.processes.client import ProcessTooSlow
 from mpstui.processes.command import child_environment
 from mpstui.processes.identity import ProcessIdentity
@@ -27,6 +27,7 @@ from mpstui.runs.rundir import Dataset, Exit, RunDir
 from mpstui.runs.store import RunStore
 from mpstui.runs.workers import SpareWorker
 from mpstui.telemetry.machine import read_machine
+from tests.builders.machines import torch
 
 from tests.waiting import PATIENCE, wait_until_ended  # isort: skip
 
@@ -134,37 +135,37 @@ print({answer!r}, flush=True)
 if {waits}:
     sys.stdin.readline()
 """
-FACTS = TorchFacts(
-    version="2.14.1",
-    cuda=None,
-    git=None,
-    default_accelerator=None,
-    threads=2,
-    devices=(),
-    import_seconds=1.0,
-)
+FACTS = torch()
+
+
+@pytest.fixture
+def supervised_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let code stand in for the supervisor."""
+
+    def stand_in(code: str) -> None:
+        monkeypatch.setattr(
+            "mpstui.runs.launch.module_command", lambda *_: [sys.executable, "-c", code]
+        )
+
+    return stand_in
 
 
 @pytest.mark.parametrize("waits", [True, False])
 @pytest.mark.parametrize("answer", ["", "a driver's greeting", "{}"])
 def test_without_an_answer_torchs_facts_are_none(
-    monkeypatch: pytest.MonkeyPatch, answer: str, waits: bool
+    supervised_by: Callable[[str], None], answer: str, waits: bool
 ) -> None:
     code = ANSWERING.format(answer=answer, waits=waits)
-    monkeypatch.setattr(
-        "mpstui.runs.launch.module_command", lambda *_: [sys.executable, "-c", code]
-    )
+    supervised_by(code)
     with closing(PrewarmedSupervisor()) as warm:
         assert warm.torch_facts(1) is None
 
 
 def test_an_answer_with_torchs_facts_comes_from_the_supervisor_that_takes_the_runs(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    supervised_by: Callable[[str], None], tmp_path: Path
 ) -> None:
     code = ANSWERING.format(answer=msgspec.json.encode(FACTS).decode(), waits=True)
-    monkeypatch.setattr(
-        "mpstui.runs.launch.module_command", lambda *_: [sys.executable, "-c", code]
-    )
+    supervised_by(code)
     warm = PrewarmedSupervisor()
     assert warm.torch_facts(1) == FACTS
     supervisor = warm._supervisor
@@ -173,13 +174,14 @@ def test_an_answer_with_torchs_facts_comes_from_the_supervisor_that_takes_the_ru
     assert supervisor.wait(PATIENCE) == 0
 
 
-def test_idle_processes_without_an_answer_are_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "import sys; sys.stdin.readline()"
-    monkeypatch.setattr(
-        "mpstui.runs.launch.module_command", lambda *_: [sys.executable, "-c", code]
-    )
-    with closing(PrewarmedSupervisor()) as warm, pytest.raises(ProcessTooSlow):
+def test_idle_processes_without_an_answer_are_ended_and_get_no_run(
+    supervised_by: Callable[[str], None],
+) -> None:
+    supervised_by("import sys; sys.stdin.readline()")
+    warm = PrewarmedSupervisor()
+    with pytest.raises(ProcessTooSlow):
         warm.torch_facts(1, timeout=0.02)
+    assert not warm.waiting
 
 
 @pytest.mark.usefixtures("constructed")
