@@ -111,6 +111,27 @@ def rates(
 
     Warm-up is ten steps, as in a run, or fewer if they take longer than a window.
     """
+    timed = step_timer(setup, clock)
+    window, warming = seconds / SWEEP_WINDOWS, 0.0
+    for step in range(WARMUP_STEPS):
+        if warming >= (window if step >= LEAST_WARMUP else seconds):
+            break
+        warming += timed(1)[0]
+    # Enough steps to fill a window: synchronising after each step would cost too much.
+    steps = 1
+    while (first := timed(steps))[0] < window:
+        steps *= 2
+    windows = [first]
+    least = LEAST_WINDOWS if first[0] < seconds else SLOW_WINDOWS
+    while len(windows) < least or sum(duration for duration, _ in windows) < seconds:
+        windows.append(timed(steps))
+    return [samples / window_seconds for window_seconds, samples in windows]
+
+
+def step_timer(
+    setup: Setup, clock: Callable[[], float] = time.perf_counter
+) -> Callable[[int], tuple[float, int]]:
+    """Return a function that trains a number of steps, and returns their seconds and samples."""
     training = steps_of(setup)
     batches = _endless(setup, training.batches)
     setup.model.train()
@@ -126,20 +147,7 @@ def rates(
         setup.backend.synchronize()
         return clock() - began, samples
 
-    window, warming = seconds / SWEEP_WINDOWS, 0.0
-    for step in range(WARMUP_STEPS):
-        if warming >= (window if step >= LEAST_WARMUP else seconds):
-            break
-        warming += timed(1)[0]
-    # Enough steps to fill a window: synchronising after each step would cost too much.
-    steps = 1
-    while (first := timed(steps))[0] < window:
-        steps *= 2
-    windows = [first]
-    least = LEAST_WINDOWS if first[0] < seconds else SLOW_WINDOWS
-    while len(windows) < least or sum(duration for duration, _ in windows) < seconds:
-        windows.append(timed(steps))
-    return [samples / window_seconds for window_seconds, samples in windows]
+    return timed
 
 
 def _endless(setup: Setup, joined: int = 1) -> Iterator[Batch]:

@@ -1,7 +1,7 @@
 """Whether starts on a busy machine choose equally fast plans: ``python -m tests.benchmarks.plans``.
 
 Runs start with ``autotune again``, one after the other, beside processes that do nothing but use
-the CPU. Then these are ended, and the different plans are measured side by side: each in a process
+the CPU. Afterwards, without those, the different plans are measured side by side: each in a process
 of its own, blocks of training steps in turn. A ratio is a block's time over that of the fastest
 plan, which is the one with the least median.
 """
@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,8 +23,7 @@ from mpstui.domain.config import make_config
 from mpstui.domain.plan import Plan
 from mpstui.engine.autotune.apply import apply_plan
 from mpstui.engine.set_up import set_up
-from mpstui.engine.steps import steps_of
-from mpstui.engine.sweep import _endless
+from mpstui.engine.sweep import step_timer
 from mpstui.processes.command import child_environment, module_command
 from mpstui.runs.rundir import Dataset
 
@@ -38,21 +36,14 @@ WARM_UP = 20
 
 
 def measure_blocks(workload: str, device: str, steps: int, plan: Plan) -> None:
-    """Train a block for every line on stdin, and print its seconds."""
+    """Train a block after each line on stdin, and print its seconds."""
     config = make_config({"workload": workload, "device": device})
     with tempfile.TemporaryDirectory() as empty:
         setup = set_up(config, Dataset(source="embedded"), Path(empty))
-    setup = apply_plan(plan, setup)
-    training = steps_of(setup)
-    batches = _endless(setup, training.batches)
-    setup.model.train()
+    timed = step_timer(apply_plan(plan, setup))
     for count in itertools.chain([WARM_UP], (steps for _ in sys.stdin)):
-        setup.backend.synchronize()
-        began = time.perf_counter()
-        for _ in range(count):
-            training.take(next(batches))
-        setup.backend.synchronize()
-        print(time.perf_counter() - began, flush=True)
+        seconds, _ = timed(count)
+        print(seconds, flush=True)
 
 
 class Trainer:
@@ -131,7 +122,7 @@ if __name__ == "__main__":
     parser.add_argument("--busy", type=int, default=2, help="processes beside the runs")
     parser.add_argument("--block", type=int, default=20, help="steps, when side by side")
     parser.add_argument("--rounds", type=int, default=30, help="blocks of each plan")
-    parser.add_argument("--plan", help="JSON: train under it, a block for every line on stdin")
+    parser.add_argument("--plan", help="JSON: train under it, a block after each line on stdin")
     parser.add_argument("--json", type=Path, help="where the document goes too")
     options = parser.parse_args()
     if options.plan is None:
