@@ -33,7 +33,11 @@ def watchdog(seconds: float = HANG_SECONDS) -> Iterator[None]:
         yield
         return
 
+    bites = 0
+
     def bite(number: int, frame: object) -> None:
+        nonlocal bites
+        bites += 1
         raise Hang
 
     before = signal.signal(signal.SIGALRM, bite)
@@ -43,6 +47,8 @@ def watchdog(seconds: float = HANG_SECONDS) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+    if bites:  # a task of asyncio that was running kept the exception
+        raise Hang
 
 
 def failure_of(action: Callable[[], Any]) -> str:
