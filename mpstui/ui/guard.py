@@ -68,10 +68,10 @@ _init_timer = Timer.__init__
 
 
 def _init_timer_ahead(timer: Timer, event_target: Any, interval: float, **options: Any) -> None:
-    """Build a timer of the future.
+    """Build a timer, with an interval above 0.
 
-    With an interval of 0 or less, Textual's counts ticks without end and lets nothing else run. A
-    busy app starts such a timer for a notification that expires just then.
+    Otherwise Textual counts its ticks in a loop that never ends and lets nothing else run. A busy
+    app starts such a timer for a notification that has just expired.
     """
     _init_timer(timer, event_target, interval if interval > 0 else _PAST_SECONDS, **options)
 
