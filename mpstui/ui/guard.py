@@ -8,8 +8,12 @@ app directly.
 
 from __future__ import annotations
 
+import asyncio
 import traceback
-from typing import Any, cast
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, TypeVar, cast
 
 from textual.css.query import DOMQuery, NoMatches
 from textual.dom import DOMNode
@@ -91,6 +95,21 @@ async def _select_clicked_if_there(options: OptionList, event: Click) -> None:
 OptionList._on_click = _select_clicked_if_there  # type: ignore[assignment, method-assign]
 
 
+_T = TypeVar("_T")
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads of workers. Like coroutines, they know the app of the code that starts them.
+
+    Without it, a widget asks its parents for its app, and has none once its screen is removed.
+    """
+
+    @override
+    def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
+        """Run a function in a thread, in the caller's context."""
+        return super().submit(copy_context().run, fn, *args, **kwargs)
+
+
 class GuardedApp(Guarded, PlainApp):
     """An app that goes on after errors that the user can act on."""
 
@@ -98,6 +117,10 @@ class GuardedApp(Guarded, PlainApp):
         super().__init__()
         self._being_reported: set[tuple[str, str]] = set()
         """Titles and messages of notifications that wait in the queue of messages."""
+
+    def on_load(self) -> None:
+        """Let the threads of workers know the app."""
+        asyncio.get_running_loop().set_default_executor(_Threads())
 
     @override
     def _handle_exception(self, error: Exception) -> None:

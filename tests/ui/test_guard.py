@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,26 @@ async def test_callback_for_a_part_of_a_screen_that_is_left_does_not_end_the_app
             await worker.wait()
         await pilot.pause()
         assert app.is_running
+
+
+async def test_thread_of_a_screen_that_is_removed_meanwhile_still_knows_the_app(
+    app: MpstuiApp,
+) -> None:
+    left = threading.Event()
+    async with app.run_test():
+        screen = _Left()
+        await app.push_screen(screen)
+
+        def work() -> object:
+            left.wait()
+            return screen.app
+
+        worker = app.run_worker(work, thread=True)
+        await screen.dismiss(None)
+        while screen.parent is not None:
+            await asyncio.sleep(0)
+        left.set()
+        assert await worker.wait() is app
 
 
 async def test_a_part_that_was_never_there_is_a_defect(app: MpstuiApp) -> None:
