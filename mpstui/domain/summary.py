@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -143,6 +144,10 @@ def read_summary(document: dict[str, object]) -> RunSummary:
     """
     if "status" in document:  # the earlier name of the state
         document = {**document, "state": document["status"]}
+    # Most texts are those of other runs too; an app that lists a thousand runs holds one of each.
+    document = {
+        name: sys.intern(value) if type(value) is str else value for name, value in document.items()
+    }
     summary = msgspec.convert(document, RunSummary)
     if summary.alarm:
         return summary

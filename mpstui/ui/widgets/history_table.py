@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 from textual import events, on
@@ -107,6 +108,8 @@ class HistoryTable(DataTable[Content], inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0, id="history")
+        for cache in (self._line_cache, self._row_render_cache, self._cell_render_cache):
+            cache.maxsize //= 5  # still several screens of lines, which take 3 kB each
         self._layout: tuple[Column, ...] = ()
         self._rows: dict[str, list[Content]] = {}
         # With a thousand runs, creating all cells four times a second would slow down training.
@@ -147,6 +150,9 @@ class HistoryTable(DataTable[Content], inherit_bindings=False):
         else:
             self._fill(layout, rows)
         self._layout, self._rows = layout, rows
+        for past in self._texts.keys() - texts.keys():  # deleted runs
+            del self._texts[past]
+            self._cells.pop(past, None)
 
     def _texts_of(self, row: HistoryRow, short: bool) -> dict[str, str]:
         cached = self._texts.get(row.id)
@@ -323,7 +329,7 @@ def _layout(texts: Sequence[dict[str, str]], width: int, order: str) -> tuple[Co
 def _cells(
     row: HistoryRow, texts: dict[str, str], layout: Sequence[Column], mark: str
 ) -> list[Content]:
-    cells = [Content.styled(mark, "$text-accent")]
+    cells = [_cell(mark, "$text-accent")]
     reason = f"unreadable: {row.problem}".replace("\n", " ")
     for column in layout[1:]:
         if row.summary is None and column.name != "started":
@@ -335,5 +341,11 @@ def _cells(
         style = STYLES.get(row.state, "") if column.name == "state" else ""
         if column.name == "alarm" and row.alarm:
             style = "$text-error"
-        cells.append(Content.styled(column.fit(texts[column.name]), style))
+        cells.append(_cell(column.fit(texts[column.name]), style))
     return cells
+
+
+@lru_cache(maxsize=256)
+def _cell(text: str, style: str) -> Content:
+    """Return a cell. Runs share theirs: workload, device and state are mostly the same."""
+    return Content.styled(text, style)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,5 @@ def test_the_store_is_read_once_and_what_is_damaged_passed_over(tmp_path: Path) 
     RunDir(tmp_path / "c").write_summary(summary("c"))  # it was under way
     RunDir(tmp_path / "a").write_summary(summary("a", epoch_seconds=measured(1.0)))
     assert [(run.id, run.epoch_seconds) for run in runs.read()] == [("c", 30.0), ("a", 30.0)]
+    shutil.rmtree(tmp_path / "a")
+    assert [run.id for run in runs.read()] == ["c"]

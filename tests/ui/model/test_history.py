@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -190,6 +192,31 @@ def test_a_run_that_is_over_is_not_read_again_until_a_file_of_it_changes(
     os.utime(run.path / "summary.json", ns=(1, 1))  # clocks of file systems can be coarse
     (changed,) = rows(reader, {})
     assert changed.state == "stopped"
+
+
+def holders(row: HistoryRow) -> list[object]:
+    return [holder for holder in gc.get_referrers(row) if isinstance(holder, tuple)]
+
+
+def test_the_row_of_a_deleted_run_is_not_retained(home: Path, make_runs: MakeRuns) -> None:
+    (run,) = make_runs(devices="cpu", kind="finished")
+    reader = HistoryReader(RunStore(home / "runs"))
+    (row,) = rows(reader, {})
+    assert holders(row)
+    shutil.rmtree(run.path)
+    assert rows(reader, {}) == []
+    assert not holders(row)
+
+
+def test_summaries_share_their_texts(home: Path, make_runs: MakeRuns) -> None:
+    runs = make_runs(kind="finished")
+    for run in runs:
+        run.write_summary(RunView(run).summary())
+    first, second = (run.summary() for run in runs)
+    assert first is not None
+    assert second is not None
+    assert first.machine is second.machine
+    assert first.torch is second.torch
 
 
 def test_a_run_under_way_is_read_on(home: Path, make_runs: MakeRuns) -> None:
