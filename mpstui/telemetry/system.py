@@ -80,7 +80,7 @@ class SystemSampler:
         cores: tuple[float, ...] = ()
         process_cpu: float | None = None
         if self._at is None or time - self._at >= _SHORTEST:
-            counters = [_busy_and_total(core._asdict()) for core in psutil.cpu_times(percpu=True)]
+            counters = [busy_and_total(core._asdict()) for core in psutil.cpu_times(percpu=True)]
             if self._at is not None:
                 cores = _loads(self._cores, counters)
                 if seconds is not None and self._process_seconds is not None:
@@ -111,7 +111,8 @@ class SystemSampler:
         return times.user + times.system, int(memory.rss)
 
 
-def _busy_and_total(times: Mapping[str, float]) -> tuple[float, float]:
+def busy_and_total(times: Mapping[str, float]) -> tuple[float, float]:
+    """Return the busy seconds of a processor and all of its seconds, by psutil's counters."""
     # A guest's time is already included in user and nice; waiting for a disk is not load.
     total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)
     return total - times["idle"] - times.get("iowait", 0.0), total

@@ -24,7 +24,8 @@ from .check import PlanCheck, differs_from_plain
 from .chunks import TestChunks, may_chunk
 from .first_plan import plain_only, select_first_plan
 from .key import plan_key
-from .race import SHORTEST_RUN, TOO_SHORT, Block, PlanChange, Race, RaceResult
+from .others import OtherProcesses
+from .race import BUSY, SHORTEST_RUN, TOO_SHORT, Block, PlanChange, Race, RaceResult
 from .switch import PlanSwitch
 from .usual import PlanSpace
 
@@ -40,8 +41,11 @@ LOADER_SECONDS = 6.0
 MOST_FAILED_BLOCKS = 5
 """Attempts at a block: steps may take longer than a turn, or epochs be too short."""
 
-LEFT = f": {TOO_SHORT}"
-"""What ends the line of a change that a run had no time for."""
+LEFT = (TOO_SHORT, BUSY)
+"""What ends the line of a change that a later run tries."""
+
+BUSY_SHARE = 0.1
+"""Of the processors' time: what other processes may use while numbers of threads are compared."""
 
 DRIFT = 1.25
 """Ratio of a step's time to that at the choice, or its inverse, at which a run races again."""
@@ -71,7 +75,7 @@ class Tuner(Tuning):
         self._race: Race | None = None
         self._blocks: Generator[Block, float, RaceResult] | None = None
         self._failed_blocks = 0
-        self._race_began = self._raced_steps = 0
+        self._race_began = self._raced_steps = self._steps_raced_before = 0
         self._windows_off_pace = 0
         self._pace: float | None = None
         self._chunks: TestChunks | None = None
@@ -129,7 +133,7 @@ class Tuner(Tuning):
         self._failed_blocks = 0
         try:
             self.block = self._blocks.send(seconds)
-            self._raced_steps = step - self._race_began
+            self._raced_steps = self._steps_raced_before + step - self._race_began
         except StopIteration as end:
             return self._choose(end.value, step)
         return None
@@ -183,10 +187,10 @@ class Tuner(Tuning):
         check, self._check = self._check or PlanCheck(setup), None  # its copy of the model goes
         space = PlanSpace(setup, check.can_capture)
         total = setup.config.total_steps
-        self._race_began = step - self._raced_steps
+        self._race_began, self._steps_raced_before = step, self._raced_steps
         self._windows_off_pace = 0
         untried = self._result.untried if self._result else ()
-        pending = [line.removesuffix(LEFT) for line in untried if line.endswith(LEFT)]
+        pending = [line.rpartition(": ")[0] for line in untried if line.endswith(LEFT)]
 
         def changes(best: Plan) -> Iterator[PlanChange]:
             """Yield all changes, or those that an earlier run left."""
@@ -196,13 +200,14 @@ class Tuner(Tuning):
         def why_not(plan: Plan) -> str:
             return check(plan) if differs_from_plain(plan) else ""
 
-        spent = check.seconds
+        spent, others = check.seconds, OtherProcesses()
         race = Race(
             self._plan,
             changes,
             why_not,
             self._has_steps,
             lambda seconds: check.seconds - spent <= CHECK_SHARE * total * seconds,
+            lambda: others.share() > BUSY_SHARE,
             self._size_loader,
             total,
             0.0 if setup.config.autotune == "again" else SHORTEST_RUN,

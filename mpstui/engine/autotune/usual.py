@@ -73,8 +73,8 @@ class PlanSpace:
         A label names what is changed, so that a change that stays is not tried backwards.
         """
 
-        def change(label: str, **fields: object) -> PlanChange:
-            return PlanChange(label, msgspec.structs.replace(best, **fields))
+        def change(label: str, depends_on_load: bool = False, **fields: object) -> PlanChange:
+            return PlanChange(label, msgspec.structs.replace(best, **fields), depends_on_load)
 
         if self._has_graphs and not best.graph_steps:
             yield change("CUDA graph", graph_steps=1)
@@ -89,7 +89,7 @@ class PlanSpace:
             yield change(name, rewrites=others if name in best.rewrites else (*others, name))
         for count in self._threads:
             if count != best.threads:
-                yield change(f"{count} threads", threads=count)
+                yield change(f"{count} threads", depends_on_load=True, threads=count)
         for count in GRAPH_STEPS:
             if best.graph_steps == 1 and count <= self._steps_per_epoch // 4:
                 yield change(f"{count} steps a graph", graph_steps=count)

@@ -22,7 +22,8 @@ from mpstui.domain.plan import PLAIN, Plan
 from mpstui.engine.autotune import allocator
 from mpstui.engine.autotune.apply import apply_plan
 from mpstui.engine.autotune.check import PlanCheck
-from mpstui.engine.autotune.race import TOO_SHORT
+from mpstui.engine.autotune.others import OtherProcesses
+from mpstui.engine.autotune.race import BUSY, TOO_SHORT
 from mpstui.engine.autotune.tuner import DRIFT_WINDOWS, RACE_SHARE, Tuner
 from mpstui.engine.gate import Gate
 from mpstui.engine.loop import Loop
@@ -37,6 +38,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(autouse=True)
 def memory_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator, "available", lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def others(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The share of the processors' time that other processes use: none, until a test says so."""
+    shares = [0.0]
+    monkeypatch.setattr(OtherProcesses, "share", lambda _: shares[-1])
+    return shares
 
 
 def cost(plan: Plan) -> float:
@@ -160,6 +169,19 @@ def test_the_next_run_tries_what_one_was_too_short_for(ready: Ready) -> None:
     assert end.untried == ()
 
 
+@pytest.mark.usefixtures("paced")
+def test_numbers_of_threads_wait_for_a_run_without_other_work_beside_it(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch, others: list[float]
+) -> None:
+    monkeypatch.setattr("mpstui.engine.autotune.usual._threads", lambda: (2,))
+    others.append(0.5)
+    assert choices(events_of(ready(steps=1000)))[-1].untried == (f"2 threads: {BUSY}",)
+    others.append(0.05)
+    events = events_of(ready(steps=1000))
+    assert {event.trial for event in steps(events)} >= {"2 threads"}
+    assert choices(events)[-1].untried == ()
+
+
 def test_a_short_run_trains_under_the_usual_plan(
     ready: Ready, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +210,12 @@ def test_a_pace_that_drifts_starts_another_race(ready: Ready) -> None:
     tuner.watch(0.2)
     assert tuner.is_racing
     assert tuner.block is None, "the loop goes on under its plan until it opens the race"
+    tuner.race(600)
+    choice = None
+    while (block := tuner.block) is not None:
+        choice = tuner.timed(cost(block.plan), 650)
+    assert choice is not None
+    assert choice.line.endswith("(autotuned in steps 601 to 650)")
 
 
 def test_a_race_whose_blocks_never_end_is_given_up(
