@@ -11,7 +11,7 @@ from mpstui.telemetry.system import busy_and_total
 
 
 class OtherProcesses:
-    """Measures what other processes use, between its creation and a question, or two questions.
+    """Measures what other processes use from its creation on.
 
     This process and its descendants, such as those of a DataLoader, are not among them.
     """
@@ -20,16 +20,12 @@ class OtherProcesses:
         self._before = _read()
 
     def share(self) -> float:
-        """Return the others' share of all processors' time since the last question, 0 to 1.
+        """Return the others' share of all processors' time, 0 to 1.
 
         It is 0 where the system's counters did not advance.
         """
-        (busy, total, own), before = _read(), self._before
-        self._before = busy, total, own
-        if total <= before[1]:
-            return 0.0
-        spent = (busy - before[0]) - (own - before[2])
-        return min(max(spent / (total - before[1]), 0.0), 1.0)
+        busy, total, own = (now - then for now, then in zip(_read(), self._before, strict=True))
+        return min(max((busy - own) / total, 0.0), 1.0) if total > 0 else 0.0
 
 
 def _read() -> tuple[float, float, float]:

@@ -88,6 +88,7 @@ class Tuner(Tuning):
         if plain_only(setup.config):
             return setup
         yield PreparationAdvanced(at=self._now(), stage="autotuning: the plan to start with")
+        self._others = OtherProcesses()
         self._key = plan_key(setup, self._machine)
         start = select_first_plan(setup, self._previous, lambda: load_plan(self._key))
         self._line, self._result, self._check = start.line, start.result, start.check
@@ -200,14 +201,14 @@ class Tuner(Tuning):
         def why_not(plan: Plan) -> str:
             return check(plan) if differs_from_plain(plan) else ""
 
-        spent, others = check.seconds, OtherProcesses()
+        spent = check.seconds
         race = Race(
             self._plan,
             changes,
             why_not,
             self._has_steps,
             lambda seconds: check.seconds - spent <= CHECK_SHARE * total * seconds,
-            lambda: others.share() > BUSY_SHARE,
+            lambda: self._others.share() > BUSY_SHARE,
             self._size_loader,
             total,
             0.0 if setup.config.autotune == "again" else SHORTEST_RUN,
@@ -234,6 +235,7 @@ class Tuner(Tuning):
     def _choose(self, race: RaceResult, step: int) -> PlanChosen:
         """Put the run under the plan that won, and save it."""
         self.block = self._race = self._blocks = None
+        self._others = OtherProcesses()  # for another race
         planned = self._switch.to(race.plan)
         self._plan, self._pace = planned.plan, race.seconds or None
         line = f"{self._line}; not compared with others: {TOO_SHORT}"

@@ -20,15 +20,13 @@ class Cores:
         return {"user": self.busy, "idle": self.idle}
 
 
-def test_only_what_others_used_since_the_last_question_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_only_what_others_use_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = Cores(monkeypatch)
     beside = OtherProcesses()
     cores.busy, cores.idle, cores.own = 116.0, 104.0, 111.0  # 5 of 20 seconds
     assert beside.share() == 0.25
-    cores.busy, cores.own = 126.0, 121.0  # all is this process's own
-    assert beside.share() == 0.0
+    cores.busy, cores.own = 136.0, 131.0  # the next 20 are all this process's own
+    assert beside.share() == 0.125
 
 
 def test_counters_that_stand_still_or_disagree_are_no_load(monkeypatch: pytest.MonkeyPatch) -> None:

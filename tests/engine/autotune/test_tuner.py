@@ -66,6 +66,12 @@ def paced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Loop, "_train_block", trained)
 
 
+@pytest.fixture
+def mostly_racing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans may alternate in most of a run's steps, so that a short run compares all of them."""
+    monkeypatch.setattr("mpstui.engine.autotune.tuner.RACE_SHARE", 0.9)
+
+
 def events_of(setup: Setup, previous: Plan | None = None, **how: Any) -> list[AnyEvent]:
     tuner = Tuner(how.pop("machine", M4), previous, now=lambda: 3.0)
     return list(Loop(setup, Gate(), tuner=tuner).events())
@@ -139,9 +145,9 @@ def test_plans_alternate_over_the_end_of_an_epoch(ready: Ready) -> None:
     assert history.plan == choices(events)[-1]
 
 
-@pytest.mark.usefixtures("paced")
+@pytest.mark.usefixtures("paced", "mostly_racing")
 def test_the_choice_is_saved_for_its_circumstances(ready: Ready) -> None:
-    events_of(ready(steps=1000))
+    events_of(ready(steps=300))
     again = started(ready())
     assert (again.plan, again.gain) == (PLAIN, 1.0)
     assert again.line == "plain loop: nothing was faster (as an earlier run measured)"
@@ -157,11 +163,14 @@ def test_the_choice_is_saved_for_its_circumstances(ready: Ready) -> None:
 
 
 @pytest.mark.usefixtures("paced")
-def test_the_next_run_tries_what_one_was_too_short_for(ready: Ready) -> None:
+def test_the_next_run_tries_what_one_was_too_short_for(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = choices(events_of(ready(steps=120, autotune="again")))[-1]
+    monkeypatch.setattr("mpstui.engine.autotune.tuner.RACE_SHARE", 0.9)
     left = [line.removesuffix(f": {TOO_SHORT}") for line in first.untried]
     assert left
-    events = events_of(ready(steps=2000))
+    events = events_of(ready(steps=300))
     start_choice, end = choices(events)[:2]
     assert start_choice.line.endswith("(as an earlier run measured)")
     tried = {event.trial for event in steps(events)} - {"", "the plain loop"}
@@ -169,15 +178,15 @@ def test_the_next_run_tries_what_one_was_too_short_for(ready: Ready) -> None:
     assert end.untried == ()
 
 
-@pytest.mark.usefixtures("paced")
+@pytest.mark.usefixtures("paced", "mostly_racing")
 def test_numbers_of_threads_wait_for_a_run_without_other_work_beside_it(
     ready: Ready, monkeypatch: pytest.MonkeyPatch, others: list[float]
 ) -> None:
     monkeypatch.setattr("mpstui.engine.autotune.usual._threads", lambda: (2,))
     others.append(0.5)
-    assert choices(events_of(ready(steps=1000)))[-1].untried == (f"2 threads: {BUSY}",)
+    assert choices(events_of(ready(steps=300)))[-1].untried == (f"2 threads: {BUSY}",)
     others.append(0.05)
-    events = events_of(ready(steps=1000))
+    events = events_of(ready(steps=300))
     assert {event.trial for event in steps(events)} >= {"2 threads"}
     assert choices(events)[-1].untried == ()
 
