@@ -42,7 +42,7 @@ SIZE = (160, 50)
 FRAME = b"Configure"
 BRAILLE = re.compile(rb"\xe2[\xa0-\xa3][\x80-\xbf]")
 """The characters of charts."""
-STEPS = 10_000_000
+EPOCHS = 1000
 """Of each run: more than it gets to."""
 START_SECONDS = 300.0
 """Time limit of the runs' start, and of the app's."""
@@ -65,7 +65,7 @@ class Block(NamedTuple):
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Watch a comparison, block by block, and return what the runs' logs say."""
-    settings = {"workload": options.workload, "steps": STEPS, "mode": "turns"}
+    settings = {"workload": options.workload, "epochs": EPOCHS, "mode": "turns"}
     config = make_config({**settings, "dataset": "embedded", "autotune": "off"})
     specs = parse_devices(options.devices)
     with tempfile.TemporaryDirectory() as home:
