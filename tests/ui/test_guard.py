@@ -85,6 +85,19 @@ async def test_thread_of_a_screen_that_is_removed_meanwhile_still_knows_the_app(
         assert await worker.wait() is app
 
 
+async def test_click_beside_a_palette_that_has_become_smaller_does_not_end_the_app(
+    app: MpstuiApp,
+) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+p")
+        where = dict.fromkeys(("x", "screen_x"), 188) | dict.fromkeys(("y", "screen_y"), 27)
+        rest = dict.fromkeys(("delta_x", "delta_y"), 0) | {"button": 1}
+        flags = dict.fromkeys(("shift", "meta", "ctrl"), False)
+        app.screen.post_message(Click(app.screen, **where, **rest, **flags))  # type: ignore[arg-type]
+        await pilot.pause()
+        assert app.is_running
+
+
 async def test_a_part_that_was_never_there_is_a_defect(app: MpstuiApp) -> None:
     with pytest.raises(NoMatches, match="#missing"):
         async with app.run_test() as pilot:
