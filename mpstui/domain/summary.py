@@ -144,7 +144,7 @@ def read_summary(document: dict[str, object]) -> RunSummary:
     """
     if "status" in document:  # the earlier name of the state
         document = {**document, "state": document["status"]}
-    # Most texts are those of other runs too; an app that lists a thousand runs holds one of each.
+    # Most texts occur in many runs. An app that lists a thousand runs stores one copy.
     document = {
         name: sys.intern(value) if type(value) is str else value for name, value in document.items()
     }

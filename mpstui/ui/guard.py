@@ -17,7 +17,6 @@ from typing import Any, TypeVar, cast
 
 from textual.css.query import DOMQuery, NoMatches
 from textual.dom import DOMNode
-from textual.errors import NoWidget
 from textual.events import Click, Resize
 from textual.message import Message
 from textual.message_pump import MessagePump
@@ -46,8 +45,6 @@ class Guarded(MessagePump):
             await super()._dispatch_message(message)
         except REPORTED as error:
             cast("GuardedApp", self.app).report(error)
-        except NoWidget:
-            pass  # a click beside the screen, which has become smaller meanwhile
         except NoMatches as error:
             if not _comes_too_late(error):
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textual.command import CommandList, CommandPalette
-from textual.events import Mount
+from textual.events import Click, Mount
 from typing_extensions import override
 
 from .dialog import Dialog
@@ -16,6 +16,12 @@ class Palette(CommandPalette, Dialog[None]):  # Textual takes the first base's s
     def _on_mount(self, event: Mount) -> None:
         """Let Textual's handler search for commands, unless the palette is closed already."""
         if self not in self.app.screen_stack:
+            event.prevent_default()
+
+    @override
+    def _on_click(self, event: Click) -> None:  # type: ignore[override]  # as in Textual
+        """Let Textual's handler close the palette, unless the terminal has since become smaller."""
+        if not self.region.contains_point(event.screen_offset):
             event.prevent_default()
 
     @override

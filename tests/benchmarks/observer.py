@@ -1,7 +1,7 @@
 """What watching costs runs: ``python -m tests.benchmarks.observer [--devices A,B] [--json FILE]``.
 
 The app shows a comparison in mode ``turns`` on its Live screen, in a pseudo-terminal of 160×50. It
-is stopped and continued, for some seconds each, while the runs go on: a stopped app is
+is stopped and continued, some seconds at a time, while the runs go on: a stopped app is
 what a headless run has beside it. So neighbouring blocks share the process, its plan and nearly
 the same other load. Steps a second come from each run's own log: the timed steps within a block.
 What the app has to catch up on after a stop counts as watching. The app's processor time is the
@@ -28,6 +28,7 @@ from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
 from mpstui.domain.errors import MpstuiError
 from mpstui.domain.events import StepsCompleted, WarmupFinished
+from mpstui.processes.patience import tree_cpu_seconds
 from mpstui.runs.launch import launch
 from mpstui.runs.log import LogReader
 from mpstui.runs.requests import kill
@@ -97,7 +98,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _blocks(terminal: Terminal, app: psutil.Process, count: int, seconds: float) -> Iterator[Block]:
-    """Stop and continue the app in turn; each pair begins with the one that ended the last."""
+    """Stop and continue the app in turn; the order within a pair alternates."""
     for number in range(count):
         is_watched = number % 4 in (1, 2)
         if is_watched:
@@ -184,23 +185,16 @@ def _wait_for_clocks(terminal: Terminal, runs: Sequence[RunDir]) -> None:
 def _settle(terminal: Terminal, app: psutil.Process) -> None:
     """Wait until the doctor's probes have returned, and what is warmed is warm."""
     while True:
-        start, before = time.perf_counter(), _tree_seconds(app)
+        start, before = time.perf_counter(), tree_cpu_seconds(app.pid)
         while time.perf_counter() - start < 2.0:
             terminal.read(0.5)
-        if _tree_seconds(app) - before < QUIET * 2.0:
+        if tree_cpu_seconds(app.pid) - before < QUIET * 2.0:
             return
 
 
-def _app_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
+def _app_seconds(app: psutil.Process) -> float:
+    times = app.cpu_times()
     return times.user + times.system
-
-
-def _tree_seconds(app: psutil.Process) -> float:
-    try:
-        return sum(_app_seconds(process) for process in [app, *app.children(recursive=True)])
-    except psutil.NoSuchProcess:  # a probe that has just returned: look once more
-        return float("inf")
 
 
 def main(options: argparse.Namespace) -> None:

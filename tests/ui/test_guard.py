@@ -65,23 +65,23 @@ async def test_callback_for_a_part_of_a_screen_that_is_left_does_not_end_the_app
         assert app.is_running
 
 
-async def test_thread_of_a_screen_that_is_removed_meanwhile_still_knows_the_app(
+async def test_thread_of_a_removed_screen_knows_the_app(
     app: MpstuiApp,
 ) -> None:
-    left = threading.Event()
+    is_removed = threading.Event()
     async with app.run_test():
         screen = _Left()
         await app.push_screen(screen)
 
         def work() -> object:
-            left.wait()
+            is_removed.wait()
             return screen.app
 
         worker = app.run_worker(work, thread=True)
         await screen.dismiss(None)
         while screen.parent is not None:
             await asyncio.sleep(0)
-        left.set()
+        is_removed.set()
         assert await worker.wait() is app
 
 

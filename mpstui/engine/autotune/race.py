@@ -19,9 +19,9 @@ BLOCK_SECONDS = 0.015
 """Least time of a block of steps between two readings of the clock."""
 
 LEAD = 4
-"""A comparison ends when one plan has won so many rounds more than the other. A quiet machine
-needs four rounds. On a busy one, where the faster plan wins two rounds of three, it takes eleven on
-average, and the slower plan leads first in 6 % of the comparisons. Source: Wald, "Sequential Tests
+"""Difference of the rounds that two plans win at which their comparison ends. A quiet machine needs
+four rounds. On a busy one, where the faster plan wins two rounds of three, a comparison takes
+eleven on average, and the slower plan leads first in 6 % of them. Source: Wald, "Sequential Tests
 of Statistical Hypotheses" (1945)."""
 
 LEAST_ROUNDS = 5
@@ -184,7 +184,8 @@ class Race:
 
     def _is_undecided(self, ratios: list[float]) -> bool:
         won = sum(ratio < 1 for ratio in ratios)
-        if abs(won - (len(ratios) - won)) >= LEAD:
+        lost = len(ratios) - won
+        if abs(won - lost) >= LEAD:
             return False
         return len(ratios) < LEAST_ROUNDS or (len(ratios) < MOST_ROUNDS and self._has_steps())
 

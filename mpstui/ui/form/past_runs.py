@@ -30,7 +30,7 @@ class PastRuns:
             if run.id not in self._by_id:
                 self._take(run)
         self._by_id = {run.id: self._by_id[run.id] for run in runs if run.id in self._by_id}
-        return tuple(past for run in runs if (past := self._by_id.get(run.id)) is not None)
+        return tuple(past for past in self._by_id.values() if past is not None)
 
     def _take(self, run: RunDir) -> None:
         try:

@@ -204,9 +204,9 @@ class HistoryReader:
             followed: Rows of runs that the app already follows, without their notes; their logs
                 are not read here.
         """
-        for past in self._cached.keys() - {run.id for run in runs}:  # deleted runs
-            del self._cached[past]
-            self._views.pop(past, None)
+        for deleted_id in self._cached.keys() - {run.id for run in runs}:
+            del self._cached[deleted_id]
+            self._views.pop(deleted_id, None)
         for run in runs:
             stamp = _stamp(run)
             cached = self._cached.get(run.id)

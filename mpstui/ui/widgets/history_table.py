@@ -150,9 +150,9 @@ class HistoryTable(DataTable[Content], inherit_bindings=False):
         else:
             self._fill(layout, rows)
         self._layout, self._rows = layout, rows
-        for past in self._texts.keys() - texts.keys():  # deleted runs
-            del self._texts[past]
-            self._cells.pop(past, None)
+        for deleted_id in self._texts.keys() - texts.keys():
+            del self._texts[deleted_id]
+            self._cells.pop(deleted_id, None)
 
     def _texts_of(self, row: HistoryRow, short: bool) -> dict[str, str]:
         cached = self._texts.get(row.id)

@@ -22,16 +22,16 @@ class Cores:
 
 def test_only_what_others_use_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = Cores(monkeypatch)
-    beside = OtherProcesses()
+    other_processes = OtherProcesses()
     cores.busy, cores.idle, cores.own = 116.0, 104.0, 111.0  # 5 of 20 seconds
-    assert beside.share() == 0.25
+    assert other_processes.share() == 0.25
     cores.busy, cores.own = 136.0, 131.0  # the next 20 are all this process's own
-    assert beside.share() == 0.125
+    assert other_processes.share() == 0.125
 
 
 def test_counters_that_stand_still_or_disagree_are_no_load(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = Cores(monkeypatch)
-    beside = OtherProcesses()
-    assert beside.share() == 0.0
+    other_processes = OtherProcesses()
+    assert other_processes.share() == 0.0
     cores.idle, cores.own = 101.0, 103.0  # rounded up
-    assert beside.share() == 0.0
+    assert other_processes.share() == 0.0
