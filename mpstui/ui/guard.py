@@ -53,7 +53,8 @@ class Guarded(MessagePump):
 def _comes_too_late(error: BaseException) -> bool:
     """Return whether an error is a query of a part of the app that is being removed.
 
-    A screen that is left loses its children before its own timers, callbacks and workers end.
+    A screen that is left loses its children before its own timers, callbacks and workers end. One
+    that opens while the app ends may start these before it has its children.
     """
     if not isinstance(error, NoMatches):
         return False
@@ -62,7 +63,8 @@ def _comes_too_late(error: BaseException) -> bool:
     queried = queried.node if isinstance(queried, DOMQuery) else queried
     if not isinstance(queried, MessagePump):
         return False
-    return getattr(queried, "_pruning", False) or not queried.is_attached
+    is_removed = getattr(queried, "_pruning", False) or not queried.is_attached
+    return is_removed or not queried.app.is_running
 
 
 _PAST_SECONDS = 0.05

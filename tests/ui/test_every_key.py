@@ -131,6 +131,20 @@ async def test_a_palette_that_is_left_while_it_opens_ends_nothing(
         assert not app.screen.is_modal
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_an_app_that_ends_while_a_palette_opens_ends_without_an_error(
+    make_app: Callable[..., MpstuiApp], turns: int
+) -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        await app.workers.wait_for_complete()
+        app.show("live")
+        await pilot.pause()
+        app.action_command_palette()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+
 async def test_an_investigation_is_shown_once_also_below_a_dialog(
     make_app: Callable[..., MpstuiApp], make_runs: Callable[..., list[RunDir]]
 ) -> None:
