@@ -101,7 +101,7 @@ class AutotuneResult(msgspec.Struct, frozen=True, kw_only=True):
     has_chunks: bool = False
     """Whether sizes of test chunks were compared."""
     is_complete: bool = True
-    """Whether the run was long enough for every change; if not, the next run continues."""
+    """Whether every change was compared; if not, the next run continues."""
 
     def line(self, source: str) -> str:
         """Format a line for the log, such as ``channels_last, 2 threads: 1.9× the plain loop``.

@@ -45,7 +45,7 @@ LEFT = (TOO_SHORT, BUSY)
 """What ends the line of a change that a later run tries."""
 
 BUSY_SHARE = 0.1
-"""Of the processors' time: what other processes may use while numbers of threads are compared."""
+"""Of the processors' time: what other processes may use while small gains are compared."""
 
 DRIFT = 1.25
 """Ratio of a step's time to that at the choice, or its inverse, at which a run races again."""

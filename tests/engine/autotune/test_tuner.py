@@ -184,7 +184,7 @@ def test_numbers_of_threads_wait_for_a_run_without_other_work_beside_it(
 ) -> None:
     monkeypatch.setattr("mpstui.engine.autotune.usual._threads", lambda: (2,))
     others.append(0.5)
-    assert choices(events_of(ready(steps=300)))[-1].untried == (f"2 threads: {BUSY}",)
+    assert f"2 threads: {BUSY}" in choices(events_of(ready(steps=300)))[-1].untried
     others.append(0.05)
     events = events_of(ready(steps=300))
     assert {event.trial for event in steps(events)} >= {"2 threads"}
