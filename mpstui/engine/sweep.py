@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -52,8 +52,8 @@ LEAST_WINDOWS = 3
 SLOW_WINDOWS = 2
 """However slow a step is: fewer give no spread."""
 
-LEAST_WARMUP = 2
-"""Steps; the first ones load kernels. One is enough if it takes longer than a whole point."""
+EVEN = 1.25
+"""Ratio of the slowest step to the quickest one up to which steps need no warm-up."""
 
 
 def sweep_point(
@@ -109,45 +109,59 @@ def rates(
 ) -> list[float]:
     """Return samples per second by window; the device is synchronised at both edges of each.
 
-    Warm-up is ten steps, as in a run, or fewer if they take longer than a window.
+    Warm-up is ten steps, as in a run, or fewer if they take longer than a window. Where a step
+    takes longer than a whole point should, they count, unless the first ones were slower.
     """
-    timed = step_timer(setup, clock)
-    window, warming = seconds / SWEEP_WINDOWS, 0.0
-    for step in range(WARMUP_STEPS):
-        if warming >= (window if step >= LEAST_WARMUP else seconds):
-            break
-        warming += timed(1)[0]
-    # Enough steps to fill a window: synchronising after each step would cost too much.
-    steps = 1
-    while (first := timed(steps))[0] < window:
-        steps *= 2
-    windows = [first]
-    least = LEAST_WINDOWS if first[0] < seconds else SLOW_WINDOWS
-    while len(windows) < least or sum(duration for duration, _ in windows) < seconds:
-        windows.append(timed(steps))
-    return [samples / window_seconds for window_seconds, samples in windows]
+    timer = StepTimer(setup, clock)
+    window = seconds / SWEEP_WINDOWS
+    warmup = [timer.train(1) for _ in range(timer.settling + 1)]
+    while len(warmup) < WARMUP_STEPS and _seconds(warmup) < window:
+        warmup.append(timer.train(1))
+    durations = [step.seconds for step in warmup]
+    if durations[-1] >= seconds:
+        is_even = max(durations) <= EVEN * min(durations)
+        steps, least, windows = 1, SLOW_WINDOWS, warmup[0 if is_even else timer.settling :]
+    else:
+        # Synchronising after each step would cost too much.
+        steps, least, windows = max(round(window / min(durations)), 1), LEAST_WINDOWS, []
+    while len(windows) < least or _seconds(windows) < seconds:
+        windows.append(timer.train(steps))
+    return [timed.samples / timed.seconds for timed in windows]
 
 
-def step_timer(
-    setup: Setup, clock: Callable[[], float] = time.perf_counter
-) -> Callable[[int], tuple[float, int]]:
-    """Return a function that trains a number of steps, and returns their seconds and samples."""
-    training = steps_of(setup)
-    batches = _endless(setup, training.batches)
-    setup.model.train()
+class TimedSteps(NamedTuple):
+    """Training steps, the device's work included."""
 
-    def timed(steps: int) -> tuple[float, int]:
+    seconds: float
+    samples: int
+
+
+class StepTimer:
+    """Trains steps of a run on full batches, and times them."""
+
+    def __init__(self, setup: Setup, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._steps = steps_of(setup)
+        self._batches = _endless(setup, self._steps.batches)
+        self._backend, self._clock = setup.backend, clock
+        self.settling = self._steps.settling
+        """Steps after which the others are alike."""
+        setup.model.train()
+
+    def train(self, steps: int) -> TimedSteps:
+        """Train a number of steps."""
         samples = 0  # own data may have fewer than a batch, and own loaders batches of their own
-        setup.backend.synchronize()
-        began = clock()
+        self._backend.synchronize()
+        began = self._clock()
         for _ in range(steps):
-            batch = next(batches)
-            training.take(batch)
+            batch = next(self._batches)
+            self._steps.take(batch)
             samples += batch.samples
-        setup.backend.synchronize()
-        return clock() - began, samples
+        self._backend.synchronize()
+        return TimedSteps(self._clock() - began, samples)
 
-    return timed
+
+def _seconds(windows: Sequence[TimedSteps]) -> float:
+    return sum(timed.seconds for timed in windows)
 
 
 def _endless(setup: Setup, joined: int = 1) -> Iterator[Batch]:

@@ -23,7 +23,7 @@ from mpstui.domain.config import make_config
 from mpstui.domain.plan import Plan
 from mpstui.engine.autotune.apply import apply_plan
 from mpstui.engine.set_up import set_up
-from mpstui.engine.sweep import step_timer
+from mpstui.engine.sweep import StepTimer
 from mpstui.processes.command import child_environment, module_command
 from mpstui.runs.rundir import Dataset
 
@@ -40,10 +40,9 @@ def measure_blocks(workload: str, device: str, steps: int, plan: Plan) -> None:
     config = make_config({"workload": workload, "device": device})
     with tempfile.TemporaryDirectory() as empty:
         setup = set_up(config, Dataset(source="embedded"), Path(empty))
-    timed = step_timer(apply_plan(plan, setup))
+    timer = StepTimer(apply_plan(plan, setup))
     for count in itertools.chain([WARM_UP], (steps for _ in sys.stdin)):
-        seconds, _ = timed(count)
-        print(seconds, flush=True)
+        print(timer.train(count).seconds, flush=True)
 
 
 class Trainer:

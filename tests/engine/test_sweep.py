@@ -68,18 +68,31 @@ def test_the_rate_counts_the_samples_of_batches_that_are_not_whole(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "warm_up", "windows"), [(0.9, 2, LEAST_WINDOWS), (5.0, 1, SLOW_WINDOWS)]
+    ("seconds", "warmup", "windows"), [(0.9, 2, LEAST_WINDOWS), (5.0, 0, SLOW_WINDOWS)]
 )
 def test_slow_steps_warm_up_less_and_still_give_a_spread(
     setup: Setup,
     clocked: Callable[[float], tuple[list[int], Any]],
     seconds: float,
-    warm_up: int,
+    warmup: int,
     windows: int,
 ) -> None:
     sizes, clock = clocked(seconds)
     assert len(rates(setup, 1.0, clock)) == windows
-    assert len(sizes) == warm_up + windows
+    assert len(sizes) == warmup + windows
+
+
+@pytest.mark.parametrize("settled", [2**-7, 4.0])
+@pytest.mark.parametrize("settling", [1, 4])
+def test_steps_that_settle_do_not_count(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, settling: int, settled: float
+) -> None:
+    """The first step loads kernels; a CUDA graph is captured in its fourth one."""
+    monkeypatch.setattr(EagerSteps, "settling", settling)
+    pauses = itertools.chain([2 * settled] * settling, itertools.repeat(settled))
+    readings = itertools.accumulate(pause for long in pauses for pause in (0.0, long))
+    speeds = rates(setup, 5 * 2**-7, lambda: next(readings))
+    assert speeds == [8 / settled] * (SLOW_WINDOWS if settled > 1 else 5)
 
 
 def test_quick_steps_warm_up_as_a_run_does_and_share_a_synchronisation(
@@ -89,9 +102,9 @@ def test_quick_steps_warm_up_as_a_run_does_and_share_a_synchronisation(
     monkeypatch.setattr(setup.backend, "synchronize", lambda: waits.append(None))
     sizes, clock = clocked(2**-10)
     found = rates(setup, 1.0, clock)
-    looking = 1 + 2 + 4 + 8 + 16 + 32 + 64 + 128  # doubled until a window of 0.2 s is full
-    assert len(sizes) == WARMUP_STEPS + looking + 256 * len(found)
-    assert len(waits) == 2 * (WARMUP_STEPS + 8 + len(found))
+    assert len(found) == 5
+    assert len(sizes) == WARMUP_STEPS + 205 * len(found)  # as many as fill a window of 0.2 s
+    assert len(waits) == 2 * (WARMUP_STEPS + len(found))
 
 
 def test_all_batches_are_whole(setup: Setup) -> None:
