@@ -35,7 +35,11 @@ FASTER = 0.99
 
 FASTER_WHEN_BUSY = 0.95
 """The same share while other processes use the CPU. They decide which of two plans is a little
-faster: on two cores, dropout by bytes gained 8 % without them and lost 2 % beside them."""
+faster: dropout by bytes gained 8 % on two idle cores, and lost 2 % on busy ones."""
+
+LEAD_WHEN_BUSY = 7
+"""The same lead. One of two equal plans reaches it by chance in 16 % of comparisons, and mostly by
+less than a change must gain then; a change that wins nine rounds of ten needs nine rounds."""
 
 SHORTEST_RUN = 4.0
 """Least seconds of training in which comparing plans pays off."""
@@ -63,6 +67,15 @@ class PlanChange(NamedTuple):
     plan: Plan
     depends_on_load: bool = False
     """Whether it may win only because other processes use the CPU at the moment."""
+
+
+class Comparison(NamedTuple):
+    """What the rounds of two plans show."""
+
+    ratio: float
+    """The change's time as a share of the best plan's, the median of all rounds."""
+    has_lead: bool
+    """Whether one of them won clearly more often."""
 
 
 class RaceResult(NamedTuple):
@@ -106,8 +119,8 @@ class Race:
                 or nothing.
             has_steps: Whether the run has steps left for trials.
             has_time_to_check: Whether there is time for another check, at so many seconds a step.
-            is_busy: Whether other processes use the CPU at the moment. Small gains, and changes that
-                depend on it, are then left for a later run.
+            is_busy: Whether other processes use the CPU at the moment. Small gains, and changes
+                that depend on it, are then left for a later run.
             on_pace: Called once with the seconds of a step under ``first``, in a run that is long
                 enough.
             total_steps: Of the run.
@@ -136,20 +149,15 @@ class Race:
         tried = {f"{self._best.optimizer} optimizer"}
         while (change := self._next_change(tried)) is not None:
             tried.add(change.label)
-            if not self._may_try(change):
-                continue
-            ratio = yield from self._ratio(change.label, change.plan)
-            if self._is_left(ratio):
-                self._leave(change, BUSY)
-            elif ratio < FASTER:
-                self._best, self._seconds = change.plan, self._seconds * ratio
+            if self._may_try(change):
+                yield from self._try(change)
         plain = msgspec.structs.replace(PLAIN, allocator=self._best.allocator)
         if self._best == plain:
             return self._result(1.0)
         if not self._has_steps():
             return self._result(None)
-        ratio = yield from self._ratio("the plain loop", plain)
-        return self._result(ratio)
+        compared = yield from self._compare("the plain loop", plain, LEAD)
+        return self._result(compared.ratio)
 
     def result_so_far(self) -> RaceResult:
         """Return the best plan of a race that cannot go on."""
@@ -170,9 +178,15 @@ class Race:
             self._untried.append(f"{change.label}: {problem}")
         return not problem
 
-    def _is_left(self, ratio: float) -> bool:
-        """Return whether other processes make a ratio of times too uncertain."""
-        return FASTER_WHEN_BUSY <= ratio < 1 / FASTER_WHEN_BUSY and self._is_busy()
+    def _try(self, change: PlanChange) -> Generator[Block, float, None]:
+        is_busy = self._is_busy()
+        lead = LEAD_WHEN_BUSY if is_busy else LEAD
+        ratio, has_lead = yield from self._compare(change.label, change.plan, lead)
+        is_close = FASTER_WHEN_BUSY <= ratio < 1 / FASTER_WHEN_BUSY
+        if is_busy and (is_close or not has_lead):
+            self._leave(change, BUSY)
+        elif ratio < FASTER:
+            self._best, self._seconds = change.plan, self._seconds * ratio
 
     def _leave(self, change: PlanChange, reason: str) -> bool:
         """Leave a change for a later run."""
@@ -180,10 +194,10 @@ class Race:
         self._is_complete = False
         return False
 
-    def _ratio(self, label: str, plan: Plan) -> Generator[Block, float, float]:
-        """Return a plan's time as a share of the best one's: the median of alternations."""
+    def _compare(self, label: str, plan: Plan, lead: int) -> Generator[Block, float, Comparison]:
+        """Compare a plan with the best one, in alternating blocks, until one of them leads."""
         steps, ratios = self._steps_of_block(), list[float]()
-        while self._is_undecided(ratios):
+        while not (has_lead := _lead(ratios) >= lead) and self._may_go_on(len(ratios)):
             first = Block(label, plan, steps, is_trial=True)
             second = Block(label, self._best, steps)
             if len(ratios) % 2:  # a drift does not favour one plan
@@ -191,14 +205,10 @@ class Race:
             else:
                 trial, base = (yield first), (yield second)
             ratios.append(trial / base)
-        return statistics.median(ratios)
+        return Comparison(statistics.median(ratios), has_lead)
 
-    def _is_undecided(self, ratios: list[float]) -> bool:
-        won = sum(ratio < 1 for ratio in ratios)
-        lost = len(ratios) - won
-        if abs(won - lost) >= LEAD:
-            return False
-        return len(ratios) < LEAST_ROUNDS or (len(ratios) < MOST_ROUNDS and self._has_steps())
+    def _may_go_on(self, rounds: int) -> bool:
+        return rounds < LEAST_ROUNDS or (rounds < MOST_ROUNDS and self._has_steps())
 
     def _steps_of_block(self) -> int:
         return max(round(BLOCK_SECONDS / self._seconds), 1)
@@ -207,3 +217,9 @@ class Race:
         untried = tuple(self._untried)
         has_pace = self._seconds > 0
         return RaceResult(self._best, self._seconds, gain, untried, self._is_complete, has_pace)
+
+
+def _lead(ratios: list[float]) -> int:
+    won = sum(ratio < 1 for ratio in ratios)
+    lost = len(ratios) - won
+    return abs(won - lost)

@@ -177,6 +177,15 @@ def test_starts_beside_other_processes_choose_the_same_plan(seed: int) -> None:
     assert result.plan == Plan(layout="channels_last")
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_five_noisy_rounds_change_nothing_beside_other_processes(seed: int) -> None:
+    draws = random.Random(seed)
+    machine = Machine(cost=lambda _: draws.uniform(0.2, 0.4), steps=5, is_busy=True)
+    result = machine.run()
+    assert result.plan == PLAIN
+    assert result.untried[0] == f"channels_last: {BUSY}"
+
+
 def test_a_wrong_change_is_not_tried() -> None:
     machine = Machine(
         cost=lambda plan: 0.001 if plan.layout == "channels_last" else 0.01,
