@@ -33,13 +33,13 @@ MOST_ROUNDS = 15
 FASTER = 0.99
 """A change stays if it takes less than this share of the best plan's time: the rest is noise."""
 
-FASTER_WHEN_BUSY = 0.95
-"""The same share while other processes use the CPU. They decide which of two plans is a little
-faster: dropout by bytes gained 8 % on two idle cores, and lost 2 % on busy ones."""
+BUSY_SHARE = 0.25
+"""Share of the processors' time that other processes may use while plans are compared. On two cores
+beside two busy processes, single steps differ by a quarter in either direction: a quarter of an
+epoch is too short to tell which of two plans is a tenth faster."""
 
-LEAD_WHEN_BUSY = 7
-"""The same lead. One of two equal plans reaches it by chance in 16 % of comparisons, and mostly by
-less than a change must gain then; a change that wins nine rounds of ten needs nine rounds."""
+BUSY_SHARE_FOR_THREADS = 0.1
+"""The same while numbers of threads are compared, of which fewer win on a busy machine."""
 
 SHORTEST_RUN = 4.0
 """Least seconds of training in which comparing plans pays off."""
@@ -69,15 +69,6 @@ class PlanChange(NamedTuple):
     """Whether it may win only because other processes use the CPU at the moment."""
 
 
-class Comparison(NamedTuple):
-    """What the rounds of two plans show."""
-
-    ratio: float
-    """The change's time as a share of the best plan's, the median of all rounds."""
-    has_lead: bool
-    """Whether one of them won clearly more often."""
-
-
 class RaceResult(NamedTuple):
     """The plan that won."""
 
@@ -90,8 +81,8 @@ class RaceResult(NamedTuple):
     """Changes that failed or were not tried, each with its reason."""
     is_complete: bool
     """Whether every change was compared."""
-    has_compared: bool
-    """Whether it was long enough for a race at all."""
+    why_not_compared: str = ""
+    """Why there was no race at all; empty if there was one."""
 
 
 class Race:
@@ -104,7 +95,7 @@ class Race:
         check: Callable[[Plan], str],
         has_steps: Callable[[], bool],
         has_time_to_check: Callable[[float], bool],
-        is_busy: Callable[[], bool],
+        share_of_others: Callable[[], float],
         on_pace: Callable[[float], None],
         total_steps: int,
         shortest: float = SHORTEST_RUN,
@@ -119,8 +110,8 @@ class Race:
                 or nothing.
             has_steps: Whether the run has steps left for trials.
             has_time_to_check: Whether there is time for another check, at so many seconds a step.
-            is_busy: Whether other processes use the CPU at the moment. Small gains, and changes
-                that depend on it, are then left for a later run.
+            share_of_others: The share of the processors' time that other processes use, 0 to 1;
+                always 0 where steps do not wait for the processors.
             on_pace: Called once with the seconds of a step under ``first``, in a run that is long
                 enough.
             total_steps: Of the run.
@@ -131,7 +122,7 @@ class Race:
         self._check = check
         self._has_steps = has_steps
         self._has_time_to_check = has_time_to_check
-        self._is_busy = is_busy
+        self._share_of_others = share_of_others
         self._on_pace = on_pace
         self._total_steps = total_steps
         self._shortest = shortest
@@ -144,25 +135,30 @@ class Race:
         self._seconds = yield Block("the pace", self._best, 1)
         self._seconds = yield Block("the pace", self._best, self._steps_of_block())
         if self._seconds * self._total_steps < self._shortest:
-            return RaceResult(self._best, self._seconds, None, (), False, has_compared=False)
+            return self._no_race(TOO_SHORT)
         self._on_pace(self._seconds)
+        if self._share_of_others() > BUSY_SHARE:
+            return self._no_race(BUSY)
         tried = {f"{self._best.optimizer} optimizer"}
         while (change := self._next_change(tried)) is not None:
             tried.add(change.label)
-            if self._may_try(change):
-                yield from self._try(change)
+            if not self._may_try(change):
+                continue
+            ratio = yield from self._ratio(change.label, change.plan)
+            if ratio < FASTER:
+                self._best, self._seconds = change.plan, self._seconds * ratio
         plain = msgspec.structs.replace(PLAIN, allocator=self._best.allocator)
         if self._best == plain:
             return self._result(1.0)
         if not self._has_steps():
             return self._result(None)
-        compared = yield from self._compare("the plain loop", plain, LEAD)
-        return self._result(compared.ratio)
+        ratio = yield from self._ratio("the plain loop", plain)
+        return self._result(ratio)
 
     def result_so_far(self) -> RaceResult:
         """Return the best plan of a race that cannot go on."""
         self._is_complete = False
-        return self._result(None)
+        return self._result(None) if self._seconds else self._no_race(TOO_SHORT)
 
     def _next_change(self, tried: set[str]) -> PlanChange | None:
         changes = self._changes(self._best)
@@ -171,22 +167,12 @@ class Race:
     def _may_try(self, change: PlanChange) -> bool:
         if not self._has_steps() or not self._has_time_to_check(self._seconds):
             return self._leave(change, TOO_SHORT)
-        if change.depends_on_load and self._is_busy():
+        if change.depends_on_load and self._share_of_others() > BUSY_SHARE_FOR_THREADS:
             return self._leave(change, BUSY)
         problem = self._check(change.plan)
         if problem:
             self._untried.append(f"{change.label}: {problem}")
         return not problem
-
-    def _try(self, change: PlanChange) -> Generator[Block, float, None]:
-        is_busy = self._is_busy()
-        lead = LEAD_WHEN_BUSY if is_busy else LEAD
-        ratio, has_lead = yield from self._compare(change.label, change.plan, lead)
-        is_close = FASTER_WHEN_BUSY <= ratio < 1 / FASTER_WHEN_BUSY
-        if is_busy and (is_close or not has_lead):
-            self._leave(change, BUSY)
-        elif ratio < FASTER:
-            self._best, self._seconds = change.plan, self._seconds * ratio
 
     def _leave(self, change: PlanChange, reason: str) -> bool:
         """Leave a change for a later run."""
@@ -194,10 +180,10 @@ class Race:
         self._is_complete = False
         return False
 
-    def _compare(self, label: str, plan: Plan, lead: int) -> Generator[Block, float, Comparison]:
-        """Compare a plan with the best one, in alternating blocks, until one of them leads."""
+    def _ratio(self, label: str, plan: Plan) -> Generator[Block, float, float]:
+        """Return a plan's time as a share of the best one's: the median of alternations."""
         steps, ratios = self._steps_of_block(), list[float]()
-        while not (has_lead := _lead(ratios) >= lead) and self._may_go_on(len(ratios)):
+        while self._is_undecided(ratios):
             first = Block(label, plan, steps, is_trial=True)
             second = Block(label, self._best, steps)
             if len(ratios) % 2:  # a drift does not favour one plan
@@ -205,21 +191,21 @@ class Race:
             else:
                 trial, base = (yield first), (yield second)
             ratios.append(trial / base)
-        return Comparison(statistics.median(ratios), has_lead)
+        return statistics.median(ratios)
 
-    def _may_go_on(self, rounds: int) -> bool:
-        return rounds < LEAST_ROUNDS or (rounds < MOST_ROUNDS and self._has_steps())
+    def _is_undecided(self, ratios: list[float]) -> bool:
+        won = sum(ratio < 1 for ratio in ratios)
+        lost = len(ratios) - won
+        if abs(won - lost) >= LEAD:
+            return False
+        return len(ratios) < LEAST_ROUNDS or (len(ratios) < MOST_ROUNDS and self._has_steps())
 
     def _steps_of_block(self) -> int:
         return max(round(BLOCK_SECONDS / self._seconds), 1)
 
+    def _no_race(self, reason: str) -> RaceResult:
+        return RaceResult(self._best, self._seconds, None, (), False, reason)
+
     def _result(self, gain: float | None) -> RaceResult:
         untried = tuple(self._untried)
-        has_pace = self._seconds > 0
-        return RaceResult(self._best, self._seconds, gain, untried, self._is_complete, has_pace)
-
-
-def _lead(ratios: list[float]) -> int:
-    won = sum(ratio < 1 for ratio in ratios)
-    lost = len(ratios) - won
-    return abs(won - lost)
+        return RaceResult(self._best, self._seconds, gain, untried, self._is_complete)

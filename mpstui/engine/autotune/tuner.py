@@ -44,9 +44,6 @@ MOST_FAILED_BLOCKS = 5
 LEFT = (TOO_SHORT, BUSY)
 """What ends the line of a change that a later run tries."""
 
-BUSY_SHARE = 0.1
-"""Of the processors' time: what other processes may use while small gains are compared."""
-
 DRIFT = 1.25
 """Ratio of a step's time to that at the choice, or its inverse, at which a run races again."""
 
@@ -155,6 +152,8 @@ class Tuner(Tuning):
         ratio = seconds / self._pace
         is_off = ratio > DRIFT or ratio < 1 / DRIFT
         self._windows_off_pace = self._windows_off_pace + 1 if is_off else 0
+        if self._windows_off_pace == 1:
+            self._others = OtherProcesses()  # what they use since the drift
         self._race_is_due = self._windows_off_pace >= DRIFT_WINDOWS and self._has_steps()
 
     @override
@@ -208,7 +207,7 @@ class Tuner(Tuning):
             why_not,
             self._has_steps,
             lambda seconds: check.seconds - spent <= CHECK_SHARE * total * seconds,
-            lambda: self._others.share() > BUSY_SHARE,
+            lambda: 0.0 if setup.backend.is_asynchronous else self._others.share(),
             self._size_loader,
             total,
             0.0 if setup.config.autotune == "again" else SHORTEST_RUN,
@@ -235,11 +234,13 @@ class Tuner(Tuning):
     def _choose(self, race: RaceResult, step: int) -> PlanChosen:
         """Put the run under the plan that won, and save it."""
         self.block = self._race = self._blocks = None
-        self._others = OtherProcesses()  # for another race
         planned = self._switch.to(race.plan)
         self._plan, self._pace = planned.plan, race.seconds or None
-        line = f"{self._line}; not compared with others: {TOO_SHORT}"
-        if race.has_compared:
+        if race.why_not_compared:
+            others = "again" if self._result else "with others"
+            line = f"{self._line}; not compared {others}: {race.why_not_compared}"
+            line += f"; data: {self._loading}" if self._loading else ""
+        else:
             self._result = AutotuneResult(
                 plan=self._plan,
                 text=self._describe(planned),
@@ -250,14 +251,15 @@ class Tuner(Tuning):
                 has_chunks=self._result is not None and self._result.has_chunks,
                 is_complete=race.is_complete,
             )
-            line = self._result.line(f"autotuned in steps {self._race_began + 1} to {step}")
+            self._line = self._result.line(f"autotuned in steps {self._race_began + 1} to {step}")
+            line = self._line
             _save(self._key, self._result)
         return PlanChosen(
             at=self._now(),
             plan=self._plan,
             line=line,
-            gain=race.gain,
-            untried=race.untried,
+            gain=self._result.gain if self._result else None,
+            untried=self._result.untried if self._result else (),
             first_step=step + 1,
         )
 

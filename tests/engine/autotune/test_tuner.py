@@ -183,8 +183,8 @@ def test_numbers_of_threads_wait_for_a_run_without_other_work_beside_it(
     ready: Ready, monkeypatch: pytest.MonkeyPatch, others: list[float]
 ) -> None:
     monkeypatch.setattr("mpstui.engine.autotune.usual._threads", lambda: (2,))
-    others.append(0.5)
-    assert f"2 threads: {BUSY}" in choices(events_of(ready(steps=300)))[-1].untried
+    others.append(0.2)
+    assert choices(events_of(ready(steps=300)))[-1].untried == (f"2 threads: {BUSY}",)
     others.append(0.05)
     events = events_of(ready(steps=300))
     assert {event.trial for event in steps(events)} >= {"2 threads"}
@@ -225,6 +225,48 @@ def test_a_pace_that_drifts_starts_another_race(ready: Ready) -> None:
         choice = tuner.timed(cost(block.plan), 650)
     assert choice is not None
     assert choice.line.endswith("(autotuned in steps 601 to 650)")
+
+
+@pytest.mark.usefixtures("paced")
+def test_a_run_beside_busy_processes_keeps_the_usual_plan(
+    ready: Ready, others: list[float]
+) -> None:
+    others.append(0.5)
+    events = events_of(ready(steps=300, autotune="again"))
+    first, last = choices(events)
+    assert (last.plan, last.gain) == (first.plan, None)
+    assert last.line == f"{first.line}; not compared with others: {BUSY}"
+    assert not any(event.trial for event in steps(events))
+    assert any(event.timed for event in steps(events))
+    assert started(ready()).line == first.line, "nothing is saved"
+
+
+def test_plans_are_compared_once_the_other_processes_end(ready: Ready, others: list[float]) -> None:
+    tuner = Tuner(M4)
+    others.append(0.5)
+    assert [*tuner.start(ready(steps=4000))]
+
+    def choice(step: int) -> PlanChosen:
+        tuner.race(step)
+        chosen = None
+        while (block := tuner.block) is not None:
+            chosen = tuner.timed(cost(block.plan), step)
+        assert chosen is not None
+        return chosen
+
+    assert choice(10).line.endswith(f"not compared with others: {BUSY}")
+    others.append(0.0)
+    for _ in range(DRIFT_WINDOWS):
+        tuner.watch(0.01)
+    assert tuner.is_racing
+    compared = choice(600)
+    assert compared.plan == PLAIN
+    others.append(0.5)
+    for _ in range(DRIFT_WINDOWS):
+        tuner.watch(1.0)
+    again = choice(1200)
+    assert (again.plan, again.gain) == (PLAIN, compared.gain)
+    assert again.line == f"{compared.line}; not compared again: {BUSY}"
 
 
 def test_a_race_whose_blocks_never_end_is_given_up(
