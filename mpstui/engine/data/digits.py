@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,6 +19,9 @@ from .idx import read_idx
 
 TEST_IMAGES_CRC32 = 3838467927
 """Of the bytes of MNIST's 10,000 test images, without the file's header."""
+
+Part = tuple[torch.Tensor, torch.Tensor]
+"""Images and their labels."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,18 @@ def load_digits(dataset: Dataset, data_dir: str) -> Digits:
     """
     if dataset.error:
         raise DataError(dataset.error)
-    embedded = dataset.source == "embedded"
-    folder = embedded_mnist() if embedded else Path(dataset.folder or named_folder(data_dir))
-    files = locate(folder)
-    if files is None:
-        raise DataError(f"data_dir: {folder} {contents(folder)}; allowed: MNIST's four files")
-    train = _part(files.train_images, files.train_labels)
-    test = _part(files.test_images, files.test_labels)
-    if embedded:
-        name = "embedded MNIST subset"
-    else:
-        name = "full MNIST" if _official(train[0], test[0]) else "digits in MNIST's format"
+    if dataset.source == "embedded":
+        return _embedded_digits()
+    train, test = _parts(Path(dataset.folder or named_folder(data_dir)))
+    name = "full MNIST" if _official(train[0], test[0]) else "digits in MNIST's format"
     return Digits(*train, *test, describe(name, len(train[1]), len(test[1])))
+
+
+@cache
+def _embedded_digits() -> Digits:
+    """Read them once in a process: all points of a sweep train on them."""
+    train, test = _parts(embedded_mnist())
+    return Digits(*train, *test, describe("embedded MNIST subset", len(train[1]), len(test[1])))
 
 
 def describe(name: str, training: int, test: int) -> str:
@@ -102,7 +106,16 @@ def as_float(
     return floats if normalise is None else floats.sub_(normalise[0]).div_(normalise[1])
 
 
-def _part(images_path: Path, labels_path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+def _parts(folder: Path) -> tuple[Part, Part]:
+    """Return the training and the test part of a folder with MNIST's four files."""
+    files = locate(folder)
+    if files is None:
+        raise DataError(f"data_dir: {folder} {contents(folder)}; allowed: MNIST's four files")
+    train = _part(files.train_images, files.train_labels)
+    return train, _part(files.test_images, files.test_labels)
+
+
+def _part(images_path: Path, labels_path: Path) -> Part:
     images = read_idx(images_path, 3)
     labels = read_idx(labels_path, 1)
     if images.shape[1:] != (28, 28):

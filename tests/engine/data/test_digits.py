@@ -184,6 +184,12 @@ def test_absurd_sizes_with_no_data_are_refused(tmp_path: Path, sizes: tuple[int,
         read_idx(path, 3)
 
 
+def test_the_embedded_subset_is_read_once() -> None:
+    """A sweep builds a run for each of its points."""
+    embedded = Dataset(source="embedded")
+    assert load_digits(embedded, "auto") is load_digits(embedded, "elsewhere")
+
+
 def test_the_embedded_subset_is_balanced() -> None:
     data = load_digits(Dataset(source="embedded"), "")
     assert data.train_images.shape == (5000, 28, 28)
