@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from mpstui.domain.facts import DoctorFacts
@@ -19,6 +20,10 @@ from mpstui.ui.widgets.footer import KeyFooter
 
 if TYPE_CHECKING:
     from mpstui.ui.state_app import StateApp
+
+
+SHOW_FOCUS = frozenset({"pane", "field-row"})
+"""Classes of what looks different with the focus inside."""
 
 
 class Tab(Static):
@@ -91,6 +96,8 @@ class MainScreen(Guarded, Screen[None]):
 
     MODE: str
 
+    _around_focus: frozenset[DOMNode] = frozenset()
+
     @property
     def state_app(self) -> StateApp:
         """The app, with the modes and dialogs that a screen can open."""
@@ -120,3 +127,15 @@ class MainScreen(Guarded, Screen[None]):
         """Keep the top bar up to date."""
         bar = self.query_one(TopBar)
         self.watch(self.app, "facts_revision", lambda: bar.know(self.state.facts))
+
+    def watch_focused(self) -> None:
+        """Mark the pane and the row in which the focus is.
+
+        With ``:focus-within``, Textual styles all widgets of a pane again at each move of the
+        focus, which takes longer than all else that the key does in the form.
+        """
+        ancestors = self.focused.ancestors if self.focused else []
+        around = frozenset(node for node in ancestors if node.classes & SHOW_FOCUS)
+        for node in around ^ self._around_focus:
+            node.set_class(node in around, "-focus-within")
+        self._around_focus = around

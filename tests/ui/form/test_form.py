@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.color import Color
-from textual.widgets import Button, Input, Select, Static
+from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
+from textual.widgets import Button, Input, Label, Select, Static
 
 from mpstui.domain.config import make_config
 from mpstui.domain.devices import parse_devices
@@ -26,6 +28,7 @@ from mpstui.ui.widgets.form.device_picker import DevicePicker
 from mpstui.ui.widgets.form.field_help import FieldFact, FieldHelp
 from mpstui.ui.widgets.form.fold import Fold
 from mpstui.ui.widgets.form.form import FOLDED
+from mpstui.ui.widgets.form.row import FieldRow
 
 from tests.ui.conftest import LINUX, M2  # isort: skip
 from tests.ui.form.test_estimate import measured, summary  # isort: skip
@@ -319,3 +322,41 @@ async def test_ticks_and_fold_keep_their_contrast(make_app: MakeApp, theme: str)
                         assert ground is not None
                         colours = Color.from_rich_color(ink), Color.from_rich_color(ground)
                         assert ratio(*colours) >= 4.5, (widget.name, focused)
+
+
+async def test_pane_and_row_show_the_focus_and_a_move_does_not_style_the_pane_again(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    async with app.run_test(size=MIDDLE) as pilot:
+        await open_form(app, pilot)
+        pane, plan = app.screen.query_one("#form-pane"), app.screen.query_one("#plan-pane")
+
+        def bold() -> list[str]:
+            rows = app.screen.query(FieldRow)
+            return [row.entry for row in rows if row.query_one(Label).styles.text_style.bold]
+
+        app.set_focus(None)
+        await pilot.pause()
+        outside = pane.styles.border_top
+        assert bold() == []
+        app.screen.query_one("#epochs").focus()
+        await pilot.pause()
+        assert plan.styles.border_top == outside != pane.styles.border_top
+        assert bold() == ["epochs"]
+        styled = set[DOMNode]()
+        update = Stylesheet.update_nodes
+
+        def recorded(self: Stylesheet, nodes: Iterable[DOMNode], animate: bool = False) -> None:
+            styled.update(nodes := list(nodes))
+            update(self, nodes, animate)
+
+        monkeypatch.setattr(Stylesheet, "update_nodes", recorded)
+        app.screen.query_one("#steps").focus()
+        await pilot.pause()
+        assert bold() == ["steps"]
+        assert styled & set(app.screen.query("#row-steps"))
+        assert not styled & {pane, app.screen.query_one("#row-devices")}
+        app.set_focus(None)
+        await pilot.pause()
+        assert (pane.styles.border_top, bold()) == (outside, [])

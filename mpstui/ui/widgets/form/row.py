@@ -24,7 +24,7 @@ class FieldRow(Vertical):
         Input, SelectCurrent { background: $foreground 10%; }
         Input > .input--placeholder { color: $foreground 75%; }
         Label { width: 17; padding: 0 1; }
-        &:focus-within Label { text-style: bold; }
+        &.-focus-within Label { text-style: bold; }
         .note {
             width: 1fr; height: 1; color: $foreground 75%;
             text-wrap: nowrap; text-overflow: ellipsis;
@@ -47,7 +47,8 @@ class FieldRow(Vertical):
             long: Whether the control takes the whole line.
             has_id: False for a row that another one of the same name may replace.
         """
-        super().__init__(id=f"row-{name}" if has_id else None, classes="-long" if long else "")
+        super().__init__(id=f"row-{name}" if has_id else None, classes="field-row")
+        self.set_class(long, "-long")
         self.entry = name
         """The name of the row's entry."""
         self._label = label
