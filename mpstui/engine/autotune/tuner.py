@@ -95,13 +95,7 @@ class Tuner(Tuning):
         planned = self._switch.to(start.plan)
         self._plan = planned.plan  # without parts of a saved plan that do not fit any more
         result = start.result
-        yield PlanChosen(
-            at=self._now(),
-            plan=self._plan,
-            line=start.line,
-            gain=result.gain if result else None,
-            untried=result.untried if result else (),
-        )
+        yield self._chosen(start.line)
         if result is not None:
             self._pace = result.seconds or None
         is_kept = start.plan == self._previous
@@ -236,10 +230,11 @@ class Tuner(Tuning):
         self.block = self._race = self._blocks = None
         planned = self._switch.to(race.plan)
         self._plan, self._pace = planned.plan, race.seconds or None
+        suffix = ""
         if race.why_not_compared:
             others = "again" if self._result else "with others"
-            line = f"{self._line}; not compared {others}: {race.why_not_compared}"
-            line += f"; data: {self._loading}" if self._loading else ""
+            suffix = f"; not compared {others}: {race.why_not_compared}"
+            suffix += f"; data: {self._loading}" if self._loading else ""
         else:
             self._result = AutotuneResult(
                 plan=self._plan,
@@ -252,15 +247,18 @@ class Tuner(Tuning):
                 is_complete=race.is_complete,
             )
             self._line = self._result.line(f"autotuned in steps {self._race_began + 1} to {step}")
-            line = self._line
             _save(self._key, self._result)
+        return self._chosen(self._line + suffix, first_step=step + 1)
+
+    def _chosen(self, line: str, first_step: int = 1) -> PlanChosen:
+        """Return the event of the current plan, with what was measured of it."""
         return PlanChosen(
             at=self._now(),
             plan=self._plan,
             line=line,
             gain=self._result.gain if self._result else None,
             untried=self._result.untried if self._result else (),
-            first_step=step + 1,
+            first_step=first_step,
         )
 
     def _describe(self, setup: Setup) -> str:
