@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 
 from mpstui.domain.config import make_config
+from mpstui.domain.events import PlanChosen
+from mpstui.domain.plan import Plan
 from mpstui.engine.autotune import allocator
+from mpstui.engine.autotune.tuner import Tuner
 from mpstui.engine.set_up import set_up
 from mpstui.engine.setup import Setup
 from mpstui.runs.rundir import Dataset
 from tests.builders.digits import few_digits
+from tests.builders.machines import M4
 
 Ready = Callable[..., Setup]
 
@@ -21,6 +25,12 @@ def system_allocator() -> Iterator[None]:
     """Restore the allocator, which is the whole process's."""
     yield
     allocator.keep(False)
+
+
+@pytest.fixture
+def memory_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let plans leave the allocator alone."""
+    monkeypatch.setattr(allocator, "available", lambda: False)
 
 
 @pytest.fixture
@@ -34,3 +44,10 @@ def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ready:
         return set_up(make_config(settings), Dataset(source="embedded"), tmp_path)
 
     return make
+
+
+def started(setup: Setup, previous: Plan | None = None, machine: Any = M4) -> PlanChosen:
+    """Return what a run starts under, without training it."""
+    *_, choice = Tuner(machine, previous).start(setup)
+    assert isinstance(choice, PlanChosen)
+    return choice

@@ -1,4 +1,4 @@
-"""The tuner in a run: its first plan, the race, the log's lines and the saved plans."""
+"""The tuner in a run: the race, the log's lines and the saved plans."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from mpstui.domain.history import RunHistory, RunState
 from mpstui.domain.plan import PLAIN, Plan
 from mpstui.engine.autotune import allocator
 from mpstui.engine.autotune.apply import apply_plan
-from mpstui.engine.autotune.check import PlanCheck
 from mpstui.engine.autotune.others import OtherProcesses
 from mpstui.engine.autotune.race import BUSY, TOO_SHORT
 from mpstui.engine.autotune.tuner import DRIFT_WINDOWS, RACE_SHARE, Tuner
@@ -30,14 +29,9 @@ from mpstui.engine.loop import Loop
 from mpstui.engine.setup import Setup
 from tests.builders.machines import LINUX, M4
 
-from .conftest import Ready
+from .conftest import Ready, started
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(autouse=True)
-def memory_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator, "available", lambda: False)
+pytestmark = pytest.mark.usefixtures("one_thread", "memory_as_it_is")
 
 
 @pytest.fixture(autouse=True)
@@ -90,13 +84,6 @@ def losses(events: list[AnyEvent]) -> list[float]:
         [np.frombuffer(event.losses, "<f4") for event in steps(events)]
     ).tolist()
     return values
-
-
-def started(setup: Setup, previous: Plan | None = None, machine: Any = M4) -> PlanChosen:
-    """Return what a run starts under, without training it."""
-    *_, choice = Tuner(machine, previous).start(setup)
-    assert isinstance(choice, PlanChosen)
-    return choice
 
 
 @pytest.mark.usefixtures("paced")
@@ -296,63 +283,6 @@ def test_a_stop_during_the_race_ends_the_run_with_all_steps(ready: Ready) -> Non
             gate.stop("the user")
     assert len(losses(events)) == sum(event.count for event in steps(events))
     assert type(events[-1]).__name__ == "RunStopped"
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"autotune": "off"},
-        {"device": "cpu@autotune=off"},
-        {"pipeline": "reference"},
-        {"device": "cpu@fault=neg-stride0"},
-        {"dry_run": True},
-    ],
-)
-def test_some_runs_stay_plain(ready: Ready, values: dict[str, Any]) -> None:
-    setup = ready(**values)
-    tuner = Tuner(M4)
-    assert [*tuner.start(setup)] == []
-    assert tuner.block is None
-
-
-def test_a_usual_plan_that_is_wrong_here_is_not_used(
-    ready: Ready, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Wrong(PlanCheck):
-        def __call__(self, plan: Plan) -> str:
-            return "other results here (0.1)"
-
-    monkeypatch.setattr("mpstui.engine.autotune.first_plan.PlanCheck", Wrong)
-    choice = started(ready())
-    assert choice.plan == PLAIN
-    expected = "plain loop; the usual plan is not used: other results here (0.1)"
-    assert choice.line == expected
-
-
-def test_a_model_that_cannot_be_copied_trains_plain(
-    ready: Ready, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*_: object) -> None:
-        raise TypeError("cannot be copied\nand more")
-
-    monkeypatch.setattr("mpstui.engine.autotune.check.copy_of", refused)
-    choice = started(ready())
-    assert choice.line == "plain loop: not autotuned: TypeError: cannot be copied"
-    assert choice.plan == PLAIN
-
-
-def test_a_plan_that_no_longer_fits_is_carried_out_as_far_as_it_does(ready: Ready) -> None:
-    setup = ready()
-    setup.model.requires_grad_(False)
-    under = apply_plan(Plan(optimizer="flat", graph_steps=1, eval_chunk=9), setup)
-    assert (under.plan.optimizer, under.plan.eval_chunk) == ("as built", 9)
-    assert type(under.optimizer) is torch.optim.Adam
-
-
-def test_a_resumed_run_keeps_its_plan(ready: Ready) -> None:
-    choice = started(ready(), previous=Plan(optimizer="flat"))
-    assert (choice.plan, choice.gain) == (Plan(optimizer="flat"), None)
-    assert choice.line == "same plan as the original run"
 
 
 def test_a_run_under_a_plan_goes_on_where_it_was(ready: Ready) -> None:
