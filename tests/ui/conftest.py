@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from textual.app import App
+from textual.pilot import Pilot
 
 from mpstui.domain.catalogue import CATALOGUE
 from mpstui.domain.config import make_config
@@ -119,6 +124,26 @@ class ConstructedProbes(Answers):
 
 
 MakeRuns = Callable[..., list[RunDir]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tasks_as_in_a_terminal() -> Iterator[None]:
+    """Let tasks start at once from Python 3.12 on: ``App.run`` asks for it, ``run_test`` doesn't.
+
+    A screen then composes before it is on the app's stack.
+    """
+    run_test = App.run_test
+    factory = getattr(asyncio, "eager_task_factory", None)
+
+    @asynccontextmanager
+    async def run_test_eagerly(app: App[Any], **options: Any) -> AsyncIterator[Pilot[Any]]:
+        asyncio.get_running_loop().set_task_factory(factory)
+        async with run_test(app, **options) as pilot:
+            yield pilot
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(App, "run_test", run_test_eagerly)
+        yield
 
 
 @pytest.fixture

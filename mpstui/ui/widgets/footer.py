@@ -73,6 +73,10 @@ class KeyFooter(Footer):
 
     def compose(self) -> ComposeResult:
         """Yield as many keys as fit, then those that are always shown."""
+        # From Python 3.12 on, Textual starts tasks at once: the first screen composes before it is
+        # on the app's stack, where its keys can be looked up.
+        if not self._bindings_ready:
+            return
         keys = [key for key in super().compose() if isinstance(key, FooterKey)]
         for key in keys:
             key.set_class(bool(self._calling) and key.action == self._calling, "-calls")

@@ -37,6 +37,11 @@ async def shown(app: MpstuiApp, pilot: Any, mode: str) -> str:
     raise AssertionError(f"the footer does not settle: {now}")
 
 
+def test_a_footer_of_a_screen_that_is_not_on_the_stack_has_no_keys() -> None:
+    """From Python 3.12 on, the first screen composes that early, and the app could not start."""
+    assert list(KeyFooter().compose()) == []
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
 @pytest.mark.parametrize("mode", ["1", "3", "4"])
 async def test_help_and_quit_stand_at_the_right_end(
