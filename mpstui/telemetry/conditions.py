@@ -19,6 +19,7 @@ import psutil
 from mpstui.domain.conditions import Conditions, Disk, HostSession, Terminal
 from mpstui.domain.environment_variables import VARIABLES
 
+from .cores import QUOTA_FILE, affinity, core_limit
 from .gauges import read_gauges
 from .gpus import read_gpus
 from .machine import LocalMachine
@@ -95,7 +96,7 @@ def read_conditions(view: ConditionsSource) -> Conditions:
         variables={name: variables[name] for name in VARIABLES if name in variables},
         memory_available=available,
         swap_used=swap,
-        cores_usable=_cores(view),
+        cores_usable=core_limit(view.affinity(), view.text(QUOTA_FILE)),
         power=read_power(view.system, view.battery(), view.command, view.text),
         thermal=read_thermal(view.system, view.temperatures(), view.command),
         disk=Disk(free=disk[0], total=disk[1])
@@ -107,15 +108,6 @@ def read_conditions(view: ConditionsSource) -> Conditions:
         gpus=read_gpus(view),
         gauges=read_gauges(view, driver is not None),
     )
-
-
-def _cores(view: ConditionsSource) -> int | None:
-    """Return the lower of the scheduler's and the container quota's number of cores."""
-    limits = [view.affinity()]
-    quota, _, period = (view.text("/sys/fs/cgroup/cpu.max") or "").strip().partition(" ")
-    if quota.isdecimal() and period.isdecimal() and int(period):
-        limits.append(max(1, int(quota) // int(period)))
-    return min((limit for limit in limits if limit), default=None)
 
 
 def _terminal(view: ConditionsSource, variables: Mapping[str, str]) -> Terminal | None:
@@ -244,8 +236,7 @@ class LocalConditions(LocalMachine):
 
     def affinity(self) -> int | None:
         """Return the number of cores that the scheduler gives this process."""
-        get_affinity = getattr(os, "sched_getaffinity", None)
-        return len(get_affinity(0)) if get_affinity else None
+        return affinity()
 
     def terminal_size(self) -> tuple[int, int] | None:
         """Return columns and rows; None if stdout is not a terminal."""

@@ -10,6 +10,7 @@ import torch
 
 from mpstui.domain.plan import PLAIN, SAME, Plan
 from mpstui.engine.setup import Setup
+from mpstui.telemetry.cores import usable_cores
 
 from . import allocator
 from .apply import can_graph, may_replace_optimizer
@@ -52,7 +53,7 @@ class PlanSpace:
         self._keeps_memory = "allocator" in tried and allocator.available()
         self._has_images = any(parameter.dim() == 4 for parameter in setup.model.parameters())
         threads = "threads" in tried and setup.backend.spec.option("threads") is None
-        self._threads = _threads() if threads else ()
+        self._threads = thread_counts() if threads else ()
 
     def usual(self) -> Plan:
         """Return the plan that usually wins on this type of device, as far as the run allows it."""
@@ -95,9 +96,12 @@ class PlanSpace:
                 yield change(f"{count} steps a graph", graph_steps=count)
 
 
-def _threads() -> tuple[int, ...]:
-    """Return thread counts besides torch's own: all cores, all but one, half of them, one."""
-    physical = psutil.cpu_count(logical=False) or 1
-    counts = [physical, physical - 1, physical // 2, 1]
+def thread_counts() -> tuple[int, ...]:
+    """Return thread counts besides torch's own: all cores, all but one, half of them, one.
+
+    Threads beyond the cores that this process may use would wait for one another.
+    """
+    cores = min(psutil.cpu_count(logical=False) or 1, usable_cores())
+    counts = [cores, cores - 1, cores // 2, 1]
     current = torch.get_num_threads()
     return tuple(dict.fromkeys(count for count in counts if 0 < count != current))

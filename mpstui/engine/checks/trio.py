@@ -22,6 +22,7 @@ from mpstui.engine.snapshots import tensor_bytes
 from mpstui.modes.agreement import finite
 from mpstui.modes.recorded_random import DoubleRandom, RecordedRandom
 from mpstui.modes.shared_random import SharedRandom
+from mpstui.telemetry.cores import usable_cores
 
 CHECKED_STATES = 3
 """States in which a difference must show. A ReLU or a maximum whose operands are equal but for
@@ -113,7 +114,7 @@ def isolated(setup: Setup) -> Iterator[None]:
     with preserve_rng(setup.backend), shared.preserved(), torch.enable_grad():
         if setup.config.spec.option("threads") is not None:
             # The reference is the plain CPU, which uses all threads.
-            torch.set_num_threads(psutil.cpu_count() or 1)
+            torch.set_num_threads(usable_cores())
         yield
 
 

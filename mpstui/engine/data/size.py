@@ -7,7 +7,6 @@ cores that training needs.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 
 from mpstui.backends import Backend
 from mpstui.domain.errors import DataError
+from mpstui.telemetry.cores import usable_cores
 
 from .items import TRAINING, BatchRequest, Items
 from .loader import LoaderSize, Queue, open_loader
@@ -71,7 +71,7 @@ def size_loader(
         DataError: When an item can't be loaded, or items can't be combined to a batch.
     """
     opener = open or _Opener(items, batch_size, backend)
-    max_workers = cores if cores is not None else _cores()
+    max_workers = cores if cores is not None else usable_cores()
     deadline = clock() + budget_seconds
 
     def measure(size: LoaderSize) -> float | None:
@@ -173,12 +173,6 @@ class _Opener:
             for batch in torch.split(order, self._batch_size):
                 if len(batch) == min(self._batch_size, len(order)):  # skips a smaller last one
                     yield BatchRequest(TRAINING, (tuple(batch.tolist()),))
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _ms(seconds: float) -> str:
