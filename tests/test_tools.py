@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from tests.other_python import interpreters  # isort: skip
 from tests.other_torch import TESTS, Plan, installs, plan  # isort: skip
 from tests.resolve import PLATFORMS, command, extras, reason, versions  # isort: skip
 
@@ -23,6 +25,10 @@ def test_another_torch_is_installed_with_its_pair_and_then_holds() -> None:
 def test_what_stands_behind_two_dashes_is_pytests() -> None:
     request = plan(["2.15.0", "--keep", "--", "tests/doctor", "-x"])
     assert (request.keep, request.pytest, request.vision) == (True, ("tests/doctor", "-x"), "")
+
+
+def test_another_python_is_of_another_version() -> None:
+    assert sys.executable not in list(interpreters())
 
 
 def test_every_extra_is_resolved_from_wheels_alone() -> None:
