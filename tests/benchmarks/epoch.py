@@ -70,6 +70,7 @@ def main(asked: argparse.Namespace) -> None:
         settings = {"workload": asked.workload, "epochs": asked.epochs}
         first = trained(home, fast, **settings, autotune="again")
         assert first.plan is not None
+        sys.stderr.write(f"{first.plan.line}\n")
         slows, fasts, ends = [], [], []
         for turn in range(asked.alternations):
             a = trained(home, slow, **settings)
