@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.other_python import interpreters  # isort: skip
 from tests.other_torch import TESTS, Plan, installs, plan  # isort: skip
@@ -27,8 +30,18 @@ def test_what_stands_behind_two_dashes_is_pytests() -> None:
     assert (request.keep, request.pytest, request.vision) == (True, ("tests/doctor", "-x"), "")
 
 
-def test_another_python_is_of_another_version() -> None:
-    assert sys.executable not in list(interpreters())
+@pytest.mark.skipif(os.name == "nt", reason="the interpreters here are shell scripts")
+def test_another_python_is_one_that_starts_and_has_its_own_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, older, broken = [m for m in (14, 13, 12, 10) if m != sys.version_info[1]][:3]
+    for minor, answer in ((newest, "echo 3 2"), (older, f"echo 3 {older}"), (broken, "exit 1")):
+        python = tmp_path / f"python3.{minor}"
+        python.write_text(f"#!/bin/sh\n{answer}\n")
+        python.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
+    assert list(interpreters()) == [str(tmp_path / f"python3.{older}")]
 
 
 def test_every_extra_is_resolved_from_wheels_alone() -> None:
