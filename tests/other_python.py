@@ -2,8 +2,8 @@
 
 It looks for the newest Python of another minor version on the path and among pyenv's, installs
 this project with its ``test`` extra in a temporary virtual environment, and runs the tests below,
-or those that the arguments for pytest name. It exits with pytest's status; with 0 where there is no
-other Python. Textual runs the app in another way from Python 3.12 on: tasks start at once.
+or those that the arguments for pytest name. A Python without wheels of a package makes room for the
+next one. It exits with pytest's status; with 0 where there is no other Python. Textual runs the app in another way from Python 3.12 on: tasks start at once.
 """
 
 from __future__ import annotations
@@ -27,22 +27,33 @@ TESTS = (
 )
 """The app in a terminal, its first run, its widgets, the command, and the files of runs."""
 
+NOT_INSTALLED = 100
+"""Not a status of pytest."""
+
 MINOR = "import sys, venv, ssl; print(*sys.version_info[:2])"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install and run; the status is pytest's, or pip's if it fails."""
-    python = next(interpreters(), None)
-    if python is None:
+    """Install and run; the status is pytest's, or pip's if no Python has all packages."""
+    status = None
+    for python in interpreters():
+        status = _test(python, arguments)
+        if status != NOT_INSTALLED:
+            return status
+    if status is None:
         print("no other Python 3 here: nothing was tested")
-        return 0
+    return status or 0
+
+
+def _test(python: str, arguments: Sequence[str]) -> int:
+    """Test on an interpreter; return pytest's status, or ``NOT_INSTALLED``."""
     with tempfile.TemporaryDirectory(prefix="python-") as folder:
         print(f"{python}: its environment is in {folder}", flush=True)
         subprocess.run([python, "-m", "venv", folder], check=True)
         new = str(Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
         pip = [new, "-m", "pip", "install", "--quiet", f"{ROOT}[test]"]
-        if status := subprocess.run(pip, check=False).returncode:
-            return status
+        if subprocess.run(pip, check=False).returncode:
+            return NOT_INSTALLED
         # What is tested is this checkout; the copy that pip installed only brought what it needs.
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         tests = [new, "-m", "pytest", "-p", "no:cacheprovider", *(arguments or TESTS)]

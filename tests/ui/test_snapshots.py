@@ -253,7 +253,7 @@ def test_live_with_a_script(
 
 def test_live_with_ranks(snap_compare: Compare, make_app: MakeApp, home: Path) -> None:
     logs = [
-        script_events(NOW - 60, device=f"cuda:{rank}", slowness=0.002 * rank) for rank in range(2)
+        script_events(NOW - 60, device=f"cuda:{rank}", slowness=0.0019 * rank) for rank in range(2)
     ]
     script_runs(RunStore(home / "runs"), M2, logs, ranks=2)
     assert snap_compare(make_app(), terminal_size=MIDDLE, run_before=shown("3", DARK))
