@@ -2,8 +2,9 @@
 
 It looks for the newest Python of another minor version on the path and among pyenv's, installs
 this project with its ``test`` extra in a temporary virtual environment, and runs the tests below,
-or those that the arguments for pytest name. A Python without wheels of a package makes room for the
-next one. It exits with pytest's status; with 0 where there is no other Python. Textual runs the app in another way from Python 3.12 on: tasks start at once.
+or those that the arguments for pytest name. A Python for which a package has no wheels is passed
+over. It exits with pytest's status; with 0 where there is no other Python. Textual runs the app in
+another way from Python 3.12 on: tasks start at once.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MINOR = "import sys, venv, ssl; print(*sys.version_info[:2])"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install and run; the status is pytest's, or pip's if no Python has all packages."""
+    """Install and run; the status is pytest's, or ``NOT_INSTALLED``, or 0 without one."""
     status = None
     for python in interpreters():
         status = _test(python, arguments)
