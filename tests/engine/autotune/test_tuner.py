@@ -169,7 +169,7 @@ def test_the_next_run_tries_what_one_was_too_short_for(
 def test_numbers_of_threads_wait_for_a_run_without_other_work_beside_it(
     ready: Ready, monkeypatch: pytest.MonkeyPatch, others: list[float]
 ) -> None:
-    monkeypatch.setattr("mpstui.engine.autotune.usual._threads", lambda: (2,))
+    monkeypatch.setattr("mpstui.engine.autotune.usual.thread_counts", lambda: (2,))
     others.append(0.2)
     assert choices(events_of(ready(steps=300)))[-1].untried == (f"2 threads: {BUSY}",)
     others.append(0.05)
