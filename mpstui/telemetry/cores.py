@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from .machine import LocalMachine
 
 QUOTA_FILE = "/sys/fs/cgroup/cpu.max"
 """A container's quota: ``QUOTA PERIOD`` in microseconds. Source: Linux, "Control Group v2"."""
@@ -31,8 +32,4 @@ def core_limit(affinity: int | None, quota_text: str | None) -> int | None:
 
 def usable_cores() -> int:
     """Return the number of cores that this process may use, at least 1."""
-    try:
-        quota_text = Path(QUOTA_FILE).read_text("ascii", "replace")
-    except OSError:
-        quota_text = None
-    return core_limit(affinity(), quota_text) or os.cpu_count() or 1
+    return core_limit(affinity(), LocalMachine().text(QUOTA_FILE)) or os.cpu_count() or 1
