@@ -18,7 +18,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from .environments import ROOT, python_of, run_tests
+
 OLDEST, NEWEST = 10, 14
 """Minor versions of Python 3 that are looked for."""
 
@@ -32,18 +33,17 @@ NOT_INSTALLED = 100
 """Not a status of pytest."""
 
 MINOR = "import sys, venv, ssl; print(*sys.version_info[:2])"
+"""Prints a version; fails without what a new environment needs."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Install and run; the status is pytest's, or ``NOT_INSTALLED``, or 0 without one."""
-    status = None
-    for python in interpreters():
-        status = _test(python, arguments)
-        if status != NOT_INSTALLED:
-            return status
-    if status is None:
+    pythons = list(interpreters())
+    if not pythons:
         print("no other Python 3 here: nothing was tested")
-    return status or 0
+        return 0
+    statuses = (_test(python, arguments) for python in pythons)
+    return next((status for status in statuses if status != NOT_INSTALLED), NOT_INSTALLED)
 
 
 def _test(python: str, arguments: Sequence[str]) -> int:
@@ -51,14 +51,11 @@ def _test(python: str, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="python-") as folder:
         print(f"{python}: its environment is in {folder}", flush=True)
         subprocess.run([python, "-m", "venv", folder], check=True)
-        new = str(Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-        pip = [new, "-m", "pip", "install", "--quiet", f"{ROOT}[test]"]
+        new = python_of(Path(folder))
+        pip = [str(new), "-m", "pip", "install", "--quiet", f"{ROOT}[test]"]
         if subprocess.run(pip, check=False).returncode:
             return NOT_INSTALLED
-        # What is tested is this checkout; the copy that pip installed only brought what it needs.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        tests = [new, "-m", "pytest", "-p", "no:cacheprovider", *(arguments or TESTS)]
-        return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+        return run_tests(new, arguments or TESTS)
 
 
 def interpreters() -> Iterator[str]:

@@ -12,7 +12,6 @@ settings count too.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import subprocess
@@ -23,7 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from .environments import ROOT, python_of, run_checkout, run_tests
+
 TESTS = (
     *("-m", ""),  # the slow ones too
     *("tests/doctor", "tests/engine", "tests/divergence", "tests/investigate"),
@@ -85,16 +85,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(request: Plan, folder: Path) -> int:
     venv.create(folder, with_pip=True)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = python_of(folder)
     for command in installs(request, python):
         print("$", shlex.join(["pip", *command[3:]]), flush=True)
         if status := subprocess.run(command, check=False).returncode:
             return status
-    # What is tested is this checkout; the copy that pip installed only brought what it needs.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([str(python), "-c", VERSIONS], env=environment, check=True)
-    tests = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *request.pytest]
-    return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+    return run_checkout(python, ["-c", VERSIONS]) or run_tests(python, request.pytest)
 
 
 if __name__ == "__main__":
